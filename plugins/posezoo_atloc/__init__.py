@@ -1,0 +1,17 @@
+"""AtLoc (Wang 2020): the plugin's specs. Importing this imports no torch."""
+
+from posezoo.hooks import hookimpl
+from posezoo.spec import ModelSpec
+
+
+@hookimpl
+def posezoo_models() -> tuple[ModelSpec, ...]:
+    return (
+        ModelSpec(
+            name="atloc",
+            build="posezoo_atloc.model:AtLoc",
+            config="posezoo_atloc.model:AtLocConfig",
+            summary="pooled ResNet-34 with self-attention over the feature vector",
+            paper="Wang et al., AtLoc: Attention Guided Camera Localization, AAAI 2020",
+        ),
+    )

@@ -1,0 +1,18 @@
+"""The modifier `+hyper` (HyperPose, Ferens and Keller, CVPR 2025). Importing this imports no torch."""
+
+from posezoo.hooks import hookimpl
+from posezoo.spec import ModifierSpec
+
+
+@hookimpl
+def posezoo_modifiers() -> tuple[ModifierSpec, ...]:
+    return (
+        ModifierSpec(
+            name="hyper",
+            apply="posezoo_hyper.modifier:infuse",
+            config="posezoo.hyperhead:HyperConfig",
+            summary="regression layers whose weights are computed from the image",
+            values=("residual", "single", "two"),
+            value_field="infusion",
+        ),
+    )

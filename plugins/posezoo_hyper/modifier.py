@@ -1,0 +1,19 @@
+"""Wrap both heads of a model in a `HyperHead` (posezoo.hyperhead has the mathematics)."""
+
+from __future__ import annotations
+
+from posezoo.errors import PluginError
+from posezoo.heads import Head
+from posezoo.hyperhead import HyperConfig, HyperHead
+from posezoo.model import PoseModel
+
+
+def infuse(model: PoseModel, config: HyperConfig) -> None:
+    """Replace the model's two heads by their infused forms."""
+    position, orientation = model.position_head, model.orientation_head
+    if not isinstance(position, Head) or not isinstance(orientation, Head):
+        raise PluginError(f"{type(model).__name__}: the heads are no posezoo.heads.Head", "see docs: write a plugin")
+    model.position_head = HyperHead(position, model.image_dim, config, config.code_position, config.hidden_position)
+    model.orientation_head = HyperHead(
+        orientation, model.image_dim, config, config.code_orientation, config.hidden_orientation
+    )

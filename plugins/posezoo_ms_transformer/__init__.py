@@ -1,0 +1,17 @@
+"""MS-Transformer (Shavit, Ferens and Keller 2021): the plugin's specs. Importing this imports no torch."""
+
+from posezoo.hooks import hookimpl
+from posezoo.spec import ModelSpec
+
+
+@hookimpl
+def posezoo_models() -> tuple[ModelSpec, ...]:
+    return (
+        ModelSpec(
+            name="ms-transformer",
+            build="posezoo_ms_transformer.model:MSTransformer",
+            config="posezoo_ms_transformer.model:MSTransformerConfig",
+            summary="two transformers with one query a scene: many scenes in one model",
+            paper="Shavit, Ferens and Keller, Learning Multi-Scene Absolute Pose Regression with Transformers, ICCV 2021",
+        ),
+    )

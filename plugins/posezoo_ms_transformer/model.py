@@ -1,0 +1,177 @@
+"""Learning Multi-Scene Absolute Pose Regression with Transformers (Shavit, Ferens and Keller, ICCV 2021).
+
+* EfficientNet-B0, run once; the map at stride 16 (112 channels) feeds the position transformer, the one at stride 8
+  (40 channels) the orientation transformer, each through a 1x1 convolution to 256 channels
+* transformers as in DETR, pre-norm, exact GELU, 8 heads, feed-forward 256, layer norm at both ends. The position
+  encoding is added to queries and keys of the encoder and to the keys of the cross-attention, never to values, after
+  the pre-norm, in every layer; the scene query to queries (and self-attention keys) of the decoder, which starts from 0
+* position encoding: learned, 50 rows + 50 columns of 128, column half first, one table for both taps; interpolated
+  beyond 50 (the paper stops there)
+* the decoder gives one latent a scene; scene logit = L_{512->1}[z_position; z_orientation]; the scene given (training)
+  or the arg max selects the latents; heads 256 -> 1024 GELU -> 3 / 4, one set a scene
+
+No padding mask: all images of a batch have one size, so plain scaled-dot-product attention serves.
+
+Legend: B batch, H height, W width, N = H W tokens, S scenes, D = 256 width, E embedding width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from posezoo.backbones import Backbone
+from posezoo.geometry import NUMBERS
+from posezoo.heads import MLPHead
+from posezoo.model import ModelConfig, PoseModel
+from posezoo.types import Features
+
+STRIDES = (16, 8)  # of the maps for position and orientation
+
+
+@dataclass(frozen=True)
+class MSTransformerConfig(ModelConfig):
+    """Defaults: the paper's 7Scenes model (6 position and 4 orientation layers); Cambridge has 6 and 6."""
+
+    width: int = 256
+    heads: int = 8
+    feedforward: int = 256
+    dropout: float = 0.1
+    position_layers: int = 6
+    orientation_layers: int = 4
+    hidden: int = 1024
+    head_dropout: float = 0.0
+    shared_heads: bool = False
+    """One head for all scenes (MS-HyperPose) instead of one a scene."""
+
+
+class PositionEncoding(nn.Module):
+    """The learned encoding (N, D) of a map, tokens row-major: the column's vector, then the row's."""
+
+    def __init__(self, width: int, size: int = 50) -> None:
+        super().__init__()
+        self.row = nn.Parameter(torch.rand(size, width // 2))  # uniform on [0, 1], as in DETR
+        self.column = nn.Parameter(torch.rand(size, width // 2))
+
+    def forward(self, height: int, width: int) -> Tensor:
+        row, column = _stretched(self.row, height), _stretched(self.column, width)
+        grid = torch.cat([column[None].expand(height, -1, -1), row[:, None].expand(-1, width, -1)], dim=-1)
+        return grid.flatten(0, 1)
+
+
+def _stretched(table: Tensor, count: int) -> Tensor:
+    if count <= table.shape[0]:
+        return table[:count]
+    return F.interpolate(table.T[None], size=count, mode="linear", align_corners=True)[0].T
+
+
+class FeedForward(nn.Sequential):
+    """The two-layer block of a transformer layer."""
+
+    def __init__(self, config: MSTransformerConfig) -> None:
+        super().__init__(
+            nn.Linear(config.width, config.feedforward),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.feedforward, config.width),
+        )
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm self-attention over the tokens of a map."""
+
+    def __init__(self, config: MSTransformerConfig) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(config.width, config.heads, config.dropout, batch_first=True)
+        self.feedforward = FeedForward(config)
+        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BND: Tensor, place_ND: Tensor) -> Tensor:
+        y = self.norm1(x_BND)
+        x_BND = x_BND + self.dropout(self.self_attn(y + place_ND, y + place_ND, y, need_weights=False)[0])
+        return x_BND + self.dropout(self.feedforward(self.norm2(x_BND)))
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm self-attention over the scene queries, then cross-attention to the map."""
+
+    def __init__(self, config: MSTransformerConfig) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(config.width, config.heads, config.dropout, batch_first=True)
+        self.cross_attn = nn.MultiheadAttention(config.width, config.heads, config.dropout, batch_first=True)
+        self.feedforward = FeedForward(config)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(config.width) for _ in range(3))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BSD: Tensor, memory_BND: Tensor, place_ND: Tensor, query_SD: Tensor) -> Tensor:
+        y = self.norm1(x_BSD)
+        x_BSD = x_BSD + self.dropout(self.self_attn(y + query_SD, y + query_SD, y, need_weights=False)[0])
+        y = self.norm2(x_BSD) + query_SD
+        x_BSD = x_BSD + self.dropout(self.cross_attn(y, memory_BND + place_ND, memory_BND, need_weights=False)[0])
+        return x_BSD + self.dropout(self.feedforward(self.norm3(x_BSD)))
+
+
+class SceneTransformer(nn.Module):
+    """A map to one latent a scene (B, S, D)."""
+
+    def __init__(self, channels: int, layers: int, scenes: int, config: MSTransformerConfig) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, config.width, kernel_size=1)
+        self.query = nn.Parameter(torch.randn(scenes, config.width))
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(layers))
+        self.encoder_norm, self.decoder_norm = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and name != "query" and "project" not in name:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, map_BCHW: Tensor, encoding: PositionEncoding) -> Tensor:
+        height, width = map_BCHW.shape[-2:]
+        place_ND = encoding(height, width)
+        memory_BND = self.project(map_BCHW).flatten(2).transpose(1, 2)
+        for layer in self.encoder:
+            memory_BND = layer(memory_BND, place_ND)
+        memory_BND = self.encoder_norm(memory_BND)
+        x_BSD = torch.zeros_like(self.query).expand(map_BCHW.shape[0], -1, -1)
+        for layer in self.decoder:
+            x_BSD = layer(x_BSD, memory_BND, place_ND, self.query)
+        return self.decoder_norm(x_BSD)
+
+
+class MSTransformer(PoseModel):
+    """Two transformers with one query a scene; the scene is given, or found."""
+
+    def __init__(self, config: MSTransformerConfig) -> None:
+        super().__init__(config)
+        scenes = len(config.scenes)
+        self.backbone = Backbone(config.backbone, taps=STRIDES)
+        self.image_dim = self.backbone.width
+        self.encoding = PositionEncoding(config.width)
+        position_channels, orientation_channels = self.backbone.tap_widths
+        self.position = SceneTransformer(position_channels, config.position_layers, scenes, config)
+        self.orientation = SceneTransformer(orientation_channels, config.orientation_layers, scenes, config)
+        self.scene = nn.Linear(2 * config.width, 1)
+        bank = None if config.shared_heads else scenes
+        hidden, numbers = (config.width, config.hidden), NUMBERS[config.rotation]
+        self.position_head = MLPHead((*hidden, 3), "gelu", config.head_dropout, bank)
+        self.orientation_head = MLPHead((*hidden, numbers), "gelu", config.head_dropout, bank)
+
+    def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
+        image_BE, (position_map, orientation_map) = self.backbone(images_BCHW)
+        position_BSD = self.position(position_map, self.encoding)
+        orientation_BSD = self.orientation(orientation_map, self.encoding)
+        logits_BS = self.scene(torch.cat([position_BSD, orientation_BSD], dim=-1)).squeeze(-1)
+        if scene_B is None:
+            scene_B = logits_BS.argmax(dim=-1)
+        pick_B11 = scene_B[:, None, None].expand(-1, 1, position_BSD.shape[-1])
+        return Features(
+            position=position_BSD.gather(1, pick_B11).squeeze(1),
+            orientation=orientation_BSD.gather(1, pick_B11).squeeze(1),
+            image=image_BE,
+            scene_logits=logits_BS,
+            scene=scene_B,
+        )

@@ -1,0 +1,47 @@
+"""PoseNet: A Convolutional Network for Real-Time 6-DOF Camera Relocalization (Kendall et al., ICCV 2015), in the form
+that HyperPose (Ferens and Keller, CVPR 2025) uses as its baseline.
+
+* pooled backbone f (EfficientNet-B0: E = 1280), run once an image
+* h = Dropout(0.1)(ReLU(L_{E->1024} f)), shared by both heads, one dropout mask
+* position = L_{1024->3} h; orientation = L_{1024->4} h, an unnormalised quaternion
+* a hypernetwork taps f, before the dropout
+
+Legend: B batch, H height, W width, E embedding width, D hidden width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from posezoo.backbones import Backbone
+from posezoo.geometry import NUMBERS
+from posezoo.heads import MLPHead
+from posezoo.model import ModelConfig, PoseModel
+from posezoo.types import Features
+
+
+@dataclass(frozen=True)
+class PoseNetConfig(ModelConfig):
+    """Defaults: the baseline APR of HyperPose."""
+
+    hidden: int = 1024
+    dropout: float = 0.1
+
+
+class PoseNet(PoseModel):
+    """Pooled backbone, one shared hidden layer, two linear heads."""
+
+    def __init__(self, config: PoseNetConfig) -> None:
+        super().__init__(config)
+        self.backbone = Backbone(config.backbone)
+        self.image_dim = self.backbone.width
+        self.hidden = nn.Sequential(nn.Linear(self.image_dim, config.hidden), nn.ReLU(), nn.Dropout(config.dropout))
+        self.position_head = MLPHead((config.hidden, 3))
+        self.orientation_head = MLPHead((config.hidden, NUMBERS[config.rotation]))
+
+    def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
+        image_BE, _ = self.backbone(images_BCHW)
+        hidden_BD = self.hidden(image_BE)
+        return Features(position=hidden_BD, orientation=hidden_BD, image=image_BE)

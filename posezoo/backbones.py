@@ -1,0 +1,106 @@
+"""Any timm network as a backbone: one pass gives the pooled embedding and, on demand, maps at given strides.
+
+Legend: B batch, C channels, H height, W width, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from posezoo.errors import UsageError, WeightsError, unknown_name
+
+
+class Backbone(nn.Module):
+    """A timm network without its classifier, started at random (weights come later, through `zoo`).
+
+    `taps` are strides, e.g. (16, 8): `forward` returns a map for each, the last one of that stride or of the nearest
+    stride the network has. `width` is E, `tap_widths` the channels of the maps.
+    """
+
+    def __init__(self, name: str, taps: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.name = name
+        self.net = create_timm(name, num_classes=0)
+        self.width: int = getattr(self.net, "head_hidden_size", self.net.num_features)
+        self._indices: list[int] = []
+        self.tap_widths: tuple[int, ...] = ()
+        if taps:
+            self._indices, self.tap_widths = _choose_taps(self.net, name, taps)
+
+    def forward(
+        self, images_BCHW: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B E"], tuple[Float[Tensor, "B C H W"], ...]]:
+        """The pooled embedding (after the head convolution where the network has one), and the tapped maps."""
+        if not self._indices:
+            return self._pooled(self.net.forward_features(images_BCHW)), ()
+        wanted = sorted(set(self._indices))
+        final, maps = self.net.forward_intermediates(images_BCHW, indices=wanted, output_fmt="NCHW")
+        return self._pooled(final), tuple(maps[wanted.index(index)] for index in self._indices)
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        return self.net.forward_head(features, pre_logits=True)
+
+
+def create_timm(name: str, num_classes: int) -> nn.Module:
+    """The timm network `name`, randomly started. Raises UsageError with near names."""
+    if not timm.is_model(name):
+        raise unknown_name("backbone", name, timm.list_models(), hint="any timm name serves: timm.list_models()")
+    return timm.create_model(name, pretrained=False, num_classes=num_classes)
+
+
+def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of the pixels (in [0, 1]) that the network was pretrained with."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise unknown_name("backbone", name, timm.list_models(), hint="any timm name serves: timm.list_models()")
+    return tuple(config.mean), tuple(config.std)  # type: ignore[return-value]
+
+
+def load_pretrained(backbone: Backbone, state: Mapping[str, Tensor], by_order: bool, source: str) -> None:
+    """Put pretrained weights into `backbone`, strictly.
+
+    `by_order`: the file names its tensors otherwise but lists them in timm's order; every shape must agree. A classifier
+    in the file is left out. Raises WeightsError that names the first differences.
+    """
+    if by_order:
+        full = create_timm(backbone.name, num_classes=1000).state_dict()
+        if [v.shape for v in full.values()] != [v.shape for v in state.values()]:
+            raise WeightsError(f"weights of {source} do not fit {backbone.name}", "choose another backbone=")
+        state = dict(zip(full, state.values(), strict=True))
+    own = backbone.net.state_dict()
+    missing = [key for key in own if key not in state]
+    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if missing or wrong:
+        shown = ", ".join((missing + wrong)[:3])
+        raise WeightsError(
+            f"weights of {source} do not fit {backbone.name}: {len(missing)} missing, {len(wrong)} of another shape ({shown})",
+            "choose another backbone= or pretrained_backbone=false",
+        )
+    backbone.net.load_state_dict({key: state[key] for key in own}, strict=True)
+
+
+def _choose_taps(net: nn.Module, name: str, taps: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:
+    info = getattr(net, "feature_info", None)
+    if info is None or not hasattr(net, "forward_intermediates"):
+        raise UsageError(f"backbone {name} gives no feature maps", "try backbone=tf_efficientnet_b0 or resnet34")
+    rows = list(info)
+    indices, widths = [], []
+    for stride in taps:
+        best = min(range(len(rows)), key=lambda n: (abs(rows[n]["reduction"] - stride), -n))
+        indices.append(best)
+        widths.append(rows[best]["num_chs"])
+    with torch.no_grad():  # an index that the network counts otherwise would show here, not in training
+        state = net.training
+        size = getattr(net, "default_cfg", {}).get("input_size", (3, 224, 224))
+        side = size[1] if getattr(net, "default_cfg", {}).get("fixed_input_size") else 64
+        net.eval()
+        wanted = sorted(set(indices))
+        _, maps = net.forward_intermediates(torch.zeros(1, 3, side, side), indices=wanted, output_fmt="NCHW")
+        net.train(state)
+        widths = [maps[wanted.index(index)].shape[1] for index in indices]
+    return indices, tuple(widths)

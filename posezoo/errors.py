@@ -1,0 +1,124 @@
+"""Every error posezoo raises on purpose, and the exit code each one ends the command with.
+
+    PosezooError            1   (never raised itself: its subclasses are)
+    ├── UsageError          2   unknown name, bad key, bad value
+    ├── DataError           3   data absent, unreadable or contradictory; carries `findings`
+    ├── WeightsError        4   weights or checkpoint damaged, missing or of another model
+    ├── HubError            5   the hub or the network did not answer
+    ├── ResourceError       6   disk, permission, memory
+    ├── PluginError         7   a plugin is broken or breaks the contract
+    ├── NotFiniteError      8   loss or gradient became NaN or infinite
+    ├── LockedError         9   another process uses the run folder
+    └── Interrupted  130, 143   stopped by SIGINT or SIGTERM after a saved checkpoint
+
+`message` says what and where, `hint` what to type next; the command line prints both on one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class PosezooError(Exception):
+    """An error with one line for the user: what and where (`message`), what to do next (`hint`)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.hint}" if self.hint else self.message
+
+
+class UsageError(PosezooError):
+    """A name, key or value the user gave cannot be used."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong with a data set: the file, the line in it (0: the whole file) and what is wrong."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{where}: {self.message}"
+
+
+class DataError(PosezooError):
+    """Data are absent, unreadable or contradictory; `findings` names every place."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str = "", findings: Sequence[Finding] = ()) -> None:
+        super().__init__(message, hint)
+        self.findings = tuple(findings)
+
+
+class WeightsError(PosezooError):
+    """Weights or a checkpoint are damaged, missing, or belong to another model."""
+
+    exit_code = 4
+
+
+class HubError(PosezooError):
+    """The hub or the network did not give what was asked for."""
+
+    exit_code = 5
+
+
+class ResourceError(PosezooError):
+    """The disk is full, a folder cannot be written, or memory ran out."""
+
+    exit_code = 6
+
+
+class PluginError(PosezooError):
+    """A plugin cannot be loaded or breaks the contract."""
+
+    exit_code = 7
+
+
+class NotFiniteError(PosezooError):
+    """A loss or gradient became NaN or infinite."""
+
+    exit_code = 8
+
+
+class LockedError(PosezooError):
+    """Another process uses the run folder."""
+
+    exit_code = 9
+
+
+class Interrupted(PosezooError):
+    """The run was stopped by a signal; a checkpoint was saved first."""
+
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
+
+
+def near(word: str, choices: Iterable[str], count: int = 3) -> list[str]:
+    """The names in `choices` that `word` may have been meant to be, nearest first."""
+    choices = list(choices)
+    found = difflib.get_close_matches(word.lower(), choices, n=count, cutoff=0.5)
+    return found or [choice for choice in choices if word and (word in choice or choice in word)][:count]
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UsageError:
+    """The error for a name nobody knows: it suggests the near ones, else says where the list is."""
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    suggestions = near(shown, choices)
+    if suggestions:
+        hint = "did you mean " + " or ".join(f'"{s}"' for s in suggestions) + "?"
+    return UsageError(f"unknown {kind} {shown!r}", hint)

@@ -1,0 +1,145 @@
+"""Rotations as pure functions on batched tensors: no device, no state, no I/O.
+
+Quaternions are (w, x, y, z); rotations are camera-to-world. roma does the work where it has the function (it is
+(x, y, z, w) inside). Every function here has a finite value and a finite gradient everywhere, zero included.
+
+Legend: `...` any leading axes, 3, 4, 6, 9 the numbers of a representation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Representation = Literal["quaternion", "log-quaternion", "6d", "9d"]
+NUMBERS: dict[str, int] = {"quaternion": 4, "log-quaternion": 3, "6d": 6, "9d": 9}
+_EPS = 1e-8
+
+
+def unit(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    """x / |x|. At zero the gradient is finite and the value is zero."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(_EPS)
+
+
+def canonical(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The same rotation with w >= 0."""
+    return torch.where(q[..., :1] < 0, -q, q)
+
+
+def compose(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The product a b: rotate by b first, then by a."""
+    return _wxyz(roma.quat_product(_xyzw(a), _xyzw(b)))
+
+
+def matrix_from_quaternion(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
+    """Rotation matrices of unit quaternions."""
+    return roma.unitquat_to_rotmat(_xyzw(q))
+
+
+def quaternion_from_matrix(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
+    """Unit quaternions, w >= 0, of rotation matrices (exact near 180 degrees too)."""
+    return canonical(_wxyz(roma.rotmat_to_unitquat(r)))
+
+
+def log_quaternion(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3"]:
+    """The log-quaternion v acos(w) / |v| (half the rotation vector) of unit quaternions; they are taken with w >= 0."""
+    q = canonical(q)
+    w, v = q[..., :1], q[..., 1:]
+    # atan2 of a norm that is never exactly zero: acos would lose all precision, and its gradient, at w = 1
+    norm = torch.sqrt((v * v).sum(-1, keepdim=True) + _EPS**2)
+    return v * (torch.atan2(norm, w) / norm)
+
+
+def exp_quaternion(u: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
+    """The unit quaternion (cos |u|, u sin |u| / |u|) of log-quaternions."""
+    norm = torch.sqrt((u * u).sum(-1, keepdim=True) + _EPS**2)
+    return unit(torch.cat([torch.cos(norm), u * (torch.sin(norm) / norm)], dim=-1))
+
+
+def matrix_from_6d(x: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
+    """Gram-Schmidt of two 3-vectors, the first two columns (Zhou 2019, eq. 11). Zero or collinear input gives a rotation too."""
+    a, b = x[..., :3], x[..., 3:]
+    first = _unit_or(a, 0)
+    b = b - (first * b).sum(-1, keepdim=True) * first
+    small = torch.linalg.vector_norm(b, dim=-1, keepdim=True) < 1e-6
+    # any direction that is not parallel to the first column: the axis on which it is smallest
+    axis = torch.nn.functional.one_hot(first.abs().argmin(-1), 3).to(x)
+    b = torch.where(small, axis - (first * axis).sum(-1, keepdim=True) * first, b)
+    second = unit(b)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-1)
+
+
+def matrix_from_9d(x: Float[Tensor, "*batch 9"]) -> Float[Tensor, "*batch 3 3"]:
+    """The nearest rotation in the Frobenius norm by SVD, determinant fixed to +1 (Levinson 2020)."""
+    m = x.unflatten(-1, (3, 3))
+    # where all singular values are equal the gradient of the SVD is infinite: a tiny fixed diagonal keeps them apart
+    m = m + torch.diag(torch.tensor([3e-5, 2e-5, 1e-5], dtype=x.dtype, device=x.device))
+    return roma.special_procrustes(m, gradient_eps=1e-5)
+
+
+def to_quaternion(rotation: Float[Tensor, "*batch n"], representation: str) -> Float[Tensor, "*batch 4"]:
+    """The unit quaternion, w >= 0, of a head's numbers in `representation`."""
+    match representation:
+        case "quaternion":
+            # a zero vector has no direction: the identity stands for it
+            return canonical(_unit_or(rotation, 0))
+        case "log-quaternion":
+            return canonical(exp_quaternion(rotation))
+        case "6d":
+            return quaternion_from_matrix(matrix_from_6d(rotation))
+        case "9d":
+            return quaternion_from_matrix(matrix_from_9d(rotation))
+    raise AssertionError(f"unknown rotation representation {representation}")
+
+
+def to_matrix(rotation: Float[Tensor, "*batch n"], representation: str) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation matrix of a head's numbers in `representation`."""
+    match representation:
+        case "6d":
+            return matrix_from_6d(rotation)
+        case "9d":
+            return matrix_from_9d(rotation)
+    return matrix_from_quaternion(to_quaternion(rotation, representation))
+
+
+def angle_deg(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
+    """The angle between two rotations in degrees, 0..180, the same for q and -q.
+
+    2 atan2(|v|, |w|) of the relative quaternion: acos of a float32 dot product has a floor of 0.08 degrees.
+    """
+    relative = compose(torch.cat([a[..., :1], -a[..., 1:]], dim=-1), b)
+    norm = torch.linalg.vector_norm(relative[..., 1:], dim=-1)
+    return 2 * torch.atan2(norm, relative[..., 0].abs()) * (180 / math.pi)
+
+
+def mean_quaternion(q: Float[Tensor, "n 4"]) -> Float[Tensor, "4"]:
+    """The quaternion mean, w >= 0: the largest eigenvector of sum q q^T (Markley 2007, eq. 12); signs do not matter."""
+    _, vectors = torch.linalg.eigh(q.T @ q)
+    return canonical(vectors[:, -1])
+
+
+def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[Tensor, "*batch 3 3"]:
+    """Rotations of the camera about its own axes, R_y(yaw) R_x(pitch) R_z(roll): y is down, x right, z forward."""
+    angles = torch.stack([yaw, pitch, roll], dim=-1)
+    return roma.euler_to_rotmat("YXZ", angles, degrees=True)
+
+
+def _unit_or(x: Tensor, axis: int) -> Tensor:
+    """x / |x|, or the unit vector along `axis` where x is (nearly) zero."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    fallback = torch.zeros_like(x)
+    fallback[..., axis] = 1
+    return torch.where(norm < _EPS, fallback, x / norm.clamp_min(_EPS))
+
+
+def _xyzw(q: Tensor) -> Tensor:
+    return torch.roll(q, -1, -1)
+
+
+def _wxyz(q: Tensor) -> Tensor:
+    return torch.roll(q, 1, -1)

@@ -1,0 +1,95 @@
+"""The grammar of names.
+
+    MODEL = ARCH ["+" MODIFIER ["=" VALUE]]* ["." TAG] ["@" REVISION] | local-dir:PATH | hf-hub:OWNER/REPO[@REV] | ALIAS
+    DATA  = NAME | READER:PATH ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from posezoo.errors import UsageError
+
+_NAME = r"[a-z0-9][a-z0-9_-]*"
+_MODEL = re.compile(
+    rf"(?P<arch>{_NAME})(?P<mods>(?:\+{_NAME}(?:={_NAME})?)*)(?:\.(?P<tag>[a-z0-9_-]+))?(?:@(?P<rev>[\w.-]+))?", re.ASCII
+)
+SCHEMES = ("local-dir", "hf-hub")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A parsed model name. `scheme` is empty for architectures, else `location` says where the model lies."""
+
+    arch: str = ""
+    modifiers: tuple[tuple[str, str | None], ...] = ()
+    tag: str = ""
+    revision: str = ""
+    scheme: str = ""
+    location: str = ""
+
+    def __str__(self) -> str:
+        if self.scheme:
+            return f"{self.scheme}:{self.location}" + (f"@{self.revision}" if self.revision else "")
+        mods = "".join(f"+{name}" + (f"={value}" if value else "") for name, value in self.modifiers)
+        return f"{self.arch}{mods}" + (f".{self.tag}" if self.tag else "")
+
+
+@dataclass(frozen=True)
+class DataName:
+    """A parsed data name: a registry card's `name`, or a `reader` with a `path` and options."""
+
+    name: str
+    reader: str = ""
+    path: Path | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def slug(self) -> str:
+        """The name as one path component, e.g. for the run folder."""
+        return self.name if not self.reader else f"{self.reader}-{re.sub(r'[^A-Za-z0-9_-]+', '-', self.path.name)}"  # type: ignore[union-attr]
+
+
+def parse_model(name: str) -> ModelName:
+    """Split a model name into its parts. Raises UsageError for what is no name at all."""
+    scheme, colon, location = name.partition(":")
+    if colon and scheme in SCHEMES:
+        if not location:
+            raise UsageError(f"{scheme}: needs a place after the colon", f"for example {scheme}:outputs/my-run")
+        repo, _, revision = location.partition("@") if scheme == "hf-hub" else (location, "", "")
+        return ModelName(scheme=scheme, location=repo, revision=revision)
+    match = _MODEL.fullmatch(name)
+    if not match:
+        raise UsageError(f"not a model name: {_shown(name)}", "a name looks like atloc+hyper; see posezoo list")
+    parts = [part.partition("=") for part in match["mods"].split("+")[1:]]
+    modifiers = tuple((modifier, value or None) for modifier, _, value in parts)
+    names = [modifier for modifier, _ in modifiers]
+    if len(set(names)) != len(names):
+        raise UsageError(f"a modifier stands twice in {_shown(name)}", "name each modifier once")
+    return ModelName(match["arch"], modifiers, match["tag"] or "", match["rev"] or "")
+
+
+def parse_data(name: str) -> DataName:
+    """Split a data name into its parts. Raises UsageError for what is no name at all."""
+    scheme, colon, rest = name.partition(":")
+    if colon:
+        if not re.fullmatch(_NAME, scheme, re.ASCII) or not rest or "\0" in rest:
+            raise UsageError(f"not a data name: {_shown(name)}", "write READER:PATH, for example folder:my-photos")
+        path, _, query = rest.partition("?")
+        options = {}
+        for item in filter(None, query.split("&")):
+            key, equals, value = item.partition("=")
+            if not equals:
+                raise UsageError(f"data option {_shown(item)} has no value", "write READER:PATH?key=value")
+            options[key] = value
+        return DataName(name, scheme, Path(path).expanduser(), options)
+    if not re.fullmatch(_NAME, name, re.ASCII):
+        raise UsageError(f"not a data name: {_shown(name)}", "see posezoo data list")
+    return DataName(name)
+
+
+def _shown(text: str) -> str:
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return ascii(text)

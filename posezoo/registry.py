@@ -1,0 +1,140 @@
+"""Read the catalogue: TOML files about models, data sets, recipes and results. Data only, no torch.
+
+In a wheel the catalogue is `posezoo/_registry`, in a checkout `../registry`; plugins add folders of the same layout
+through the hook `posezoo_catalogues`. Two entries of one name are an error that names both files.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from posezoo import plugins
+from posezoo.errors import PluginError, unknown_name
+
+
+class DataCard(BaseModel):
+    """One data set of the catalogue."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str
+    reader: str
+    folder: str
+    """Below POSEZOO_DATA, or `package:PACKAGE/FOLDER` for data that come with an installed package."""
+    kind: Literal["demo", "indoor", "outdoor"]
+    scenes: tuple[str, ...] = ()
+    frames: Mapping[str, int] = {}
+    licence: str
+    page: str = ""
+    how_to: str = ""
+    """What to fetch and where to put it: shown when the data are absent."""
+    ground_truth: str = "original"
+
+    def embedded_root(self) -> Path | None:
+        """The folder of data that ship inside a package; None for data the user brings."""
+        if not self.folder.startswith("package:"):
+            return None
+        package, _, folder = self.folder.removeprefix("package:").partition("/")
+        if find_spec(package) is None:
+            raise PluginError(f"package {package} is not installed", f"pip install {package}")
+        return Path(str(files(package))) / folder
+
+
+class ModelCard(BaseModel):
+    """Settings of one architecture or combination (`atloc+hyper`) as published."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paper: str = ""
+    model: Mapping[str, Any] = {}
+    modifiers: Mapping[str, Mapping[str, Any]] = {}
+
+
+class Recipe(BaseModel):
+    """How to train: `train`, `model` and modifier settings, and what differs for some architectures (`only`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str
+    default_for: tuple[str, ...] = ()
+    """Data kinds this recipe is the default for."""
+    train: Mapping[str, Any] = {}
+    model: Mapping[str, Any] = {}
+    modifiers: Mapping[str, Mapping[str, Any]] = {}
+    only: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+    """Per architecture: `only.ms-transformer.train.epochs = 20`."""
+
+
+def folders() -> list[Path]:
+    """The catalogue folders: posezoo's own first, then the plugins'."""
+    here = Path(__file__).parent
+    own = here / "_registry" if (here / "_registry").is_dir() else here.parent / "registry"
+    return [own, *(Path(spec.folder) for spec in plugins.catalogues().values())]
+
+
+def data_cards() -> dict[str, DataCard]:
+    """All data sets by name."""
+    return _read("datasets", DataCard)
+
+
+def model_cards() -> dict[str, ModelCard]:
+    """Published settings by architecture or combination."""
+    return _read("models", ModelCard)
+
+
+def recipes() -> dict[str, Recipe]:
+    """All recipes by name."""
+    return _read("recipes", Recipe)
+
+
+def data_card(name: str) -> DataCard:
+    """One data set's card. Raises UsageError with near names."""
+    cards = data_cards()
+    if name not in cards:
+        raise unknown_name("data set", name, cards, hint="see posezoo data list; own data: folder:PATH, csv:PATH")
+    return cards[name]
+
+
+def recipe(name: str) -> Recipe:
+    """One recipe. Raises UsageError with near names."""
+    known = recipes()
+    if name not in known:
+        raise unknown_name("recipe", name, known, hint=f"known: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def default_recipe(kind: str) -> str:
+    """The name of the recipe that is the default for data of this kind."""
+    return next(name for name, entry in sorted(recipes().items()) if kind in entry.default_for)
+
+
+def backbone_pins() -> dict[str, dict[str, Any]]:
+    """What is known about pretrained backbone files, by timm name."""
+    path = folders()[0] / "backbones.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _read(section: str, schema: type[BaseModel]) -> dict[str, Any]:
+    """All tables of all TOML files of one section; each top-level table is an entry."""
+    entries: dict[str, Any] = {}
+    origin: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted((folder / section).glob("*.toml")):
+            try:
+                tables = tomllib.loads(path.read_text(encoding="utf-8"))
+                for name, table in tables.items():
+                    if name in entries:
+                        raise PluginError(f'catalogue entry "{name}" stands in {origin[name]} and in {path}')
+                    entries[name] = schema.model_validate(table)
+                    origin[name] = path
+            except (tomllib.TOMLDecodeError, ValidationError) as error:
+                first = str(error).replace("\n", " ")[:160]
+                raise PluginError(f"catalogue file {path} is not valid: {first}") from error
+    return entries

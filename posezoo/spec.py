@@ -1,0 +1,116 @@
+"""What a plugin declares: frozen specs that carry strings for the classes, so that discovery imports no torch.
+
+A string such as `"posezoo_atloc.model:AtLoc"` is resolved by `load_object` only when the thing is used.
+Also the rows that a reader hands over (`Frame`), because a reader is a plugin and may import only the lower floors.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posezoo.errors import Finding
+
+API = 1  # version of the hooks and of these specs; a plugin that declares a newer one is refused
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """An architecture: `build` names a `PoseModel` subclass, `config` its frozen `ModelConfig` dataclass."""
+
+    name: str
+    build: str
+    config: str
+    summary: str
+    paper: str = ""
+    modifiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Defaults of modifiers for this architecture, e.g. `{"hyper": {"condition": "image"}}`."""
+    api: int = API
+
+
+@dataclass(frozen=True)
+class ModifierSpec:
+    """A modifier: `apply(model, config)` changes a built model; `NAME+modifier=VALUE` sets `value_field` to VALUE."""
+
+    name: str
+    apply: str
+    config: str
+    summary: str
+    values: tuple[str, ...] = ()
+    value_field: str = "value"
+    api: int = API
+
+
+@dataclass(frozen=True)
+class ReaderSpec:
+    """A data format: `read(request: ReadRequest) -> ReadResult`."""
+
+    name: str
+    read: str
+    summary: str
+    api: int = API
+
+
+@dataclass(frozen=True)
+class CatalogueSpec:
+    """A registry folder that a plugin brings: the same layout as posezoo's own (`models/`, `datasets/`, ...)."""
+
+    name: str
+    folder: Path
+    api: int = API
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image with its pose, as a reader found it.
+
+    `image` is relative to the data set's root. The pose is camera-to-world: `position` is the camera centre in
+    metres, `quaternion` is (w, x, y, z); camera axes x right, y down, z forward. `intrinsics` are (fx, fy, cx, cy) in
+    pixels of the stored image, with (0, 0) at the outer corner of its top-left pixel. `source` ("poses.csv", 17) is
+    where the pose was read, for messages.
+    """
+
+    image: str
+    position: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
+    scene: str = "scene"
+    split: str = ""
+    sequence: str = ""
+    timestamp: int = -1
+    condition: str = ""
+    intrinsics: tuple[float, float, float, float] | None = None
+    source: tuple[str, int] = ("", 0)
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a reader is asked for.
+
+    `images`: if a split file names the images that are needed, their paths relative to `root`; a reader then reads
+    only those and must not ask for anything else to be there. `options` are the `?key=value` of the data name.
+    """
+
+    root: Path
+    scenes: tuple[str, ...] = ()
+    images: frozenset[str] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class ReadResult:
+    """A reader's answer: the frames, everything found wrong on the way, and the name of the ground-truth variant."""
+
+    frames: list[Frame] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    ground_truth: str = "original"
+    notes: list[str] = field(default_factory=list)
+    """Lines a person should see, e.g. how many frames were dropped and why."""
+
+
+def load_object(path: str) -> Any:
+    """The object that `"package.module:Name"` names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,78 @@
+"""Read tables of text strictly: every problem becomes a `Finding` with path and line, none stops the reading.
+
+Python's `float` accepts `1_000`, Arabic digits and `nan`, and `1e400` becomes infinite: pose files must not.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from posezoo.errors import Finding
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MAX_LINE = 1 << 20  # characters; a longer line is damage, not data
+
+
+def numbers(tokens: Sequence[str], path: str, line: int, findings: list[Finding]) -> list[float] | None:
+    """The tokens as finite floats; None, with a finding, if one of them is no finite number."""
+    values = []
+    for place, token in enumerate(tokens, 1):
+        token = token.strip()
+        value = float(token) if _NUMBER.fullmatch(token) else float("nan")
+        if not -1e300 < value < 1e300:
+            findings.append(Finding(path, line, f"value {place} is not a finite number: {ascii(token[:60])}"))
+            return None
+        values.append(value)
+    return values
+
+
+def read_text(path: Path, shown: str, findings: list[Finding]) -> str | None:
+    """The file's text (UTF-8, BOM accepted); None, with a finding, if it is missing or is no text."""
+    try:
+        if not path.is_file():
+            findings.append(Finding(shown, 0, "no such file" if not path.exists() else "not a regular file"))
+            return None
+        return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        findings.append(Finding(shown, 0, error.strerror or str(error)))
+        return None
+
+
+def read_csv(
+    path: Path, shown: str, required: Sequence[str], findings: list[Finding]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row by column name) of a CSV file with a header.
+
+    A missing required column, a row with another number of columns and a NUL are findings; such rows are left out.
+    """
+    text = read_text(path, shown, findings)
+    if text is None:
+        return
+    if not text.strip():
+        findings.append(Finding(shown, 0, "empty file"))
+        return
+    lines = text.splitlines()
+    header = [name.strip() for name in next(csv.reader([lines[0]]))] if len(lines[0]) < _MAX_LINE else []
+    missing = [name for name in required if name not in header]
+    if missing:
+        findings.append(Finding(shown, 1, f"column {', '.join(missing)} is missing (header: {ascii(lines[0][:60])})"))
+        return
+    for line, raw in enumerate(lines[1:], 2):
+        if not raw.strip():
+            continue
+        if "\0" in raw or len(raw) > _MAX_LINE:
+            findings.append(Finding(shown, line, "not a line of text"))
+            continue
+        try:
+            row = next(csv.reader([raw], strict=True))
+        except csv.Error as error:
+            findings.append(Finding(shown, line, f"{error}: {ascii(raw[:60])}"))
+            continue
+        if len(row) != len(header):
+            found = f"expected {len(header)} columns, got {len(row)}: {ascii(raw[:60])}"
+            findings.append(Finding(shown, line, found))
+            continue
+        yield line, dict(zip(header, (value.strip() for value in row), strict=True))

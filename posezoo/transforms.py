@@ -1,0 +1,154 @@
+"""From an image file to what a network reads: decoding, resizing, cropping, colour and the pose-true rotation.
+
+Two stages, the same in training, evaluation and prediction, so that a saved model gives the same poses everywhere:
+
+1. `read_image`: file -> uint8 RGB with short edge 256 (what the image cache holds).
+2. `prepare`: batch of those -> resized, cropped (or warped), normalised float tensor.
+
+Legend: B batch, C channels, H height, W width, 3 camera axes.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
+
+from posezoo.errors import DataError
+
+CACHE_SHORT_EDGE = 256
+MAX_PIXELS = 64_000_000
+# by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "PPM", "BMP")
+
+
+def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE) -> np.ndarray:
+    """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
+
+    Orientation tags are ignored: poses refer to the stored pixels. 16-bit images are scaled, not clipped; transparent
+    ones are laid on black. Raises DataError that names the file.
+    """
+    path = Path(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would never end
+            raise DataError(f"{path}: not a regular file")
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: empty file")
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
+            scale = short_edge / min(width, height)
+            size = (max(short_edge, round(width * scale)), max(short_edge, round(height * scale)))
+            rgb = _to_rgb(image)
+            return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: image too large (limit {MAX_PIXELS // 1_000_000} Mpx)") from None
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
+        raise DataError(f"{path}: {error or 'damaged image'}") from error
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) of the stored image, from its header only."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: {error or 'damaged image'}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        # plain convert clips 16-bit values at 255; floats are taken as 0..1 unless they are larger
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(np.nanmax(values, initial=1.0)))
+        gray = np.nan_to_num(values * (255.0 / top)).clip(0, 255).round().astype(np.uint8)
+        return Image.fromarray(gray).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def prepare(
+    images_BCHW: Tensor,
+    resize: int,
+    crop: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    offset_B2: Tensor | None = None,
+) -> Float[Tensor, "B 3 crop crop"]:
+    """What the network reads: short edge `resize`, a square crop, normalised by `mean` and `std`.
+
+    `images_BCHW` is uint8. `offset_B2` in [0, 1] places the crop between the left/top and the right/bottom edge;
+    None crops the centre.
+    """
+    images_BCHW = resized(images_BCHW, resize)
+    height, width = images_BCHW.shape[-2:]
+    if offset_B2 is None:
+        top, left = (height - crop) // 2, (width - crop) // 2
+        images_BCHW = images_BCHW[..., top : top + crop, left : left + crop]
+    else:
+        room = torch.tensor([width - crop + 1, height - crop + 1], device=offset_B2.device)
+        corner_B2 = (offset_B2 * room).long().clamp(max=room - 1)
+        rows = corner_B2[:, 1, None] + torch.arange(crop, device=corner_B2.device)
+        columns = corner_B2[:, 0, None] + torch.arange(crop, device=corner_B2.device)
+        batch = torch.arange(len(images_BCHW), device=corner_B2.device)[:, None, None]
+        images_BCHW = images_BCHW.movedim(1, -1)[batch, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+    return normalised(images_BCHW.float().div_(255), mean, std)
+
+
+def resized(images_BCHW: Tensor, resize: int) -> Tensor:
+    """The images with short edge `resize`, antialiased bilinear."""
+    height, width = images_BCHW.shape[-2:]
+    if min(height, width) == resize:
+        return images_BCHW
+    scale = resize / min(height, width)
+    return TF.resize(images_BCHW, [max(resize, round(height * scale)), max(resize, round(width * scale))])
+
+
+def normalised(images_BCHW: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
+    """(images - mean) / std per channel; images in [0, 1]."""
+    mean_C11 = torch.tensor(mean, device=images_BCHW.device)[:, None, None]
+    std_C11 = torch.tensor(std, device=images_BCHW.device)[:, None, None]
+    return (images_BCHW - mean_C11) / std_C11
+
+
+def rotate_cameras(
+    images_BCHW: Float[Tensor, "B 3 H W"],
+    focal_B2: Float[Tensor, "B 2"],
+    centre_B2: Float[Tensor, "B 2"],
+    rotation_B33: Float[Tensor, "B 3 3"],
+    crop: int,
+) -> Float[Tensor, "B 3 crop crop"]:
+    """The centre crop that the cameras would see after a rotation R_d about their centres: exact whatever the depth.
+
+    Old image p = K R_d K'^-1 p'; the pose becomes R' = R_cw R_d, the position stays. K' is K moved to the centre crop,
+    so that R_d = identity gives exactly the crop that evaluation reads. Corners without data are reflected.
+    `focal_B2` and `centre_B2` are in pixels of `images_BCHW`, (0, 0) at the outer corner of the top-left pixel.
+    """
+    height, width = images_BCHW.shape[-2:]
+    left, top = (width - crop) // 2, (height - crop) // 2
+    pixel = torch.arange(crop, device=images_BCHW.device, dtype=torch.float32) + 0.5
+    x_B1W = (pixel + left - centre_B2[:, :1])[:, None, :] / focal_B2[:, :1, None]
+    y_BH1 = (pixel + top - centre_B2[:, 1:])[:, :, None] / focal_B2[:, 1:, None]
+    x_BHW, y_BHW = torch.broadcast_tensors(x_B1W, y_BH1)
+    # rays of the new camera, rotated into the old one: d = R_d d'
+    r = rotation_B33.float()[:, :, :, None, None]
+    d = [r[:, i, 0] * x_BHW + r[:, i, 1] * y_BHW + r[:, i, 2] for i in range(3)]
+    depth = d[2].clamp_min(1e-3)  # rays beside or behind the camera end far outside, where reflection answers
+    u_BHW = d[0] / depth * focal_B2[:, :1, None] + centre_B2[:, :1, None]
+    v_BHW = d[1] / depth * focal_B2[:, 1:, None] + centre_B2[:, 1:, None]
+    grid_BHW2 = torch.stack([u_BHW * (2 / width) - 1, v_BHW * (2 / height) - 1], dim=-1)
+    return F.grid_sample(images_BCHW, grid_BHW2, mode="bilinear", padding_mode="reflection", align_corners=False)

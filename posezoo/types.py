@@ -1,0 +1,147 @@
+"""What the floors hand to each other: features, outputs and poses.
+
+Legend of shape suffixes: B batch, N images, D latent width, E embedding width, S scenes, R rotation numbers,
+C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONVENTIONS = 1
+"""Version of: pose camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
+
+
+class Features(NamedTuple):
+    """What `PoseModel.encode` gives the heads, and where a hypernetwork taps."""
+
+    position: Tensor  # (B, Dt) what the position head reads
+    orientation: Tensor  # (B, Dr) what the orientation head reads
+    image: Tensor  # (B, E) the embedding a hypernetwork conditions on
+    scene_logits: Tensor | None = None  # (B, S) multi-scene models
+    scene: Tensor | None = None  # (B,) the scene chosen: given, or arg max of the logits
+
+
+class PoseOutput(NamedTuple):
+    """What a model computes for a batch of images."""
+
+    position: Tensor  # (B, 3) camera centre in the world, metres, float64
+    rotation: Tensor  # (B, R) the orientation head's numbers as they are, in the model's representation
+    quaternion: Tensor  # (B, 4) camera-to-world, (w, x, y, z), unit, w >= 0
+    scene_logits: Tensor | None = None  # (B, S)
+    scene: Tensor | None = None  # (B,)
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Camera poses of N images: camera-to-world, metres, quaternion (w, x, y, z) unit with w >= 0, float64."""
+
+    images: tuple[str, ...]
+    position: np.ndarray  # (N, 3)
+    quaternion: np.ndarray  # (N, 4)
+    scenes: tuple[str, ...] = ()
+    timestamps: tuple[int, ...] = ()  # microseconds; empty: unknown
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def matrix(self) -> np.ndarray:
+        """The camera-to-world matrices, (N, 4, 4)."""
+        matrix_N44 = np.tile(np.eye(4), (len(self), 1, 1))
+        matrix_N44[:, :3, :3] = rotation_matrix(self.quaternion)
+        matrix_N44[:, :3, 3] = self.position
+        return matrix_N44
+
+    def to_csv(self) -> str:
+        """Columns image, x, y, z, qw, qx, qy, qz, scene: what `folder:PATH` reads."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene"])
+        scenes = self.scenes or ("",) * len(self)
+        for image, t_3, q_4, scene in zip(self.images, self.position, self.quaternion, scenes, strict=True):
+            writer.writerow([printable(image), *(repr(float(v)) for v in (*t_3, *q_4)), scene])
+        return out.getvalue()
+
+    def to_tum(self) -> str:
+        """Lines `timestamp x y z qx qy qz qw` (TUM order: w last); seconds, or the image's number if unknown."""
+        lines = []
+        for n, (t_3, q_4) in enumerate(zip(self.position, self.quaternion, strict=True)):
+            stamp = f"{self.timestamps[n] / 1e6:.6f}" if self.timestamps and self.timestamps[n] >= 0 else str(n)
+            w, x, y, z = q_4
+            lines.append(" ".join([stamp, *(repr(float(v)) for v in (*t_3, x, y, z, w))]))
+        return "\n".join(lines) + "\n"
+
+    def to_colmap(self) -> str:
+        """COLMAP images.txt: world-to-camera, two lines an image (the second, for points, is empty); camera id 1."""
+        world_to_camera_N33 = rotation_matrix(self.quaternion).transpose(0, 2, 1)
+        t_N3 = -np.einsum("nij,nj->ni", world_to_camera_N33, self.position)
+        lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
+        for n, (image, (w, x, y, z), t_3) in enumerate(zip(self.images, self.quaternion, t_N3, strict=True), 1):
+            numbers = " ".join(repr(float(v)) for v in (w, -x, -y, -z, *t_3))
+            lines += [f"{n} {numbers} 1 {printable(image)}", ""]
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> str:
+        """A JSON list of objects with image, position, quaternion and scene."""
+        scenes = self.scenes or ("",) * len(self)
+        rows = zip(self.images, self.position.tolist(), self.quaternion.tolist(), scenes, strict=True)
+        keys = ("image", "position", "quaternion", "scene")
+        return json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1) + "\n"
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """A matplotlib figure of the positions seen from above with viewing directions; saved if `path` is given."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 6), layout="constrained")
+        axes = figure.add_subplot()
+        forward_N3 = rotation_matrix(self.quaternion)[:, :, 2]
+        a, b = widest_axes(self.position)
+        axes.quiver(self.position[:, a], self.position[:, b], forward_N3[:, a], forward_N3[:, b], color="tab:blue")
+        axes.set(xlabel=f"{'xyz'[a]} (m)", ylabel=f"{'xyz'[b]} (m)", aspect="equal")
+        if path:
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
+    """The rotation matrices (..., 3, 3) of unit quaternions (..., 4) in (w, x, y, z) order."""
+    w, x, y, z = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def widest_axes(position: np.ndarray) -> tuple[int, int]:
+    """The two world axes along which positions (N, 3) spread most, in order: the plane to draw a path in."""
+    a, b = sorted(np.argsort(np.ptp(position, axis=0))[1:].tolist()) if len(position) else (0, 1)
+    return a, b
+
+
+def printable(text: str) -> str:
+    """`text` that can be written as UTF-8: undecodable bytes of file names are shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def concatenate(parts: Sequence[Poses]) -> Poses:
+    """All poses of `parts` in one, in order."""
+    return Poses(
+        tuple(image for part in parts for image in part.images),
+        np.concatenate([part.position for part in parts]),
+        np.concatenate([part.quaternion for part in parts]),
+        tuple(scene for part in parts for scene in part.scenes),
+        tuple(stamp for part in parts for stamp in part.timestamps),
+    )
