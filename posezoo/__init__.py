@@ -1,1 +1,56 @@
-"""posezoo."""
+"""posezoo: the model zoo of absolute camera pose regression.
+
+    import posezoo
+    run = posezoo.train("atloc+hyper", data="demo-loop")
+    model = posezoo.load(f"local-dir:{run.path}")
+    poses = model.predict(["a.jpg", "b.jpg"])        # camera-to-world, metres, quaternion (w, x, y, z)
+
+Names are imported when they are used, so that `import posezoo` stays fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from posezoo.version import __version__
+
+if TYPE_CHECKING:
+    from posezoo.api import evaluate, list_datasets, list_models, train
+    from posezoo.hooks import hookimpl
+    from posezoo.hyperhead import HyperConfig, HyperHead
+    from posezoo.model import ModelConfig, PoseModel
+    from posezoo.plugins import plugins
+    from posezoo.spec import CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
+    from posezoo.zoo import create_model, load
+
+_HOME = {
+    "create_model": "posezoo.zoo",
+    "load": "posezoo.zoo",
+    "train": "posezoo.api",
+    "evaluate": "posezoo.api",
+    "list_models": "posezoo.api",
+    "list_datasets": "posezoo.api",
+    "plugins": "posezoo.plugins",
+    "PoseModel": "posezoo.model",
+    "ModelConfig": "posezoo.model",
+    "HyperHead": "posezoo.hyperhead",
+    "HyperConfig": "posezoo.hyperhead",
+    "ModelSpec": "posezoo.spec",
+    "ModifierSpec": "posezoo.spec",
+    "ReaderSpec": "posezoo.spec",
+    "CatalogueSpec": "posezoo.spec",
+    "hookimpl": "posezoo.hooks",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'posezoo' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def parse(items: Iterable[str]) -> dict[str, Any]:
-    """`["optim.lr=1e-4", "epochs=3"]` as `{"optim": {"lr": 1e-4}, "epochs": 3}`.
+    """`["optim.lr=1e-4", "epochs=3"]` as `{"optim.lr": 1e-4, "epochs": 3}`; `nested` makes tables of it.
 
     Values are TOML where they can be (numbers, true, false, lists), `none` is None, all else is text.
     """
@@ -26,7 +26,7 @@ def parse(items: Iterable[str]) -> dict[str, Any]:
         key, equals, text = item.partition("=")
         if not equals or not all(part.isidentifier() for part in key.replace("-", "_").split(".")):
             raise UsageError(f"not a setting: {ascii(item[:60])}", "write key=value, for example epochs=30")
-        _set(settings, key.split("."), _value(text), key)
+        settings[key] = _value(text)
     return settings
 
 

@@ -160,6 +160,13 @@ def save(model: PoseModel, folder: Path, card: str, **facts: Any) -> None:
         raise ResourceError(f"cannot write the model to {folder}: {error.strerror}", "free space or --out") from error
 
 
+def write_card(folder: Path, card: str) -> None:
+    """Replace the model card of a saved model."""
+    temporary = folder / f".{CARD}-{os.getpid()}"
+    temporary.write_text(card, encoding="utf-8")
+    temporary.replace(folder / CARD)
+
+
 def load(name: str | Path, device: str | torch.device = "cpu") -> PoseModel:
     """A trained model in eval mode: `load("local-dir:outputs/...")`; a run folder stands for its best model.
 
@@ -170,7 +177,7 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> PoseModel:
         raise UsageError(f"{name}: no published weights are known by this name yet", "posezoo.load('local-dir:RUN')")
     folder = model_folder(Path(parsed.location))
     config, content = _read_checked(folder)
-    model = build(_blueprint_from(config, folder))
+    model = build(blueprint_from(config, folder / CONFIG))
     try:
         state = safetensors.torch.load(content)
     except SafetensorError as error:
@@ -220,7 +227,8 @@ def _read_checked(folder: Path) -> tuple[dict[str, Any], bytes]:
     return config, content
 
 
-def _blueprint_from(config: dict[str, Any], folder: Path) -> Blueprint:
+def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
+    """The blueprint that `Blueprint.as_dict` described. Raises WeightsError if this posezoo does not know its settings."""
     parsed = names.parse_model(config["name"])
     spec = plugins.get("posezoo_models", "model", parsed.arch)
     try:
@@ -230,7 +238,7 @@ def _blueprint_from(config: dict[str, Any], folder: Path) -> Blueprint:
             for name, values in config["modifiers"].items()
         )
     except UsageError as error:
-        raise WeightsError(f"{folder / CONFIG}: {error.message}", "another version of the plugin wrote it") from None
+        raise WeightsError(f"{source}: {error.message}", "another version of the plugin wrote it") from None
     return Blueprint(parsed, own, modifiers)
 
 

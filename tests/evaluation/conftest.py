@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def path_rows(scene: str, split: str, num: int, condition: str = "", seed: int =
             Frame(
                 image=f"{scene}/{split}-{condition}{seed}/{n:04d}.png",
                 position=(float(x), float(y), float(z)),
-                quaternion=(float(abs(np.cos(turn / 2))), 0.0, float(np.sin(turn / 2) * np.sign(np.cos(turn / 2))), 0.0),
+                quaternion=(abs(math.cos(turn / 2)), 0.0, math.copysign(math.sin(turn / 2), math.cos(turn / 2)), 0.0),
                 scene=scene,
                 split=split,
                 sequence=f"{split}-{condition or 'a'}{seed}",
@@ -63,7 +64,8 @@ def make_report() -> MakeReport:
     def make(frames: Frames, spread: float = 0.2, failures: int = 0, scene_predicted: object = None) -> Report:
         random = np.random.default_rng(1)
         train, test = frames.of_split("train"), frames.of_split("test")
-        position_N3 = test.position + random.normal(size=test.position.shape) * spread * random.exponential(size=(len(test), 1))
+        scale_N1 = spread * random.exponential(size=(len(test), 1))
+        position_N3 = test.position + scale_N1 * random.normal(size=test.position.shape)
         position_N3[:failures] = np.nan
         quaternion_N4 = test.quaternion + 0.3 * spread * random.normal(size=test.quaternion.shape)
         true = test.poses()

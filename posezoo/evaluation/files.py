@@ -1,0 +1,106 @@
+"""The files of a report. Each is written beside its place and then renamed, so a reader never sees half of one."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from posezoo.errors import ResourceError
+from posezoo.evaluation.report import FIGURES, Report
+from posezoo.types import Poses, printable
+
+COLUMNS = (
+    *("image", "scene", "sequence", "condition", "timestamp"),
+    *("true_x", "true_y", "true_z", "true_qw", "true_qx", "true_qy", "true_qz"),
+    *("x", "y", "z", "qw", "qx", "qy", "qz", "scene_predicted"),
+    *("position_error_m", "orientation_error_deg"),
+)
+
+
+def save(report: Report, folder: Path) -> Path:
+    """The folder with report.json, predictions.csv, tum/*.txt and PNG figures. Raises ResourceError."""
+    try:
+        (folder / "tum").mkdir(parents=True, exist_ok=True)
+        _write_text(folder / "report.json", json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
+        _write_text(folder / "predictions.csv", predictions(report))
+        for name, text in trajectories(report).items():
+            _write_text(folder / "tum" / name, text)
+        for kind in FIGURES:
+            report.plot(kind, folder / f"{kind}.png")
+    except OSError as error:
+        raise cannot_write(error, folder) from error
+    return folder
+
+
+def cannot_write(error: OSError, path: Path) -> ResourceError:
+    """The error for a file that cannot be written."""
+    hint = "free some space" if error.errno == errno.ENOSPC else "choose another folder"
+    return ResourceError(f"cannot write {error.filename or path}: {error.strerror or error}", hint)
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` write a file beside `path`, then rename it to `path`."""
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def predictions(report: Report) -> str:
+    """CSV text: one line an image with its true pose, the model's pose and both errors."""
+    frames, poses = report.frames, report.methods[report.model]
+    position_N, orientation_N = report.errors[report.model]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for n in range(len(frames)):
+        where = [frames.scenes[frames.scene[n]], frames.sequence[n], frames.condition[n], int(frames.timestamp[n])]
+        true = [*frames.position[n], *frames.quaternion[n]]
+        numbers = [repr(float(value)) for value in (*true, *poses.position[n], *poses.quaternion[n])]
+        errors = [repr(float(position_N[n])), repr(float(orientation_N[n]))]
+        writer.writerow([printable(frames.name(n)), *where, *numbers, _predicted_scene(report, n), *errors])
+    return out.getvalue()
+
+
+def trajectories(report: Report) -> dict[str, str]:
+    """File name -> TUM text of each sequence, true and predicted (without the poses that are not finite)."""
+    files: dict[str, str] = {}
+    true, predicted = report.frames.poses(), report.methods[report.model]
+    for group, index in report.groups("sequence").items():
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "_", group).strip("._") or "all"
+        number, taken = 2, stem
+        while f"{taken}_true.txt" in files:
+            taken, number = f"{stem}-{number}", number + 1
+        files[f"{taken}_true.txt"] = _part(true, true, index).to_tum()
+        lines = _part(predicted, true, index).to_tum().splitlines(keepends=True)
+        # tools that read TUM files stop at a nan; the time stamps tell them which poses are absent
+        finite_N = np.isfinite(predicted.position[index]).all(-1) & np.isfinite(predicted.quaternion[index]).all(-1)
+        kept = [line for line, finite in zip(lines, finite_N, strict=True) if finite]
+        files[f"{taken}_predicted.txt"] = "".join(kept)
+    return files
+
+
+def _part(poses: Poses, true: Poses, index: np.ndarray) -> Poses:
+    stamps = tuple(true.timestamps[n] for n in index) if true.timestamps else ()
+    return Poses(tuple(true.images[n] for n in index), poses.position[index], poses.quaternion[index], (), stamps)
+
+
+def _predicted_scene(report: Report, n: int) -> str:
+    if report.scene_predicted is None:
+        return ""
+    number = int(report.scene_predicted[n])
+    return report.frames.scenes[number] if number >= 0 else "(other)"
+
+
+def _write_text(path: Path, text: str) -> None:
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))

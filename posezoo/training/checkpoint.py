@@ -1,0 +1,149 @@
+"""The checkpoint store: a kill at any moment leaves a complete checkpoint, and the newest complete one is found.
+
+`RUN/ckpt/step-000001234/` holds `model.safetensors`, `state.pt` and `manifest.json` with size and sha256 of each file.
+It is written in `.tmp-step-...-<pid>/`, manifest last, every file and the folder synced, then renamed. There is no
+pointer file: the newest is found by scanning, and its hashes are checked before it is used. An old checkpoint is
+deleted only after the new one has been read back.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from posezoo import faults
+from posezoo.errors import ResourceError, WeightsError
+
+SCHEMA = 1
+WEIGHTS, STATE, MANIFEST = "model.safetensors", "state.pt", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint read back: the model's tensors, the rest of the state, and its manifest."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    state: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+def save(run: Path, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], facts: Mapping[str, Any], keep: int) -> Path:
+    """Write a checkpoint for `step` and delete all but the newest `keep`. Raises ResourceError; old ones stay then.
+
+    `state` may hold tensors and plain Python values only: it is read back with weights_only=True.
+    """
+    store = run / "ckpt"
+    target = store / f"step-{step:09d}"
+    temporary = store / f".tmp-{target.name}-{os.getpid()}"
+    if target.exists():
+        return target  # saved at this step already; a checkpoint is never rewritten
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        content = {WEIGHTS: safetensors.torch.save({k: v.contiguous() for k, v in weights.items()}), STATE: buffer.getvalue()}
+        for name, data in content.items():
+            _write(temporary / name, data)
+            faults.point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
+        files = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in content.items()}
+        manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
+        _write(temporary / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+        faults.point("checkpoint.manifest")
+        sync_folder(temporary)
+        faults.point("checkpoint.rename")
+        temporary.rename(target)
+        sync_folder(store)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _resource_error(error, store, sum(map(len, content.values())) if "content" in locals() else 0) from error
+    problem = _check(target)
+    if problem:
+        raise ResourceError(f"checkpoint {target} did not read back ({problem})", "check the disk")
+    for old in _scan(store)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def latest(run: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest complete checkpoint, and a warning for each newer one that was passed over.
+
+    Leftovers of killed saves are removed. Raises WeightsError if no usable checkpoint is there.
+    """
+    store, warnings = run / "ckpt", []
+    for leftover in sorted(store.glob(".tmp-*")):
+        shutil.rmtree(leftover)
+        warnings.append(f"ignored incomplete checkpoint {leftover.name} (removed)")
+    problems = []
+    for path in reversed(_scan(store)):
+        problem = _check(path)
+        if not problem:
+            weights = safetensors.torch.load_file(path / WEIGHTS)
+            state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            warnings += [f"passed over a damaged checkpoint: {p}" for p in problems]
+            return Checkpoint(path, weights, state, manifest), warnings
+        problems.append(f"{path.name} ({problem})")
+    shown = ", ".join(problems[:3]) or "none was saved"
+    raise WeightsError(f"no usable checkpoint in {run}: {shown}", "start again with posezoo train")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable: a rename counts only after this."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _scan(store: Path) -> list[Path]:
+    """The checkpoint folders in order of their steps."""
+    return sorted(path for path in store.glob("step-*") if path.is_dir())
+
+
+def _check(path: Path) -> str:
+    """What is wrong with a checkpoint; empty if nothing is."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["schema"] > SCHEMA:
+            return "written by a newer posezoo"
+        for name in (WEIGHTS, STATE):
+            data, entry = (path / name).read_bytes(), manifest["files"][name]
+            if len(data) != entry["size"]:
+                return f"{name} truncated"
+            if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                return f"{name}: sha256 differs"
+    except FileNotFoundError as error:
+        return f"no {Path(str(error.filename)).name}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "manifest damaged"
+    return ""
+
+
+def _resource_error(error: OSError, store: Path, need: int) -> ResourceError:
+    if error.errno == errno.ENOSPC:
+        free = shutil.disk_usage(store.parent).free
+        size = f"need {need / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
+        return ResourceError(f"disk full while saving a checkpoint ({size}): {store}", "free space, then posezoo resume")
+    return ResourceError(f"cannot save a checkpoint: {store}: {error.strerror}", "check the folder, then posezoo resume")

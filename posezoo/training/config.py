@@ -1,0 +1,192 @@
+"""The configuration of a training run: a recipe, changed by `key=value` settings, all keys checked.
+
+The same keys serve in recipes (registry/recipes), on the command line and in Python. Keys that are not fields here go
+to the architecture (`backbone=...`) or to a modifier (`hyper.rank=256`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from posezoo import names, plugins, registry, settings, zoo
+from posezoo.errors import UsageError
+from posezoo.spec import load_object
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class DataSettings(_Section):
+    """Which data, and how they are divided."""
+
+    name: str
+    root: str | None = None
+    split: str | None = None
+    """A CSV file with columns image, split; then only the images it lists are needed."""
+    validation: float = Field(0.08, ge=0, lt=0.9)
+    """Fraction of the training frames, in blocks of consecutive frames, kept for choosing the best epoch."""
+
+
+class OptimSettings(_Section):
+    """Adam(W) and its schedule."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    lr: float = Field(5e-4, gt=0)
+    backbone_lr: float | None = None
+    """Another rate for the pretrained backbone."""
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: float = Field(1.0, ge=0)
+    step_epochs: PositiveInt = 20
+    gamma: float = 0.75
+    clip: float | None = 5.0
+    """Largest gradient norm."""
+
+
+class LossSettings(_Section):
+    """See posezoo.losses.PoseLoss."""
+
+    rotation: Literal["sign-free", "quaternion", "matrix", "log"] = "sign-free"
+    position: Literal["l2", "l1"] = "l2"
+    start: tuple[float, float] = (0.0, 0.0)
+    """s_x and s_q of the learned balance."""
+    balance_lr: float | None = 1e-2
+    """The balance's own learning rate; None: that of the model, as published."""
+    unit: Literal["spread", "metre"] = "spread"
+    """What counts as one in the position term: the spread of the training positions, or a metre (as published)."""
+
+
+class AugmentSettings(_Section):
+    """See posezoo.data.augment.Augmentation."""
+
+    geometry: Literal["rotate", "crop", "none"] = "rotate"
+    yaw: float = Field(10.0, ge=0, le=60)
+    pitch: float = Field(6.0, ge=0, le=60)
+    roll: float = Field(8.0, ge=0, le=180)
+    fov_deg: float | None = Field(None, gt=0, lt=180)
+    brightness: float = Field(0.5, ge=0)
+    contrast: float = Field(0.5, ge=0)
+    saturation: float = Field(0.5, ge=0)
+    hue: float = Field(0.05, ge=0, le=0.5)
+
+
+class PhaseSettings(_Section):
+    """One phase of training: which part learns, for how long, with which balance."""
+
+    train: Literal["all", "position", "orientation"] = "all"
+    epochs: PositiveInt
+    weights: tuple[float, float] | None = None
+    """Fixed (w_x, w_q); None: learned."""
+
+
+class CheckpointSettings(_Section):
+    """When to save. A signal, the end of a phase and the end of training always do."""
+
+    every_steps: int = Field(0, ge=0)
+    every_seconds: float = Field(60.0, gt=0)
+    keep: PositiveInt = 2
+
+
+class TrainConfig(_Section):
+    """Everything about a run but the model's own settings."""
+
+    model: str
+    data: DataSettings
+    recipe: str
+    seed: int = Field(0, ge=0, lt=2**32)
+    epochs: PositiveInt = 30
+    phases: tuple[PhaseSettings, ...] = ()
+    """Empty: one phase of `epochs` in which everything learns."""
+    batch_size: PositiveInt = 32
+    workers: int = Field(0, ge=0)
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: measured on this machine before the first step, then written into the run's config."""
+    selection: Literal["validation", "test", "last"] = "validation"
+    """What chooses the best epoch. `test` is what published code does; every table then says so."""
+    normalise_position: bool = True
+    """Give the model the mean and spread of the training positions."""
+    optim: OptimSettings = OptimSettings()
+    loss: LossSettings = LossSettings()
+    augment: AugmentSettings = AugmentSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    out: str | None = None
+    """The run folder; None: outputs/<model>/<data>/<UTC time>."""
+
+    @property
+    def plan(self) -> tuple[PhaseSettings, ...]:
+        """The phases, at least one."""
+        return self.phases or (PhaseSettings(train="all", epochs=self.epochs),)
+
+
+def configure(
+    model: str,
+    data: str,
+    overrides: Mapping[str, Any] = {},  # noqa: B006 (never changed)
+    root: str | Path | None = None,
+) -> tuple[TrainConfig, zoo.Blueprint]:
+    """The run's configuration and the model's blueprint: recipe, then `overrides` (nested, see posezoo.settings).
+
+    Raises UsageError with near names for unknown models, data sets, recipes and keys.
+    """
+    parsed = names.parse_model(model)
+    if parsed.scheme:
+        raise UsageError(f"{model} is a trained model", "train starts from an architecture: posezoo list")
+    spec = plugins.get("posezoo_models", "model", parsed.arch)
+    modifiers = [name for name, _ in parsed.modifiers]
+    for name in modifiers:
+        plugins.get("posezoo_modifiers", "modifier", name)
+    train, rest = _routed(overrides, set(modifiers), load_object(spec.config))
+    recipe_name = train.get("recipe") or _default_recipe(data)
+    recipe = registry.recipe(recipe_name)
+    only = recipe.only.get(parsed.arch, {})
+    train = settings.merged(recipe.train, only.get("train", {}), train)
+    given = {"name": data} | ({"root": str(root)} if root else {})
+    train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})
+    config = settings.validated(TrainConfig, train)
+    layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {}), rest]
+    return config, zoo.blueprint(model, *layers)
+
+
+def augmentation(config: TrainConfig) -> Any:
+    """The augmentation that the configuration asks for."""
+    from posezoo.data.augment import Augmentation
+
+    return Augmentation(**config.augment.model_dump())
+
+
+def _default_recipe(data: str) -> str:
+    parsed = names.parse_data(data)
+    # the extent of own data is known only after reading them; indoor settings serve both
+    kind = "indoor" if parsed.reader else registry.data_card(parsed.name).kind
+    return registry.default_recipe(kind)
+
+
+def _routed(
+    overrides: Mapping[str, Any], modifiers: set[str], config_class: type
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Overrides for the run, and for the model and its modifiers. Raises UsageError for keys that belong to neither."""
+    own_fields = [name for name in settings.field_names(config_class) if name not in zoo.PLACE_FIELDS]
+    train: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if key in TrainConfig.model_fields and key != "model":
+            train[key] = value
+        elif key in own_fields or key in modifiers:
+            rest[key] = value
+        else:
+            known = settings.field_names(TrainConfig) + own_fields
+            for name in plugins.modifiers():
+                modifier_class = load_object(plugins.modifiers()[name].config)
+                known += settings.field_names(modifier_class, f"{name}.") if name in modifiers else []
+            if key in plugins.modifiers():
+                raise UsageError(f"setting {key}.* needs the modifier", f"write +{key} after the model's name")
+            raise settings.unknown_key(key, known)
+    return train, rest

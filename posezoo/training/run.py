@@ -1,0 +1,129 @@
+"""The run folder: one process at a time, its configuration, and metrics that a kill cannot spoil.
+
+`outputs/<model>/<data>/<UTC time>/` with config.toml, metrics.jsonl, ckpt/, best/, report/ and run.lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import tomli_w
+
+from posezoo.errors import LockedError, ResourceError, UsageError
+
+CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
+
+
+class RunFolder:
+    """A run folder held by this process; `with RunFolder(path)` frees it at the end, and so does any kill."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._metrics: IO[str] | None = None
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / LOCK).open("a+", encoding="utf-8")
+        except OSError as error:
+            raise ResourceError(f"cannot write the run folder {path}: {error.strerror}", "choose another with out=") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            self._lock.close()
+            raise LockedError(f"{path} is used by {holder}", "wait, or choose another folder with out=") from None
+        self._lock.truncate(0)
+        self._lock.write(f"pid {os.getpid()} on host {socket.gethostname()} since {utc_now()}")
+        self._lock.flush()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._metrics:
+            self._metrics.close()
+        self._lock.close()
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.toml; keys whose value is None are left out (TOML has no null)."""
+        text = tomli_w.dumps(_without_none(config))
+        temporary = self.path / f".{CONFIG}-{os.getpid()}"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.path / CONFIG)
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Add one line to metrics.jsonl. Raises ResourceError if it cannot be written."""
+        try:
+            if self._metrics is None:
+                self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
+            self._metrics.write(json.dumps(line) + "\n")
+            self._metrics.flush()
+        except OSError as error:
+            raise ResourceError(f"cannot write {self.path / METRICS}: {error.strerror}", "free space, then posezoo resume") from None
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the lines after `step` (and a line that a kill cut short): they are about to be computed again."""
+        path = self.path / METRICS
+        if not path.exists():
+            return
+        kept = []
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if line.get("step", 0) <= step:
+                kept.append(text + "\n")
+        temporary = self.path / f".{METRICS}-{os.getpid()}"
+        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.replace(path)
+
+
+def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outputs")) -> Path:
+    """Where a new run goes. An `out` that already holds a run is refused: nothing is ever overwritten."""
+    if out is not None:
+        path = Path(out).expanduser()
+        if (path / CONFIG).exists():
+            raise UsageError(f"{path} already holds a run", f"posezoo resume {path}, or choose another out=")
+        return path
+    # data names such as "folder:photos" and model names such as "atloc+hyper" become one path component each
+    parts = [re.sub(r"[^A-Za-z0-9_+=.-]+", "-", part) for part in (model, data)]
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = base / parts[0] / parts[1] / stamp
+    number = 2
+    while path.exists():  # two runs in one second
+        path = path.with_name(f"{stamp}-{number}")
+        number += 1
+    return path
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The run's config.toml. Raises UsageError if `path` holds no run."""
+    try:
+        return tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} holds no run (no {CONFIG})", "give a run folder: outputs/MODEL/DATA/TIME") from None
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path / CONFIG}: {error}", "restore it, or train again") from None
+
+
+def utc_now() -> str:
+    """Now, as UTC ISO time with Z."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(item) for item in value]
+    return value

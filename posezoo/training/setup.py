@@ -1,0 +1,250 @@
+"""From a configuration to everything a run needs: frames, image cache, model, loss, optimiser, precision.
+
+Everything that can be wrong with the data is found here, before step 1.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from posezoo import hub, zoo
+from posezoo.backbones import Backbone
+from posezoo.data.augment import Augmentation, augmented
+from posezoo.data.cache import ImageCache
+from posezoo.data.frames import Dataset, open_dataset
+from posezoo.data.loader import Batch, FrameBatches
+from posezoo.data.splits import validation_blocks
+from posezoo.errors import DataError, UsageError
+from posezoo.losses import PoseLoss
+from posezoo.model import PoseModel
+from posezoo.training.config import PhaseSettings, TrainConfig, augmentation
+from posezoo.training.observe import Observer
+
+
+@dataclass
+class Job:
+    """A run that is ready to start. `train_rows` and `validation_rows` index `dataset.frames`."""
+
+    config: TrainConfig
+    blueprint: zoo.Blueprint
+    dataset: Dataset
+    cache: ImageCache
+    train_rows: np.ndarray
+    validation_rows: np.ndarray
+    model: PoseModel
+    augmentation: Augmentation
+    accelerator: Accelerator
+    unit_m: float
+    backbone_files: list[hub.WeightsFile]
+
+    @property
+    def scene_of(self) -> np.ndarray:
+        """The model's scene index of each scene of the data set."""
+        scenes = self.model.config.scenes
+        return np.array([scenes.index(name) for name in self.dataset.frames.scenes], dtype=np.int64)
+
+    def batches(self, epoch: int) -> FrameBatches:
+        """The training frames as batches of one epoch."""
+        return FrameBatches(
+            self.dataset.frames, self.cache, self.train_rows, self.scene_of, self.config.seed, epoch
+        )
+
+
+def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
+    """Open the data, build the model, choose device and precision. Raises DataError with all findings."""
+    raise_malloc_thresholds()
+    dataset = open_dataset(config.data.name, root=config.data.root, split=config.data.split)
+    for note in dataset.notes:
+        observer.note(note)
+    train_rows, validation_rows = _rows(dataset, config)
+    dataset.require("test")
+    cache = ImageCache.open(dataset.frames, lambda done, total: observer.progress("reading images", done, total))
+    accelerator = _accelerator(config)
+    torch.manual_seed(config.seed)
+    model = zoo.build(_placed(blueprint, dataset, train_rows, config))
+    backbone_files = zoo.load_backbones(model)
+    if accelerator.device.type == "cpu":
+        # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    varied = _augmentation(config, dataset, train_rows, observer)
+    unit_m = 1.0 if config.loss.unit == "metre" else _spread(dataset.frames.position[train_rows])
+    return Job(
+        config, blueprint, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
+        varied, accelerator, unit_m, backbone_files,
+    )  # fmt: skip
+
+
+def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
+    """The loss of one phase."""
+    settings = job.config.loss
+    return PoseLoss(
+        job.model.config.rotation, settings.rotation, settings.position, settings.start, phase.weights, job.unit_m
+    ).to(job.accelerator.device)
+
+
+def set_trainable(model: PoseModel, phase: PhaseSettings) -> None:
+    """Freeze what the phase does not train: parameters, and by evaluation mode dropout and batch-norm statistics too."""
+    if phase.train == "all":
+        model.requires_grad_(True).train()
+        return
+    model.requires_grad_(False).eval()
+    head = model.position_head if phase.train == "position" else model.orientation_head
+    head.requires_grad_(True).train()
+
+
+def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
+    """Adam or AdamW over what is trainable; the loss's balance and the backbone may have rates of their own."""
+    settings = job.config.optim
+    backbone = {id(p) for m in job.model.modules() if isinstance(m, Backbone) for p in m.parameters()}
+    groups: dict[str, list[nn.Parameter]] = {"backbone": [], "decay": [], "plain": []}
+    for parameter in job.model.parameters():
+        if parameter.requires_grad:
+            # AdamW: biases and norms are not shrunk; Adam with weight decay is as published, everything is
+            kind = "decay" if parameter.dim() > 1 or settings.name == "adam" else "plain"
+            groups["backbone" if id(parameter) in backbone and settings.backbone_lr else kind].append(parameter)
+    lr = {"backbone": settings.backbone_lr or settings.lr, "decay": settings.lr, "plain": settings.lr}
+    decay = {"backbone": settings.weight_decay, "decay": settings.weight_decay, "plain": 0.0}
+    rows: list[dict[str, Any]] = [
+        {"params": params, "lr": lr[name], "weight_decay": decay[name]} for name, params in groups.items() if params
+    ]
+    if loss.balance.requires_grad:
+        rate = job.config.loss.balance_lr or settings.lr
+        rows.append({"params": [loss.balance], "lr": rate, "weight_decay": 0.0})
+    for row in rows:
+        row["base_lr"] = row["lr"]
+    kind_of = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind_of(rows, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
+
+
+def prepared_batch(job: Job, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The network's input and the true quaternions of a batch that is on the device."""
+    images_BCHW, quaternion_B4 = augmented(batch, job.model.config, job.augmentation)
+    if job.accelerator.device.type == "cpu":
+        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+    return images_BCHW, quaternion_B4
+
+
+def retrieval_features(job: Job) -> Callable[[Tensor], Tensor] | None:
+    """Features of the frozen, pretrained backbone for the retrieval baseline: uint8 (B, 3, H, W) -> (B, E)."""
+    return pretrained_features(job.model)
+
+
+def pretrained_features(model: PoseModel) -> Callable[[Tensor], Tensor] | None:
+    """As `retrieval_features`, for any model; None if it was told to start without pretrained weights."""
+    own = next((module for module in model.modules() if isinstance(module, Backbone)), None)
+    if own is None or model.config.pretrained_backbone is False:
+        return None
+    backbone = Backbone(own.name).eval()
+    file = hub.find_backbone(own.name, model.config.pretrained_backbone)
+    from posezoo.backbones import load_pretrained
+
+    load_pretrained(backbone, hub.read_state(file), file.by_order, file.source)
+    backbone.to(model.position_mean_3.device)
+    return lambda images_BCHW: backbone(model.prepare(images_BCHW))[0]
+
+
+def measured_precision(job: Job) -> str:
+    """bf16 if a training step is at least a tenth faster with it on this machine, else fp32. Leaves no trace."""
+    device = job.accelerator.device
+    state = torch.get_rng_state()
+    crop = job.model.config.crop
+    images_BCHW = torch.zeros(min(8, job.config.batch_size), 3, crop, crop, device=device)
+    if device.type == "cpu":
+        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+    modes = {name: module.training for name, module in job.model.named_modules()}
+    job.model.eval()  # batch-norm statistics must not move
+    seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for round_number in range(3):  # interleaved; the first round warms up
+        for name, times in seconds.items():
+            start = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16"):
+                output = job.model(images_BCHW)
+            (output.position.sum() + output.rotation.sum()).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if round_number:
+                times.append(time.perf_counter() - start)
+    job.model.zero_grad(set_to_none=True)
+    for name, module in job.model.named_modules():
+        module.training = modes[name]
+    torch.set_rng_state(state)
+    return "bf16" if min(seconds["fp32"]) > 1.1 * min(seconds["bf16"]) else "fp32"
+
+
+def raise_malloc_thresholds() -> None:
+    """Let glibc keep big blocks instead of giving them back: training on a CPU is 1.1 to 1.4 times faster.
+
+    Every activation of more than 32 MB is otherwise mapped, zeroed page by page, and unmapped again at each step.
+    """
+    if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def _rows(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation rows: the data set's own validation split, or blocks out of the training frames."""
+    frames = dataset.frames
+    train = np.flatnonzero(frames.split == "train")
+    dataset.require("train")
+    if config.selection == "test":
+        return train, np.flatnonzero(frames.split == "test")
+    own = np.flatnonzero(frames.split == "val")
+    if config.selection == "last" or len(own):
+        return train, own
+    held = validation_blocks(frames.select(train), config.data.validation)
+    if np.sum(~held) < 2:
+        raise DataError(f'"{dataset.name}" has {len(train)} training images: too few', "at least 2 besides validation")
+    return train[~held], train[held]
+
+
+def _placed(blueprint: zoo.Blueprint, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> zoo.Blueprint:
+    position_N3 = dataset.frames.position[rows]
+    fields: dict[str, Any] = {"scenes": dataset.frames.scenes}
+    if config.normalise_position:
+        std_3 = position_N3.std(axis=0)
+        # an axis along which nothing moves must not make the scale zero
+        std_3 = np.maximum(std_3, max(1e-3, 0.01 * float(std_3.max())))
+        fields |= {"position_mean": tuple(position_N3.mean(axis=0).tolist()), "position_std": tuple(std_3.tolist())}
+    return blueprint.with_place(**fields)
+
+
+def _spread(position_N3: np.ndarray) -> float:
+    """The root mean square distance of positions (m) from their mean."""
+    return max(1e-3, float(np.sqrt(position_N3.var(axis=0).sum())))
+
+
+def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, observer: Observer) -> Augmentation:
+    varied: Augmentation = augmentation(config)
+    unknown = int(np.isnan(dataset.frames.intrinsics[rows]).any(axis=1).sum())
+    if varied.geometry == "rotate" and unknown and varied.fov_deg is None:
+        observer.note(
+            f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation"
+            " (augment.fov_deg=DEGREES tells the horizontal field of view)"
+        )
+        return replace(varied, geometry="crop")
+    return varied
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    if config.device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device={config.device} is not known", "device=auto, cpu or cuda")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device=cuda, but torch sees no GPU", "device=auto, or install a torch build for your GPU")
+    # precision is ours (autocast in the step), because `auto` is measured only once the model is built
+    return Accelerator(cpu=config.device == "cpu", mixed_precision="no")
+
+
+def trainable(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters that learn in the present phase."""
+    return (parameter for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,361 @@
+"""The training loop: phases, steps, checkpoints, choice of the best epoch, and the final evaluation.
+
+    train(config, blueprint)   a new run
+    resume(run)                continue one: the same losses to the last digit as if it had never stopped
+
+The state of a run is (phase, epoch, batch, step); order and augmentation follow from (seed, epoch, index), dropout from
+torch's random state, which checkpoints hold.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posezoo import faults, geometry, settings, zoo
+from posezoo.data.loader import Batch, BatchOrder, epoch_loader
+from posezoo.errors import Interrupted, LockedError, NotFiniteError, UsageError
+from posezoo.evaluation.baselines import mean_training_pose
+from posezoo.evaluation.evaluate import evaluate, predict_frames
+from posezoo.evaluation.metrics import pose_errors, summarise
+from posezoo.losses import PoseLoss
+from posezoo.training import card, checkpoint
+from posezoo.training.config import PhaseSettings, TrainConfig
+from posezoo.training.observe import Observer
+from posezoo.training.run import RunFolder, new_run_path, read_config, utc_now
+from posezoo.training.setup import (
+    Job,
+    make_loss,
+    make_optimiser,
+    measured_precision,
+    prepare,
+    prepared_batch,
+    retrieval_features,
+    set_trainable,
+    trainable,
+)
+from posezoo.training.signals import StopFlag
+from posezoo.version import __version__
+
+if TYPE_CHECKING:
+    from posezoo.evaluation.report import Report
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder and the report of its best model."""
+
+    path: Path
+    report: Report
+
+
+@dataclass
+class State:
+    """Where a run is: the next batch to be trained, and the best epoch so far."""
+
+    phase: int = 0
+    epoch: int = 0
+    """Counted over all phases."""
+    batch: int = 0
+    step: int = 0
+    best: dict[str, Any] = field(default_factory=dict)
+    images: int = 0
+
+
+def train(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer | None = None) -> Result:
+    """Train from the start in a new run folder. Raises the errors of posezoo.errors; a signal saves, then Interrupted."""
+    observer = observer or Observer()
+    path = new_run_path(config.out, str(blueprint.name), config.data.name)
+    with RunFolder(path) as folder, StopFlag() as stop:
+        job = prepare(config, blueprint, observer)
+        if config.precision == "auto":
+            precision = measured_precision(job)
+            job.config = config.model_copy(update={"precision": precision})
+            observer.note(f"precision {precision}, measured on this machine ({job.accelerator.device.type})")
+        folder.write_config({"posezoo": __version__, "train": job.config.model_dump(), "model": blueprint.as_dict()})
+        return _Loop(job, folder, stop, observer).run(None)
+
+
+def resume(run: str | Path, observer: Observer | None = None) -> Result:
+    """Continue a run from its newest complete checkpoint; a finished run is only evaluated again.
+
+    Raises UsageError if `run` is no run, WeightsError if it has no usable checkpoint, LockedError if it is in use.
+    """
+    observer = observer or Observer()
+    path = Path(run).expanduser()
+    stored = read_config(path)
+    config = settings.validated(TrainConfig, stored["train"], "train.")
+    plan = zoo.blueprint_from(stored["model"], path / "config.toml")
+    with RunFolder(path) as folder, StopFlag() as stop:
+        found, warnings = checkpoint.latest(path)
+        for warning in warnings:
+            observer.note(warning)
+        if found.manifest["num_threads"] != torch.get_num_threads():
+            torch.set_num_threads(found.manifest["num_threads"])  # sums in another order would change the last digits
+        job = prepare(config, plan, observer)
+        for what, then, now in (
+            ("torch", found.manifest["torch"], torch.__version__),
+            ("data", found.manifest["data_digest"], job.dataset.digest),
+            ("device", found.manifest["device"], job.accelerator.device.type),
+        ):
+            if then != now and what == "data":
+                raise UsageError(f"the data set has changed since the run began: {config.data.name}", "start a new run")
+            if then != now:
+                observer.note(f"continuation is not bit-identical: {what} {then} -> {now}")
+        observer.note(f"resumed from step {found.manifest['step']}")
+        return _Loop(job, folder, stop, observer).run(found)
+
+
+class _Loop:
+    """One run in progress."""
+
+    def __init__(self, job: Job, folder: RunFolder, stop: StopFlag, observer: Observer) -> None:
+        self.job, self.folder, self.stop, self.observer = job, folder, stop, observer
+        self.config, self.accelerator = job.config, job.accelerator
+        self.state = State()
+        self.first_epoch = np.cumsum([0, *(phase.epochs for phase in self.config.plan)]).tolist()
+        world = self.accelerator.num_processes
+        self.per_epoch = len(BatchOrder(len(job.train_rows), self.config.batch_size, 0, 0, 0, 0, world))
+        self.saved_at = time.monotonic()
+        self.loss: PoseLoss
+        self.optimiser: torch.optim.Optimizer
+
+    def run(self, found: checkpoint.Checkpoint | None) -> Result:
+        """All phases from where the checkpoint stands, then the report."""
+        if found:
+            self.state = State(**found.state["position"])
+            self.job.model.load_state_dict(found.weights)
+            self.folder.rewind_metrics(self.state.step)
+        try:
+            self._announce()
+            while self.state.phase < len(self.config.plan):
+                self._phase(self.config.plan[self.state.phase], found)
+                found = None
+                self.state.phase += 1
+                self._save()
+        finally:
+            self.observer.end()
+        return self._finish()
+
+    def _phase(self, phase: PhaseSettings, found: checkpoint.Checkpoint | None) -> None:
+        set_trainable(self.job.model, phase)
+        self.loss = make_loss(self.job, phase)
+        self.optimiser = make_optimiser(self.job, self.loss)
+        if found:
+            self.loss.load_state_dict(found.state["loss"])
+            self.optimiser.load_state_dict(found.state["optimiser"])
+            torch.set_rng_state(found.state["torch_rng"])
+        network = self.accelerator.prepare(self.job.model)
+        while self.state.epoch < self.first_epoch[self.state.phase + 1]:
+            self._epoch(phase, network)
+
+    def _epoch(self, phase: PhaseSettings, network: torch.nn.Module) -> None:
+        state, config = self.state, self.config
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        order = BatchOrder(
+            len(self.job.train_rows), config.batch_size, config.seed, state.epoch, state.batch, rank, world
+        )
+        set_trainable(self.job.model, phase)
+        for batch in epoch_loader(self.job.batches(state.epoch), order, config.workers):
+            self._step(batch.to(self.accelerator.device), network)
+            due = config.checkpoint.every_steps and state.step % config.checkpoint.every_steps == 0
+            if due or time.monotonic() - self.saved_at > config.checkpoint.every_seconds:
+                self._save()
+            self._stop_if_asked()
+        state.batch, state.epoch = 0, state.epoch + 1
+        self._validate()
+        self._stop_if_asked()
+
+    def _step(self, batch: Batch, network: torch.nn.Module) -> None:
+        start = time.perf_counter()
+        self._set_rates()
+        images_BCHW, quaternion_B4 = prepared_batch(self.job, batch)
+        dtype = AUTOCAST.get(self.config.precision)
+        scene_B = batch.scene if len(self.job.model.config.scenes) > 1 else None
+        with torch.autocast(self.accelerator.device.type, dtype) if dtype else nullcontext():
+            output = network(images_BCHW, scene_B)
+        terms = self.loss(output, batch.position, quaternion_B4, scene_B)
+        total = terms.total * float("nan") if faults.point("step") == "nan" else terms.total
+        self._check_finite("loss", total, batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.accelerator.backward(total)
+        limit = self.config.optim.clip
+        norm = torch.nn.utils.clip_grad_norm_(trainable(self.job.model), math.inf if limit is None else limit)
+        self._check_finite("gradient", norm, batch)  # before the weights are touched
+        self.optimiser.step()
+        self.state.batch += 1
+        self.state.step += 1
+        self.state.images += len(batch.index) * self.accelerator.num_processes
+        with torch.no_grad():
+            position_m = torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean()
+            angle = geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean()
+        line = {
+            "step": self.state.step,
+            "epoch": self.state.epoch,
+            "phase": self.state.phase,
+            "loss": total.item(),
+            "position_loss": terms.position.item(),
+            "rotation_loss": terms.rotation.item(),
+            "balance": self.loss.balance.tolist(),
+            "position_m": position_m.item(),
+            "orientation_deg": angle.item(),
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "images_per_s": len(batch.index) * self.accelerator.num_processes / (time.perf_counter() - start),
+        }
+        self._write(line)
+        self.observer.step(line)
+
+    def _set_rates(self) -> None:
+        """The schedule is a function of the step alone, so that nothing about it needs saving."""
+        optim, phase = self.config.optim, self.state.phase
+        begun = self.state.step - self.first_epoch[phase] * self.per_epoch
+        total = self.config.plan[phase].epochs * self.per_epoch
+        warmup = min(optim.warmup_epochs * self.per_epoch, total / 2)
+        factor = min(1.0, (begun + 1) / warmup) if warmup else 1.0
+        if optim.schedule == "cosine":
+            factor *= 0.5 * (1 + math.cos(math.pi * max(0.0, begun - warmup) / max(1.0, total - warmup)))
+        elif optim.schedule == "step":
+            factor *= optim.gamma ** (begun // (optim.step_epochs * self.per_epoch))
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+
+    def _check_finite(self, what: str, value: Tensor, batch: Batch) -> None:
+        if torch.isfinite(value):
+            return
+        files = [self.job.dataset.frames.name(int(i)) for i in batch.index]
+        if self.state.step:
+            self._save()  # the weights are still those of the last finite step
+        shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        self._write({"step": self.state.step, "event": "not finite", "what": what, "images": files})
+        raise NotFiniteError(
+            f"{what} is not finite at step {self.state.step + 1} (batch: {shown})",
+            f"lower optim.lr; all files of the batch are in {self.folder.path / 'metrics.jsonl'}",
+        )
+
+    def _validate(self) -> None:
+        """Errors on the validation frames; a new best epoch is saved as the run's model."""
+        state, job = self.state, self.job
+        line: dict[str, Any] = {"step": state.step, "epoch": state.epoch, "time": utc_now()}
+        last = state.epoch == self.first_epoch[-1]
+        if len(job.validation_rows):
+            frames = job.dataset.frames.select(job.validation_rows)
+            poses, _ = predict_frames(
+                job.model, job.cache, job.validation_rows, frames, self.config.batch_size, self.accelerator.device
+            )
+            truth = (frames.position, frames.quaternion)
+            summary = summarise(*pose_errors(poses.position, poses.quaternion, *truth), intervals=False)
+            line |= {"split": self.config.selection, **{k: v for k, v in summary.items() if k != "recalls"}}
+            score = self._score(summary, frames)
+        else:
+            score = -float(state.epoch)
+        line["score"] = score
+        self._write(line)
+        self.observer.epoch(line)
+        if math.isfinite(score) and (not state.best or score < state.best["score"]) or (last and not state.best):
+            state.best = {"epoch": state.epoch, "step": state.step, "score": score}
+            self._save_best()
+
+    def _score(self, summary: dict[str, Any], frames: Any) -> float:
+        """Both median errors as fractions of the mean-pose baseline's, added: neither metres nor degrees dominate."""
+        train = self.job.dataset.frames.select(self.job.train_rows)
+        mean = mean_training_pose(train, frames)
+        base = summarise(
+            *pose_errors(mean.position, mean.quaternion, frames.position, frames.quaternion), intervals=False
+        )
+        keys = ("median_position_m", "median_orientation_deg")
+        return float(sum(summary[key] / max(base[key], 1e-6) for key in keys))
+
+    def _save_best(self) -> None:
+        if self.accelerator.is_main_process:
+            facts = card.facts(self.job, self.state.best)
+            zoo.save(self.job.model, self.folder.path / "best", card.text(self.job, self.state.best, None), **facts)
+        faults.point("best")
+
+    def _save(self) -> Path:
+        state = {
+            "position": vars(self.state),
+            "loss": self.loss.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+        }
+        facts = {
+            "torch": torch.__version__,
+            "num_threads": torch.get_num_threads(),
+            "device": self.accelerator.device.type,
+            "data_digest": self.job.dataset.digest,
+            "posezoo": __version__,
+        }
+        target = self.folder.path / "ckpt" / f"step-{self.state.step:09d}"
+        if self.accelerator.is_main_process:
+            weights = self.job.model.state_dict()
+            target = checkpoint.save(
+                self.folder.path, self.state.step, weights, state, facts, self.config.checkpoint.keep
+            )
+        self.saved_at = time.monotonic()
+        return target
+
+    def _stop_if_asked(self) -> None:
+        if self.accelerator.num_processes > 1:  # one process may be told to stop: all must
+            flag = torch.tensor([self.stop.signal], device=self.accelerator.device)
+            self.stop.signal = int(self.accelerator.gather(flag).max())
+        if self.stop:
+            path = self._save()
+            raise Interrupted(
+                f"stopped by {self.stop.name} at step {self.state.step}, checkpoint saved: {path}",
+                f"posezoo resume {self.folder.path}",
+                self.stop.exit_code,
+            )
+
+    def _announce(self) -> None:
+        job = self.job
+        facts = {
+            "model": str(job.blueprint.name),
+            "data": job.dataset.name,
+            "run": str(self.folder.path),
+            "recipe": self.config.recipe,
+            "parameters": sum(p.numel() for p in job.model.parameters()),
+            "train_images": len(job.train_rows),
+            "validation_images": len(job.validation_rows),
+            "device": self.accelerator.device.type,
+            "precision": self.config.precision,
+            "seed": self.config.seed,
+            "backbone": ", ".join(f.source for f in job.backbone_files) or "random start",
+            "epochs": self.first_epoch[-1],
+        }
+        self.observer.start(self.first_epoch[-1] * self.per_epoch, self.state.step, facts)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.append_metrics(line)
+
+    def _finish(self) -> Result:
+        """Load the best model as anybody would, evaluate it, and complete its card."""
+        self.accelerator.wait_for_everyone()
+        model = zoo.load(f"local-dir:{self.folder.path}", self.accelerator.device)
+        report = evaluate(
+            model,
+            self.job.dataset,
+            cache=self.job.cache,
+            embed=retrieval_features(self.job),
+            selection=card.selection_note(self.config, self.state.best),
+            should_stop=lambda: bool(self.stop),
+            progress=lambda done, total: self.observer.progress("evaluating", done, total),
+        )
+        if self.accelerator.is_main_process:
+            report.save(self.folder.path / "report")
+            best = self.folder.path / "best"
+            zoo.write_card(best, card.text(self.job, self.state.best, report))
+        return Result(self.folder.path, report)
+
+
+__all__ = ["LockedError", "Result", "resume", "train"]

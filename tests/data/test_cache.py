@@ -1,0 +1,288 @@
+"""The image cache: what it holds, what it survives, and how fast it gives."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from own_folder import MakeFolder, picture
+from PIL import Image
+
+from posezoo.data import cache_build
+from posezoo.data.cache import ImageCache, cache_folder
+from posezoo.data.cache_build import unreadable_images
+from posezoo.data.frames import Frames, open_dataset
+from posezoo.errors import DataError, ResourceError
+from posezoo.spec import Frame
+from posezoo.transforms import read_image
+
+
+def make_frames(folder: Path, sizes: list[tuple[int, int]], intrinsics: bool = True) -> Frames:
+    """Frames with a picture each."""
+    rows = []
+    for n, (width, height) in enumerate(sizes):
+        picture(folder / f"{n}.png", width, height, seed=n)
+        os.utime(folder / f"{n}.png", (1e9, 1e9))  # old enough to be remembered
+        camera = (width / 2, width / 2, width / 2, height / 2) if intrinsics else None
+        rows.append(Frame(f"{n}.png", (n, 0, 0), (1, 0, 0, 0), intrinsics=camera))
+    return Frames.from_rows(folder, rows)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Frames:
+    """Six pictures of one size."""
+    return make_frames(tmp_path / "data", [(64, 48)] * 6)
+
+
+def caches() -> list[Path]:
+    """The finished caches."""
+    return [path for path in (cache_folder() / "images").iterdir() if path.name != "digests"]
+
+
+def test_batch_is_what_read_image_gives(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    images, intrinsics = cache.batch([4, 1, 4])
+    assert (images.shape, images.dtype, len(cache)) == ((3, 3, 256, 341), torch.uint8, 6)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for row, i in enumerate((4, 1, 4)):
+        np.testing.assert_array_equal(images[row].permute(1, 2, 0).numpy(), read_image(frames.path(i)))
+    sx, sy = 341 / 64, 256 / 48
+    np.testing.assert_allclose(intrinsics, [[32 * sx, 32 * sy, 170.5, 128]] * 3)
+    assert cache.batch([])[0].shape[0] == 0
+
+
+def test_unknown_intrinsics_stay_unknown(tmp_path: Path) -> None:
+    assert np.isnan(ImageCache.open(make_frames(tmp_path / "d", [(30, 20)], False)).batch([0])[1]).all()
+
+
+def test_mixed_shapes_are_padded_about_the_centre(tmp_path: Path) -> None:
+    cache = ImageCache.open(make_frames(tmp_path / "d", [(64, 48), (48, 64), (50, 50)]))
+    images, intrinsics = cache.batch([0, 1, 2])
+    assert images.shape == (3, 3, 341, 341)
+    np.testing.assert_allclose(intrinsics[:, 2:], [[170.5, 42 + 128], [42 + 128, 170.5], [42 + 128] * 2])
+    alone = cache.batch([1])[0][0]
+    assert torch.equal(images[1][:, :, 42 : 42 + 256], alone)
+    assert torch.equal(images[1][:, :, 0], alone[:, :, 0])
+    assert torch.equal(images[1][:, :, -1], alone[:, :, -1])
+
+
+def test_second_open_reads_no_image(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    ImageCache.open(frames)
+    (memory,) = (cache_folder() / "images/digests").glob("*.json")
+    assert len(json.loads(memory.read_text())) == 6
+
+    def fail(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("hashlib.file_digest", fail)
+    monkeypatch.setattr(cache_build, "read_image", fail)
+    assert len(ImageCache.open(frames)) == 6
+
+
+def test_changed_image_makes_a_new_cache(frames: Frames) -> None:
+    before = ImageCache.open(frames)
+    old = before.batch([2])[0].clone()
+    picture(frames.path(2), 64, 48, seed=99)
+    after = ImageCache.open(frames)
+    assert after.folder != before.folder
+    assert not torch.equal(after.batch([2])[0], old)
+    assert torch.equal(before.batch([2])[0], old)
+
+
+def test_progress(frames: Frames) -> None:
+    seen: list[tuple[int, int]] = []
+    ImageCache.open(frames, lambda done, total: seen.append((done, total)))
+    assert seen[-6:] == [(n, 6) for n in range(1, 7)]
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "index", "index-cut", "no-index", "file", "pickle"])
+def test_damaged_cache_is_rebuilt(frames: Frames, damage: str) -> None:
+    cache = ImageCache.open(frames)
+    good, folder = cache.batch([0, 5])[0], cache.folder
+    index, pixels = folder / "index.npy", folder / "pixels.u8"
+    match damage:
+        case "cut":
+            os.truncate(pixels, 1000)
+        case "longer":
+            pixels.write_bytes(pixels.read_bytes() + b"x")
+        case "index":
+            index.write_bytes(index.read_bytes()[:-3] + b"xxx")
+        case "index-cut":
+            os.truncate(index, 40)
+        case "no-index":
+            index.unlink()
+        case "file":
+            shutil.rmtree(folder)
+            folder.write_text("not a folder")
+        case "pickle":
+            index.write_bytes(pickle.dumps([1]))
+    again = ImageCache.open(frames)
+    assert torch.equal(again.batch([0, 5])[0], good)
+    assert [path for path in (cache_folder() / "images").iterdir() if path.name.startswith(".")] == []
+
+
+def test_cut_short_while_in_use_is_an_error(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    cache.batch([0])
+    os.truncate(cache.folder / "pixels.u8", 1000)
+    with pytest.raises(ResourceError, match="cut short"):
+        cache.batch([5])
+    unopened = pickle.loads(pickle.dumps(cache))  # noqa: S301
+    shutil.rmtree(cache.folder)
+    with pytest.raises(ResourceError, match="start again"):
+        unopened.batch([0])
+
+
+def test_all_unreadable_images_are_named(frames: Frames) -> None:
+    good = frames.path(0).read_bytes()
+    frames.path(1).write_bytes(good[: len(good) // 2])
+    frames.path(2).write_text("<html>404</html>")
+    frames.path(3).write_bytes(b"GIF89a" + good)
+    Image.new("1", (12000, 6000)).save(frames.path(4))
+    with pytest.raises(DataError, match=r"4 unreadable images \(first: 1.png: ") as caught:
+        ImageCache.open(frames)
+    assert [finding.path for finding in caught.value.findings] == ["1.png", "2.png", "3.png", "4.png"]
+    assert "image too large: 12000x6000 (limit 64 Mpx)" in str(caught.value.findings[3])
+    assert caches() == []
+    assert unreadable_images(frames) == list(caught.value.findings)
+
+
+def test_files_that_cannot_be_hashed_are_named(frames: Frames) -> None:
+    frames.path(1).unlink()
+    frames.path(2).write_bytes(b"")
+    frames.path(3).unlink()
+    os.mkfifo(frames.path(3))
+    with pytest.raises(DataError, match="3 unreadable images") as caught:
+        ImageCache.open(frames)
+    reasons = ["no such image", "empty file", "not a regular file"]
+    assert [finding.message for finding in caught.value.findings] == reasons
+
+
+def test_full_disk(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match="No space left on device: set POSEZOO_CACHE") as caught:
+        ImageCache.open(frames)
+    assert caught.value.exit_code == 6
+    assert caches() == []
+
+
+def test_cache_folder_that_is_a_file(frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setenv("POSEZOO_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(ResourceError, match="set POSEZOO_CACHE"):
+        ImageCache.open(frames)
+
+
+def test_place_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("POSEZOO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "posezoo"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache/posezoo"
+
+
+def test_damaged_memory_of_digests(frames: Frames) -> None:
+    folder = ImageCache.open(frames).folder
+    (memory,) = (cache_folder() / "images/digests").glob("*.json")
+    for text in ("", "[]", '{"0.png": 3}', '{"0.png": [1, 2, "x"]}', "[" * 100_000):
+        memory.write_text(text)
+        assert ImageCache.open(frames).folder == folder
+
+
+def test_abandoned_builds_are_removed(frames: Frames) -> None:
+    images = cache_folder() / "images"
+    old, young = images / ".0123456789abcdef-1-aa", images / ".0123456789abcdef-2-bb"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "pixels.u8").write_bytes(b"x")
+    for path in (old / "pixels.u8", old):
+        os.utime(path, (time.time() - 2e5,) * 2)
+    ImageCache.open(frames)
+    assert not old.exists()
+    assert young.exists()
+
+
+def _sum(cache: ImageCache, i: int) -> int:
+    return int(cache.batch([i])[0].sum())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers(frames: Frames, method: str) -> None:
+    cache = ImageCache.open(frames)
+    expected = [_sum(cache, i) for i in range(6)]  # opened before the fork
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.starmap(_sum, [(cache, i) for i in range(6)]) == expected
+
+
+def test_threads(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    expected = [_sum(cache, i) for i in range(6)]
+    found: list[bool] = []
+
+    def read(seed: int) -> None:
+        order = np.random.default_rng(seed).integers(0, 6, 50).tolist()
+        found.append(all(_sum(cache, i) == expected[i] for i in order))
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4
+
+
+def _open_at_once(frames: Frames, barrier: object, results: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    results.put(int(ImageCache.open(frames).batch([3])[0].sum()))  # type: ignore[attr-defined]
+
+
+def test_two_processes_build_at_once(frames: Frames) -> None:
+    context = multiprocessing.get_context("fork")
+    for _ in range(5):
+        shutil.rmtree(cache_folder(), ignore_errors=True)
+        barrier, results = context.Barrier(2), context.Queue()
+        processes = [context.Process(target=_open_at_once, args=(frames, barrier, results)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        sums = {results.get(timeout=60) for _ in processes}
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert len(sums) == 1
+        assert len(caches()) == 1
+
+
+def test_file_descriptors_are_closed(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        pickle.loads(pickle.dumps(cache)).batch([0])  # noqa: S301
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
+def test_own_folder_end_to_end(make_folder: MakeFolder) -> None:
+    assert len(ImageCache.open(open_dataset(f"folder:{make_folder()}").frames)) == 10
+
+
+def test_speed_on_real_images(real_data: Path) -> None:
+    split = real_data / "7scenes/redkitchen/blocks.csv"
+    frames = open_dataset("7scenes-redkitchen", root=real_data / "7scenes", split=split).frames.select(slice(200))
+    cache = ImageCache.open(frames)
+    order = np.random.default_rng(0).integers(0, len(cache), 64 * 20).reshape(20, 64)
+    start = time.perf_counter()
+    for batch in order:
+        cache.batch(batch)
+    assert order.size / (time.perf_counter() - start) > 2000  # 20,000 on an idle core; tests share theirs

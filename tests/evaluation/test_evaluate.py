@@ -1,0 +1,185 @@
+"""The evaluator with a tiny model: order, batch size, scenes, modes, stopping."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from posezoo.data.cache import ImageCache
+from posezoo.data.frames import Dataset, Frames
+from posezoo.errors import DataError, Interrupted, WeightsError
+from posezoo.evaluation import baselines
+from posezoo.evaluation.evaluate import embed_frames, evaluate, predict_frames
+from posezoo.spec import Frame
+from posezoo.types import PoseOutput
+
+torch.set_num_threads(1)
+
+
+class TinyModel(nn.Module):
+    """The contract of PoseModel with a mean colour for an image and a linear layer for a head."""
+
+    name = "tiny"
+
+    def __init__(self, scenes: tuple[str, ...] = ("scene",), answer: float | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.config = SimpleNamespace(scenes=scenes)
+        self.layer = nn.Linear(3, 7).double()
+        self.dropout = nn.Dropout(0.5)
+        self.norm = nn.BatchNorm1d(3).double()
+        self.answer = answer
+
+    def prepare(self, images_BCHW: Tensor) -> Tensor:
+        assert images_BCHW.dtype == torch.uint8
+        height, width = images_BCHW.shape[-2:]
+        return images_BCHW[..., (height - 200) // 2 :, (width - 200) // 2 :][..., :200, :200].float() / 255
+
+    def forward(self, images_BCHW: Tensor, scene: Tensor | None = None) -> PoseOutput:
+        assert scene is None, "evaluation never tells the scene"
+        assert torch.is_inference_mode_enabled()
+        colour_B3 = images_BCHW.double().mean(dim=(2, 3))
+        out_B7 = self.layer(self.norm(self.dropout(colour_B3)))
+        position_B3 = out_B7[:, :3] if self.answer is None else torch.full_like(out_B7[:, :3], self.answer)
+        chosen_B = colour_B3.argmax(dim=1) if len(self.config.scenes) > 1 else None
+        return PoseOutput(position_B3, out_B7[:, 3:], out_B7[:, 3:], None, chosen_B)
+
+
+SCENES = ("red", "green", "blue")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """Three scenes whose images are mostly of their colour; wide, square and upright images mixed."""
+    monkeypatch.setenv("POSEZOO_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    rows = []
+    for number, scene in enumerate(SCENES):
+        for n in range(8):
+            height, width = ((256, 300), (256, 256), (320, 256))[n % 3]
+            pixels_HWC = random.integers(0, 120, (height, width, 3), dtype=np.uint8)
+            pixels_HWC[..., number] += 100
+            Image.fromarray(pixels_HWC).save(tmp_path / f"{scene}{n}.png")
+            position = (float(number), float(n), 0.5 * n)
+            split = "train" if n % 2 else "test"
+            rows.append(Frame(f"{scene}{n}.png", position, (1.0, 0.0, 0.0, 0.0), scene, split, "s", n))
+    return Dataset("colours", "indoor", Frames.from_rows(tmp_path, rows))
+
+
+def colour(images_BCHW: Tensor) -> Tensor:
+    return images_BCHW.double().mean(dim=(2, 3))
+
+
+def test_order_and_batch_size_do_not_matter(dataset: Dataset) -> None:
+    model, frames = TinyModel(SCENES), dataset.frames
+    cache = ImageCache.open(frames)
+    expected, scene_N = predict_frames(model, cache, np.arange(24), frames, batch_size=1)
+    order_N = np.random.default_rng(0).permutation(24)
+    for batch_size in (1, 5, 24, 100):
+        poses, chosen_N = predict_frames(model, cache, order_N, frames.select(order_N), batch_size)
+        assert poses.images == tuple(expected.images[n] for n in order_N)
+        np.testing.assert_allclose(poses.position, expected.position[order_N], rtol=1e-12)
+        np.testing.assert_allclose(poses.quaternion, expected.quaternion[order_N], rtol=1e-12)
+        np.testing.assert_array_equal(chosen_N, scene_N[order_N])
+        features = embed_frames(colour, cache, order_N, batch_size)
+        np.testing.assert_allclose(features, embed_frames(colour, cache, np.arange(24))[order_N], rtol=1e-6)
+
+
+def test_every_module_gets_its_mode_back(dataset: Dataset) -> None:
+    model = TinyModel()
+    model.train()
+    model.norm.eval()  # a frozen part
+    cache = ImageCache.open(dataset.frames)
+    predict_frames(model, cache, [0, 1], dataset.frames.select([0, 1]))
+    assert (model.training, model.dropout.training, model.norm.training) == (True, True, False)
+    assert model.norm.num_batches_tracked == 0
+    with pytest.raises(Interrupted):
+        predict_frames(model, cache, [0, 1], dataset.frames.select([0, 1]), should_stop=lambda: True)
+    assert (model.training, model.dropout.training, model.norm.training) == (True, True, False)
+
+
+def test_stops_between_batches(dataset: Dataset) -> None:
+    seen: list[tuple[int, int]] = []
+    cache = ImageCache.open(dataset.frames)
+    with pytest.raises(Interrupted, match="image 16 of 24"):
+        predict_frames(
+            *(TinyModel(), cache, np.arange(24), dataset.frames, 8),
+            should_stop=lambda: len(seen) == 2,
+            progress=lambda done, total: seen.append((done, total)),
+        )
+    assert seen == [(8, 24), (16, 24)]
+
+
+def test_report_holds_the_model_and_all_baselines(dataset: Dataset, tmp_path: Path) -> None:
+    report = evaluate(TinyModel(SCENES), dataset, embed=colour, batch_size=4, selection="last")
+    assert list(report.methods) == ["tiny", baselines.MEAN, baselines.RETRIEVAL, baselines.ORACLE]
+    assert report.scene_accuracy == 1.0
+    assert report.methods["tiny"].scenes == ("red",) * 4 + ("green",) * 4 + ("blue",) * 4
+    assert report.data_digest == dataset.digest
+    content = report.to_dict()
+    assert (content["num_images"], content["num_training_images"], content["selection"]) == (12, 12, "last")
+    assert len(report.rows("scene")) == 4 * 4
+    report.save(tmp_path / "report")
+
+
+def test_the_caches_give_the_same_report(dataset: Dataset, tmp_path: Path) -> None:
+    """Of all frames, opened here or given, or of the test frames only."""
+    given = evaluate(TinyModel(SCENES), dataset, cache=ImageCache.open(dataset.frames), embed=colour)
+    opened = evaluate(TinyModel(SCENES), dataset, embed=colour)
+    alone = evaluate(TinyModel(SCENES), dataset)
+    for method, poses in given.methods.items():
+        np.testing.assert_array_equal(poses.position, opened.methods[method].position)
+        assert poses.images == opened.methods[method].images
+    np.testing.assert_array_equal(alone.methods["tiny"].position, given.methods["tiny"].position)
+
+
+def test_what_is_left_out_is_told(dataset: Dataset) -> None:
+    report = evaluate(TinyModel(SCENES), dataset)
+    assert baselines.RETRIEVAL not in report.methods
+    assert any(note.startswith("nearest training image left out") for note in report.notes)
+    untrained = dataclasses.replace(dataset, frames=dataset.frames.of_split("test"))
+    report = evaluate(TinyModel(SCENES), untrained, embed=colour)
+    assert list(report.methods) == ["tiny"]
+    assert "no baselines: the train split is empty" in report.notes
+    with pytest.raises(DataError, match="val split"):
+        evaluate(TinyModel(SCENES), dataset, split="val")
+
+
+def test_evaluation_on_the_training_split(dataset: Dataset) -> None:
+    report = evaluate(TinyModel(SCENES), dataset, split="train", embed=colour)
+    oracle = {row["method"]: row for row in report.rows()}[baselines.ORACLE]
+    assert oracle["median_position_m"] == 0.0
+
+
+def test_a_model_that_is_never_finite_is_reported_not_raised(dataset: Dataset, tmp_path: Path) -> None:
+    report = evaluate(TinyModel(SCENES, answer=float("nan")), dataset, embed=colour)
+    assert report.rows()[0]["num_failed"] == 12
+    assert report.to_dict()["results"]["overall"][0]["median_position_m"] == "inf"
+    assert "no finite pose for 12 of 12 images" in " ".join(report.notes)
+    report.save(tmp_path / "report")
+
+
+@pytest.mark.parametrize("scenes", [("red", "green"), ("red",)])
+def test_a_scene_the_model_does_not_know_is_refused(dataset: Dataset, scenes: tuple[str, ...]) -> None:
+    with pytest.raises(WeightsError, match=rf'model has no scene "(blue|green)" \(has: {", ".join(scenes)}\)'):
+        evaluate(TinyModel(scenes), dataset)
+
+
+def test_scenes_are_matched_by_name_and_may_be_more_than_the_data_have(dataset: Dataset) -> None:
+    """The tiny model calls the brightest channel 0, 1, 2: with another order of names it is always wrong."""
+    assert evaluate(TinyModel(("green", "blue", "red")), dataset).scene_accuracy == 0.0
+    blue = dataclasses.replace(dataset, frames=dataset.frames.of_scene("blue"))
+    assert evaluate(TinyModel((*SCENES, "attic")), blue).scene_accuracy == 1.0
+
+
+def test_an_anonymous_model_may_be_tried_anywhere(dataset: Dataset) -> None:
+    report = evaluate(TinyModel(), dataset)
+    assert report.scene_accuracy is None
+    assert report.scene_predicted is None
