@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
-    from posezoo.api import evaluate, list_datasets, list_models, train
+    from posezoo.api import evaluate, list_datasets, list_models, list_plugins, resume, train
     from posezoo.hooks import hookimpl
     from posezoo.hyperhead import HyperConfig, HyperHead
     from posezoo.model import ModelConfig, PoseModel
-    from posezoo.plugins import plugins
     from posezoo.spec import CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
     from posezoo.zoo import create_model, load
 
@@ -31,7 +30,8 @@ _HOME = {
     "evaluate": "posezoo.api",
     "list_models": "posezoo.api",
     "list_datasets": "posezoo.api",
-    "plugins": "posezoo.plugins",
+    "list_plugins": "posezoo.api",
+    "resume": "posezoo.api",
     "PoseModel": "posezoo.model",
     "ModelConfig": "posezoo.model",
     "HyperHead": "posezoo.hyperhead",

@@ -6,6 +6,7 @@ Legend: B batch, C channels, H height, W width, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import timm
 import torch
@@ -25,8 +26,8 @@ class Backbone(nn.Module):
     def __init__(self, name: str, taps: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.name = name
-        self.net = create_timm(name, num_classes=0)
-        self.width: int = getattr(self.net, "head_hidden_size", self.net.num_features)
+        self.net: Any = create_timm(name, num_classes=0)  # timm's own methods are not in nn.Module's type
+        self.width = int(getattr(self.net, "head_hidden_size", None) or self.net.num_features)
         self._indices: list[int] = []
         self.tap_widths: tuple[int, ...] = ()
         if taps:
@@ -64,8 +65,8 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
 def load_pretrained(backbone: Backbone, state: Mapping[str, Tensor], by_order: bool, source: str) -> None:
     """Put pretrained weights into `backbone`, strictly.
 
-    `by_order`: the file names its tensors otherwise but lists them in timm's order; every shape must agree. A classifier
-    in the file is left out. Raises WeightsError that names the first differences.
+    `by_order`: the file names its tensors otherwise but lists them in timm's order; every shape must agree. A
+    classifier in the file is left out. Raises WeightsError that names the first differences.
     """
     if by_order:
         full = create_timm(backbone.name, num_classes=1000).state_dict()
@@ -78,13 +79,14 @@ def load_pretrained(backbone: Backbone, state: Mapping[str, Tensor], by_order: b
     if missing or wrong:
         shown = ", ".join((missing + wrong)[:3])
         raise WeightsError(
-            f"weights of {source} do not fit {backbone.name}: {len(missing)} missing, {len(wrong)} of another shape ({shown})",
+            f"weights of {source} do not fit {backbone.name}: {len(missing)} missing,"
+            f" {len(wrong)} of another shape ({shown})",
             "choose another backbone= or pretrained_backbone=false",
         )
     backbone.net.load_state_dict({key: state[key] for key in own}, strict=True)
 
 
-def _choose_taps(net: nn.Module, name: str, taps: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:
+def _choose_taps(net: Any, name: str, taps: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:
     info = getattr(net, "feature_info", None)
     if info is None or not hasattr(net, "forward_intermediates"):
         raise UsageError(f"backbone {name} gives no feature maps", "try backbone=tf_efficientnet_b0 or resnet34")

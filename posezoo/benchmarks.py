@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +22,14 @@ MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def loading(data: str, root: str | Path | None = None, split: str | Path | None = None) -> dict[str, Any]:
-    """Images/s of decoding originals and of the warm cache, with the same transforms: short edge 256, centre 224, normalise.
+    """Images/s of decoding originals and of the warm cache: short edge 256, centre 224, normalise for both.
 
     Both run in this process, in alternating rounds over the same images; medians of the rounds.
     """
     dataset = open_dataset(data, root=root, split=split)
-    frames = dataset.frames.select(np.linspace(0, len(dataset.frames) - 1, min(IMAGES, len(dataset.frames))).astype(int))
+    frames = dataset.frames.select(
+        np.linspace(0, len(dataset.frames) - 1, min(IMAGES, len(dataset.frames))).astype(int)
+    )
     cache = ImageCache.open(frames)
     batches = [np.arange(i, min(i + BATCH, len(frames))) for i in range(0, len(frames), BATCH)]
 
@@ -51,6 +55,26 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
         "ratio": round(ratio, 1),
         "threads": torch.get_num_threads(),
     }
+
+
+def startup() -> dict[str, Any]:
+    """Seconds that `posezoo --help` and `posezoo list` take, and whether they import torch; medians."""
+    commands = {"--help": ["--help"], "list": ["list"]}
+    code = "import sys; from posezoo.cli import run; run({!r}); sys.stderr.write('torch' if 'torch' in sys.modules else '')"
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    result: dict[str, Any] = {"rounds": ROUNDS}
+    for _ in range(ROUNDS):
+        for name, arguments in commands.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "posezoo", *arguments], check=True, capture_output=True)
+            times[name].append(time.perf_counter() - start)
+    for name, arguments in commands.items():
+        answer = subprocess.run(
+            [sys.executable, "-c", code.format(arguments)], capture_output=True, text=True, check=True
+        )
+        result[f"posezoo {name} (s)"] = round(median(times[name]), 3)
+        result[f"posezoo {name} imports torch"] = answer.stderr == "torch"
+    return result
 
 
 def _seconds(load: Callable[[np.ndarray], torch.Tensor], batches: list[np.ndarray]) -> float:

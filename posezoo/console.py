@@ -34,7 +34,7 @@ class TrainView(Observer):
         self.console = Console(stderr=True, quiet=quiet or os.environ.get("RANK", "0") != "0")
         self.live: Live | None = None
         self.bar: Progress | None = None
-        self._what, self._plain_at = "", 0.0
+        self._what, self._plain_at = "", time.monotonic()
         self.recent: deque[dict[str, Any]] = deque(maxlen=20)
         self.epochs: deque[dict[str, Any]] = deque(maxlen=5)
         self.total, self.first, self.begun = 0, 0, 0.0
@@ -43,11 +43,12 @@ class TrainView(Observer):
     def progress(self, what: str, done: int, total: int) -> None:
         with _never_fatal():
             if not self.console.is_terminal:
-                self._plain(f"{what}: {done} of {total}", done >= total and total > 200)
+                self._plain(f"{what}: {done} of {total}")
                 return
             if self.bar is None or self._what != what:
                 self._close_bar()
-                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+                label = TextColumn("{task.description}")
+                columns = label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
                 self.bar = Progress(*columns, console=self.console, transient=True)
                 self.bar.add_task(what)
                 self.bar.start()
@@ -82,7 +83,7 @@ class TrainView(Observer):
             if self.live:
                 self.live.update(self._view())
             else:
-                self._plain(self._line(), False)
+                self._plain(self._line())
 
     def epoch(self, line: dict[str, Any]) -> None:
         with _never_fatal():
@@ -97,9 +98,9 @@ class TrainView(Observer):
                 self.live.stop()
                 self.live = None
 
-    def _plain(self, text: str, always: bool) -> None:
+    def _plain(self, text: str) -> None:
         now = time.monotonic()
-        if always or now - self._plain_at >= PLAIN_SECONDS:
+        if now - self._plain_at >= PLAIN_SECONDS:
             self._plain_at = now
             self.console.print(Text(text), highlight=False, soft_wrap=True)
 
@@ -121,7 +122,8 @@ class TrainView(Observer):
         speed, left = self._speed()
         last = self.recent[-1]
         text = (
-            f"step {last['step']}/{self.total} epoch {last['epoch'] + 1}/{self.facts['epochs']} loss {self._mean('loss'):.3f}"
+            f"step {last['step']}/{self.total} epoch {last['epoch'] + 1}/{self.facts['epochs']}"
+            f" loss {self._mean('loss'):.3f}"
             f" position {self._mean('position_m'):.3g} m orientation {self._mean('orientation_deg'):.3g} deg"
             f" {speed:.0f} images/s, {duration(left)} left"
         )
@@ -139,8 +141,12 @@ class TrainView(Observer):
             speed, left = self._speed()
             now.add_row("loss", f"{self._mean('loss'):.4f}", "position", f"{self._mean('position_m'):.3g} m")
             now.add_row("images/s", f"{speed:.0f}", "orientation", f"{self._mean('orientation_deg'):.3g} deg")
-            now.add_row("epoch", f"{self.recent[-1]['epoch'] + 1} of {self.facts['epochs']}", "time left", duration(left))
-        table = Table("epoch", "median position (m)", "median orientation (deg)", title="validation", title_justify="left")
+            now.add_row(
+                "epoch", f"{self.recent[-1]['epoch'] + 1} of {self.facts['epochs']}", "time left", duration(left)
+            )
+        table = Table(
+            "epoch", "median position (m)", "median orientation (deg)", title="validation", title_justify="left"
+        )
         for line in self.epochs:
             if "median_position_m" in line:
                 table.add_row(

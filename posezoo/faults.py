@@ -1,7 +1,8 @@
 """Deterministic faults for tests: `POSEZOO_FAULT=point:action[:n]` acts at the n-th pass of a point.
 
-Active only with `POSEZOO_TESTING=1`. Points: `step`, `checkpoint.weights`, `checkpoint.manifest`, `checkpoint.rename`,
-`best`. Actions: `kill9` (the process dies as by the kernel), `sigterm` and `sigint` (a signal to itself), `nan` (the
+Active only with `POSEZOO_TESTING=1`. Points: `step`, `checkpoint.weights`, `checkpoint.state`, `checkpoint.manifest`,
+`checkpoint.rename`, `best`. Actions: `kill9` (the process dies as by the kernel), `sigterm` and `sigint` (a signal to
+itself), `group-sigterm` and `group-sigint` (to its process group, data workers included), `sigint-twice`, `nan` (the
 caller makes the loss not a number), `full` (the disk is full).
 """
 
@@ -29,6 +30,11 @@ def point(name: str) -> str:
             os.kill(os.getpid(), signal.SIGKILL)
         case "sigterm" | "sigint":
             os.kill(os.getpid(), signal.SIGTERM if action == "sigterm" else signal.SIGINT)
+        case "group-sigterm" | "group-sigint":
+            os.killpg(os.getpgrp(), signal.SIGTERM if action == "group-sigterm" else signal.SIGINT)
+        case "sigint-twice":
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
         case "full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return action

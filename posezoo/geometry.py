@@ -62,15 +62,18 @@ def exp_quaternion(u: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
 
 
 def matrix_from_6d(x: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
-    """Gram-Schmidt of two 3-vectors, the first two columns (Zhou 2019, eq. 11). Zero or collinear input gives a rotation too."""
+    """Gram-Schmidt of two 3-vectors, the first two columns (Zhou 2019, eq. 11); zero or collinear input works too."""
     a, b = x[..., :3], x[..., 3:]
     first = _unit_or(a, 0)
+    b = unit(b)  # its length says nothing about how nearly the two are collinear
     b = b - (first * b).sum(-1, keepdim=True) * first
     small = torch.linalg.vector_norm(b, dim=-1, keepdim=True) < 1e-6
     # any direction that is not parallel to the first column: the axis on which it is smallest
     axis = torch.nn.functional.one_hot(first.abs().argmin(-1), 3).to(x)
     b = torch.where(small, axis - (first * axis).sum(-1, keepdim=True) * first, b)
-    second = unit(b)
+    b = unit(b)
+    # once more: of nearly collinear vectors rounding leaves a part along the first column
+    second = unit(b - (first * b).sum(-1, keepdim=True) * first)
     return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-1)
 
 
@@ -112,12 +115,14 @@ def angle_deg(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Flo
 
     2 atan2(|v|, |w|) of the relative quaternion: acos of a float32 dot product has a floor of 0.08 degrees.
     """
-    relative = compose(torch.cat([a[..., :1], -a[..., 1:]], dim=-1), b)
-    norm = torch.linalg.vector_norm(relative[..., 1:], dim=-1)
-    return 2 * torch.atan2(norm, relative[..., 0].abs()) * (180 / math.pi)
+    v, u = a[..., 1:], b[..., 1:]
+    # product by product: a fused cross product of a vector with itself is not exactly zero
+    cross = v[..., [1, 2, 0]] * u[..., [2, 0, 1]] - v[..., [2, 0, 1]] * u[..., [1, 2, 0]]
+    norm = torch.linalg.vector_norm(a[..., :1] * u - b[..., :1] * v - cross, dim=-1)
+    return 2 * torch.atan2(norm, (a * b).sum(-1).abs()) * (180 / math.pi)
 
 
-def mean_quaternion(q: Float[Tensor, "n 4"]) -> Float[Tensor, "4"]:
+def mean_quaternion(q: Float[Tensor, "n 4"]) -> Float[Tensor, 4]:
     """The quaternion mean, w >= 0: the largest eigenvector of sum q q^T (Markley 2007, eq. 12); signs do not matter."""
     _, vectors = torch.linalg.eigh(q.T @ q)
     return canonical(vectors[:, -1])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -36,7 +37,7 @@ class Head(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def deepened(self, width: int) -> Head:
-        """A new head of the same kind with one more layer, `width` ReLU units, before the last: it replaces this one."""
+        """A new head of the same kind with a hidden layer of `width` ReLU units before the last: it replaces this."""
 
     def forward(
         self,
@@ -62,7 +63,7 @@ class MLPHead(Head):
         super().__init__()
         self.dims, self.activation, self.scenes = tuple(dims), activation, scenes
         self.in_dim, self.out_dim, self.num_layers = dims[0], dims[-1], len(dims) - 1
-        pairs = list(zip(dims[:-1], dims[1:], strict=True))
+        pairs = list(pairwise(dims))
         layers = [nn.Linear(i, o) if scenes is None else SceneLinear(scenes, i, o) for i, o in pairs]
         self.layers = nn.ModuleList(layers)
         self.between = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))

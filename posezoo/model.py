@@ -78,14 +78,10 @@ class PoseModel(nn.Module, abc.ABC):
         self.register_buffer("position_std_3", std_3, persistent=False)
 
     @abc.abstractmethod
-    def encode(
-        self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None
-    ) -> Features:
+    def encode(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> Features:
         """The features of prepared images; `scene_B`, where given, chooses the scene of multi-scene models."""
 
-    def forward(
-        self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None
-    ) -> PoseOutput:
+    def forward(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> PoseOutput:
         """The poses of prepared images (see `prepare`): position in metres in the world, rotation camera-to-world."""
         features = self.encode(images_BCHW, scene_B)
         position_B3 = self.position_head(features.position, features.image, features.scene)
@@ -94,8 +90,13 @@ class PoseModel(nn.Module, abc.ABC):
         quaternion_B4 = geometry.to_quaternion(rotation_BR.float(), self.config.rotation)
         return PoseOutput(position_B3, rotation_BR.float(), quaternion_B4, features.scene_logits, features.scene)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        return next(self.parameters()).device
+
     def prepare(self, images_BCHW: Tensor) -> Float[Tensor, "B 3 crop crop"]:
-        """What the network reads, from uint8 images (B, 3, H, W) with short edge 256: resize, centre crop, normalise."""
+        """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
         config = self.config
         assert config.mean is not None and config.std is not None, "zoo.create_model writes them in"
         return transforms.prepare(images_BCHW, config.resize, config.crop, config.mean, config.std)
@@ -104,7 +105,7 @@ class PoseModel(nn.Module, abc.ABC):
     def predict(self, images: Sequence[str | Path] | str | Path, batch_size: int = 32) -> Poses:
         """The poses of image files, in order. Raises DataError for a file that is no readable image."""
         paths = [images] if isinstance(images, (str, Path)) else list(images)
-        device = self.position_mean_3.device
+        device = self.device
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         outputs = []

@@ -1,7 +1,7 @@
 """The grammar of names.
 
-    MODEL = ARCH ["+" MODIFIER ["=" VALUE]]* ["." TAG] ["@" REVISION] | local-dir:PATH | hf-hub:OWNER/REPO[@REV] | ALIAS
-    DATA  = NAME | READER:PATH ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
+MODEL = ARCH ["+" MODIFIER ["=" VALUE]]* ["." TAG] ["@" REVISION] | local-dir:PATH | hf-hub:OWNER/REPO[@REV] | ALIAS
+DATA  = NAME | READER:PATH ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from posezoo.errors import UsageError
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
 _MODEL = re.compile(
-    rf"(?P<arch>{_NAME})(?P<mods>(?:\+{_NAME}(?:={_NAME})?)*)(?:\.(?P<tag>[a-z0-9_-]+))?(?:@(?P<rev>[\w.-]+))?", re.ASCII
+    rf"(?P<arch>{_NAME})(?P<mods>(?:\+{_NAME}(?:={_NAME})?)*)(?:\.(?P<tag>[a-z0-9_-]+))?(?:@(?P<rev>[\w.-]+))?",
+    re.ASCII,
 )
 SCHEMES = ("local-dir", "hf-hub")
 

@@ -24,7 +24,7 @@ from posezoo import hooks
 from posezoo.errors import PluginError, unknown_name
 from posezoo.spec import API, CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
 
-KINDS = {
+KINDS: dict[str, type] = {
     "posezoo_models": ModelSpec,
     "posezoo_modifiers": ModifierSpec,
     "posezoo_readers": ReaderSpec,
@@ -34,7 +34,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that was found: its entry point, the distribution that brings it, and why it is off (empty: it is on)."""
+    """A plugin that was found: its entry point, the distribution that brings it, why it is off (empty: it is on)."""
 
     name: str
     module: str
@@ -134,7 +134,7 @@ def _is_ours(entry: EntryPoint) -> bool:
 
 
 def _load(pm: pluggy.PluginManager, entry: EntryPoint) -> list[tuple[str, Any]]:
-    """The (hook, spec) pairs of one plugin, each checked for type and api version. On failure nothing stays registered."""
+    """The (hook, spec) pairs of one plugin, checked for type and api version. On failure nothing stays registered."""
     with contextlib.redirect_stdout(io.StringIO()):  # a plugin that prints must not spoil `--format json`
         module = entry.load()
         unknown = [n for n in dir(module) if n.startswith("posezoo_") and hasattr(getattr(module, n), "posezoo_impl")]
@@ -157,8 +157,9 @@ def _call(module: Any, hook: str) -> tuple[Any, ...]:
 
 
 def _checked(hook: str, spec: Any) -> Any:
-    if not isinstance(spec, KINDS[hook]):
-        raise PluginError(f"{hook} returned {type(spec).__name__}, expected {KINDS[hook].__name__}")
+    kind: Any = KINDS[hook]
+    if not isinstance(spec, kind):
+        raise PluginError(f"{hook} returned {type(spec).__name__}, expected {kind.__name__}")
     if spec.api > API:
         raise PluginError(f"{spec.name} needs plugin api {spec.api}, this posezoo has {API}: upgrade posezoo")
     return spec

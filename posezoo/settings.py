@@ -25,7 +25,7 @@ def parse(items: Iterable[str]) -> dict[str, Any]:
     for item in items:
         key, equals, text = item.partition("=")
         if not equals or not all(part.isidentifier() for part in key.replace("-", "_").split(".")):
-            raise UsageError(f"not a setting: {ascii(item[:60])}", "write key=value, for example epochs=30")
+            raise UsageError(f"not a setting: {item[:60]!a}", "write key=value, for example epochs=30")
         settings[key] = _value(text)
     return settings
 
@@ -58,7 +58,9 @@ def validated(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T
     except ValidationError as error:
         # the whole tree of keys, so that `lr` finds `optim.lr`
         fields = _fields(schema)
-        raise UsageError("; ".join(_line(e, prefix, fields) for e in error.errors()[:5]), "posezoo info NAME lists keys") from None
+        raise UsageError(
+            "; ".join(_line(e, prefix, fields) for e in error.errors()[:5]), "posezoo info NAME lists keys"
+        ) from None
 
 
 def unknown_key(key: str, choices: Iterable[str]) -> UsageError:

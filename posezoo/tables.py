@@ -23,7 +23,7 @@ def numbers(tokens: Sequence[str], path: str, line: int, findings: list[Finding]
         token = token.strip()
         value = float(token) if _NUMBER.fullmatch(token) else float("nan")
         if not -1e300 < value < 1e300:
-            findings.append(Finding(path, line, f"value {place} is not a finite number: {ascii(token[:60])}"))
+            findings.append(Finding(path, line, f"value {place} is not a finite number: {token[:60]!a}"))
             return None
         values.append(value)
     return values
@@ -58,7 +58,7 @@ def read_csv(
     header = [name.strip() for name in next(csv.reader([lines[0]]))] if len(lines[0]) < _MAX_LINE else []
     missing = [name for name in required if name not in header]
     if missing:
-        findings.append(Finding(shown, 1, f"column {', '.join(missing)} is missing (header: {ascii(lines[0][:60])})"))
+        findings.append(Finding(shown, 1, f"column {', '.join(missing)} is missing (header: {lines[0][:60]!a})"))
         return
     for line, raw in enumerate(lines[1:], 2):
         if not raw.strip():
@@ -69,10 +69,10 @@ def read_csv(
         try:
             row = next(csv.reader([raw], strict=True))
         except csv.Error as error:
-            findings.append(Finding(shown, line, f"{error}: {ascii(raw[:60])}"))
+            findings.append(Finding(shown, line, f"{error}: {raw[:60]!a}"))
             continue
         if len(row) != len(header):
-            found = f"expected {len(header)} columns, got {len(row)}: {ascii(raw[:60])}"
+            found = f"expected {len(header)} columns, got {len(row)}: {raw[:60]!a}"
             findings.append(Finding(shown, line, found))
             continue
         yield line, dict(zip(header, (value.strip() for value in row), strict=True))

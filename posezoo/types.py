@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONVENTIONS = 1
-"""Version of: pose camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
+"""Version of: camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
 
 
 class Features(NamedTuple):

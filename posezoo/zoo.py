@@ -65,9 +65,7 @@ def blueprint(name: str, *layers: Mapping[str, Any]) -> Blueprint:
     cards = registry.model_cards()
     combination = "+".join([parsed.arch, *(modifier for modifier, _ in parsed.modifiers)])
     published = [cards[key] for key in dict.fromkeys((parsed.arch, combination)) if key in cards]
-    values = settings.merged(
-        spec.modifiers, *({**card.model, **card.modifiers} for card in published), *layers
-    )
+    values = settings.merged(spec.modifiers, *({**card.model, **card.modifiers} for card in published), *layers)
     chosen = []
     for modifier, value in parsed.modifiers:
         modifier_spec = plugins.get("posezoo_modifiers", "modifier", modifier)
@@ -112,7 +110,7 @@ def create_model(name: str, **overrides: Any) -> PoseModel:
 
 
 def load_backbones(model: PoseModel) -> list[hub.WeightsFile]:
-    """Put pretrained weights into every backbone of `model`, unless its configuration says `pretrained_backbone=False`."""
+    """Put pretrained weights into every backbone of `model`, unless its config says `pretrained_backbone=False`."""
     given = model.config.pretrained_backbone
     if given is False:
         return []
@@ -152,8 +150,8 @@ def save(model: PoseModel, folder: Path, card: str, **facts: Any) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         if folder.exists():  # two renames: a kill between them leaves the old folder under its other name
-            os.rename(folder, old)
-        os.rename(new, folder)
+            folder.rename(old)
+        new.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
@@ -185,7 +183,9 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> PoseModel:
     missing, extra = model.load_state_dict(state, strict=False) if _fits(model, state) else (["shapes"], [])
     if missing or extra:
         wrong = [*missing, *extra]
-        raise WeightsError(f"{folder}: weights are not for {config['name']}: {', '.join(wrong[:3])}", "posezoo info NAME")
+        raise WeightsError(
+            f"{folder}: weights are not for {config['name']}: {', '.join(wrong[:3])}", "posezoo info NAME"
+        )
     if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
         raise WeightsError(f"{folder / WEIGHTS}: weights are not finite", "train or fetch it again")
     return model.to(device)
@@ -221,14 +221,16 @@ def _read_checked(folder: Path) -> tuple[dict[str, Any], bytes]:
         raise WeightsError(f"{folder / WEIGHTS}: {error.strerror}", "train or fetch it again") from None
     size, expected = config["weights"].get("size"), config["weights"]["sha256"]
     if size is not None and len(content) != size:
-        raise WeightsError(f"weights damaged: {folder / WEIGHTS}: file is {len(content)} bytes, expected {size}", "fetch it again")
+        raise WeightsError(
+            f"weights damaged: {folder / WEIGHTS}: file is {len(content)} bytes, expected {size}", "fetch it again"
+        )
     if hashlib.sha256(content).hexdigest() != expected:
         raise WeightsError(f"weights damaged: {folder / WEIGHTS}: sha256 differs from config.json", "fetch it again")
     return config, content
 
 
 def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
-    """The blueprint that `Blueprint.as_dict` described. Raises WeightsError if this posezoo does not know its settings."""
+    """The blueprint that `Blueprint.as_dict` described. Raises WeightsError for settings nobody knows."""
     parsed = names.parse_model(config["name"])
     spec = plugins.get("posezoo_models", "model", parsed.arch)
     try:

@@ -12,6 +12,6 @@ def posezoo_models() -> tuple[ModelSpec, ...]:
             build="posezoo_ms_transformer.model:MSTransformer",
             config="posezoo_ms_transformer.model:MSTransformerConfig",
             summary="two transformers with one query a scene: many scenes in one model",
-            paper="Shavit, Ferens and Keller, Learning Multi-Scene Absolute Pose Regression with Transformers, ICCV 2021",
+            paper="Shavit, Ferens, Keller, Learning Multi-Scene Absolute Pose Regression with Transformers, ICCV 2021",
         ),
     )

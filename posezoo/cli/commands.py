@@ -11,10 +11,12 @@ import typer
 from posezoo.cli.data import app as data_app
 
 Format = Annotated[
-    Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json on stdout, or nothing but files.")
+    Literal["human", "json", "quiet"],
+    typer.Option("--format", help="human tables, json on stdout, or nothing but files."),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. epochs=30 backbone=resnet18 hyper.rank=64")
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. epochs=30 backbone=resnet18 hyper.rank=64"),
 ]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
 
@@ -59,7 +61,9 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="A model (atloc+hyper), data set (demo-loop), run folder or local-dir:PATH.")],
+    name: Annotated[
+        str, typer.Argument(help="A model (atloc+hyper), data set (demo-loop), run folder or local-dir:PATH.")
+    ],
     overrides: Overrides = None,
     format: Format = "human",
 ) -> None:
@@ -86,7 +90,9 @@ def doctor(format: Format = "human") -> None:
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="ARCH[+MODIFIER[=VALUE]], e.g. atloc+hyper; see posezoo list.")],
-    data: Annotated[str, typer.Option("--data", help="Data set: demo-loop, 7scenes-chess, folder:PATH; see posezoo data list.")],
+    data: Annotated[
+        str, typer.Option("--data", help="Data set: demo-loop, 7scenes-chess, folder:PATH; see posezoo data list.")
+    ],
     overrides: Overrides = None,
     root: Root = None,
     format: Format = "human",
@@ -120,11 +126,15 @@ def resume(
 @app.command("eval")
 def eval_(
     model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
-    data: Annotated[str | None, typer.Option("--data", help="Data set; without it, the one the run was trained on.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Data set; without it, the one the run was trained on.")
+    ] = None,
     root: Root = None,
     split: Annotated[str | None, typer.Option(help="A split file (image, split).")] = None,
     subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     format: Format = "human",
 ) -> None:
@@ -170,19 +180,20 @@ def predict(
 
 @app.command()
 def bench(
-    what: Annotated[Literal["loading"], typer.Argument(help="What to measure.")],
+    what: Annotated[Literal["loading", "startup"], typer.Argument(help="What to measure.")],
     data: Annotated[str, typer.Option("--data", help="Data set.")] = "demo-loop",
     root: Root = None,
     split: Annotated[str | None, typer.Option(help="A split file (image, split).")] = None,
     format: Format = "human",
 ) -> None:
-    """Measure: images/s from the warm cache against decoding the originals, the same transforms, interleaved.
+    """Measure, interleaved: `loading` images/s from the warm cache and by decoding; `startup` of --help and list.
 
     Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
     """
-    from posezoo.benchmarks import loading
+    from posezoo import benchmarks
 
-    _print(loading(data, root, split), format, f"bench {what}")
+    result = benchmarks.startup() if what == "startup" else benchmarks.loading(data, root, split)
+    _print(result, format, f"bench {what}")
 
 
 def _print(content: Any, format: str, title: str) -> None:
@@ -212,7 +223,9 @@ def _print_report(report: Any, folder: Path, run: Path | None, format: str) -> N
     from posezoo.console import print_table
 
     if format == "json":
-        typer.echo(json.dumps(report.to_dict() | {"report": str(folder)} | ({"run": str(run)} if run else {}), indent=1))
+        typer.echo(
+            json.dumps(report.to_dict() | {"report": str(folder)} | ({"run": str(run)} if run else {}), indent=1)
+        )
     if format != "human":
         return
     for title, header, rows in report.table_rows():

@@ -16,7 +16,9 @@ app = typer.Typer(help="Data sets: list them, check them, look at their trajecto
 
 
 @app.command("list")
-def list_(pattern: Annotated[str, typer.Argument(help="Only names that match.")] = "*", format: Format = "human") -> None:
+def list_(
+    pattern: Annotated[str, typer.Argument(help="Only names that match.")] = "*", format: Format = "human"
+) -> None:
     """The data sets of the catalogue, and whether they are here.
 
     Example: posezoo data list '7scenes*'

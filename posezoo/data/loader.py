@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     quaternion: Tensor  # (B, 4) float64, (w, x, y, z), w >= 0
     intrinsics: Tensor  # (B, 4) float32 fx, fy, cx, cy of `images`; NaN: unknown
     scene: Tensor  # (B,) int64 index into the model's scenes
-    index: Tensor  # (B,) int64 row in the frames
+    rows: Tensor  # (B,) int64 rows of the frames
     uniforms: Tensor  # (B, K) float32 in [0, 1): this sample's random numbers
 
     def to(self, device: torch.device | str) -> Batch:

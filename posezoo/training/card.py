@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from posezoo.version import __version__
 from posezoo.training.config import TrainConfig
 from posezoo.training.setup import Job
+from posezoo.version import __version__
 
 if TYPE_CHECKING:
     from posezoo.evaluation.report import Report
@@ -43,7 +43,10 @@ def text(job: Job, best: dict[str, Any], report: Report | None) -> str:
     results = []
     if report is not None:
         row = report.headline[report.model]
-        for key, words in (("median_position_m", "median position (m)"), ("median_orientation_deg", "median orientation (deg)")):
+        for key, words in (
+            ("median_position_m", "median position (m)"),
+            ("median_orientation_deg", "median orientation (deg)"),
+        ):
             results.append(
                 EvalResult(
                     task_type="camera-pose-regression",
@@ -60,7 +63,13 @@ def text(job: Job, best: dict[str, Any], report: Report | None) -> str:
         model_name=f"{name} on {data}",
         eval_results=results or None,
     )
-    sections = [f"---\n{metadata.to_yaml()}\n---", f"# {name} on {data}", _training(job, best), _evaluation(report), _USE]
+    sections = [
+        f"---\n{metadata.to_yaml()}\n---",
+        f"# {name} on {data}",
+        _training(job, best),
+        _evaluation(report),
+        _USE,
+    ]
     return "\n\n".join(sections) + "\n"
 
 
@@ -81,7 +90,11 @@ def _evaluation(report: Report | None) -> str:
         return "Not evaluated yet: the run has not come to its end."
     parts = ["## Evaluation"]
     for title, header, rows in report.table_rows():
-        table = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *("| " + " | ".join(r) + " |" for r in rows)]
+        table = [
+            "| " + " | ".join(header) + " |",
+            "|" + "---|" * len(header),
+            *("| " + " | ".join(r) + " |" for r in rows),
+        ]
         parts += [f"**{title}**", "\n".join(table)]
     return "\n\n".join([*parts, *(f"Note: {note}." for note in report.notes)])
 

@@ -40,7 +40,9 @@ class Checkpoint:
     manifest: dict[str, Any]
 
 
-def save(run: Path, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], facts: Mapping[str, Any], keep: int) -> Path:
+def save(
+    run: Path, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], facts: Mapping[str, Any], keep: int
+) -> Path:
     """Write a checkpoint for `step` and delete all but the newest `keep`. Raises ResourceError; old ones stay then.
 
     `state` may hold tensors and plain Python values only: it is read back with weights_only=True.
@@ -55,7 +57,10 @@ def save(run: Path, step: int, weights: Mapping[str, Tensor], state: Mapping[str
         temporary.mkdir(parents=True)
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        content = {WEIGHTS: safetensors.torch.save({k: v.contiguous() for k, v in weights.items()}), STATE: buffer.getvalue()}
+        content = {
+            WEIGHTS: safetensors.torch.save({k: v.contiguous() for k, v in weights.items()}),
+            STATE: buffer.getvalue(),
+        }
         for name, data in content.items():
             _write(temporary / name, data)
             faults.point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
@@ -87,7 +92,7 @@ def latest(run: Path) -> tuple[Checkpoint, list[str]]:
     for leftover in sorted(store.glob(".tmp-*")):
         shutil.rmtree(leftover)
         warnings.append(f"ignored incomplete checkpoint {leftover.name} (removed)")
-    problems = []
+    problems: list[str] = []
     for path in reversed(_scan(store)):
         problem = _check(path)
         if not problem:
@@ -145,5 +150,9 @@ def _resource_error(error: OSError, store: Path, need: int) -> ResourceError:
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(store.parent).free
         size = f"need {need / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
-        return ResourceError(f"disk full while saving a checkpoint ({size}): {store}", "free space, then posezoo resume")
-    return ResourceError(f"cannot save a checkpoint: {store}: {error.strerror}", "check the folder, then posezoo resume")
+        return ResourceError(
+            f"disk full while saving a checkpoint ({size}): {store}", "free space, then posezoo resume"
+        )
+    return ResourceError(
+        f"cannot save a checkpoint: {store}: {error.strerror}", "check the folder, then posezoo resume"
+    )

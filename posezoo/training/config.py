@@ -129,7 +129,7 @@ class TrainConfig(_Section):
 def configure(
     model: str,
     data: str,
-    overrides: Mapping[str, Any] = {},  # noqa: B006 (never changed)
+    overrides: Mapping[str, Any] = {},
     root: str | Path | None = None,
 ) -> tuple[TrainConfig, zoo.Blueprint]:
     """The run's configuration and the model's blueprint: recipe, then `overrides` (nested, see posezoo.settings).

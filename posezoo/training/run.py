@@ -33,7 +33,9 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / LOCK).open("a+", encoding="utf-8")
         except OSError as error:
-            raise ResourceError(f"cannot write the run folder {path}: {error.strerror}", "choose another with out=") from None
+            raise ResourceError(
+                f"cannot write the run folder {path}: {error.strerror}", "choose another with out="
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,7 +70,9 @@ class RunFolder:
             self._metrics.write(json.dumps(line) + "\n")
             self._metrics.flush()
         except OSError as error:
-            raise ResourceError(f"cannot write {self.path / METRICS}: {error.strerror}", "free space, then posezoo resume") from None
+            raise ResourceError(
+                f"cannot write {self.path / METRICS}: {error.strerror}", "free space, then posezoo resume"
+            ) from None
 
     def rewind_metrics(self, step: int) -> None:
         """Drop the lines after `step` (and a line that a kill cut short): they are about to be computed again."""

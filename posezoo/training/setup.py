@@ -55,9 +55,7 @@ class Job:
 
     def batches(self, epoch: int) -> FrameBatches:
         """The training frames as batches of one epoch."""
-        return FrameBatches(
-            self.dataset.frames, self.cache, self.train_rows, self.scene_of, self.config.seed, epoch
-        )
+        return FrameBatches(self.dataset.frames, self.cache, self.train_rows, self.scene_of, self.config.seed, epoch)
 
 
 def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
@@ -103,7 +101,7 @@ def set_trainable(model: PoseModel, phase: PhaseSettings) -> None:
 
 
 def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
-    """Adam or AdamW over what is trainable; the loss's balance and the backbone may have rates of their own."""
+    """Adam or AdamW over what is trainable; the loss's balance and the backbone may have own rates."""
     settings = job.config.optim
     backbone = {id(p) for m in job.model.modules() if isinstance(m, Backbone) for p in m.parameters()}
     groups: dict[str, list[nn.Parameter]] = {"backbone": [], "decay": [], "plain": []}
@@ -149,7 +147,7 @@ def pretrained_features(model: PoseModel) -> Callable[[Tensor], Tensor] | None:
     from posezoo.backbones import load_pretrained
 
     load_pretrained(backbone, hub.read_state(file), file.by_order, file.source)
-    backbone.to(model.position_mean_3.device)
+    backbone.to(model.device)
     return lambda images_BCHW: backbone(model.prepare(images_BCHW))[0]
 
 

@@ -73,7 +73,7 @@ class State:
 
 
 def train(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer | None = None) -> Result:
-    """Train from the start in a new run folder. Raises the errors of posezoo.errors; a signal saves, then Interrupted."""
+    """Train from the start in a new run folder. Raises posezoo.errors; a signal saves, then raises Interrupted."""
     observer = observer or Observer()
     path = new_run_path(config.out, str(blueprint.name), config.data.name)
     with RunFolder(path) as folder, StopFlag() as stop:
@@ -195,7 +195,7 @@ class _Loop:
         self.optimiser.step()
         self.state.batch += 1
         self.state.step += 1
-        self.state.images += len(batch.index) * self.accelerator.num_processes
+        self.state.images += len(batch.rows) * self.accelerator.num_processes
         with torch.no_grad():
             position_m = torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean()
             angle = geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean()
@@ -210,7 +210,7 @@ class _Loop:
             "position_m": position_m.item(),
             "orientation_deg": angle.item(),
             "lr": self.optimiser.param_groups[0]["lr"],
-            "images_per_s": len(batch.index) * self.accelerator.num_processes / (time.perf_counter() - start),
+            "images_per_s": len(batch.rows) * self.accelerator.num_processes / (time.perf_counter() - start),
         }
         self._write(line)
         self.observer.step(line)
@@ -232,7 +232,7 @@ class _Loop:
     def _check_finite(self, what: str, value: Tensor, batch: Batch) -> None:
         if torch.isfinite(value):
             return
-        files = [self.job.dataset.frames.name(int(i)) for i in batch.index]
+        files = [self.job.dataset.frames.name(int(i)) for i in batch.rows]
         if self.state.step:
             self._save()  # the weights are still those of the last finite step
         shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
@@ -261,7 +261,7 @@ class _Loop:
         line["score"] = score
         self._write(line)
         self.observer.epoch(line)
-        if math.isfinite(score) and (not state.best or score < state.best["score"]) or (last and not state.best):
+        if (math.isfinite(score) and (not state.best or score < state.best["score"])) or (last and not state.best):
             state.best = {"epoch": state.epoch, "step": state.step, "score": score}
             self._save_best()
 

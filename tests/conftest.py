@@ -1,0 +1,61 @@
+"""What all tests share: a fresh plugin manager, a cache folder of their own, one thread, the same examples every time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported: no test touches the network
+
+settings.register_profile("ci", derandomize=True, max_examples=200, deadline=None, database=None)
+settings.register_profile("nightly", max_examples=5000, deadline=None, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Every worker computes on one core: two of them share two cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The image cache of the whole session, away from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("POSEZOO_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def fresh_plugins() -> Iterator[None]:
+    """Plugins are discovered anew where a test changes them; nothing of it stays."""
+    from posezoo import plugins
+
+    yield
+    plugins.manager.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def run_python() -> RunPython:
+    """`run_python("code", path=folder, NAME="value")`: another Python, with `path` importable and NAME set."""
+
+    def run(code: str, *arguments: str, path: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        own = {key: value for key, value in os.environ.items() if not key.startswith(("POSEZOO_PLUGINS", "POSEZOO_STR"))}
+        own |= env
+        if path is not None:
+            own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), own.get("PYTHONPATH", "")]))
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, env=own, capture_output=True, text=True, timeout=120, check=False)
+
+    return run

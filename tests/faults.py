@@ -1,0 +1,127 @@
+"""Run posezoo in processes of its own, hurt them, and look at what they leave.
+
+A server process imports torch once and forks each process from there: real processes with real signals, without five
+seconds of imports each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PRELOAD = ["posezoo.api", "posezoo.training.train", "posezoo.console", "posezoo.cli.commands", "matplotlib.figure"]
+UNEQUAL = ("images_per_s", "time")  # what two runs with the same numbers may differ in
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended; `code` is negative for a signal that killed it."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def in_process(argv: Sequence[str]) -> Ended:
+    """The command line run here, in this process."""
+    from posezoo import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run(list(argv))
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def own_process(argv: Sequence[str], fault: str = "", timeout: float = 240) -> Ended:
+    """The command line in a process and process group of its own; `fault` as in posezoo.faults."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    environment = {**os.environ, "POSEZOO_TESTING": "1", "POSEZOO_FAULT": fault}
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(Path(folder) / name) for name in ("stdout", "stderr")]
+        process = context.Process(target=_run, args=(list(argv), environment, files, str(Path.cwd())))
+        process.start()
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            raise AssertionError(f"{argv} still runs after {timeout} s: {Path(files[1]).read_text()}")
+        texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files]
+    assert process.exitcode is not None
+    return Ended(process.exitcode, *texts)
+
+
+def _run(argv: list[str], environment: dict[str, str], files: list[str], folder: str) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for number, name in enumerate(files, 1):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    import torch
+
+    from posezoo import cli
+
+    torch.set_num_threads(1)
+    sys.exit(cli.run(argv))
+
+
+def assert_fails(
+    argv: Sequence[str], code: int, pattern: str, protected: Iterable[Path] = (), ended: Ended | None = None
+) -> Ended:
+    """Run (or take `ended`) and check: the exit code, one line of error that fits `pattern`, no traceback, files kept."""
+    protected = list(protected)
+    before = [digests(path) for path in protected]
+    ended = ended or in_process(argv)
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("posezoo: error:")]
+    assert ended.code == code, ended
+    assert len(lines) == 1, ended
+    assert ended.stderr.splitlines()[-1] == lines[0], ended
+    assert len(lines[0]) <= 240, lines[0]
+    assert re.search(pattern, lines[0]), lines[0]
+    assert "Traceback" not in ended.stdout + ended.stderr, ended
+    assert [digests(path) for path in protected] == before
+    return ended
+
+
+def digests(path: Path) -> dict[str, str]:
+    """sha256 of each file below `path`, by relative name."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return {str(file.relative_to(path)): sha256(file) for file in files}
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; none if there is no such file."""
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def numbers(run: Path) -> list[Mapping[str, Any]]:
+    """All lines of metrics.jsonl to the last bit, without times."""
+    return [{k: _exact(v) for k, v in line.items() if k not in UNEQUAL} for line in metrics(run)]
+
+
+def checkpoints(run: Path) -> list[str]:
+    """The names in the checkpoint folder, leftovers included."""
+    return sorted(path.name for path in (run / "ckpt").glob("*")) + sorted(p.name for p in (run / "ckpt").glob(".*"))
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, float):
+        return value.hex()
+    return [_exact(item) for item in value] if isinstance(value, list) else value

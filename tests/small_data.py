@@ -1,0 +1,82 @@
+"""Small data sets made on the spot: coloured pictures along a path, one scene or two, and settings that train in seconds."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 96, 72
+FAST = {
+    "pretrained_backbone": False,
+    "backbone": "test_efficientnet.r160_in1k",
+    "resize": 64,
+    "crop": 64,
+    "epochs": 2,
+    "batch_size": 8,
+    "precision": "fp32",
+    "device": "cpu",
+    "checkpoint.every_seconds": 1e9,
+}
+SLIM = {
+    "posenet": {"hidden": 64},
+    "atloc": {"feature": 128},
+    "ms-transformer": {"width": 32, "feedforward": 32, "hidden": 64, "position_layers": 1, "orientation_layers": 1},
+}
+
+
+def settings(model: str, **more: object) -> dict[str, object]:
+    """Settings under which `model` trains on a small data set in a second or two; 22 training images, 3 steps an epoch."""
+    hyper = {"hyper.rank": 8} if "+hyper" in model else {}
+    return {**FAST, **SLIM[model.partition("+")[0]], **hyper, **more}
+
+
+def words(values: dict[str, object]) -> list[str]:
+    """The settings as the command line takes them."""
+    text = {True: "true", False: "false"}
+    return [f"{key}={text[value] if isinstance(value, bool) else value}" for key, value in values.items()]
+
+
+def rows(scene: str, start: float = 0.0) -> list[dict[str, object]]:
+    """24 training and 8 test frames of one scene: two sequences, conditions, exact intrinsics."""
+    found = []
+    for n in range(32):
+        half = 0.5 * (start + n / 16)
+        found.append(
+            {
+                "image": f"{scene}/{n:02d}.png",
+                **dict(zip("xyz", (start + 0.1 * n, math.sin(n / 5), 0.3 * math.cos(n / 7)), strict=True)),
+                **{"qw": math.cos(half), "qx": 0.0, "qy": math.sin(half), "qz": 0.0},
+                **{"scene": scene, "split": "test" if n >= 24 else "train", "sequence": f"s{n // 12}"},
+                "condition": "sun" if n % 2 else "rain",
+                **{"fx": 80.0, "fy": 80.0, "cx": WIDTH / 2, "cy": HEIGHT / 2},
+            }
+        )
+    return found
+
+
+def write(folder: Path, table: list[dict[str, object]]) -> Path:
+    """A folder with poses.csv and a coloured picture for each row."""
+    for n, row in enumerate(table):
+        path = folder / str(row["image"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = np.random.default_rng(n).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(path)
+    with (folder / "poses.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    return folder
+
+
+def one_place(folder: Path) -> Path:
+    """A data set of one scene."""
+    return write(folder, rows("yard"))
+
+
+def two_places(folder: Path) -> Path:
+    """A data set of two scenes."""
+    return write(folder, rows("yard") + rows("hall", 40.0))

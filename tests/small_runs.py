@@ -1,0 +1,89 @@
+"""Fixtures: small data sets, and one-threaded quiet training in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_data
+import torch
+
+from posezoo import api, faults
+from posezoo.evaluation.report import Report
+from posezoo.training.observe import Observer
+from posezoo.training.train import Result
+
+Train = Callable[..., Result]
+
+
+class Notes(Observer):
+    """Keeps what a run tells."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.facts: dict[str, Any] = {}
+        self.first = -1
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
+        self.facts, self.first = facts, done_steps
+
+
+@pytest.fixture(autouse=True)
+def quiet_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_home: Path) -> Iterator[None]:
+    """One thread, a working folder of its own, a cache that the tests share, no fault left over."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POSEZOO_CACHE", str(cache_home))
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("POSEZOO_FAULT", "POSEZOO_TESTING", "POSEZOO_DATA", "POSEZOO_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(faults, "_passes", {})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image cache of these tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def one_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 training and 8 test images of one scene. Not to be changed: copy it."""
+    return small_data.one_place(tmp_path_factory.mktemp("one"))
+
+
+@pytest.fixture(scope="session")
+def two_places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for two scenes."""
+    return small_data.two_places(tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture
+def notes() -> Notes:
+    """An observer that keeps the notes."""
+    return Notes()
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, which take longer than such a run."""
+    monkeypatch.setattr(Report, "plot", lambda *given: None)
+
+
+@pytest.fixture
+def train(one_place: Path, tmp_path: Path, no_pictures: None, notes: Notes) -> Train:
+    """`train("posenet", epochs=1)`: a run in `run/` below the test's folder (`out=`, `data=` say otherwise)."""
+
+    def run(model: str = "posenet", data: Path | str | None = None, **more: Any) -> Result:
+        more = small_data.settings(model, **{"out": str(tmp_path / "run"), **more})
+        return api.train(model, f"folder:{data or one_place}", observer=notes, **more)
+
+    return run
