@@ -26,8 +26,9 @@ class Backbone(nn.Module):
     def __init__(self, name: str, taps: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.name = name
-        self.net: Any = create_timm(name, num_classes=0)  # timm's own methods are not in nn.Module's type
-        self.width = int(getattr(self.net, "head_hidden_size", None) or self.net.num_features)
+        net: Any = create_timm(name, num_classes=0)  # timm's own methods are not in nn.Module's type
+        self.net = net
+        self.width: int = getattr(net, "head_hidden_size", None) or net.num_features
         self._indices: list[int] = []
         self.tap_widths: tuple[int, ...] = ()
         if taps:

@@ -60,7 +60,7 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
 def startup() -> dict[str, Any]:
     """Seconds that `posezoo --help` and `posezoo list` take, and whether they import torch; medians."""
     commands = {"--help": ["--help"], "list": ["list"]}
-    code = "import sys; from posezoo.cli import run; run({!r}); sys.stderr.write('torch' if 'torch' in sys.modules else '')"
+    code = "import sys; from posezoo.cli import run; run({!r}); sys.stderr.write('torch' * ('torch' in sys.modules))"
     times: dict[str, list[float]] = {name: [] for name in commands}
     result: dict[str, Any] = {"rounds": ROUNDS}
     for _ in range(ROUNDS):

@@ -67,9 +67,10 @@ class TrainView(Observer):
             self.total, self.first, self.begun, self.facts = total_steps, done_steps, time.monotonic(), facts
             self._plain_at = self.begun
             line = (
-                f"{facts['model']} on {facts['data']}: {facts['train_images']} training and {facts['validation_images']}"
-                f" validation images, {facts['epochs']} epochs, {facts['parameters'] / 1e6:.1f} M parameters,"
-                f" {facts['device']} {facts['precision']}, backbone {facts['backbone']}, seed {facts['seed']}"
+                f"{facts['model']} on {facts['data']}: {facts['train_images']} training and"
+                f" {facts['validation_images']} validation images, {facts['epochs']} epochs,"
+                f" {facts['parameters'] / 1e6:.1f} M parameters, {facts['device']} {facts['precision']},"
+                f" backbone {facts['backbone']}, seed {facts['seed']}"
             )
             self.console.print(Text(line), highlight=False, soft_wrap=True)
             self.console.print(Text(f"run folder: {facts['run']}"), highlight=False, soft_wrap=True)

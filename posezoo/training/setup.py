@@ -91,7 +91,7 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
 
 
 def set_trainable(model: PoseModel, phase: PhaseSettings) -> None:
-    """Freeze what the phase does not train: parameters, and by evaluation mode dropout and batch-norm statistics too."""
+    """Freeze what the phase does not train: parameters, and by evaluation mode dropout and batch-norm statistics."""
     if phase.train == "all":
         model.requires_grad_(True).train()
         return
