@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo import names, plugins, registry
-from posezoo.errors import UsageError, unknown_name
+from posezoo.errors import unknown_name
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     if name in registry.data_cards():
         return {"name": name, **registry.data_card(name).model_dump(), "here": _presence(registry.data_card(name))}
     parsed = names.parse_model(name)
-    if not parsed.scheme and parsed.arch not in plugins.models():
-        # a data set may have been meant as well
-        plugins_error_free = [*plugins.models(), *registry.data_cards()]
-        if not any(plugin.error for plugin in plugins.plugins()):
-            raise unknown_name("model or data set", name, plugins_error_free, "see posezoo list and posezoo data list")
+    broken = any(plugin.error for plugin in plugins.plugins())  # then building says which plugin is off
+    if not parsed.scheme and parsed.arch not in plugins.models() and not broken:
+        known = [*plugins.models(), *registry.data_cards()]
+        raise unknown_name("model or data set", name, known, "see posezoo list and posezoo data list")
     return _architecture(name, overrides)
 
 
@@ -154,17 +153,13 @@ def _trained(name: str) -> dict[str, Any]:
 
 
 def _presence(card: registry.DataCard) -> str:
-    embedded = card.embedded_root() if not card.folder.startswith("package:") or find_spec(_package(card)) else None
-    if embedded is not None:
-        return "yes, embedded" if embedded.is_dir() else "no"
+    if card.package:
+        root = card.embedded_root() if find_spec(card.package) else None
+        return "yes, embedded" if root is not None and root.is_dir() else "no"
     base = os.environ.get("POSEZOO_DATA")
     if base is None:
         return "POSEZOO_DATA is not set"
     return "yes" if (Path(base).expanduser() / card.folder).is_dir() else f"no ({card.folder} is not in POSEZOO_DATA)"
-
-
-def _package(card: registry.DataCard) -> str:
-    return card.folder.removeprefix("package:").partition("/")[0]
 
 
 def _version(package: str) -> str:
@@ -172,6 +167,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-__all__ = ["UsageError", "data_sets", "doctor", "models", "one", "poses"]

@@ -37,14 +37,18 @@ class DataCard(BaseModel):
     """What to fetch and where to put it: shown when the data are absent."""
     ground_truth: str = "original"
 
+    @property
+    def package(self) -> str:
+        """The package that carries the data; empty for data the user brings."""
+        return self.folder.removeprefix("package:").partition("/")[0] if self.folder.startswith("package:") else ""
+
     def embedded_root(self) -> Path | None:
         """The folder of data that ship inside a package; None for data the user brings."""
-        if not self.folder.startswith("package:"):
+        if not self.package:
             return None
-        package, _, folder = self.folder.removeprefix("package:").partition("/")
-        if find_spec(package) is None:
-            raise PluginError(f"package {package} is not installed", f"pip install {package}")
-        return Path(str(files(package))) / folder
+        if find_spec(self.package) is None:
+            raise PluginError(f"package {self.package} is not installed", f"pip install {self.package}")
+        return Path(str(files(self.package))) / self.folder.partition("/")[2]
 
 
 class ModelCard(BaseModel):

@@ -11,6 +11,7 @@ Legend: B batch, C channels, H height, W width, 3 camera axes.
 from __future__ import annotations
 
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ CACHE_SHORT_EDGE = 256
 MAX_PIXELS = 64_000_000
 # by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "PPM", "BMP")
+# what can be read is read, what cannot is a DataError that names the file: Pillow's own lines name none
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE) -> np.ndarray:

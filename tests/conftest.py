@@ -1,4 +1,4 @@
-"""What all tests share: a fresh plugin manager, a cache folder of their own, one thread, the same examples every time."""
+"""What all tests share: a fresh plugin manager, a cache folder of their own, one thread, the same examples again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def run_python() -> RunPython:
     """`run_python("code", path=folder, NAME="value")`: another Python, with `path` importable and NAME set."""
 
     def run(code: str, *arguments: str, path: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-        own = {key: value for key, value in os.environ.items() if not key.startswith(("POSEZOO_PLUGINS", "POSEZOO_STR"))}
+        own = {
+            key: value for key, value in os.environ.items() if not key.startswith(("POSEZOO_PLUGINS", "POSEZOO_STR"))
+        }
         own |= env
         if path is not None:
             own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), own.get("PYTHONPATH", "")]))

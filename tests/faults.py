@@ -79,7 +79,7 @@ def _run(argv: list[str], environment: dict[str, str], files: list[str], folder:
 def assert_fails(
     argv: Sequence[str], code: int, pattern: str, protected: Iterable[Path] = (), ended: Ended | None = None
 ) -> Ended:
-    """Run (or take `ended`) and check: the exit code, one line of error that fits `pattern`, no traceback, files kept."""
+    """Run (or take `ended`) and check: the exit code, one error line that fits `pattern`, no traceback, files kept."""
     protected = list(protected)
     before = [digests(path) for path in protected]
     ended = ended or in_process(argv)

@@ -1,4 +1,4 @@
-"""Small data sets made on the spot: coloured pictures along a path, one scene or two, and settings that train in seconds."""
+"""Small data sets made on the spot: pictures along a path, one scene or two, and settings that train in seconds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SLIM = {
 
 
 def settings(model: str, **more: object) -> dict[str, object]:
-    """Settings under which `model` trains on a small data set in a second or two; 22 training images, 3 steps an epoch."""
+    """Settings under which `model` trains in a second or two: 22 training images of one scene, 3 steps an epoch."""
     hyper = {"hyper.rank": 8} if "+hyper" in model else {}
     return {**FAST, **SLIM[model.partition("+")[0]], **hyper, **more}
 

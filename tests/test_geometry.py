@@ -1,4 +1,4 @@
-"""Rotations against scipy, with the angles that uniform sampling never hits: tiny ones, near 180 degrees, exact axes."""
+"""Rotations against scipy, with the angles that uniform sampling never hits: tiny, near 180 degrees, exact axes."""
 
 from __future__ import annotations
 
@@ -176,7 +176,9 @@ def test_every_representation_has_finite_gradients_at_rotations(q: np.ndarray) -
 
 
 @settings(max_examples=SLOW)
-@given(st.lists(st.one_of(st.sampled_from([0.0, 1.0, -1.0, 1e-12, 1e3, -1e3]), st.floats(-2, 2)), min_size=9, max_size=9))
+@given(
+    st.lists(st.one_of(st.sampled_from([0.0, 1.0, -1.0, 1e-12, 1e3, -1e3]), st.floats(-2, 2)), min_size=9, max_size=9)
+)
 def test_any_numbers_are_a_rotation(numbers: list[float]) -> None:
     for representation, count in geometry.NUMBERS.items():
         for dtype, tolerance in ((torch.float32, 1e-4), (F64, 1e-6)):
@@ -212,11 +214,15 @@ def test_unknown_representation_is_our_own_mistake() -> None:
 
 @given(st.lists(quaternions(), min_size=1, max_size=5), st.lists(st.sampled_from([1.0, -1.0]), min_size=5, max_size=5))
 def test_mean_ignores_signs(q: list[np.ndarray], signs: list[float]) -> None:
-    near = [(scipy_of(q[0]) * Rotation.from_rotvec(0.1 * scipy_of(x).as_rotvec())).as_quat(scalar_first=True) for x in q]
+    near = [
+        (scipy_of(q[0]) * Rotation.from_rotvec(0.1 * scipy_of(x).as_rotvec())).as_quat(scalar_first=True) for x in q
+    ]
     q_N4 = torch.from_numpy(np.stack(near)) * torch.tensor(signs[: len(q)], dtype=F64)[:, None]
     mean = geometry.mean_quaternion(q_N4)
     assert mean[0] >= 0
-    assert apart_rad(mean, Rotation.from_quat(np.stack(near), scalar_first=True).mean().as_quat(scalar_first=True)) < 1e-7
+    assert (
+        apart_rad(mean, Rotation.from_quat(np.stack(near), scalar_first=True).mean().as_quat(scalar_first=True)) < 1e-7
+    )
 
 
 @given(*(st.floats(-180, 180) for _ in range(3)))

@@ -39,7 +39,9 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
 
 
 # files that are read
@@ -47,7 +49,9 @@ def png_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"])
 def test_every_mode_becomes_three_bytes(tmp_path: Path, mode: str) -> None:
-    name, base = ("a.jpg", "RGB") if mode in ("CMYK", "YCbCr") else ("a.tif" if mode in ("F", "I", "LA") else "a.png", mode)
+    name, base = (
+        ("a.jpg", "RGB") if mode in ("CMYK", "YCbCr") else ("a.tif" if mode in ("F", "I", "LA") else "a.png", mode)
+    )
     image = photograph().convert("I" if mode == "I;16" else mode)
     if mode == "I;16":
         image = Image.fromarray((np.asarray(image, dtype=np.uint32) * 257).astype(np.uint16))
@@ -130,7 +134,11 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
         ("zero.jpg", b"", "empty file"),
         ("text.jpg", b"this is no picture\n" * 50, "not an image"),
         ("page.png", b"<!doctype html><html><body>404</body></html>", "not an image"),
-        ("a.gif", b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;", "not an image"),  # noqa: E501
+        (
+            "a.gif",
+            b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;",
+            "not an image",
+        ),
         ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         ("big.png", png_header(12000, 12000), "image too large: 12000x12000"),
         ("bomb.png", png_header(30000, 30000), "image too large"),
@@ -157,7 +165,10 @@ def test_truncated_files(tmp_path: Path, suffix: str, part: float) -> None:
 
 
 @settings(max_examples=100)
-@given(st.sampled_from(["jpg", "png", "tif", "webp"]), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8))
+@given(
+    st.sampled_from(["jpg", "png", "tif", "webp"]),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
+)
 def test_damage_is_an_image_or_a_data_error(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, flips: list[tuple[float, int]]
 ) -> None:
@@ -185,7 +196,9 @@ def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
         read_image(tmp_path / "absent.jpg")
 
 
-def test_a_huge_image_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_huge_image_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
     def decoded(image: Image.Image) -> Image.Image:
         raise AssertionError("a huge image was decoded")
 
@@ -197,7 +210,8 @@ def test_a_huge_image_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_huge_image_prints_nothing(tmp_path: Path, run_python: RunPython) -> None:
     (tmp_path / "a.png").write_bytes(png_header(12000, 12000))
-    code = "import sys\nfrom posezoo.transforms import read_image\ntry: read_image(sys.argv[1])\nexcept Exception as e: print(e)"
+    code = "import sys\nfrom posezoo.transforms import read_image\n"
+    code += "try: read_image(sys.argv[1])\nexcept Exception as error: print(error)"
     done: subprocess.CompletedProcess[str] = run_python(code, str(tmp_path / "a.png"))
     assert "image too large" in done.stdout
     assert done.stderr == ""
@@ -207,7 +221,9 @@ def test_a_huge_image_prints_nothing(tmp_path: Path, run_python: RunPython) -> N
 
 
 def random_images(batch: int, height: int, width: int) -> Tensor:
-    return torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def by_hand(images_BCHW: Tensor) -> Tensor:
@@ -236,7 +252,9 @@ def test_every_place_of_the_crop_is_equally_likely() -> None:
     assert torch.bincount(left).tolist() == [333, 334, 333]
 
 
-@pytest.mark.parametrize(("height", "width", "expected"), [(256, 341, (192, 256)), (341, 256, (256, 192)), (256, 256, (192, 192))])
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(256, 341, (192, 256)), (341, 256, (256, 192)), (256, 256, (192, 192))]
+)
 def test_resize_sets_the_short_edge(height: int, width: int, expected: tuple[int, int]) -> None:
     assert tuple(resized(random_images(1, height, width), 192).shape[-2:]) == expected
 
@@ -264,10 +282,15 @@ def turns(*degrees: tuple[float, float, float]) -> Tensor:
     return geometry.rotation_from_euler_deg(yaw, pitch, roll)
 
 
-@pytest.mark.parametrize(("height", "width", "crop"), [(256, 341, 224), (341, 256, 224), (256, 256, 256), (256, 455, 128)])
+@pytest.mark.parametrize(
+    ("height", "width", "crop"), [(256, 341, 224), (341, 256, 224), (256, 256, 256), (256, 455, 128)]
+)
 def test_no_rotation_is_the_centre_crop(height: int, width: int, crop: int) -> None:
     images = random_images(2, height, width).float() / 255
-    focal, centre = torch.tensor([[288.0, 290.0], [500.0, 480.0]]), torch.tensor([[160.0, 120.0], [width / 2, height / 2]])
+    focal, centre = (
+        torch.tensor([[288.0, 290.0], [500.0, 480.0]]),
+        torch.tensor([[160.0, 120.0], [width / 2, height / 2]]),
+    )
     out = rotate_cameras(images, focal, centre, torch.eye(3).expand(2, 3, 3), crop)
     top, left = (height - crop) // 2, (width - crop) // 2
     expected = images[..., top : top + crop, left : left + crop]
@@ -337,5 +360,7 @@ def test_points_land_where_the_rotated_camera_projects_them() -> None:
 
 def test_rays_behind_the_camera_stay_finite() -> None:
     images = smooth_images(2, 128, 128)
-    out = rotate_cameras(images, torch.full((2, 2), 60.0), torch.full((2, 2), 64.0), turns((120.0, 0, 0), (0, 90.0, 0)), 128)
+    out = rotate_cameras(
+        images, torch.full((2, 2), 60.0), torch.full((2, 2), 64.0), turns((120.0, 0, 0), (0, 90.0, 0)), 128
+    )
     assert torch.isfinite(out).all()

@@ -59,8 +59,8 @@ def run(argv: Sequence[str]) -> int:
 def _fail(error: PosezooError, debug: bool) -> int:
     from posezoo.console import error_line
 
-    if isinstance(error, DataError) and len(error.findings) > 1:
-        for finding in error.findings:
+    if isinstance(error, DataError):
+        for finding in error.findings:  # in full: the line of error may be too short for a long path
             print(str(finding).encode("utf-8", "backslashreplace").decode("utf-8"))
         sys.stdout.flush()
     if debug:

@@ -75,7 +75,9 @@ def verify(
     if findings:
         from posezoo.data.frames import problems
 
-        # in json the findings stand in the answer already
-        raise problems(name, findings[:1] if format == "json" and len(findings) == 1 else findings)
+        error = problems(name, findings)
+        if format == "json":  # they stand in the answer already
+            error.findings = ()
+        raise error
     if format == "human":
         typer.echo(f"{name}: " + ", ".join(f"{count} {split}" for split, count in counts.items()) + " frames, all good")

@@ -25,7 +25,7 @@ from posezoo.model import ModelConfig
 class Augmentation:
     """How training images are varied. Angles are drawn uniformly from +- the value, in degrees."""
 
-    geometry: Literal["rotate", "crop", "none"] = "rotate"
+    geometry: Literal["rotate", "crop", "centre"] = "rotate"
     yaw: float = 10.0
     pitch: float = 6.0
     roll: float = 8.0

@@ -93,6 +93,8 @@ def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoa
         num_workers=workers,
         worker_init_fn=_ignore_signals if workers else None,
         timeout=120 if workers else 0,
+        # a loader draws a number for its workers: torch's own generator would shift the dropout of a resumed run
+        generator=torch.Generator(),
         pin_memory=torch.cuda.is_available(),
     )
 

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from posezoo import faults
@@ -51,7 +53,9 @@ def save(
     target = store / f"step-{step:09d}"
     temporary = store / f".tmp-{target.name}-{os.getpid()}"
     if target.exists():
-        return target  # saved at this step already; a checkpoint is never rewritten
+        if not _check(target):
+            return target  # saved at this step already; a good checkpoint is never rewritten
+        shutil.rmtree(target)  # a damaged one that was passed over, and its step has come again
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -78,7 +82,9 @@ def save(
     problem = _check(target)
     if problem:
         raise ResourceError(f"checkpoint {target} did not read back ({problem})", "check the disk")
-    for old in _scan(store)[:-keep]:
+    # what is newer was passed over as damaged: it must not count as one of those to keep
+    older = [path for path in _scan(store) if path.name < target.name]
+    for old in older[: max(0, len(older) - (keep - 1))]:
         shutil.rmtree(old)
     return target
 
@@ -92,18 +98,29 @@ def latest(run: Path) -> tuple[Checkpoint, list[str]]:
     for leftover in sorted(store.glob(".tmp-*")):
         shutil.rmtree(leftover)
         warnings.append(f"ignored incomplete checkpoint {leftover.name} (removed)")
+    for leftover in [*run.glob(".new-*"), *run.glob(".old-*")]:  # of a best model: its epoch is evaluated again
+        shutil.rmtree(leftover)
     problems: list[str] = []
     for path in reversed(_scan(store)):
         problem = _check(path)
         if not problem:
-            weights = safetensors.torch.load_file(path / WEIGHTS)
-            state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            warnings += [f"passed over a damaged checkpoint: {p}" for p in problems]
-            return Checkpoint(path, weights, state, manifest), warnings
+            try:
+                weights = safetensors.torch.load_file(path / WEIGHTS)
+                state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+            except (SafetensorError, pickle.UnpicklingError, RuntimeError) as error:
+                problem = ascii(error)[:80]  # whole, but nothing that this version wrote
+            else:
+                manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+                warnings += [f"passed over a damaged checkpoint: {p}" for p in problems]
+                return Checkpoint(path, weights, state, manifest), warnings
         problems.append(f"{path.name} ({problem})")
     shown = ", ".join(problems[:3]) or "none was saved"
     raise WeightsError(f"no usable checkpoint in {run}: {shown}", "start again with posezoo train")
+
+
+def any_saved(run: Path) -> bool:
+    """Whether the run has a checkpoint folder, damaged or not."""
+    return bool(_scan(run / "ckpt"))
 
 
 def sync_folder(folder: Path) -> None:

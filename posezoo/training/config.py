@@ -66,7 +66,7 @@ class LossSettings(_Section):
 class AugmentSettings(_Section):
     """See posezoo.data.augment.Augmentation."""
 
-    geometry: Literal["rotate", "crop", "none"] = "rotate"
+    geometry: Literal["rotate", "crop", "centre"] = "rotate"
     yaw: float = Field(10.0, ge=0, le=60)
     pitch: float = Field(6.0, ge=0, le=60)
     roll: float = Field(8.0, ge=0, le=180)
@@ -107,7 +107,7 @@ class TrainConfig(_Section):
     batch_size: PositiveInt = 32
     workers: int = Field(0, ge=0)
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: measured on this machine before the first step, then written into the run's config."""
     selection: Literal["validation", "test", "last"] = "validation"
     """What chooses the best epoch. `test` is what published code does; every table then says so."""

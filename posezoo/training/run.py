@@ -26,26 +26,33 @@ CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
 class RunFolder:
     """A run folder held by this process; `with RunFolder(path)` frees it at the end, and so does any kill."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, holds: bool = True) -> None:
+        """`holds`: False for the other processes of a run, which write nothing."""
         self.path = path
         self._metrics: IO[str] | None = None
+        self._lock: IO[str] | None = None
+        if holds:
+            self._lock = self._held(path)
+
+    def _held(self, path: Path) -> IO[str]:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / LOCK).open("a+", encoding="utf-8")
+            lock = (path / LOCK).open("a+", encoding="utf-8")
         except OSError as error:
             raise ResourceError(
                 f"cannot write the run folder {path}: {error.strerror}", "choose another with out="
             ) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
-            self._lock.close()
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
             raise LockedError(f"{path} is used by {holder}", "wait, or choose another folder with out=") from None
-        self._lock.truncate(0)
-        self._lock.write(f"pid {os.getpid()} on host {socket.gethostname()} since {utc_now()}")
-        self._lock.flush()
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on host {socket.gethostname()} since {utc_now()}")
+        lock.flush()
+        return lock
 
     def __enter__(self) -> RunFolder:
         return self
@@ -53,11 +60,12 @@ class RunFolder:
     def __exit__(self, *error: object) -> None:
         if self._metrics:
             self._metrics.close()
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write config.toml; keys whose value is None are left out (TOML has no null)."""
-        text = tomli_w.dumps(_without_none(config))
+        """Write config.toml; None is written as "none", because TOML has no null."""
+        text = tomli_w.dumps(_none_as_text(config))
         temporary = self.path / f".{CONFIG}-{os.getpid()}"
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.path / CONFIG)
@@ -74,10 +82,13 @@ class RunFolder:
                 f"cannot write {self.path / METRICS}: {error.strerror}", "free space, then posezoo resume"
             ) from None
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the lines after `step` (and a line that a kill cut short): they are about to be computed again."""
+    def rewind_metrics(self, step: int, epoch: int) -> None:
+        """Drop what comes after `step` and `epoch`, and a line that a kill cut short: it is about to be computed again.
+
+        An epoch's evaluation has the step of its last batch; `epoch` says whether it was done.
+        """
         path = self.path / METRICS
-        if not path.exists():
+        if not path.exists() or self._lock is None:
             return
         kept = []
         for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -85,7 +96,7 @@ class RunFolder:
                 line = json.loads(text)
             except ValueError:
                 continue
-            if line.get("step", 0) <= step:
+            if line.get("step", 0) <= step and line.get("epoch", 0) <= epoch:
                 kept.append(text + "\n")
         temporary = self.path / f".{METRICS}-{os.getpid()}"
         temporary.write_text("".join(kept), encoding="utf-8")
@@ -113,10 +124,10 @@ def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outp
 def read_config(path: Path) -> dict[str, Any]:
     """The run's config.toml. Raises UsageError if `path` holds no run."""
     try:
-        return tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
+        return _text_as_none(tomllib.loads((path / CONFIG).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"{path} holds no run (no {CONFIG})", "give a run folder: outputs/MODEL/DATA/TIME") from None
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
         raise UsageError(f"{path / CONFIG}: {error}", "restore it, or train again") from None
 
 
@@ -125,9 +136,17 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _without_none(value: Any) -> Any:
+def _none_as_text(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return {key: _none_as_text(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_none(item) for item in value]
-    return value
+        return [_none_as_text(item) for item in value]
+    return "none" if value is None else value
+
+
+def _text_as_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _text_as_none(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_text_as_none(item) for item in value]
+    return None if value == "none" else value

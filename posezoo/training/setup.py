@@ -6,15 +6,18 @@ Everything that can be wrong with the data is found here, before step 1.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from posezoo import hub, zoo
@@ -53,6 +56,12 @@ class Job:
         scenes = self.model.config.scenes
         return np.array([scenes.index(name) for name in self.dataset.frames.scenes], dtype=np.int64)
 
+    @property
+    def inputs_digest(self) -> str:
+        """sha256 over the pixels and intrinsics of all frames; names, poses and splits are in `dataset.digest`."""
+        pixels, intrinsics_N4 = self.cache.folder.name, self.dataset.frames.intrinsics.astype("<f8")
+        return hashlib.sha256(pixels.encode() + intrinsics_N4.tobytes()).hexdigest()
+
     def batches(self, epoch: int) -> FrameBatches:
         """The training frames as batches of one epoch."""
         return FrameBatches(self.dataset.frames, self.cache, self.train_rows, self.scene_of, self.config.seed, epoch)
@@ -71,9 +80,8 @@ def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -
     torch.manual_seed(config.seed)
     model = zoo.build(_placed(blueprint, dataset, train_rows, config))
     backbone_files = zoo.load_backbones(model)
-    if accelerator.device.type == "cpu":
-        # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and what tensor cores want
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     varied = _augmentation(config, dataset, train_rows, observer)
     unit_m = 1.0 if config.loss.unit == "metre" else _spread(dataset.frames.position[train_rows])
     return Job(
@@ -127,9 +135,7 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
 def prepared_batch(job: Job, batch: Batch) -> tuple[Tensor, Tensor]:
     """The network's input and the true quaternions of a batch that is on the device."""
     images_BCHW, quaternion_B4 = augmented(batch, job.model.config, job.augmentation)
-    if job.accelerator.device.type == "cpu":
-        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
-    return images_BCHW, quaternion_B4
+    return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
 
 
 def retrieval_features(job: Job) -> Callable[[Tensor], Tensor] | None:
@@ -157,8 +163,7 @@ def measured_precision(job: Job) -> str:
     state = torch.get_rng_state()
     crop = job.model.config.crop
     images_BCHW = torch.zeros(min(8, job.config.batch_size), 3, crop, crop, device=device)
-    if device.type == "cpu":
-        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+    images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
     modes = {name: module.training for name, module in job.model.named_modules()}
     job.model.eval()  # batch-norm statistics must not move
     seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
@@ -232,6 +237,19 @@ def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, obser
         )
         return replace(varied, geometry="crop")
     return varied
+
+
+def is_main(config: TrainConfig) -> bool:
+    """Whether this is the process that writes, of those that torchrun started."""
+    return PartialState(cpu=config.device == "cpu").is_main_process
+
+
+def agreed(path: Path, config: TrainConfig) -> Path:
+    """The main process's path in all processes: each would take its own second for the folder's name."""
+    paths = [str(path)]
+    PartialState(cpu=config.device == "cpu")
+    broadcast_object_list(paths)
+    return Path(paths[0])
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from posezoo import faults, geometry, settings, zoo
 from posezoo.data.loader import Batch, BatchOrder, epoch_loader
-from posezoo.errors import Interrupted, LockedError, NotFiniteError, UsageError
+from posezoo.errors import DataError, Interrupted, NotFiniteError
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import evaluate, predict_frames
 from posezoo.evaluation.metrics import pose_errors, summarise
@@ -33,6 +33,8 @@ from posezoo.training.observe import Observer
 from posezoo.training.run import RunFolder, new_run_path, read_config, utc_now
 from posezoo.training.setup import (
     Job,
+    agreed,
+    is_main,
     make_loss,
     make_optimiser,
     measured_precision,
@@ -48,7 +50,7 @@ from posezoo.version import __version__
 if TYPE_CHECKING:
     from posezoo.evaluation.report import Report
 
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"bf16": torch.bfloat16}  # no fp16: without loss scaling its gradients vanish
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,17 @@ class State:
 def train(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer | None = None) -> Result:
     """Train from the start in a new run folder. Raises posezoo.errors; a signal saves, then raises Interrupted."""
     observer = observer or Observer()
-    path = new_run_path(config.out, str(blueprint.name), config.data.name)
-    with RunFolder(path) as folder, StopFlag() as stop:
+    path = agreed(new_run_path(config.out, str(blueprint.name), config.data.name), config)
+    with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
         job = prepare(config, blueprint, observer)
         if config.precision == "auto":
             precision = measured_precision(job)
             job.config = config.model_copy(update={"precision": precision})
             observer.note(f"precision {precision}, measured on this machine ({job.accelerator.device.type})")
-        folder.write_config({"posezoo": __version__, "train": job.config.model_dump(), "model": blueprint.as_dict()})
+        if job.accelerator.is_main_process:
+            folder.write_config(
+                {"posezoo": __version__, "train": job.config.model_dump(), "model": blueprint.as_dict()}
+            )
         return _Loop(job, folder, stop, observer).run(None)
 
 
@@ -96,7 +101,11 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
     stored = read_config(path)
     config = settings.validated(TrainConfig, stored["train"], "train.")
     plan = zoo.blueprint_from(stored["model"], path / "config.toml")
-    with RunFolder(path) as folder, StopFlag() as stop:
+    with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
+        if not checkpoint.any_saved(path):  # killed before the first one: the seed gives the same beginning again
+            observer.note("no checkpoint was saved yet: starting again from step 0")
+            folder.rewind_metrics(0, 0)
+            return _Loop(prepare(config, plan, observer), folder, stop, observer).run(None)
         found, warnings = checkpoint.latest(path)
         for warning in warnings:
             observer.note(warning)
@@ -106,10 +115,11 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
         for what, then, now in (
             ("torch", found.manifest["torch"], torch.__version__),
             ("data", found.manifest["data_digest"], job.dataset.digest),
+            ("data", found.manifest.get("inputs_digest", job.inputs_digest), job.inputs_digest),
             ("device", found.manifest["device"], job.accelerator.device.type),
         ):
             if then != now and what == "data":
-                raise UsageError(f"the data set has changed since the run began: {config.data.name}", "start a new run")
+                raise DataError(f"the data set has changed since the run began: {config.data.name}", "start a new run")
             if then != now:
                 observer.note(f"continuation is not bit-identical: {what} {then} -> {now}")
         observer.note(f"resumed from step {found.manifest['step']}")
@@ -135,7 +145,7 @@ class _Loop:
         if found:
             self.state = State(**found.state["position"])
             self.job.model.load_state_dict(found.weights)
-            self.folder.rewind_metrics(self.state.step)
+            self.folder.rewind_metrics(self.state.step, self.state.epoch)
         try:
             self._announce()
             while self.state.phase < len(self.config.plan):
@@ -152,8 +162,10 @@ class _Loop:
         self.loss = make_loss(self.job, phase)
         self.optimiser = make_optimiser(self.job, self.loss)
         if found:
-            self.loss.load_state_dict(found.state["loss"])
-            self.optimiser.load_state_dict(found.state["optimiser"])
+            begun = (self.state.epoch, self.state.batch) != (self.first_epoch[self.state.phase], 0)
+            if begun:  # else the checkpoint was saved between two phases, and its optimiser is that of the last one
+                self.loss.load_state_dict(found.state["loss"])
+                self.optimiser.load_state_dict(found.state["optimiser"])
             torch.set_rng_state(found.state["torch_rng"])
         network = self.accelerator.prepare(self.job.model)
         while self.state.epoch < self.first_epoch[self.state.phase + 1]:
@@ -189,6 +201,9 @@ class _Loop:
         self._check_finite("loss", total, batch)
         self.optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
+        if self.accelerator.num_processes > 1 and self.loss.balance.grad is not None:
+            # the balance is no part of the wrapped network, so its gradient is averaged here
+            self.loss.balance.grad = self.accelerator.reduce(self.loss.balance.grad, "mean")
         limit = self.config.optim.clip
         norm = torch.nn.utils.clip_grad_norm_(trainable(self.job.model), math.inf if limit is None else limit)
         self._check_finite("gradient", norm, batch)  # before the weights are touched
@@ -233,13 +248,13 @@ class _Loop:
         if torch.isfinite(value):
             return
         files = [self.job.dataset.frames.name(int(i)) for i in batch.rows]
-        if self.state.step:
-            self._save()  # the weights are still those of the last finite step
+        # nothing is saved: dropout has drawn its numbers and batch norm has seen this batch, so a resumed run would
+        # differ from one that never stopped, or even start from statistics that are not finite
         shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         self._write({"step": self.state.step, "event": "not finite", "what": what, "images": files})
         raise NotFiniteError(
             f"{what} is not finite at step {self.state.step + 1} (batch: {shown})",
-            f"lower optim.lr; all files of the batch are in {self.folder.path / 'metrics.jsonl'}",
+            f"lower optim.lr; the batch's files and the last finite step are in {self.folder.path / 'metrics.jsonl'}",
         )
 
     def _validate(self) -> None:
@@ -293,6 +308,7 @@ class _Loop:
             "num_threads": torch.get_num_threads(),
             "device": self.accelerator.device.type,
             "data_digest": self.job.dataset.digest,
+            "inputs_digest": self.job.inputs_digest,
             "posezoo": __version__,
         }
         target = self.folder.path / "ckpt" / f"step-{self.state.step:09d}"
@@ -309,12 +325,14 @@ class _Loop:
             flag = torch.tensor([self.stop.signal], device=self.accelerator.device)
             self.stop.signal = int(self.accelerator.gather(flag).max())
         if self.stop:
-            path = self._save()
-            raise Interrupted(
-                f"stopped by {self.stop.name} at step {self.state.step}, checkpoint saved: {path}",
-                f"posezoo resume {self.folder.path}",
-                self.stop.exit_code,
-            )
+            raise self._interrupted(self._save())
+
+    def _interrupted(self, saved: Path) -> Interrupted:
+        return Interrupted(
+            f"stopped by {self.stop.name} at step {self.state.step}, checkpoint saved: {saved}",
+            f"posezoo resume {self.folder.path}",
+            self.stop.exit_code,
+        )
 
     def _announce(self) -> None:
         job = self.job
@@ -340,22 +358,23 @@ class _Loop:
 
     def _finish(self) -> Result:
         """Load the best model as anybody would, evaluate it, and complete its card."""
-        self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()  # the main process may still be writing the best model
         model = zoo.load(f"local-dir:{self.folder.path}", self.accelerator.device)
-        report = evaluate(
-            model,
-            self.job.dataset,
-            cache=self.job.cache,
-            embed=retrieval_features(self.job),
-            selection=card.selection_note(self.config, self.state.best),
-            should_stop=lambda: bool(self.stop),
-            progress=lambda done, total: self.observer.progress("evaluating", done, total),
-        )
+        try:
+            report = evaluate(
+                model,
+                self.job.dataset,
+                cache=self.job.cache,
+                embed=retrieval_features(self.job),
+                selection=card.selection_note(self.config, self.state.best),
+                should_stop=lambda: bool(self.stop),
+                progress=lambda done, total: self.observer.progress("evaluating", done, total),
+            )
+        except Interrupted as error:
+            what = f"stopped by {self.stop.name} after training, {error.message}"
+            raise Interrupted(what, f"posezoo resume {self.folder.path}", self.stop.exit_code) from None
         if self.accelerator.is_main_process:
             report.save(self.folder.path / "report")
             best = self.folder.path / "best"
             zoo.write_card(best, card.text(self.job, self.state.best, report))
         return Result(self.folder.path, report)
-
-
-__all__ = ["LockedError", "Result", "resume", "train"]

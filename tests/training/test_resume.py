@@ -68,7 +68,7 @@ def assert_same(run: Path, whole: Path) -> None:
     assert len([line for line in faults.metrics(run) if "loss" in line]) >= STEPS
     for name in ("best/model.safetensors", "report/predictions.csv"):
         assert faults.sha256(run / name) == faults.sha256(whole / name), name
-    assert not [path for path in run.rglob(".*")], "leftovers"
+    assert not list(run.rglob(".*")), "leftovers"
 
 
 def killed_and_resumed(undisturbed: Undisturbed, model: str, workers: int, fault: str, run: Path) -> None:
@@ -117,7 +117,9 @@ def test_phases_continue_identically(
     assert_same(run, undisturbed.run("posenet", phases=PHASES))
 
 
-@pytest.mark.parametrize("place", ["checkpoint.weights", "checkpoint.state", "checkpoint.manifest", "checkpoint.rename"])
+@pytest.mark.parametrize(
+    "place", ["checkpoint.weights", "checkpoint.state", "checkpoint.manifest", "checkpoint.rename"]
+)
 def test_killed_while_saving(undisturbed: Undisturbed, tmp_path: Path, place: str) -> None:
     run = tmp_path / "run"
     disturbed(undisturbed, "posenet", f"{place}:kill9:2", run, -9)

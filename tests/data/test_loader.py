@@ -1,0 +1,129 @@
+"""Order and random numbers of a sample depend on (seed, epoch, index) alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_data
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posezoo.data.cache import ImageCache
+from posezoo.data.frames import Frames, open_dataset
+from posezoo.data.loader import NUM_UNIFORMS, Batch, BatchOrder, FrameBatches, epoch_loader, uniforms
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Frames:
+    """24 training and 8 test frames of each of two scenes."""
+    return open_dataset(f"folder:{small_data.two_places(tmp_path / 'two')}").frames
+
+
+def batches(frames: Frames, batch_size: int = 8, workers: int = 0, epoch: int = 0, seed: int = 3) -> list[Batch]:
+    """All training batches of one epoch."""
+    rows = np.flatnonzero(frames.split == "train")
+    data = FrameBatches(frames, ImageCache.open(frames), rows, np.array([1, 0]), seed, epoch)
+    return list(epoch_loader(data, BatchOrder(len(rows), batch_size, seed, epoch), workers))
+
+
+def by_row(found: list[Batch]) -> dict[int, tuple[torch.Tensor, ...]]:
+    """What each row got: its tensors without the row itself."""
+    return {
+        int(row): tuple(tensor[n] for tensor in (batch.images, batch.position, batch.quaternion, batch.uniforms))
+        for batch in found
+        for n, row in enumerate(batch.rows)
+    }
+
+
+def same(a: list[Batch], b: list[Batch]) -> bool:
+    return len(a) == len(b) and all(
+        torch.equal(x, y) for m, n in zip(a, b, strict=True) for x, y in zip(m, n, strict=True)
+    )
+
+
+def test_workers_change_nothing(frames: Frames) -> None:
+    assert same(batches(frames), batches(frames, workers=2))
+
+
+def test_another_batch_size_gives_every_row_the_same(frames: Frames) -> None:
+    a, b = by_row(batches(frames, 8)), by_row(batches(frames, 5))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(x, y) for row in a for x, y in zip(a[row], b[row], strict=True))
+
+
+def test_epochs_and_seeds_differ(frames: Frames) -> None:
+    first = [batch.rows.tolist() for batch in batches(frames)]
+    assert first != [batch.rows.tolist() for batch in batches(frames, epoch=1)]
+    assert first != [batch.rows.tolist() for batch in batches(frames, seed=4)]
+    one, other = by_row(batches(frames)), by_row(batches(frames, epoch=1))
+    assert all(not torch.equal(one[row][-1], other[row][-1]) for row in one)
+
+
+def test_every_training_row_once_with_its_own_data(frames: Frames) -> None:
+    found = batches(frames)
+    rows = torch.cat([batch.rows for batch in found])
+    assert sorted(rows.tolist()) == np.flatnonzero(frames.split == "train").tolist()
+    cache = ImageCache.open(frames)
+    for batch in found:
+        index = batch.rows.numpy()
+        np.testing.assert_array_equal(batch.position, frames.position[index])
+        np.testing.assert_array_equal(batch.quaternion, frames.quaternion[index])
+        np.testing.assert_array_equal(batch.scene, np.array([1, 0])[frames.scene[index]])
+        assert torch.equal(batch.images, cache.batch(index)[0])
+        assert batch.images.dtype == torch.uint8
+        # 96x72 stored, short edge 256: focal lengths grow with the picture
+        np.testing.assert_allclose(batch.intrinsics[:, 1], 80 * 256 / 72, rtol=1e-6)
+        np.testing.assert_allclose(batch.intrinsics[:, 3], 128, rtol=1e-6)
+
+
+def test_loader_leaves_the_random_state_alone(frames: Frames) -> None:
+    """Else a resumed run would drop out other units than one that never stopped."""
+    before = torch.get_rng_state()
+    batches(frames)
+    batches(frames, workers=2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_random_numbers_do_not_depend_on_the_global_state() -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    one = uniforms(7, 2, 11)
+    torch.manual_seed(2)
+    np.random.seed(2)
+    np.testing.assert_array_equal(one, uniforms(7, 2, 11))
+    assert one.shape == (NUM_UNIFORMS,)
+    assert one.dtype == np.float32
+
+
+def test_uniforms_are_uniform() -> None:
+    drawn = np.stack([uniforms(0, epoch, index) for epoch in range(20) for index in range(200)])
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    np.testing.assert_allclose(drawn.mean(0), 0.5, atol=0.02)
+    np.testing.assert_allclose(np.corrcoef(drawn.T), np.eye(NUM_UNIFORMS), atol=0.06)
+    neighbours = np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]
+    assert abs(neighbours) < 0.06
+
+
+@given(st.integers(2, 70), st.integers(1, 20), st.integers(0, 2**32 - 1), st.integers(0, 1000), st.integers(0, 30))
+def test_a_later_start_is_the_tail(size: int, batch_size: int, seed: int, epoch: int, start: int) -> None:
+    whole = list(BatchOrder(size, batch_size, seed, epoch))
+    assert list(BatchOrder(size, batch_size, seed, epoch, start)) == whole[start:]
+    assert len(BatchOrder(size, batch_size, seed, epoch, start)) == max(0, len(whole) - start)
+
+
+@given(st.integers(2, 70), st.integers(2, 20), st.integers(1, 4))
+def test_batches_hold_every_index_at_most_once_and_no_lonely_image(size: int, batch_size: int, world: int) -> None:
+    whole = list(BatchOrder(size, batch_size, 0, 0, world=1))
+    indices = [index for batch in whole for index in batch]
+    assert len(set(indices)) == len(indices)
+    assert size - len(indices) <= 1, "at most one image waits for the next epoch"
+    assert all(len(batch) >= 2 for batch in whole)
+    ranks = [list(BatchOrder(size, batch_size, 0, 0, rank=rank, world=world)) for rank in range(world)]
+    assert len({len(rank) for rank in ranks}) == 1, "every process makes the same number of steps"
+    for batches_of_all in zip(*ranks, strict=True):
+        together = sorted(index for batch in batches_of_all for index in batch)
+        assert any(together == sorted(batch) for batch in whole)

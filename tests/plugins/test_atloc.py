@@ -1,0 +1,68 @@
+"""AtLoc: its attention against a naive loop, where the dropout stands, how new layers start."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from posezoo_atloc.model import AtLoc, Attention
+from torch import nn
+
+from posezoo import zoo
+
+
+def model(**overrides: Any) -> AtLoc:
+    torch.manual_seed(0)
+    common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "feature": 64}
+    built = zoo.create_model("atloc", **{**common, **overrides})
+    assert isinstance(built, AtLoc)
+    return built
+
+
+def test_attention_is_a_softmax_over_the_last_axis_plus_the_input() -> None:
+    torch.manual_seed(0)
+    attention, x_BD = Attention(24, 5), torch.randn(3, 24)
+    rows = []
+    for x in x_BD:
+        theta, phi, g = attention.theta(x), attention.phi(x), attention.g(x)
+        y = torch.zeros(5)
+        for i in range(5):
+            total = sum(math.exp(phi[i] * theta[j]) for j in range(5))
+            y[i] = sum(math.exp(phi[i] * theta[j]) / total * g[j] for j in range(5))
+        rows.append(attention.W(y) + x)
+    torch.testing.assert_close(attention(x_BD), torch.stack(rows))
+
+
+def test_one_dropout_mask_for_both_heads_and_none_for_the_image() -> None:
+    ours, images = model().train(), torch.randn(4, 3, 64, 64)
+    features = ours.encode(images)
+    assert torch.equal(features.position, features.orientation)
+    dropped = features.position == 0
+    assert 0.3 < dropped.float().mean() < 0.7
+    torch.testing.assert_close(features.position[~dropped], 2 * features.image[~dropped])
+    ours.eval()
+    features = ours.encode(images)
+    assert torch.equal(features.position, features.image)
+
+
+def test_new_layers_are_kaiming_normal_with_zero_bias() -> None:
+    ours = model(feature=512)
+    new = [ours.feature[0], ours.attention.g, ours.attention.W, ours.position_head.layers[0]]
+    for layer in new:
+        assert isinstance(layer, nn.Linear)
+        assert (layer.bias == 0).all()
+        expected = math.sqrt(2 / layer.in_features)
+        assert abs(layer.weight.std().item() / expected - 1) < 0.1
+
+
+def test_published_shape() -> None:
+    with torch.device("meta"):
+        ours = zoo.build(zoo.blueprint("atloc", {"pretrained_backbone": False}))
+    assert isinstance(ours, AtLoc)
+    assert ours.feature[0].in_features == 512
+    assert ours.image_dim == 2048
+    assert ours.attention.g.out_features == 256
+    assert (ours.position_head.dims, ours.orientation_head.dims) == ((2048, 3), (2048, 3))
+    assert ours.config.rotation == "log-quaternion"
+    assert (ours.config.resize, ours.config.crop) == (256, 256)

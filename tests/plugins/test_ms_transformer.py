@@ -1,0 +1,181 @@
+"""MS-Transformer: the rules of its transformers against naive loops, the choice of the scene, the position table."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from posezoo_ms_transformer.model import (
+    DecoderLayer,
+    EncoderLayer,
+    MSTransformer,
+    MSTransformerConfig,
+    PositionEncoding,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from posezoo import zoo
+
+D, HEADS = 16, 4
+CONFIG = MSTransformerConfig(width=D, heads=HEADS, feedforward=12)
+
+
+def perturbed(module: nn.Module) -> nn.Module:
+    """The module with no zero biases and no unit norms, which would hide a mistake; in eval mode."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return module.eval()
+
+
+def attention(layer: nn.MultiheadAttention, query_SD: Tensor, key_ND: Tensor, value_ND: Tensor) -> Tensor:
+    """Attention of one image, query by query and head by head."""
+    w_q, w_k, w_v = layer.in_proj_weight.chunk(3)
+    b_q, b_k, b_v = layer.in_proj_bias.chunk(3)
+    q, k, v = query_SD @ w_q.T + b_q, key_ND @ w_k.T + b_k, value_ND @ w_v.T + b_v
+    width = D // HEADS
+    rows = []
+    for query in q:
+        parts = []
+        for head in range(HEADS):
+            own = slice(head * width, (head + 1) * width)
+            weights = torch.softmax(torch.stack([query[own] @ key[own] / math.sqrt(width) for key in k]), 0)
+            parts.append(sum(weight * value[own] for weight, value in zip(weights, v, strict=True)))
+        rows.append(layer.out_proj(torch.cat(parts)))
+    return torch.stack(rows)
+
+
+def norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / torch.sqrt((centred**2).mean(-1, keepdim=True) + 1e-5) * layer.weight + layer.bias
+
+
+def feedforward(layer: Any, x: Tensor) -> Tensor:
+    hidden = layer[0](x)
+    return layer[3](hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2))))  # the exact GELU
+
+
+def test_encoder_layer_follows_the_rules_of_detr() -> None:
+    torch.manual_seed(0)
+    layer = perturbed(EncoderLayer(CONFIG))
+    x_BND, place_ND = torch.randn(2, 6, D), torch.randn(6, D)
+    rows = []
+    for x in x_BND:
+        y = norm(layer.norm1, x)
+        x = x + attention(layer.self_attn, y + place_ND, y + place_ND, y)  # never added to values
+        rows.append(x + feedforward(layer.feedforward, norm(layer.norm2, x)))
+    torch.testing.assert_close(layer(x_BND, place_ND), torch.stack(rows))
+
+
+def test_decoder_layer_follows_the_rules_of_detr() -> None:
+    torch.manual_seed(1)
+    layer = perturbed(DecoderLayer(CONFIG))
+    x_BSD, memory_BND, place_ND, query_SD = (
+        torch.randn(2, 3, D),
+        torch.randn(2, 6, D),
+        torch.randn(6, D),
+        torch.randn(3, D),
+    )
+    rows = []
+    for x, memory in zip(x_BSD, memory_BND, strict=True):
+        y = norm(layer.norm1, x)
+        x = x + attention(layer.self_attn, y + query_SD, y + query_SD, y)
+        x = x + attention(layer.cross_attn, norm(layer.norm2, x) + query_SD, memory + place_ND, memory)
+        rows.append(x + feedforward(layer.feedforward, norm(layer.norm3, x)))
+    torch.testing.assert_close(layer(x_BSD, memory_BND, place_ND, query_SD), torch.stack(rows))
+
+
+def test_position_encoding_is_the_columns_half_then_the_rows() -> None:
+    encoding = PositionEncoding(D)
+    place_ND = encoding(3, 4)
+    assert encoding.row.shape == encoding.column.shape == (50, D // 2)
+    for y in range(3):
+        for x in range(4):
+            torch.testing.assert_close(place_ND[y * 4 + x], torch.cat([encoding.column[x], encoding.row[y]]))
+
+
+@pytest.mark.parametrize("count", [51, 60, 99])
+def test_position_encoding_is_stretched_beyond_its_table(count: int) -> None:
+    encoding = PositionEncoding(D)
+    place_HWD = encoding(count, 2).reshape(count, 2, D)
+    rows = place_HWD[:, 0, D // 2 :]
+    torch.testing.assert_close(rows[0], encoding.row[0])
+    torch.testing.assert_close(rows[-1], encoding.row[-1])
+    middle = (count - 1) / 2 * 49 / (count - 1)  # the middle of the stretched table is that of the table
+    expected = (encoding.row[math.floor(middle)] + encoding.row[math.ceil(middle)]) / 2
+    if count % 2:
+        torch.testing.assert_close(rows[count // 2], expected)
+    assert torch.equal(place_HWD[0, :, : D // 2], encoding.column[:2])  # the other side is not touched
+
+
+def model(**overrides: Any) -> MSTransformer:
+    torch.manual_seed(2)
+    small = {"width": D, "heads": HEADS, "feedforward": 12, "hidden": 20, "position_layers": 2, "orientation_layers": 1}
+    common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "scenes": ("a", "b", "c")}
+    built = zoo.create_model("ms-transformer", **{**small, **common, **overrides})
+    assert isinstance(built, MSTransformer)
+    return built
+
+
+def images(batch: int) -> Tensor:
+    return torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+def test_the_scene_given_is_taken_else_the_likeliest() -> None:
+    ours = model().eval()
+    with torch.no_grad():
+        free = ours(images(4))
+        assert torch.equal(free.scene, free.scene_logits.argmax(-1))
+        assert torch.equal(ours(images(4), free.scene).position, free.position)
+        positions = []
+        for scene in range(3):
+            given = torch.full((4,), scene)
+            out = ours(images(4), given)
+            assert torch.equal(out.scene, given)
+            torch.testing.assert_close(out.scene_logits, free.scene_logits)
+            positions.append(out.position)
+    assert not torch.allclose(positions[0], positions[1])
+    mixed = ours(images(4), torch.tensor([2, 0, 1, 1])).position
+    torch.testing.assert_close(mixed, torch.stack([positions[s][n] for n, s in enumerate((2, 0, 1, 1))]))
+
+
+def test_each_scene_reads_its_own_latent_and_weights() -> None:
+    ours = model().eval()
+    with torch.no_grad():
+        pooled_BE, (position_map, orientation_map) = ours.backbone(images(3))
+        position_BSD = ours.position(position_map, ours.encoding)
+        orientation_BSD = ours.orientation(orientation_map, ours.encoding)
+        scene_B = torch.tensor([2, 0, 1])
+        features = ours.encode(images(3), scene_B)
+        for n, s in enumerate(scene_B.tolist()):
+            torch.testing.assert_close(features.position[n], position_BSD[n, s])
+            torch.testing.assert_close(features.orientation[n], orientation_BSD[n, s])
+            logits = [ours.scene(torch.cat([position_BSD[n, t], orientation_BSD[n, t]])).item() for t in range(3)]
+            torch.testing.assert_close(features.scene_logits[n], torch.tensor(logits))
+            first, second = ours.position_head.layers
+            hidden = F.gelu(position_BSD[n, s] @ first.weight[s] + first.bias[s])
+            expected = (hidden @ second.weight[s] + second.bias[s]).double()
+            torch.testing.assert_close(ours(images(3), scene_B).position[n], expected)
+        torch.testing.assert_close(features.image, pooled_BE)
+
+
+def test_shared_heads_are_one_for_all_scenes() -> None:
+    shared, banked = model(shared_heads=True), model()
+    assert shared.position_head.scenes is None
+    assert banked.position_head.scenes == 3
+
+
+def test_published_shape() -> None:
+    with torch.device("meta"):
+        ours = zoo.build(zoo.blueprint("ms-transformer", {"pretrained_backbone": False}))
+    assert isinstance(ours, MSTransformer)
+    assert ours.backbone.tap_widths == (112, 40)
+    assert ours.image_dim == 1280
+    assert (len(ours.position.encoder), len(ours.orientation.encoder)) == (6, 4)
+    assert ours.position.encoder[0].self_attn.num_heads == 8
+    assert ours.position_head.dims == (256, 1024, 3)
+    assert ours.orientation_head.dims == (256, 1024, 4)
+    assert ours.scene.in_features == 512

@@ -1,0 +1,42 @@
+"""PoseNet: one shared hidden layer, one dropout mask, the image tapped before it."""
+
+from __future__ import annotations
+
+import torch
+from posezoo_posenet.model import PoseNet
+from torch.nn import functional as F
+
+from posezoo import zoo
+
+
+def test_layers() -> None:
+    torch.manual_seed(0)
+    common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False}
+    model, images = zoo.create_model("posenet", hidden=32, **common), torch.randn(3, 3, 64, 64)
+    assert isinstance(model, PoseNet)
+    with torch.no_grad():
+        pooled, maps = model.backbone(images)
+        features, out = model.encode(images), model(images)
+    assert maps == ()
+    hidden = F.relu(F.linear(pooled, model.hidden[0].weight, model.hidden[0].bias))
+    torch.testing.assert_close(features.image, pooled)
+    torch.testing.assert_close(features.position, hidden)
+    torch.testing.assert_close(features.orientation, hidden)
+    torch.testing.assert_close(out.rotation, model.orientation_head.layers[0](hidden).detach())
+
+
+def test_one_dropout_mask_for_both_heads() -> None:
+    common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False}
+    model = zoo.create_model("posenet", hidden=256, dropout=0.5, **common).train()
+    features = model.encode(torch.randn(4, 3, 64, 64))
+    assert torch.equal(features.position, features.orientation)
+    assert (features.image != 0).float().mean() > 0.5
+
+
+def test_published_shape() -> None:
+    with torch.device("meta"):
+        model = zoo.build(zoo.blueprint("posenet", {"pretrained_backbone": False}))
+    assert isinstance(model, PoseNet)
+    assert model.image_dim == 1280
+    assert model.hidden[0].out_features == 1024
+    assert (model.hidden[2].p, model.config.rotation) == (0.1, "quaternion")

