@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo import plugins, registry, settings
+from posezoo.names import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +84,7 @@ def evaluate(
     given = model.path if isinstance(model, Result) else model
     selection = ""
     if not isinstance(given, PoseModel):
-        path = Path(str(given).removeprefix("local-dir:")).expanduser()
+        path = user_path(str(given).removeprefix("local-dir:"))
         if data is None and (path / CONFIG).is_file():
             trained_on = read_config(path)["train"]["data"]
             data, root, split = trained_on["name"], root or trained_on.get("root"), split or trained_on.get("split")

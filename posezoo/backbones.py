@@ -57,7 +57,10 @@ def create_timm(name: str, num_classes: int) -> nn.Module:
 
 def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of the pixels (in [0, 1]) that the network was pretrained with."""
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # a network that timm has, under a tag that it has not
+        raise unknown_name("backbone", name, timm.list_models(pretrained=True)) from None
     if config is None:
         raise unknown_name("backbone", name, timm.list_models(), hint="any timm name serves: timm.list_models()")
     return tuple(config.mean), tuple(config.std)  # type: ignore[return-value]

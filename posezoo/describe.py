@@ -53,7 +53,7 @@ def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
 
 def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """Everything about a model, a data set or a run. Raises UsageError with near names."""
-    if Path(name.removeprefix("local-dir:")).expanduser().exists():
+    if names.user_path(name.removeprefix("local-dir:")).exists():
         return _trained(name)
     if name in registry.data_cards():
         return {"name": name, **registry.data_card(name).model_dump(), "here": _presence(registry.data_card(name))}
@@ -159,7 +159,7 @@ def _presence(card: registry.DataCard) -> str:
     base = os.environ.get("POSEZOO_DATA")
     if base is None:
         return "POSEZOO_DATA is not set"
-    return "yes" if (Path(base).expanduser() / card.folder).is_dir() else f"no ({card.folder} is not in POSEZOO_DATA)"
+    return "yes" if (names.user_path(base) / card.folder).is_dir() else f"no ({card.folder} is not in POSEZOO_DATA)"
 
 
 def _version(package: str) -> str:

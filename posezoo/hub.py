@@ -8,14 +8,21 @@ docs/decisions/0003-packaged-backbones-first.md.
 from __future__ import annotations
 
 import hashlib
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from posezoo import registry
 from posezoo.errors import HubError, ResourceError, WeightsError
+from posezoo.names import user_path
 
 TIMEOUT_S = 10
 
@@ -39,7 +46,7 @@ def sha256(path: Path) -> str:
 def find_backbone(name: str, given: bool | str = True) -> WeightsFile:
     """The pretrained weights of the timm network `name`. Raises HubError or WeightsError, each with a way out."""
     if isinstance(given, str):
-        path = Path(given).expanduser()
+        path = user_path(given)
         if not path.is_file():
             raise WeightsError(
                 f"no backbone weights at {path}", "give a .safetensors file, or pretrained_backbone=true"
@@ -76,6 +83,29 @@ def read_state(file: WeightsFile) -> dict[str, Any]:
         raise WeightsError(f"{file.path} is damaged: {error}", "fetch it again") from None
 
 
+def _check_reachable() -> None:
+    """Raise OSError at once if nobody answers at the hub's address: the library would retry for half a minute."""
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE or getproxies():  # offline needs no check; behind a proxy only the proxy can tell
+        return
+    address = urlsplit(ENDPOINT)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    socket.create_connection((address.hostname or "", port), timeout=TIMEOUT_S).close()
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """No log lines of a library: its failure is told in our own one line."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _from_hub(name: str, pin: dict[str, Any] | None) -> WeightsFile:
     import timm
     from huggingface_hub import hf_hub_download
@@ -91,10 +121,12 @@ def _from_hub(name: str, pin: dict[str, Any] | None) -> WeightsFile:
         path = hf_hub_download(repo, file, local_files_only=True)
     except LocalEntryNotFoundError:
         try:
-            path = hf_hub_download(repo, file, etag_timeout=TIMEOUT_S)
+            _check_reachable()
+            with _quiet("huggingface_hub"):
+                path = hf_hub_download(repo, file, etag_timeout=TIMEOUT_S)
         except PermissionError as error:
             raise ResourceError(f"cannot write the hub cache: {error.filename}", "set HF_HOME") from None
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        except (HfHubHTTPError, OSError) as error:  # LocalEntryNotFoundError is an OSError
             cause = error.__cause__ or error
             # several causes have no text of their own (a reset connection); then the kind is all there is
             reason = (str(cause).splitlines() or [""])[0][:70] or type(cause).__name__

@@ -85,10 +85,18 @@ def parse_data(name: str) -> DataName:
             if not equals:
                 raise UsageError(f"data option {_shown(item)} has no value", "write READER:PATH?key=value")
             options[key] = value
-        return DataName(name, scheme, Path(path).expanduser(), options)
+        return DataName(name, scheme, user_path(path), options)
     if not re.fullmatch(_NAME, name, re.ASCII):
         raise UsageError(f"not a data name: {_shown(name)}", "see posezoo data list")
     return DataName(name)
+
+
+def user_path(path: str | Path) -> Path:
+    """The path with ~ as the home folder; the ~name of an unknown user stays as it is, to be not found."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _shown(text: str) -> str:

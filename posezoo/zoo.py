@@ -168,8 +168,9 @@ def write_card(folder: Path, card: str) -> None:
 def load(name: str | Path, device: str | torch.device = "cpu") -> PoseModel:
     """A trained model in eval mode: `load("local-dir:outputs/...")`; a run folder stands for its best model.
 
-    The weights' sha256 is checked, then they are loaded strictly. Raises WeightsError.
+    The weights' sha256 is checked, then they are loaded strictly. Raises WeightsError, UsageError for no such device.
     """
+    place = _device(device)
     parsed = names.parse_model(str(name))
     if parsed.scheme != "local-dir":
         raise UsageError(f"{name}: no published weights are known by this name yet", "posezoo.load('local-dir:RUN')")
@@ -188,12 +189,12 @@ def load(name: str | Path, device: str | torch.device = "cpu") -> PoseModel:
         )
     if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
         raise WeightsError(f"{folder / WEIGHTS}: weights are not finite", "train or fetch it again")
-    return model.to(device)
+    return model.to(place)
 
 
 def model_folder(path: Path) -> Path:
     """The folder with config.json: `path` itself, or the best model of the run `path`. Raises WeightsError."""
-    path = path.expanduser()
+    path = names.user_path(path)
     for folder in (path, path / "best"):
         if (folder / CONFIG).is_file():
             return folder
@@ -207,7 +208,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["format"] > 1 or config["conventions"] > CONVENTIONS:
             raise WeightsError(f"{folder}: written by a newer posezoo ({config['posezoo']})", "pip install -U posezoo")
-        _ = config["name"], config["config"], config["modifiers"], config["weights"]["sha256"]
+        tables = config["config"], config["modifiers"], config["weights"]
+        if not isinstance(config["name"], str) or not all(isinstance(table, dict) for table in tables):
+            raise TypeError("name is text; config, modifiers and weights are tables")
+        _ = config["weights"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{folder / CONFIG} is damaged: {ascii(error)[:80]}", "train or fetch it again") from None
     return config
@@ -242,6 +246,16 @@ def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
     except UsageError as error:
         raise WeightsError(f"{source}: {error.message}", "another version of the plugin wrote it") from None
     return Blueprint(parsed, own, modifiers)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"device {ascii(device)[:40]} is not known", "cpu or cuda") from None
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {place}, but torch sees no GPU", "cpu, or install a torch build for your GPU")
+    return place
 
 
 def _fits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> bool:

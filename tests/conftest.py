@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 settings.register_profile("ci", derandomize=True, max_examples=200, deadline=None, database=None)
 settings.register_profile("nightly", max_examples=5000, deadline=None, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-
-RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,27 +33,11 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def fresh_plugins() -> Iterator[None]:
-    """Plugins are discovered anew where a test changes them; nothing of it stays."""
+    """Plugins are discovered anew, for a test that changes them; nothing of it stays."""
     from posezoo import plugins
 
+    plugins.manager.cache_clear()
     yield
     plugins.manager.cache_clear()
-
-
-@pytest.fixture(scope="session")
-def run_python() -> RunPython:
-    """`run_python("code", path=folder, NAME="value")`: another Python, with `path` importable and NAME set."""
-
-    def run(code: str, *arguments: str, path: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-        own = {
-            key: value for key, value in os.environ.items() if not key.startswith(("POSEZOO_PLUGINS", "POSEZOO_STR"))
-        }
-        own |= env
-        if path is not None:
-            own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), own.get("PYTHONPATH", "")]))
-        command = [sys.executable, "-c", code, *arguments]
-        return subprocess.run(command, env=own, capture_output=True, text=True, timeout=120, check=False)
-
-    return run

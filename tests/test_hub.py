@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
-from conftest import RunPython
+from another_python import run_python
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from posezoo import hub, registry
@@ -111,7 +111,7 @@ def test_a_network_without_pretrained_weights(no_hub: list[dict[str, Any]]) -> N
     assert "pretrained_backbone=false" in error.value.hint
 
 
-def test_an_unreachable_hub(tmp_path: Path, run_python: RunPython) -> None:
+def test_an_unreachable_hub(tmp_path: Path) -> None:
     code = """
 import posezoo
 from posezoo.errors import HubError

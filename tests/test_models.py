@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posezoo import plugins, zoo
+from posezoo import plugins, settings, zoo
 from posezoo.backbones import Backbone
 from posezoo.geometry import NUMBERS
 from posezoo.model import PoseModel
@@ -31,7 +31,10 @@ SMALL: dict[str, Any] = {
 }
 OF_MODEL: dict[str, dict[str, Any]] = {  # the published widths are tested in test_hyperhead.py
     "atloc": {"feature": 64},
-    "ms-transformer": {"width": 32, "feedforward": 32, "position_layers": 1, "orientation_layers": 1, "hidden": 16},
+    "ms-transformer": {
+        **{"width": 32, "feedforward": 32, "position_layers": 1, "orientation_layers": 1, "hidden": 16},
+        "hyper": {"hidden_position": (6, 5), "hidden_orientation": (7,)},
+    },
 }
 HYPER = {"code_position": 8, "code_orientation": 12, "rank": None, "init": "paper"}
 INFUSIONS = ("", "+hyper=residual", "+hyper=single", "+hyper=two")
@@ -43,8 +46,8 @@ every_architecture = pytest.mark.parametrize("name", sorted(plugins.models()))
 def build(name: str, seed: int = 0, **overrides: Any) -> PoseModel:
     """A small model, randomly started, in eval mode; infused ones with live generators."""
     torch.manual_seed(seed)
-    hyper = {**HYPER, **overrides.pop("hyper", {})}
-    return zoo.create_model(name, **{**SMALL, **OF_MODEL.get(name.partition("+")[0], {}), "hyper": hyper, **overrides})
+    small = settings.merged(SMALL, {"hyper": HYPER}, OF_MODEL.get(name.partition("+")[0], {}), overrides)
+    return zoo.create_model(name, **small)
 
 
 def images(batch: int, side: int = 96, seed: int = 1) -> Tensor:

@@ -96,7 +96,7 @@ def test_unknown_data_sets_name_the_near_ones(word: str, meant: str) -> None:
 def test_unknown_recipes_name_the_near_ones() -> None:
     with pytest.raises(UsageError, match="indoor"):
         registry.recipe("indor")
-    with pytest.raises(UsageError, match="known: .*quick"):
+    with pytest.raises(UsageError, match=r"known: .*quick"):
         registry.recipe("zzz")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import RunPython
+from another_python import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -208,7 +208,7 @@ def test_a_huge_image_is_not_decoded(
         read_image(tmp_path / "a.png")
 
 
-def test_a_huge_image_prints_nothing(tmp_path: Path, run_python: RunPython) -> None:
+def test_a_huge_image_prints_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_header(12000, 12000))
     code = "import sys\nfrom posezoo.transforms import read_image\n"
     code += "try: read_image(sys.argv[1])\nexcept Exception as error: print(error)"

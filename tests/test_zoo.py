@@ -334,7 +334,7 @@ def test_predict_leaves_the_mode_as_it_was(tmp_path: Path) -> None:
     assert model.hidden.training
     assert not model.backbone.training
     np.testing.assert_array_equal(first, model.predict(path).position)  # no dropout
-    with pytest.raises(DataError, match="absent.png"):
+    with pytest.raises(DataError, match=r"absent\.png"):
         model.predict([path, tmp_path / "absent.png"])
     assert model.training
 

@@ -144,10 +144,11 @@ def eval_(
     """
     from posezoo import api
     from posezoo.console import TrainView
+    from posezoo.names import user_path
 
     view = TrainView(format == "quiet")
     report = api.evaluate(model, data, root=root, split=split, subset=subset, device=device, observer=view)
-    folder = report.save(out or Path(model.removeprefix("local-dir:")).expanduser() / "report")
+    folder = report.save(out or user_path(model.removeprefix("local-dir:")) / "report")
     _print_report(report, folder, None, format)
 
 

@@ -32,6 +32,7 @@ from posezoo.data.digests import Digests
 from posezoo.data.frames import Frames
 from posezoo.data.validation import shown
 from posezoo.errors import Finding, ResourceError
+from posezoo.names import user_path
 from posezoo.transforms import CACHE_SHORT_EDGE
 
 
@@ -131,7 +132,7 @@ class ImageCache:
 def cache_folder() -> Path:
     """POSEZOO_CACHE, else $XDG_CACHE_HOME/posezoo, else ~/.cache/posezoo."""
     if os.environ.get("POSEZOO_CACHE"):
-        return Path(os.environ["POSEZOO_CACHE"]).expanduser()
+        return user_path(os.environ["POSEZOO_CACHE"])
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         return (base if base.is_absolute() else Path.home() / ".cache") / "posezoo"

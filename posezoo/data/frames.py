@@ -149,9 +149,9 @@ def inspect_dataset(
     name: str, *, root: str | Path | None = None, split: str | Path | None = None
 ) -> tuple[Dataset, list[Finding]]:
     """The data set without the frames that something is wrong with, and everything that is wrong."""
-    source = _source(name, Path(root).expanduser() if root is not None else None)
+    source = _source(name, names.user_path(root) if root is not None else None)
     findings: list[Finding] = []
-    chosen = splits.read_split_file(Path(split).expanduser(), source.root, findings) if split is not None else None
+    chosen = splits.read_split_file(names.user_path(split), source.root, findings) if split is not None else None
     if findings:  # nothing can be said about the data while it is unclear which of them are wanted
         return Dataset(name, "indoor", Frames.from_rows(source.root, []), source.card), findings
     images = frozenset(chosen.entries) if chosen is not None else None
@@ -211,7 +211,7 @@ def _source(name: str, root: Path | None) -> _Source:
     normalise, follow = (_flag(options, key) for key in ("normalise", "follow-symlinks"))
     own = parsed.path if parsed.path.is_dir() else parsed.path.parent
     given = options.pop("root", None)
-    images = root or (Path(given).expanduser() if given else own)
+    images = root or (names.user_path(given) if given else own)
     return _Source(parsed.reader, parsed.path, images, (), options, None, normalise, follow)
 
 
@@ -233,7 +233,7 @@ def _card_folder(name: str, card: registry.DataCard, root: Path | None) -> Path:
         if len(card.scenes) == 1 and folder.name == card.scenes[0] and not (folder / card.scenes[0]).is_dir():
             folder = folder.parent  # the scene's own folder was given: image names keep the scene in front
     elif os.environ.get("POSEZOO_DATA"):
-        folder = Path(os.environ["POSEZOO_DATA"]).expanduser() / card.folder
+        folder = names.user_path(os.environ["POSEZOO_DATA"]) / card.folder
     else:
         raise DataError(f'no folder is known for "{name}"', hint)
     if not folder.is_dir():

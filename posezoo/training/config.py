@@ -164,6 +164,8 @@ def augmentation(config: TrainConfig) -> Any:
 
 def _default_recipe(data: str) -> str:
     parsed = names.parse_data(data)
+    if parsed.reader:  # a wrong name is told before anything is made
+        plugins.get("posezoo_readers", "data format", parsed.reader)
     # the extent of own data is known only after reading them; indoor settings serve both
     kind = "indoor" if parsed.reader else registry.data_card(parsed.name).kind
     return registry.default_recipe(kind)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
 import socket
 import tomllib
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,8 @@ from typing import IO, Any
 
 import tomli_w
 
-from posezoo.errors import LockedError, ResourceError, UsageError
+from posezoo.errors import LockedError, PosezooError, ResourceError, UsageError
+from posezoo.names import user_path
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
 
@@ -57,10 +60,19 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, PosezooError):
+            # a bug of ours: what happened must not be lost with the terminal
+            with contextlib.suppress(OSError):
+                crash = self.path / f"crash-{utc_now().replace(':', '')}.txt"
+                crash.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         if self._metrics:
             self._metrics.close()
         if self._lock:
+            if not (self.path / CONFIG).exists():  # it never began: leave no empty folder behind
+                with contextlib.suppress(OSError):
+                    (self.path / LOCK).unlink()
+                    self.path.rmdir()
             self._lock.close()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -106,7 +118,7 @@ class RunFolder:
 def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outputs")) -> Path:
     """Where a new run goes. An `out` that already holds a run is refused: nothing is ever overwritten."""
     if out is not None:
-        path = Path(out).expanduser()
+        path = user_path(out)
         if (path / CONFIG).exists():
             raise UsageError(f"{path} already holds a run", f"posezoo resume {path}, or choose another out=")
         return path

@@ -27,6 +27,7 @@ from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import evaluate, predict_frames
 from posezoo.evaluation.metrics import pose_errors, summarise
 from posezoo.losses import PoseLoss
+from posezoo.names import user_path
 from posezoo.training import card, checkpoint
 from posezoo.training.config import PhaseSettings, TrainConfig
 from posezoo.training.observe import Observer
@@ -97,7 +98,7 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
     Raises UsageError if `run` is no run, WeightsError if it has no usable checkpoint, LockedError if it is in use.
     """
     observer = observer or Observer()
-    path = Path(run).expanduser()
+    path = user_path(run)
     stored = read_config(path)
     config = settings.validated(TrainConfig, stored["train"], "train.")
     plan = zoo.blueprint_from(stored["model"], path / "config.toml")

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import faults
 import numpy as np
 import pytest
 import small_data
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_runs import Notes
@@ -263,6 +266,7 @@ def test_forms_agree_on_hard_poses() -> None:
         (["info", "posnet"], '"posenet"'),
         (["info", "demo-lop"], '"demo-loop"'),
         (["info", "posenet", "backbone=resnet180"], '"resnet18'),
+        (["info", "posenet", "backbone=resnet18.tv_in1"], '"resnet18.tv_in1k"'),
         (["data", "plot", "7scenes-ches"], '"7scenes-chess"'),
         (["data", "verify", "demo-plces"], '"demo-places"'),
         (["resume", "nothing-here"], "holds no run"),
@@ -274,6 +278,32 @@ def test_forms_agree_on_hard_poses() -> None:
 def test_wrong_names_come_with_near_ones(argv: list[str], pattern: str, tmp_path: Path) -> None:
     faults.assert_fails(argv, 2, pattern)
     assert list(tmp_path.iterdir()) == [], "nothing was written"
+
+
+def test_no_such_device(run: Path, images: list[str]) -> None:
+    for command in (["predict", str(run), images[0]], ["eval", str(run), "--out", "x"]):
+        faults.assert_fails([*command, "--device", "gpu"], 2, "device 'gpu' is not known: cpu or cuda")
+        if not torch.cuda.is_available():
+            faults.assert_fails([*command, "--device", "cuda"], 2, "torch sees no GPU")
+
+
+def test_no_command_is_help() -> None:
+    ended = faults.in_process([])
+    assert ended.code in (0, 2)
+    assert "Example: posezoo train" in ended.stdout + ended.stderr
+    assert "posezoo: error" not in ended.stderr or ended.code == 2
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", "new\nline é 😀.png".encode()])
+@pytest.mark.parametrize("to", ["table", "csv", "json", "colmap"])
+def test_any_file_name(run: Path, images: list[str], name: bytes, to: str) -> None:
+    try:
+        shutil.copy(images[0], name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    ended = faults.own_process(["predict", str(run), os.fsdecode(name), "--to", to])
+    assert ended.code == 0, ended
+    assert ended.stdout.strip()
 
 
 @pytest.mark.parametrize("command", [["eval", "nothing-here"], ["predict", "nothing-here", "a.png"]])
