@@ -48,6 +48,14 @@ class DataName:
     options: dict[str, str] = field(default_factory=dict)
 
     @property
+    def absolute(self) -> str:
+        """The name with an absolute path, where it has one."""
+        if self.path is None:
+            return self.name
+        query = "&".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.reader}:{self.path.absolute()}" + (f"?{query}" if query else "")
+
+    @property
     def slug(self) -> str:
         """The name as one path component, e.g. for the run folder."""
         return self.name if not self.reader else f"{self.reader}-{re.sub(r'[^A-Za-z0-9_-]+', '-', self.path.name)}"  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -53,14 +54,17 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def validated(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     """An instance of a pydantic model or dataclass; every problem in one UsageError, unknown keys with near names."""
+    # the whole tree of keys, so that `lr` finds `optim.lr`
+    fields = _fields(schema)
+    # pydantic lets a dataclass ignore what it does not know
+    lines = [_unknown(prefix + key, prefix, fields) for key in values if is_dataclass(schema) and key not in fields]
     try:
-        return TypeAdapter(schema).validate_python(dict(values))
+        result = TypeAdapter(schema).validate_python(dict(values))
     except ValidationError as error:
-        # the whole tree of keys, so that `lr` finds `optim.lr`
-        fields = _fields(schema)
-        raise UsageError(
-            "; ".join(_line(e, prefix, fields) for e in error.errors()[:5]), "posezoo info NAME lists keys"
-        ) from None
+        lines += [_line(e, prefix, fields) for e in error.errors()]
+    if lines:
+        raise UsageError("; ".join(lines[:5]), "posezoo info NAME lists keys")
+    return result
 
 
 def unknown_key(key: str, choices: Iterable[str]) -> UsageError:
@@ -91,9 +95,13 @@ def _fields(schema: type) -> list[str]:
 def _line(error: Any, prefix: str, fields: list[str]) -> str:
     key = prefix + ".".join(str(part) for part in error["loc"])
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        found = unknown_key(key.removeprefix(prefix), fields)
-        return f"unknown setting {key!r}" + (f" ({found.hint})" if "mean" in found.hint else "")
+        return _unknown(key, prefix, fields)
     return f"{key}={ascii(error['input'])[:40]}: {error['msg']}"
+
+
+def _unknown(key: str, prefix: str, fields: list[str]) -> str:
+    found = unknown_key(key.removeprefix(prefix), fields)
+    return f"unknown setting {key!r}" + (f" ({found.hint})" if "mean" in found.hint else "")
 
 
 def _set(settings: dict[str, Any], path: list[str], value: Any, key: str) -> None:

@@ -61,6 +61,8 @@ def blueprint(name: str, *layers: Mapping[str, Any]) -> Blueprint:
     parsed = names.parse_model(name)
     if parsed.scheme:
         raise UsageError(f"{name} is a trained model, not an architecture", "posezoo list shows the architectures")
+    if parsed.tag or parsed.revision:
+        raise UsageError(f"{name}: no published weights are known by this tag or revision", f"say {parsed.arch} alone")
     spec = plugins.get("posezoo_models", "model", parsed.arch)
     cards = registry.model_cards()
     combination = "+".join([parsed.arch, *(modifier for modifier, _ in parsed.modifiers)])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import posezoo
-from posezoo import plugins, settings, zoo
+from posezoo import plugins, registry, settings, zoo
 from posezoo.hyperhead import HyperConfig
 from posezoo.model import ModelConfig
 from posezoo.spec import ReadRequest
@@ -132,6 +132,12 @@ def test_training_keys_are_documented() -> None:
 def test_model_keys_are_documented(name: str, schema: Any, prefix: str) -> None:
     values = {prefix + field.name: shown(field.default) for field in fields(schema) if field.name not in PLACE_KEYS}
     assert documented(ROOT / "docs/guides/settings.md", name) == values
+
+
+def test_recipes_are_documented() -> None:
+    text = (ROOT / "docs/guides/settings.md").read_text(encoding="utf-8")
+    for name in registry.recipes():
+        assert f"| `{name}` |" in text, name
 
 
 def test_readme_has_the_two_commands_each_in_a_block_of_its_own() -> None:

@@ -229,10 +229,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer conventions": (change_config(conventions=2), "newer posezoo"),
     "format is text": (change_config(format="two"), "damaged"),
     "unknown setting": (change_config(config={"colour": 3}), "colour"),
-    "config is another type": (change_config(config=3), ""),
-    "weights entry is another type": (change_config(weights={"sha256": 3}), ""),
-    "modifiers of another type": (change_config(modifiers=["hyper"]), ""),
-    "name of another type": (change_config(name=7), ""),
+    "config is another type": (change_config(config=3), "damaged"),
+    "weights entry is another type": (change_config(weights={"sha256": 3}), "sha256 differs"),
+    "modifiers of another type": (change_config(modifiers=["hyper"]), "damaged"),
+    "name of another type": (change_config(name=7), "damaged"),
 }
 
 

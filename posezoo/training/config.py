@@ -18,7 +18,7 @@ from posezoo.spec import load_object
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class DataSettings(_Section):
@@ -46,8 +46,8 @@ class OptimSettings(_Section):
     warmup_epochs: float = Field(1.0, ge=0)
     step_epochs: PositiveInt = 20
     gamma: float = 0.75
-    clip: float | None = 5.0
-    """Largest gradient norm."""
+    clip: float = Field(5.0, gt=0, allow_inf_nan=True)
+    """Largest gradient norm; inf does not clip."""
 
 
 class LossSettings(_Section):
@@ -90,7 +90,7 @@ class CheckpointSettings(_Section):
     """When to save. A signal, the end of a phase and the end of training always do."""
 
     every_steps: int = Field(0, ge=0)
-    every_seconds: float = Field(60.0, gt=0)
+    every_seconds: float = Field(60.0, gt=0, allow_inf_nan=True)
     keep: PositiveInt = 2
 
 
@@ -148,9 +148,9 @@ def configure(
     recipe = registry.recipe(recipe_name)
     only = recipe.only.get(parsed.arch, {})
     train = settings.merged(recipe.train, only.get("train", {}), train)
-    given = {"name": data} | ({"root": str(root)} if root else {})
+    given = {"name": names.parse_data(data).absolute} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})
-    config = settings.validated(TrainConfig, train)
+    config = _with_absolute_paths(settings.validated(TrainConfig, train))
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {}), rest]
     return config, zoo.blueprint(model, *layers)
 
@@ -160,6 +160,13 @@ def augmentation(config: TrainConfig) -> Any:
     from posezoo.data.augment import Augmentation
 
     return Augmentation(**config.augment.model_dump())
+
+
+def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """So that a run can be resumed and evaluated from any folder."""
+    paths = {key: getattr(config.data, key) for key in ("root", "split")}
+    absolute = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items() if path is not None}
+    return config.model_copy(update={"data": config.data.model_copy(update=absolute)})
 
 
 def _default_recipe(data: str) -> str:

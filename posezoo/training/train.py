@@ -205,8 +205,7 @@ class _Loop:
         if self.accelerator.num_processes > 1 and self.loss.balance.grad is not None:
             # the balance is no part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = self.accelerator.reduce(self.loss.balance.grad, "mean")
-        limit = self.config.optim.clip
-        norm = torch.nn.utils.clip_grad_norm_(trainable(self.job.model), math.inf if limit is None else limit)
+        norm = torch.nn.utils.clip_grad_norm_(trainable(self.job.model), self.config.optim.clip)
         self._check_finite("gradient", norm, batch)  # before the weights are touched
         self.optimiser.step()
         self.state.batch += 1
