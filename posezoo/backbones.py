@@ -36,7 +36,7 @@ class Backbone(nn.Module):
 
     def forward(
         self, images_BCHW: Float[Tensor, "B 3 H W"]
-    ) -> tuple[Float[Tensor, "B E"], tuple[Float[Tensor, "B C H W"], ...]]:
+    ) -> tuple[Float[Tensor, "B E"], tuple[Float[Tensor, "B _ _ _"], ...]]:
         """The pooled embedding (after the head convolution where the network has one), and the tapped maps."""
         if not self._indices:
             return self._pooled(self.net.forward_features(images_BCHW)), ()

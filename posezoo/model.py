@@ -125,7 +125,8 @@ def _poses(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple
     if not outputs:
         return Poses((), np.zeros((0, 3)), np.zeros((0, 4)))
     position_N3 = torch.cat([output.position for output in outputs]).double().cpu().numpy()
-    quaternion_N4 = torch.cat([output.quaternion for output in outputs]).double().cpu().numpy()
+    # unit to the last digit of float64: a camera centre of 5e6 m would else move by half a metre in COLMAP's form
+    quaternion_N4 = geometry.unit(torch.cat([output.quaternion for output in outputs]).double()).cpu().numpy()
     index = [output.scene for output in outputs]
     if any(scene is None for scene in index):
         names: tuple[str, ...] = (scenes[0],) * len(paths)

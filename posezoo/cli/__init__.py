@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from posezoo.errors import DataError, PosezooError, ResourceError, UsageError
 
+STOPPED = 130
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of the table."""
@@ -29,12 +31,14 @@ def run(argv: Sequence[str]) -> int:
     debug = len(arguments) < len(argv) or os.environ.get("POSEZOO_DEBUG") == "1"
     try:
         code = app(args=arguments, prog_name="posezoo", standalone_mode=False)
+        if code == STOPPED:  # typer's answer to Ctrl-C
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, Abort):
         print("posezoo: stopped", file=sys.stderr)
-        return 130
+        return STOPPED
     except PosezooError as error:
         return _fail(error, debug)
     except MemoryError:

@@ -217,7 +217,11 @@ def _shown(value: Any) -> str:
 
 
 def _print_result(result: Any, format: str) -> None:
+    from posezoo.console import duration
+
     _print_report(result.report, result.path / "report", result.path, format)
+    if format == "human":
+        typer.echo(f"training took {duration(result.seconds)}")
 
 
 def _print_report(report: Any, folder: Path, run: Path | None, format: str) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from posezoo import geometry
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Dataset, Frames
 from posezoo.errors import Interrupted, WeightsError
@@ -133,7 +134,7 @@ def predict_frames(
                 inputs_BCHW = inputs_BCHW.contiguous(memory_format=torch.channels_last)
             output = model(inputs_BCHW)
             position_N3[rows] = output.position.cpu().double().numpy()
-            quaternion_N4[rows] = output.quaternion.cpu().double().numpy()
+            quaternion_N4[rows] = geometry.unit(output.quaternion.cpu().double()).numpy()
             # with one scene there is nothing to choose
             if output.scene is not None and len(model.config.scenes) > 1:
                 scene_N[rows], chooses = output.scene.cpu().numpy(), True

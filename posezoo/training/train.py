@@ -60,6 +60,8 @@ class Result:
 
     path: Path
     report: Report
+    seconds: float
+    """Spent in training, over all resumptions."""
 
 
 @dataclass
@@ -72,7 +74,8 @@ class State:
     batch: int = 0
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
-    images: int = 0
+    seconds: float = 0.0
+    """Spent in steps and validation so far, over all resumptions."""
 
 
 def train(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer | None = None) -> Result:
@@ -137,7 +140,7 @@ class _Loop:
         self.first_epoch = np.cumsum([0, *(phase.epochs for phase in self.config.plan)]).tolist()
         world = self.accelerator.num_processes
         self.per_epoch = len(BatchOrder(len(job.train_rows), self.config.batch_size, 0, 0, 0, 0, world))
-        self.saved_at = time.monotonic()
+        self.saved_at = self.ticked_at = time.monotonic()
         self.loss: PoseLoss
         self.optimiser: torch.optim.Optimizer
 
@@ -169,6 +172,7 @@ class _Loop:
                 self.optimiser.load_state_dict(found.state["optimiser"])
             torch.set_rng_state(found.state["torch_rng"])
         network = self.accelerator.prepare(self.job.model)
+        self.ticked_at = time.monotonic()
         while self.state.epoch < self.first_epoch[self.state.phase + 1]:
             self._epoch(phase, network)
 
@@ -210,7 +214,7 @@ class _Loop:
         self.optimiser.step()
         self.state.batch += 1
         self.state.step += 1
-        self.state.images += len(batch.rows) * self.accelerator.num_processes
+        self._tick()
         with torch.no_grad():
             position_m = torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean()
             angle = geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean()
@@ -229,6 +233,11 @@ class _Loop:
         }
         self._write(line)
         self.observer.step(line)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self.ticked_at
+        self.ticked_at = now
 
     def _set_rates(self) -> None:
         """The schedule is a function of the step alone, so that nothing about it needs saving."""
@@ -274,6 +283,7 @@ class _Loop:
         else:
             score = -float(state.epoch)
         line["score"] = score
+        self._tick()
         self._write(line)
         self.observer.epoch(line)
         if (math.isfinite(score) and (not state.best or score < state.best["score"])) or (last and not state.best):
@@ -377,4 +387,4 @@ class _Loop:
             report.save(self.folder.path / "report")
             best = self.folder.path / "best"
             zoo.write_card(best, card.text(self.job, self.state.best, report))
-        return Result(self.folder.path, report)
+        return Result(self.folder.path, report, self.state.seconds)

@@ -84,7 +84,7 @@ def test_label_is_the_old_rotation_times_the_drawn_one(batch: Batch) -> None:
     assert (label[:, 0] >= 0).all()
 
 
-@pytest.mark.parametrize("kind", ["rotate", "crop", "none"])
+@pytest.mark.parametrize("kind", ["rotate", "crop", "centre"])
 def test_a_sample_does_not_depend_on_its_batch(batch: Batch, kind: str) -> None:
     varied = Augmentation(geometry=kind)  # type: ignore[arg-type]
     images, labels = augmented(batch, CONFIG, varied)
@@ -98,8 +98,8 @@ def test_a_sample_does_not_depend_on_its_batch(batch: Batch, kind: str) -> None:
         torch.testing.assert_close(alone[1][0], labels[n], atol=1e-15, rtol=0)
 
 
-def test_none_is_what_evaluation_reads(batch: Batch) -> None:
-    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry="none"))
+def test_centre_is_what_evaluation_reads(batch: Batch) -> None:
+    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry="centre"))
     expected = transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
     assert torch.equal(images, expected)
     assert torch.equal(labels, batch.quaternion)
