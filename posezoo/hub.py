@@ -87,7 +87,9 @@ def _check_reachable() -> None:
     """Raise OSError at once if nobody answers at the hub's address: the library would retry for half a minute."""
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 
-    if HF_HUB_OFFLINE or getproxies():  # offline needs no check; behind a proxy only the proxy can tell
+    if HF_HUB_OFFLINE or {"http", "https", "all"} & set(
+        getproxies()
+    ):  # offline needs no check; behind a proxy only the proxy can tell
         return
     address = urlsplit(ENDPOINT)
     port = address.port or (443 if address.scheme == "https" else 80)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
 from posezoo import hub, zoo
@@ -258,7 +258,9 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda, but torch sees no GPU", "device=auto, or install a torch build for your GPU")
     # precision is ours (autocast in the step), because `auto` is measured only once the model is built
-    return Accelerator(cpu=config.device == "cpu", mixed_precision="no")
+    # a multi-scene model leaves the backbone's last layers without gradient where no hypernetwork reads them
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(cpu=config.device == "cpu", mixed_precision="no", kwargs_handlers=[unused])
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:

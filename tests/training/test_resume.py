@@ -133,6 +133,18 @@ def test_killed_while_saving(undisturbed: Undisturbed, tmp_path: Path, place: st
     assert_same(run, undisturbed.run("posenet"))
 
 
+@pytest.mark.parametrize("kill", [2, 5])
+def test_killed_before_the_first_checkpoint(undisturbed: Undisturbed, tmp_path: Path, kill: int) -> None:
+    """Also with a best model saved already: the run begins again, and ends the same."""
+    run = tmp_path / "run"
+    disturbed(undisturbed, "posenet", f"step:kill9:{kill}", run, -9, 1000)
+    assert faults.checkpoints(run) == []
+    notes = Notes()
+    api.resume(run, observer=notes)
+    assert "no checkpoint was saved yet: starting again from step 0" in notes.notes
+    assert_same(run, undisturbed.run("posenet"))
+
+
 @pytest.mark.parametrize("fault", ["best:kill9:1", "best:kill9:2"])
 def test_killed_after_saving_the_best_model(undisturbed: Undisturbed, tmp_path: Path, fault: str) -> None:
     run = tmp_path / "run"
