@@ -31,7 +31,7 @@ class TrainView(Observer):
     """The live view of a run: loss, errors in metres and degrees, images/s, time left."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet or os.environ.get("RANK", "0") != "0")
+        self.console = Console(stderr=True, quiet=quiet or not is_main_process())
         self.live: Live | None = None
         self.bar: Progress | None = None
         self._what, self._plain_at = "", time.monotonic()
@@ -154,6 +154,11 @@ class TrainView(Observer):
                     str(line["epoch"]), f"{line['median_position_m']:.3f}", f"{line['median_orientation_deg']:.2f}"
                 )
         return Group(bar, now, table) if table.row_count else Group(bar, now)
+
+
+def is_main_process() -> bool:
+    """Whether this is the one process, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def duration(seconds: float) -> str:

@@ -217,8 +217,10 @@ def _shown(value: Any) -> str:
 
 
 def _print_result(result: Any, format: str) -> None:
-    from posezoo.console import duration
+    from posezoo.console import duration, is_main_process
 
+    if not is_main_process():  # torchrun started several: one table is enough
+        return
     _print_report(result.report, result.path / "report", result.path, format)
     if format == "human":
         typer.echo(f"training took {duration(result.seconds)}")
