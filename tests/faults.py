@@ -43,7 +43,7 @@ def in_process(argv: Sequence[str]) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-def own_process(argv: Sequence[str], fault: str = "", timeout: float = 240) -> Ended:
+def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> Ended:
     """The command line in a process and process group of its own; `fault` as in posezoo.faults."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
