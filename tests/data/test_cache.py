@@ -277,12 +277,11 @@ def test_own_folder_end_to_end(make_folder: MakeFolder) -> None:
     assert len(ImageCache.open(open_dataset(f"folder:{make_folder()}").frames)) == 10
 
 
-def test_speed_on_real_images(real_data: Path) -> None:
+def test_real_images_come_back_in_any_order(real_data: Path) -> None:
     split = real_data / "7scenes/redkitchen/blocks.csv"
     frames = open_dataset("7scenes-redkitchen", root=real_data / "7scenes", split=split).frames.select(slice(200))
     cache = ImageCache.open(frames)
-    order = np.random.default_rng(0).integers(0, len(cache), 64 * 20).reshape(20, 64)
-    start = time.perf_counter()
-    for batch in order:
-        cache.batch(batch)
-    assert order.size / (time.perf_counter() - start) > 2000  # 20,000 on an idle core; tests share theirs
+    order = np.random.default_rng(0).permutation(len(cache))[:16]
+    images = cache.batch(order)[0].permute(0, 2, 3, 1).numpy()
+    for row, image in zip(order, images, strict=True):
+        np.testing.assert_array_equal(image, read_image(frames.path(int(row))))
