@@ -16,6 +16,7 @@ import torch
 from posezoo import transforms
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import open_dataset
+from posezoo.training.setup import raise_malloc_thresholds
 
 BATCH, ROUNDS, IMAGES = 64, 5, 256
 MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -26,6 +27,7 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
 
     Both run in this process, in alternating rounds over the same images; medians of the rounds.
     """
+    raise_malloc_thresholds()  # as training does
     dataset = open_dataset(data, root=root, split=split)
     frames = dataset.frames.select(
         np.linspace(0, len(dataset.frames) - 1, min(IMAGES, len(dataset.frames))).astype(int)

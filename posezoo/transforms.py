@@ -109,7 +109,12 @@ def prepare(
         columns = corner_B2[:, 0, None] + torch.arange(crop, device=corner_B2.device)
         batch = torch.arange(len(images_BCHW), device=corner_B2.device)[:, None, None]
         images_BCHW = images_BCHW.movedim(1, -1)[batch, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
-    return normalised(images_BCHW.float().div_(255), mean, std)
+    # in place on the one new tensor, and over whole rows of W C numbers: a broadcast over three channels at a time,
+    # with a new tensor for each operation, costs as much as decoding saves
+    floats_BHWC = images_BCHW.movedim(1, -1).to(torch.float32, memory_format=torch.contiguous_format)
+    mean_3, std_3 = (torch.tensor(values, device=images_BCHW.device) for values in (mean, std))
+    floats_BHWC.flatten(2).sub_((255 * mean_3).repeat(crop)).div_((255 * std_3).repeat(crop))
+    return floats_BHWC.movedim(-1, 1)
 
 
 def resized(images_BCHW: Tensor, resize: int) -> Tensor:
@@ -123,8 +128,7 @@ def resized(images_BCHW: Tensor, resize: int) -> Tensor:
 
 def normalised(images_BCHW: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
     """(images - mean) / std per channel; images in [0, 1]."""
-    mean_C11 = torch.tensor(mean, device=images_BCHW.device)[:, None, None]
-    std_C11 = torch.tensor(std, device=images_BCHW.device)[:, None, None]
+    mean_C11, std_C11 = (torch.tensor(values, device=images_BCHW.device)[:, None, None] for values in (mean, std))
     return (images_BCHW - mean_C11) / std_C11
 
 
