@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from posezoo import faults, geometry, settings, zoo
 from posezoo.data.loader import Batch, BatchOrder, epoch_loader
-from posezoo.errors import DataError, Interrupted, NotFiniteError
+from posezoo.errors import DataError, Interrupted, NotFiniteError, ResourceError
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import evaluate, predict_frames
 from posezoo.evaluation.metrics import pose_errors, summarise
@@ -183,7 +184,7 @@ class _Loop:
             len(self.job.train_rows), config.batch_size, config.seed, state.epoch, state.batch, rank, world
         )
         set_trainable(self.job.model, phase)
-        for batch in epoch_loader(self.job.batches(state.epoch), order, config.workers):
+        for batch in self._batches(order):
             self._step(batch.to(self.accelerator.device), network)
             due = config.checkpoint.every_steps and state.step % config.checkpoint.every_steps == 0
             if due or time.monotonic() - self.saved_at > config.checkpoint.every_seconds:
@@ -192,6 +193,17 @@ class _Loop:
         state.batch, state.epoch = 0, state.epoch + 1
         self._validate()
         self._stop_if_asked()
+
+    def _batches(self, order: BatchOrder) -> Iterator[Batch]:
+        """The epoch's batches. A data worker that dies or hangs ends the run after a saved checkpoint."""
+        try:
+            yield from epoch_loader(self.job.batches(self.state.epoch), order, self.config.workers)
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            saved, reason = self._save(), " ".join(str(error).split())[:80]
+            what = f"a data worker died or hung at step {self.state.step}, checkpoint saved: {saved} ({reason})"
+            raise ResourceError(what, f"out of memory? posezoo resume {self.folder.path}") from error
 
     def _step(self, batch: Batch, network: torch.nn.Module) -> None:
         start = time.perf_counter()

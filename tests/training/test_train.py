@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -22,7 +23,16 @@ from small_runs import Notes, Train
 
 from posezoo import api, settings, zoo
 from posezoo.data.loader import BatchOrder, epoch_loader
-from posezoo.errors import DataError, Interrupted, LockedError, NotFiniteError, PosezooError, UsageError, WeightsError
+from posezoo.errors import (
+    DataError,
+    Interrupted,
+    LockedError,
+    NotFiniteError,
+    PosezooError,
+    ResourceError,
+    UsageError,
+    WeightsError,
+)
 from posezoo.training import setup
 from posezoo.training.config import configure
 from posezoo.training.run import RunFolder
@@ -325,6 +335,26 @@ def test_signal_before_the_final_evaluation(train: Train, tmp_path: Path, monkey
     api.resume(tmp_path / "run", observer=notes)
     assert notes.first == 6
     assert (tmp_path / "run" / "report" / "report.json").exists()
+
+
+def test_killed_data_worker(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel does where memory runs out."""
+
+    def kill(self: Notes, line: dict[str, Any]) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    more = {"batch_size": 2, "epochs": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(Notes, "step", kill)
+        with pytest.raises(ResourceError, match=r"a data worker died or hung at step \d+, checkpoint saved: ") as error:
+            train(workers=1, **more)
+    assert error.value.exit_code == 6
+    run = tmp_path / "run"
+    steps = len([line for line in faults.metrics(run) if "loss" in line])
+    assert faults.checkpoints(run) == [f"step-{steps:09d}"]
+    api.resume(run, observer=Notes())
+    assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole"), **more).path)
 
 
 def test_damaged_last_checkpoint(train: Train, tmp_path: Path) -> None:
