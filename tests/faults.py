@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,12 @@ UNEQUAL = ("images_per_s", "time")  # what two runs with the same numbers may di
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended; `code` is negative for a signal that killed it."""
+    """How a command ended; `code` is negative for a signal that killed it, `group` its process group."""
 
     code: int
     stdout: str
     stderr: str
+    group: int = 0
 
 
 def in_process(argv: Sequence[str]) -> Ended:
@@ -58,7 +60,7 @@ def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> E
             raise AssertionError(f"{argv} still runs after {timeout} s: {Path(files[1]).read_text()}")
         texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files]
     assert process.exitcode is not None
-    return Ended(process.exitcode, *texts)
+    return Ended(process.exitcode, *texts, group=process.pid or 0)
 
 
 def _run(argv: list[str], environment: dict[str, str], files: list[str], folder: str) -> None:
@@ -92,6 +94,18 @@ def assert_fails(
     assert "Traceback" not in ended.stdout + ended.stderr, ended
     assert [digests(path) for path in protected] == before
     return ended
+
+
+def assert_nobody_left(ended: Ended, seconds: float = 20) -> None:
+    """No process of the command's group lives on."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(ended.group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"processes of group {ended.group} still run {seconds} s after their parent ended")
 
 
 def digests(path: Path) -> dict[str, str]:

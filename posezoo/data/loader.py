@@ -7,8 +7,12 @@ Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
 import numpy as np
@@ -91,7 +95,7 @@ def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoa
         sampler=order,
         batch_size=None,  # an item is a batch already
         num_workers=workers,
-        worker_init_fn=_ignore_signals if workers else None,
+        worker_init_fn=_start_worker if workers else None,
         timeout=120 if workers else 0,
         # a loader draws a number for its workers: torch's own generator would shift the dropout of a resumed run
         generator=torch.Generator(),
@@ -108,7 +112,17 @@ def _key(seed: int, epoch: int, index: int) -> np.ndarray:
     return np.array([(seed % 2**32) << 32 | epoch, index], dtype=np.uint64)
 
 
-def _ignore_signals(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     # a signal to the whole process group must not end the workers before the main process has saved
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    # torch's worker watches its parent's process id, which under a fork server is the server's: the server lives as
+    # long as its workers do, so that after a kill -9 of the run both would stay for ever
+    parent.join()
+    os._exit(1)

@@ -73,7 +73,7 @@ def assert_same(run: Path, whole: Path) -> None:
 
 def killed_and_resumed(undisturbed: Undisturbed, model: str, workers: int, fault: str, run: Path) -> None:
     at = 2 if fault == MIDDLE else 3
-    disturbed(undisturbed, model, fault, run, -9, at, workers=workers)
+    faults.assert_nobody_left(disturbed(undisturbed, model, fault, run, -9, at, workers=workers))
     assert faults.metrics(run)[-1]["step"] == int(fault[-1]) - 1
     notes = Notes()
     api.resume(run, observer=notes)
