@@ -76,6 +76,29 @@ class Recipe(BaseModel):
     """Per architecture: `only.ms-transformer.train.epochs = 20`."""
 
 
+class GridRow(BaseModel):
+    """One model of a grid; `columns` empty: it is trained in every way the grid has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    settings: Mapping[str, Any] = {}
+    columns: tuple[str, ...] = ()
+
+
+class Grid(BaseModel):
+    """An experiment: each row (a model) in each column (a way of training) with each seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: Mapping[str, Any] = {}
+    """`key=value` settings of all runs."""
+    rows: Mapping[str, GridRow]
+    columns: Mapping[str, Mapping[str, Any]]
+
+
 def folders() -> list[Path]:
     """The catalogue folders: posezoo's own first, then the plugins'."""
     here = Path(__file__).parent
@@ -111,6 +134,19 @@ def recipe(name: str) -> Recipe:
     known = recipes()
     if name not in known:
         raise unknown_name("recipe", name, known, hint=f"known: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def grids() -> dict[str, Grid]:
+    """All experiments by name."""
+    return _read("grids", Grid)
+
+
+def grid(name: str) -> Grid:
+    """One experiment. Raises UsageError with near names."""
+    known = grids()
+    if name not in known:
+        raise unknown_name("grid", name, known, hint=f"known: {', '.join(sorted(known))}")
     return known[name]
 
 
