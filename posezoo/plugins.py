@@ -272,10 +272,11 @@ def _check(hook: str, spec: Any) -> None:
     if not isinstance(spec.name, str) or not names.is_name(spec.name):
         raise PluginError(f"{hook}: not a name: {ascii(spec.name)[:60]} (lower case, digits, - and _)")
     for field in dataclasses.fields(spec):
-        value, wanted = getattr(spec, field.name), {"str": str, "int": int, "Path": Path}.get(str(field.type), object)
+        value: Any = getattr(spec, field.name)
+        wanted: type = {"str": str, "int": int, "Path": Path}.get(str(field.type), object)
         if not isinstance(value, wanted):
             raise PluginError(f"{spec.name}: {field.name} is {type(value).__name__}, expected {wanted.__name__}")
-        if field.name in OBJECTS and not all(part.strip() for part in value.partition(":")):
+        if field.name in OBJECTS and not all(value.partition(":")):
             raise PluginError(f'{spec.name}: {field.name}={value[:60]!a} is no "package.module:Name"')
 
 

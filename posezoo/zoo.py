@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -27,7 +27,6 @@ from posezoo.types import CONVENTIONS
 from posezoo.version import __version__
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-T = TypeVar("T")
 PLACE_FIELDS = ("scenes", "position_mean", "position_std")  # set by training, not by the user
 
 
@@ -267,13 +266,13 @@ def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
     return Blueprint(parsed, own, modifiers)
 
 
-def _subclass(hook: str, name: str, field: str, parent: type[T]) -> type[T]:
+def _subclass(hook: str, name: str, field: str, parent: type) -> Any:
     """The class that a spec's string names. Raises PluginError if it is no subclass of `parent`."""
     found = plugins.load(hook, name, field)
     if not (isinstance(found, type) and issubclass(found, parent)):
         owner = plugins.manager().owners[hook, name]
         raise PluginError(
-            f"plugin {owner}: {field} of {name} is no subclass of {parent.__name__}", "see the guide: plugins"
+            f"plugin {owner}: {field} of {name} is no subclass of {parent.__name__}", "its guide: docs, Write a plugin"
         )
     return found
 
