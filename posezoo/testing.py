@@ -231,7 +231,7 @@ class ModelConformance:
                 with contract.untouched("the constructor", but=(contract.DRAWING,)):
                     model = self.build(infusion, seed)
                 following.append(float(torch.rand(())))
-            with contract.untouched("forward in eval mode"), torch.no_grad():
+            with torch.no_grad(), contract.untouched("forward in eval mode"):
                 model(self.images(2))
         require(following[0] == following[2] != following[1], "the constructor seeds torch's random state")
         require(not said.getvalue(), f"the model prints: {said.getvalue()[:60]!a}")

@@ -61,7 +61,9 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PluginError) or (isinstance(error, Exception) and not isinstance(error, PosezooError)):
+        begun = (self.path / CONFIG).exists()
+        foreign = isinstance(error, Exception) and not isinstance(error, PosezooError)
+        if foreign or (begun and isinstance(error, PluginError)):
             # a bug, ours or a plugin's: what happened must not be lost with the terminal
             with contextlib.suppress(OSError):
                 crash = self.path / f"crash-{utc_now().replace(':', '')}.txt"
@@ -69,7 +71,7 @@ class RunFolder:
         if self._metrics:
             self._metrics.close()
         if self._lock:
-            if not (self.path / CONFIG).exists():  # it never began: leave no empty folder behind
+            if not begun:  # leave no empty folder behind
                 with contextlib.suppress(OSError):
                     (self.path / LOCK).unlink()
                     self.path.rmdir()
