@@ -109,7 +109,7 @@ def get(hook: str, kind: str, name: str) -> Any:
         both = " and ".join(map(str, found.clashes[hook, name]))
         raise PluginError(f'{kind} "{name}" is offered by {both}', "pip uninstall one of the two")
     for plugin in found.plugins:
-        if plugin.error and ((hook, name) in plugin.brings or name in _likely_names(plugin)):
+        if plugin.error and ((hook, name) in plugin.brings or name.replace("_", "-") in _likely_names(plugin)):
             raise PluginError(f"plugin {plugin} is off: {_short(plugin.error)}", "posezoo plugins shows every plugin")
     from posezoo import registry  # it reads the catalogues that plugins bring, so it imports this module
 
@@ -235,14 +235,11 @@ def _load(pm: pluggy.PluginManager, entry: EntryPoint, label: str, offered: dict
         try:
             for hook in KINDS:
                 for spec in _call(module, hook):
-                    _check(hook, spec)
+                    _check_name(hook, spec)
                     if (hook, spec.name) in offered:
                         raise PluginError(f'{hook} offers "{spec.name}" twice')
                     offered[hook, spec.name] = spec
-                    if spec.api > API:
-                        raise PluginError(
-                            f"{spec.name} needs plugin api {spec.api}, this posezoo has {API}: upgrade posezoo"
-                        )
+                    _check_fields(spec)
         except BaseException:
             pm.unregister(module)
             raise
@@ -264,13 +261,17 @@ def _call(module: Any, hook: str) -> tuple[Any, ...]:
     return tuple(implementation())
 
 
-def _check(hook: str, spec: Any) -> None:
-    """Raise PluginError for a spec of another type, with a name that cannot be typed, or with fields of other types."""
+def _check_name(hook: str, spec: Any) -> None:
+    """Raise PluginError for a spec of another type, or with a name that cannot be typed."""
     kind: Any = KINDS[hook]
     if not isinstance(spec, kind):
         raise PluginError(f"{hook} returned {type(spec).__name__}, expected {kind.__name__}")
     if not isinstance(spec.name, str) or not names.is_name(spec.name):
         raise PluginError(f"{hook}: not a name: {ascii(spec.name)[:60]} (lower case, digits, - and _)")
+
+
+def _check_fields(spec: Any) -> None:
+    """Raise PluginError for a spec of a newer api, or with fields of other types."""
     for field in dataclasses.fields(spec):
         value: Any = getattr(spec, field.name)
         wanted: type = {"str": str, "int": int, "Path": Path}.get(str(field.type), object)
@@ -278,12 +279,14 @@ def _check(hook: str, spec: Any) -> None:
             raise PluginError(f"{spec.name}: {field.name} is {type(value).__name__}, expected {wanted.__name__}")
         if field.name in OBJECTS and not all(value.partition(":")):
             raise PluginError(f'{spec.name}: {field.name}={value[:60]!a} is no "package.module:Name"')
+    if spec.api > API:
+        raise PluginError(f"{spec.name} needs plugin api {spec.api}, this posezoo has {API}: upgrade posezoo")
 
 
 def _likely_names(plugin: Plugin) -> set[str]:
     """What a plugin that could not be asked may bring, by the names it goes by."""
-    module = plugin.module.partition(":")[0].removeprefix("posezoo_").replace("_", "-")
-    return {plugin.name, module, plugin.distribution.removeprefix("posezoo-")}
+    module = plugin.module.partition(":")[0].removeprefix("posezoo_")
+    return {name.replace("_", "-") for name in (plugin.name, module, plugin.distribution.removeprefix("posezoo-"))}
 
 
 def _short(text: str, limit: int = 110) -> str:
