@@ -277,8 +277,8 @@ def _check_fields(spec: Any) -> None:
         wanted: type = {"str": str, "int": int, "Path": Path}.get(str(field.type), object)
         if not isinstance(value, wanted):
             raise PluginError(f"{spec.name}: {field.name} is {type(value).__name__}, expected {wanted.__name__}")
-        if field.name in OBJECTS and not all(value.partition(":")):
-            raise PluginError(f'{spec.name}: {field.name}={value[:60]!a} is no "package.module:Name"')
+        if field.name in OBJECTS and not all(str(value).partition(":")):
+            raise PluginError(f'{spec.name}: {field.name}={str(value)[:60]!a} is no "package.module:Name"')
     if spec.api > API:
         raise PluginError(f"{spec.name} needs plugin api {spec.api}, this posezoo has {API}: upgrade posezoo")
 

@@ -10,12 +10,12 @@ import typer
 
 Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
 
-app = typer.Typer(help="Plugins: what is installed, a new one, a check of one.")
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
 def plugins(context: typer.Context, format: Format = "human") -> None:
-    """The plugins found, what each brings, and why one is off.
+    """Plugins: what is installed, what each brings, why one is off; a new one; a check of one.
 
     Example: posezoo plugins
     """
