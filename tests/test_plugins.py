@@ -13,7 +13,7 @@ from another_python import run_python
 from hostile import MODEL, assert_fails, install, posezoo
 
 from posezoo import plugins
-from posezoo.errors import UsageError
+from posezoo.errors import PluginError, UsageError
 
 MODULES = {
     "good": MODEL.format(name="good", more='"'),
@@ -287,3 +287,34 @@ def test_unknown_names_suggest_near_ones() -> None:
         plugins.get("posezoo_models", "model", "posnet")
     with pytest.raises(UsageError, match="known: atloc"):
         plugins.get("posezoo_models", "model", "zzz")
+
+
+THEIRS = plugins.Plugin("theirs", "pz_theirs", "pz-theirs", "2.0")
+OURS = plugins.Plugin("posenet", "posezoo_posenet", "posezoo", "0.1")
+
+
+@pytest.mark.parametrize("error", [ValueError("a\nb"), SystemExit(3), KeyError("x"), RuntimeError("bad shape")])
+def test_what_a_plugin_raises_is_named(error: BaseException) -> None:
+    with pytest.raises(PluginError, match=r"^plugin theirs \(pz-theirs 2.0\): reading: ") as caught:
+        with plugins.guarded([OURS, THEIRS], "reading"):
+            raise error
+    assert caught.value.__cause__ is error
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), MemoryError(), RuntimeError("CUDA out of memory"), OSError(28, "full"), UsageError("x")],
+)
+def test_what_is_not_a_plugins_fault_passes(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, plugins.guarded(THEIRS, "reading"):
+        raise error
+    assert caught.value is error
+
+
+def test_what_our_own_plugins_raise_is_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="ours"), plugins.guarded(OURS, "building"):
+        raise ValueError("ours")
+    monkeypatch.setenv("POSEZOO_STRICT_PLUGINS", "1")
+    with pytest.raises(ValueError, match="theirs"), plugins.guarded(THEIRS, "building"):
+        raise ValueError("theirs")
