@@ -295,9 +295,9 @@ OURS = plugins.Plugin("posenet", "posezoo_posenet", "posezoo", "0.1")
 
 @pytest.mark.parametrize("error", [ValueError("a\nb"), SystemExit(3), KeyError("x"), RuntimeError("bad shape")])
 def test_what_a_plugin_raises_is_named(error: BaseException) -> None:
-    with pytest.raises(PluginError, match=r"^plugin theirs \(pz-theirs 2.0\): reading: ") as caught:
-        with plugins.guarded([OURS, THEIRS], "reading"):
-            raise error
+    said = pytest.raises(PluginError, match=r"^plugin theirs \(pz-theirs 2.0\): reading: ")
+    with said as caught, plugins.guarded([OURS, THEIRS], "reading"):
+        raise error
     assert caught.value.__cause__ is error
     assert "\n" not in str(caught.value)
 
