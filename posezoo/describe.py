@@ -91,6 +91,8 @@ def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
         registry.raise_if_external("posezoo_models", "model", parsed.arch)
         known = [*plugins.models(), *registry.data_cards()]
         raise unknown_name("model or data set", name, known, "see posezoo list and posezoo data list")
+    if not parsed.scheme:
+        plugins.check_known(parsed)  # before torch is imported
     return _architecture(name, overrides)
 
 

@@ -118,6 +118,13 @@ def get(hook: str, kind: str, name: str) -> Any:
     raise unknown_name(kind, name, found.specs[hook], hint=hint)
 
 
+def check_known(name: names.ModelName) -> None:
+    """Raise as `get` unless the architecture and the modifiers of a name are there. Imports no torch."""
+    get("posezoo_models", "model", name.arch)
+    for modifier, _ in name.modifiers:
+        get("posezoo_modifiers", "modifier", modifier)
+
+
 def load(hook: str, name: str, field: str) -> Any:
     """The object that a string of the spec names, e.g. the class behind `build`. Raises PluginError if it is not there.
 
