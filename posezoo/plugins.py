@@ -176,7 +176,8 @@ def manager() -> Loaded:
         except (Exception, SystemExit) as error:  # a plugin may fail in any way; KeyboardInterrupt stays the user's
             if _strict():
                 raise
-            message = str(error) or type(error).__name__
+            exits = f"it exits with {error.code}" if isinstance(error, SystemExit) else ""
+            message = exits or str(error) or type(error).__name__
             found.append(dataclasses.replace(plugin, error=message, brings=tuple(offered)))
             continue
         plugin = dataclasses.replace(plugin, brings=tuple(offered))

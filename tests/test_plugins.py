@@ -38,7 +38,7 @@ MODULES = {
 REASONS = {
     "importing": "not_there",
     "syntax": "syntax",
-    "exiting": "7",
+    "exiting": "it exits with 7",
     "twice": '"posenet" is already offered by posenet (posezoo ',
     "bad_name": "not a name: 'Bad Name'",
     "bad_build": 'is no "package.module:Name"',
