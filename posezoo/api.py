@@ -6,7 +6,7 @@ import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posezoo import plugins, registry, settings
+from posezoo import names, plugins, registry, settings
 from posezoo.names import user_path
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def list_models(pattern: str = "*") -> list[str]:
     """The names of all architectures, and of each with every modifier, that match `pattern` (`atloc*`)."""
-    names = []
+    found = []
     for model in sorted(plugins.models()):
-        names += [model, *(f"{model}+{modifier}" for modifier in sorted(plugins.modifiers()))]
-    return fnmatch.filter(names, pattern)
+        found += [model, *(f"{model}+{modifier}" for modifier in sorted(plugins.modifiers()))]
+    return fnmatch.filter(found, pattern)
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
@@ -43,6 +43,11 @@ def train(
 
     Returns the run folder (`.path`) and the report of its best model (`.report`). Raises the errors of posezoo.errors.
     """
+    parsed, reader = names.parse_model(model), names.parse_data(data).reader
+    if not parsed.scheme:  # a wrong name is told before torch is imported
+        plugins.check_known(parsed)
+    if reader:
+        plugins.get("posezoo_readers", "data format", reader)
     from posezoo.console import TrainView
     from posezoo.training.config import configure
     from posezoo.training.train import train as run

@@ -51,6 +51,33 @@ def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
     return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
 
 
+def installed_plugins() -> list[dict[str, Any]]:
+    """One row for each plugin found: who brings it, what it brings, why it is off or which name clashes."""
+    rows = []
+    clashes = plugins.manager().clashes
+    for plugin in plugins.plugins():
+        brings = [f"{hook.removeprefix('posezoo_').removesuffix('s')} {name}" for hook, name in plugin.brings]
+        shared = [
+            f'"{name}" is also offered by {other}'
+            for (_, name), owners in clashes.items()
+            if plugin in owners
+            for other in owners
+            if other != plugin
+        ]
+        state = f"off: {plugin.error}" if plugin.error else "; ".join(["on", *shared])
+        rows.append(
+            {
+                "plugin": plugin.name,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "module": plugin.module,
+                "brings": ", ".join(brings),
+                "state": state,
+            }
+        )
+    return rows
+
+
 def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """Everything about a model, a data set or a run. Raises UsageError with near names."""
     if names.user_path(name.removeprefix("local-dir:")).exists():
@@ -58,10 +85,14 @@ def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     if name in registry.data_cards():
         return {"name": name, **registry.data_card(name).model_dump(), "here": _presence(registry.data_card(name))}
     parsed = names.parse_model(name)
-    broken = any(plugin.error for plugin in plugins.plugins())  # then building says which plugin is off
+    # then building says which plugin is off, or which two offer one name
+    broken = any(plugin.error for plugin in plugins.plugins()) or plugins.manager().clashes
     if not parsed.scheme and parsed.arch not in plugins.models() and not broken:
+        registry.raise_if_external("posezoo_models", "model", parsed.arch)
         known = [*plugins.models(), *registry.data_cards()]
         raise unknown_name("model or data set", name, known, "see posezoo list and posezoo data list")
+    if not parsed.scheme:
+        plugins.check_known(parsed)  # before torch is imported
     return _architecture(name, overrides)
 
 

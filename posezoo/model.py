@@ -11,7 +11,7 @@ import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -67,6 +67,7 @@ class PoseModel(nn.Module, abc.ABC):
     orientation_head: Head | HyperHead  # latent -> R
     image_dim: int  # E, width of Features.image
     name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
+    unused: ClassVar[tuple[str, ...]] = ()  # parameters that the architecture itself keeps every gradient from
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -99,6 +99,11 @@ def parse_data(name: str) -> DataName:
     return DataName(name)
 
 
+def is_name(text: str) -> bool:
+    """Whether a model, modifier, data format or data set can be called `text`."""
+    return re.fullmatch(_NAME, text, re.ASCII) is not None
+
+
 def user_path(path: str | Path) -> Path:
     """The path with ~ as the home folder; the ~name of an unknown user stays as it is, to be not found."""
     try:

@@ -4,25 +4,33 @@
 second entry point of the same name without a word. Discovery imports only the plugins' top modules (no torch).
 
 Environment: `POSEZOO_PLUGINS` limits what is loaded (empty: nothing; `a,b`: only these entry points);
+`POSEZOO_PLUGIN_PATH` names folders with a pyproject.toml that are used as if they were installed;
 `POSEZOO_STRICT_PLUGINS=1` re-raises instead of switching off.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
-from collections.abc import Mapping
+import sys
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from posezoo import hooks
-from posezoo.errors import PluginError, unknown_name
-from posezoo.spec import API, CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
+from posezoo import hooks, names
+from posezoo.errors import PluginError, PosezooError, unknown_name
+from posezoo.spec import API, CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec, load_object
+
+OURS = "posezoo"  # the distribution whose plugins are never shadowed
 
 KINDS: dict[str, type] = {
     "posezoo_models": ModelSpec,
@@ -30,6 +38,7 @@ KINDS: dict[str, type] = {
     "posezoo_readers": ReaderSpec,
     "posezoo_catalogues": CatalogueSpec,
 }
+OBJECTS = ("build", "config", "apply", "read")  # fields of specs that name an object
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class Plugin:
     distribution: str
     version: str
     error: str = ""
+    brings: tuple[tuple[str, str], ...] = ()
+    """(hook, name) of everything it offers; of a plugin that is off, as far as it got."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"
@@ -48,11 +59,16 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The result of one discovery: specs by hook and name, their plugins, and every plugin found."""
+    """The result of one discovery.
+
+    `specs` by hook and name, their `owners`, every plugin found, and the names that two third-party plugins offer:
+    such a name belongs to neither, whatever the order in which they are found.
+    """
 
     specs: Mapping[str, Mapping[str, Any]]
     owners: Mapping[tuple[str, str], Plugin]
     plugins: tuple[Plugin, ...]
+    clashes: Mapping[tuple[str, str], tuple[Plugin, ...]]
 
 
 def models() -> Mapping[str, ModelSpec]:
@@ -81,14 +97,62 @@ def plugins() -> tuple[Plugin, ...]:
 
 
 def get(hook: str, kind: str, name: str) -> Any:
-    """The spec called `name`. Raises UsageError with near names, or PluginError if the plugin that brings it is off."""
-    specs = manager().specs[hook]
-    if name in specs:
-        return specs[name]
-    for plugin in plugins():
-        if plugin.error and name in (plugin.name, plugin.module.removeprefix("posezoo_").replace("_", "-")):
-            raise PluginError(f"plugin {plugin} is off: {plugin.error}", "posezoo doctor shows every plugin")
-    raise unknown_name(kind, name, specs, hint=f"known: {', '.join(sorted(specs)) or 'none'}")
+    """The spec called `name`.
+
+    Raises PluginError if the plugin that brings it is off or two bring it, else UsageError: with the install line if
+    the catalogue knows who brings it, or with near names.
+    """
+    found = manager()
+    if name in found.specs[hook]:
+        return found.specs[hook][name]
+    if (hook, name) in found.clashes:
+        both = " and ".join(map(str, found.clashes[hook, name]))
+        raise PluginError(f'{kind} "{name}" is offered by {both}', "pip uninstall one of the two")
+    for plugin in found.plugins:
+        if plugin.error and ((hook, name) in plugin.brings or name.replace("_", "-") in _likely_names(plugin)):
+            raise PluginError(f"plugin {plugin} is off: {_short(plugin.error)}", "posezoo plugins shows every plugin")
+    from posezoo import registry  # it reads the catalogues that plugins bring, so it imports this module
+
+    registry.raise_if_external(hook, kind, name)
+    hint = f"known: {', '.join(sorted(found.specs[hook])) or 'none'}"
+    raise unknown_name(kind, name, found.specs[hook], hint=hint)
+
+
+def check_known(name: names.ModelName) -> None:
+    """Raise as `get` unless the architecture and the modifiers of a name are there. Imports no torch."""
+    get("posezoo_models", "model", name.arch)
+    for modifier, _ in name.modifiers:
+        get("posezoo_modifiers", "modifier", modifier)
+
+
+def load(hook: str, name: str, field: str) -> Any:
+    """The object that a string of the spec names, e.g. the class behind `build`. Raises PluginError if it is not there.
+
+    `name` is known (see `get`).
+    """
+    found = manager()
+    with guarded(found.owners[hook, name], f"{field} of {name}"):
+        return load_object(getattr(found.specs[hook][name], field))
+
+
+@contextlib.contextmanager
+def guarded(owners: Plugin | Sequence[Plugin], what: str) -> Iterator[None]:
+    """Around a call into plugins: what they raise becomes a PluginError that names them and `what` was being done.
+
+    posezoo's own errors, those of the disk and of memory pass, and so does whatever posezoo's own plugins raise: that
+    is a bug of ours.
+    """
+    foreign = [p for p in ([owners] if isinstance(owners, Plugin) else owners) if p.distribution != OURS]
+    try:
+        yield
+    except (PosezooError, OSError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not foreign or _strict() or "out of memory" in str(error).lower():
+            raise
+        said = _short(f"{type(error).__name__}: {error}".rstrip(": "))
+        who = ", ".join(map(str, foreign))
+        raise PluginError(f"plugin {who}: {what}: {said}", "--debug shows where") from error
 
 
 @cache
@@ -98,55 +162,104 @@ def manager() -> Loaded:
     pm.add_hookspecs(hooks)
     specs: dict[str, dict[str, Any]] = {hook: {} for hook in KINDS}
     owners: dict[tuple[str, str], Plugin] = {}
+    clashes: dict[tuple[str, str], tuple[Plugin, ...]] = {}
     found = []
-    for entry in _entry_points():
-        distribution = entry.dist.name if entry.dist else "?"
-        plugin = Plugin(entry.name, entry.value, distribution, entry.dist.version if entry.dist else "?")
+    for entry, plugin in _found():
+        offered: dict[tuple[str, str], Any] = {}
         try:
-            offered = _load(pm, entry)
-            for hook, spec in offered:
-                if (hook, spec.name) in owners:
-                    raise PluginError(f'"{spec.name}" is already offered by {owners[hook, spec.name]}')
+            if plugin.error:
+                raise PluginError(plugin.error)
+            _load(pm, entry, f"{plugin.distribution}:{plugin.name}", offered)
+            for key in offered.keys() & owners.keys():
+                if owners[key].distribution == OURS:
+                    raise PluginError(f'"{key[1]}" is already offered by {owners[key]}')
         except (Exception, SystemExit) as error:  # a plugin may fail in any way; KeyboardInterrupt stays the user's
-            if os.environ.get("POSEZOO_STRICT_PLUGINS") == "1":
+            if _strict():
                 raise
-            message = str(error) or type(error).__name__
-            plugin = Plugin(plugin.name, plugin.module, plugin.distribution, plugin.version, message)
-        else:
-            for hook, spec in offered:
-                specs[hook][spec.name] = spec
-                owners[hook, spec.name] = plugin
+            exits = f"it exits with {error.code}" if isinstance(error, SystemExit) else ""
+            message = exits or str(error) or type(error).__name__
+            found.append(dataclasses.replace(plugin, error=message, brings=tuple(offered)))
+            continue
+        plugin = dataclasses.replace(plugin, brings=tuple(offered))
         found.append(plugin)
-    return Loaded(specs, owners, tuple(found))
+        for key, spec in offered.items():
+            if key in clashes or key in owners:
+                clashes[key] = (*clashes.get(key, ()), *([owners.pop(key)] if key in owners else []), plugin)
+                specs[key[0]].pop(key[1], None)
+            else:
+                specs[key[0]][key[1]], owners[key] = spec, plugin
+    return Loaded(specs, owners, tuple(found), clashes)
 
 
-def _entry_points() -> list[EntryPoint]:
-    entries = sorted(entry_points(group=hooks.GROUP), key=lambda e: (not _is_ours(e), e.name))
+def _found() -> list[tuple[EntryPoint, Plugin]]:
+    """Entry points with the plugin each stands for: posezoo's own first, then by name. Nothing is imported."""
+    entries = [(entry, _plugin(entry)) for entry in entry_points(group=hooks.GROUP)]
+    tried = _on_plugin_path()
+    replaced = {plugin.distribution for _, plugin in tried}  # a folder goes before its installed older self
+    entries = [pair for pair in entries if pair[1].distribution not in replaced] + tried
+    entries.sort(key=lambda pair: (pair[1].distribution != OURS, pair[1].name, pair[1].distribution))
     allowed = os.environ.get("POSEZOO_PLUGINS")
     if allowed is None:
         return entries
-    names = {name.strip() for name in allowed.split(",")}
-    return [entry for entry in entries if entry.name in names]
+    chosen = {name.strip() for name in allowed.split(",")}
+    return [pair for pair in entries if pair[1].name in chosen]
 
 
-def _is_ours(entry: EntryPoint) -> bool:
-    return entry.dist is not None and entry.dist.name == "posezoo"  # first, so that a built-in is never shadowed
+def _plugin(entry: EntryPoint) -> Plugin:
+    name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
+    return Plugin(entry.name, entry.value, name, version)
 
 
-def _load(pm: pluggy.PluginManager, entry: EntryPoint) -> list[tuple[str, Any]]:
-    """The (hook, spec) pairs of one plugin, checked for type and api version. On failure nothing stays registered."""
-    with contextlib.redirect_stdout(io.StringIO()):  # a plugin that prints must not spoil `--format json`
+def _on_plugin_path() -> list[tuple[EntryPoint, Plugin]]:
+    """The entry points of the folders in POSEZOO_PLUGIN_PATH, which become importable."""
+    found = []
+    for text in filter(None, os.environ.get("POSEZOO_PLUGIN_PATH", "").split(os.pathsep)):
+        folder = names.user_path(text).absolute()
+        try:
+            project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            entries = project["entry-points"][hooks.GROUP]
+            distribution, version = str(project["name"]), str(project.get("version", "0"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = f"POSEZOO_PLUGIN_PATH: {folder}: no pyproject.toml with [project.entry-points.posezoo] ({error!a})"
+            found.append((EntryPoint(folder.name, "", hooks.GROUP), Plugin(folder.name, "", text, "?", reason)))
+            continue
+        for place in (folder, folder / "src"):
+            if place.is_dir() and str(place) not in sys.path:
+                sys.path.insert(0, str(place))
+        for name, module in entries.items():
+            found.append((EntryPoint(name, module, hooks.GROUP), Plugin(name, module, distribution, version)))
+    return found
+
+
+def _load(pm: pluggy.PluginManager, entry: EntryPoint, label: str, offered: dict[tuple[str, str], Any]) -> None:
+    """Put the (hook, name) -> spec of one plugin into `offered`, checked. On failure nothing stays registered."""
+    with _silent():
         module = entry.load()
         unknown = [n for n in dir(module) if n.startswith("posezoo_") and hasattr(getattr(module, n), "posezoo_impl")]
         unknown = [n for n in unknown if n not in KINDS]
         if unknown:
             raise PluginError(f"unknown hook {unknown[0]} (known: {', '.join(KINDS)})")
-        pm.register(module, name=f"{entry.dist.name if entry.dist else ''}:{entry.name}")
+        pm.register(module, name=label)
         try:
-            return [(hook, _checked(hook, spec)) for hook in KINDS for spec in _call(module, hook)]
+            for hook in KINDS:
+                for spec in _call(module, hook):
+                    _check_name(hook, spec)
+                    if (hook, spec.name) in offered:
+                        raise PluginError(f'{hook} offers "{spec.name}" twice')
+                    offered[hook, spec.name] = spec
+                    _check_fields(spec)
         except BaseException:
             pm.unregister(module)
             raise
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """A plugin that prints or warns must spoil neither `--format json` nor the one line of an error."""
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _call(module: Any, hook: str) -> tuple[Any, ...]:
@@ -156,10 +269,38 @@ def _call(module: Any, hook: str) -> tuple[Any, ...]:
     return tuple(implementation())
 
 
-def _checked(hook: str, spec: Any) -> Any:
+def _check_name(hook: str, spec: Any) -> None:
+    """Raise PluginError for a spec of another type, or with a name that cannot be typed."""
     kind: Any = KINDS[hook]
     if not isinstance(spec, kind):
         raise PluginError(f"{hook} returned {type(spec).__name__}, expected {kind.__name__}")
+    if not isinstance(spec.name, str) or not names.is_name(spec.name):
+        raise PluginError(f"{hook}: not a name: {ascii(spec.name)[:60]} (lower case, digits, - and _)")
+
+
+def _check_fields(spec: Any) -> None:
+    """Raise PluginError for a spec of a newer api, or with fields of other types."""
+    for field in dataclasses.fields(spec):
+        value: Any = getattr(spec, field.name)
+        wanted: type = {"str": str, "int": int, "Path": Path}.get(str(field.type), object)
+        if not isinstance(value, wanted):
+            raise PluginError(f"{spec.name}: {field.name} is {type(value).__name__}, expected {wanted.__name__}")
+        if field.name in OBJECTS and not all(str(value).partition(":")):
+            raise PluginError(f'{spec.name}: {field.name}={str(value)[:60]!a} is no "package.module:Name"')
     if spec.api > API:
         raise PluginError(f"{spec.name} needs plugin api {spec.api}, this posezoo has {API}: upgrade posezoo")
-    return spec
+
+
+def _likely_names(plugin: Plugin) -> set[str]:
+    """What a plugin that could not be asked may bring, by the names it goes by."""
+    module = plugin.module.partition(":")[0].removeprefix("posezoo_")
+    return {name.replace("_", "-") for name in (plugin.name, module, plugin.distribution.removeprefix("posezoo-"))}
+
+
+def _short(text: str, limit: int = 110) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _strict() -> bool:
+    return os.environ.get("POSEZOO_STRICT_PLUGINS") == "1"

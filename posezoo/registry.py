@@ -6,17 +6,18 @@ through the hook `posezoo_catalogues`. Two entries of one name are an error that
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from posezoo import plugins
-from posezoo.errors import PluginError, unknown_name
+from posezoo.errors import PluginError, UsageError, unknown_name
 
 
 class DataCard(BaseModel):
@@ -99,6 +100,17 @@ class Grid(BaseModel):
     columns: Mapping[str, Mapping[str, Any]]
 
 
+class External(BaseModel):
+    """A plugin that posezoo knows of and that need not be installed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    distribution: str
+    install: str
+    """What to type, e.g. `pip install posezoo-theirs`."""
+    page: str
+
+
 def folders() -> list[Path]:
     """The catalogue folders: posezoo's own first, then the plugins'."""
     here = Path(__file__).parent
@@ -161,20 +173,42 @@ def backbone_pins() -> dict[str, dict[str, Any]]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
+def raise_if_external(hook: str, kind: str, name: str) -> None:
+    """Raise UsageError with the install line if `external.toml` of a catalogue knows who brings `name`.
+
+    Its tables are `[models.NAME]`, `[modifiers.NAME]` and `[readers.NAME]`.
+    """
+    for path in (folder / "external.toml" for folder in folders()):
+        if not path.is_file():
+            continue
+        with _valid(path):
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+            entries = TypeAdapter(dict[str, dict[str, External]]).validate_python(tables)
+        found = entries.get(hook.removeprefix("posezoo_"), {}).get(name)
+        if found:
+            raise UsageError(f'{kind} "{name}" is in {found.distribution} ({found.page})', found.install)
+
+
+@contextlib.contextmanager
+def _valid(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        first = str(error).replace("\n", " ")[:160]
+        raise PluginError(f"catalogue file {path} is not valid: {first}") from error
+
+
 def _read(section: str, schema: type[BaseModel]) -> dict[str, Any]:
     """All tables of all TOML files of one section; each top-level table is an entry."""
     entries: dict[str, Any] = {}
     origin: dict[str, Path] = {}
     for folder in folders():
         for path in sorted((folder / section).glob("*.toml")):
-            try:
+            with _valid(path):
                 tables = tomllib.loads(path.read_text(encoding="utf-8"))
                 for name, table in tables.items():
                     if name in entries:
                         raise PluginError(f'catalogue entry "{name}" stands in {origin[name]} and in {path}')
                     entries[name] = schema.model_validate(table)
                     origin[name] = path
-            except (tomllib.TOMLDecodeError, ValidationError) as error:
-                first = str(error).replace("\n", " ")[:160]
-                raise PluginError(f"catalogue file {path} is not valid: {first}") from error
     return entries

@@ -23,7 +23,6 @@ from safetensors import SafetensorError
 from posezoo import backbones, hub, names, plugins, registry, settings
 from posezoo.errors import PluginError, ResourceError, UsageError, WeightsError
 from posezoo.model import ModelConfig, PoseModel
-from posezoo.spec import load_object
 from posezoo.types import CONVENTIONS
 from posezoo.version import __version__
 
@@ -76,25 +75,45 @@ def blueprint(name: str, *layers: Mapping[str, Any]) -> Blueprint:
             if modifier_spec.values and value not in modifier_spec.values:
                 raise UsageError(f"+{modifier}={value} is not known", f"one of {', '.join(modifier_spec.values)}")
             own[modifier_spec.value_field] = value
-        chosen.append((modifier, settings.validated(load_object(modifier_spec.config), own, f"{modifier}.")))
+        chosen.append((modifier, settings.validated(modifier_class(modifier), own, f"{modifier}.")))
     for modifier in [key for key in plugins.modifiers() if key in values]:
         del values[modifier]  # settings of a modifier that this name does not have, e.g. from a recipe
-    return Blueprint(parsed, settings.validated(load_object(spec.config), values), tuple(chosen))
+    return Blueprint(parsed, settings.validated(config_class(parsed.arch), values), tuple(chosen))
+
+
+def config_class(arch: str) -> type[ModelConfig]:
+    """The class of an architecture's configuration. Raises UsageError for a name nobody knows."""
+    plugins.get("posezoo_models", "model", arch)
+    return _subclass("posezoo_models", arch, "config", ModelConfig)
+
+
+def modifier_class(name: str) -> type[Any]:
+    """The class of a modifier's configuration. Raises as `config_class`."""
+    plugins.get("posezoo_modifiers", "modifier", name)
+    return plugins.load("posezoo_modifiers", name, "config")
+
+
+def owners(name: names.ModelName) -> list[plugins.Plugin]:
+    """The plugins that bring the architecture and the modifiers of a name that is known."""
+    keys = [("posezoo_models", name.arch), *(("posezoo_modifiers", modifier) for modifier, _ in name.modifiers)]
+    return [plugins.manager().owners[key] for key in keys]
 
 
 def build(plan: Blueprint) -> PoseModel:
-    """The model, randomly started. Nothing is downloaded."""
-    spec = plugins.get("posezoo_models", "model", plan.name.arch)
+    """The model, randomly started. Nothing is downloaded. Raises PluginError for a plugin that cannot build it."""
+    plugins.get("posezoo_models", "model", plan.name.arch)
+    model_class = _subclass("posezoo_models", plan.name.arch, "build", PoseModel)
     config = plan.config
     if config.mean is None or config.std is None:
         mean, std = backbones.normalisation(config.backbone)
         config = dataclasses.replace(config, mean=config.mean or mean, std=config.std or std)
-    model = load_object(spec.build)(config)
-    if not isinstance(model, PoseModel):
-        raise PluginError(f"{spec.build} is no PoseModel", "see docs: write a plugin")
-    for modifier, modifier_config in plan.modifiers:
-        modifier_spec = plugins.get("posezoo_modifiers", "modifier", modifier)
-        load_object(modifier_spec.apply)(model, modifier_config)
+    arch_owner, *modifier_owners = owners(plan.name)
+    with plugins.guarded(arch_owner, f"building {plan.name.arch}"):
+        model = model_class(config)
+    for (modifier, modifier_config), owner in zip(plan.modifiers, modifier_owners, strict=True):
+        apply = plugins.load("posezoo_modifiers", modifier, "apply")
+        with plugins.guarded(owner, f"applying +{modifier}"):
+            apply(model, modifier_config)
     model.name = str(plan.name)
     model.blueprint = dataclasses.replace(plan, config=config)  # type: ignore[assignment]
     return model.eval()
@@ -238,16 +257,24 @@ def _read_checked(folder: Path) -> tuple[dict[str, Any], bytes]:
 def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
     """The blueprint that `Blueprint.as_dict` described. Raises WeightsError for settings nobody knows."""
     parsed = names.parse_model(config["name"])
-    spec = plugins.get("posezoo_models", "model", parsed.arch)
+    classes = config_class(parsed.arch), {name: modifier_class(name) for name in config["modifiers"]}
     try:
-        own = settings.validated(load_object(spec.config), config["config"])
-        modifiers = tuple(
-            (name, settings.validated(load_object(plugins.get("posezoo_modifiers", "modifier", name).config), values))
-            for name, values in config["modifiers"].items()
-        )
+        own = settings.validated(classes[0], config["config"])
+        modifiers = tuple((n, settings.validated(classes[1][n], values)) for n, values in config["modifiers"].items())
     except UsageError as error:
         raise WeightsError(f"{source}: {error.message}", "another version of the plugin wrote it") from None
     return Blueprint(parsed, own, modifiers)
+
+
+def _subclass(hook: str, name: str, field: str, parent: type) -> Any:
+    """The class that a spec's string names. Raises PluginError if it is no subclass of `parent`."""
+    found = plugins.load(hook, name, field)
+    if not (isinstance(found, type) and issubclass(found, parent)):
+        owner = plugins.manager().owners[hook, name]
+        raise PluginError(
+            f"plugin {owner}: {field} of {name} is no subclass of {parent.__name__}", "its guide: docs, Write a plugin"
+        )
+    return found
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def run_python(code: str, *arguments: str, path: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """What `python -c code arguments` gave, with `path` importable and the variables `env` set."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("POSEZOO_PLUGINS", "POSEZOO_STRICT"))}
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("POSEZOO_PLUGIN", "POSEZOO_STRICT"))}
     own |= env
     if path is not None:
         own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), own.get("PYTHONPATH", "")]))

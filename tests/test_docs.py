@@ -7,17 +7,17 @@ import re
 import shlex
 from dataclasses import fields
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import posezoo
-from posezoo import plugins, registry, settings, zoo
+from posezoo import plugins, registry, settings
 from posezoo.hyperhead import HyperConfig
 from posezoo.model import ModelConfig
-from posezoo.spec import ReadRequest
+from posezoo.spec import API
+from posezoo.testing import ModelConformance
 from posezoo.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "docs/guides/*.md", "docs/reference/*.md", "plugins/*/README.md")
     for path in ROOT.glob(pattern)
 )
-EXAMPLE = ROOT / "docs" / "examples" / "posezoo-hello"
+EXAMPLES = ROOT / "docs" / "examples"
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PLACE_KEYS = ("scenes", "position_mean", "position_std")  # training sets them
 
@@ -152,39 +152,49 @@ def test_every_page_is_in_the_navigation() -> None:
     assert {page for page in pages if not page.startswith("examples/")} == set(re.findall(r"[\w/.-]+\.md", nav))
 
 
-def test_the_plugin_page_shows_the_example_as_it_is() -> None:
-    contents = [content for _, content in blocks(ROOT / "docs/plugins.md")]
-    for path in ("pyproject.toml", *(f"posezoo_hello/{name}.py" for name in ("__init__", "model", "reader"))):
-        assert (EXAMPLE / path).read_text(encoding="utf-8") in contents, path
+def test_the_plugin_page_shows_the_examples_as_they_are() -> None:
+    contents = {content for _, content in blocks(ROOT / "docs/plugins.md")}
+    files = [path for path in EXAMPLES.rglob("*") if path.suffix in (".py", ".toml")]
+    shown = {path for path in files if path.read_text(encoding="utf-8") in contents}
+    assert {path for path in files if "tests" not in path.parts and path.name != "pyproject.toml"} <= shown
+    assert {EXAMPLES / "posezoo-hello" / name for name in ("pyproject.toml", "tests/test_hello.py")} <= shown
 
 
-@pytest.fixture
-def hello(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The example plugin, found as if it were installed."""
-    real = plugins._entry_points()
-    monkeypatch.syspath_prepend(str(EXAMPLE))
-    monkeypatch.setattr(
-        plugins, "_entry_points", lambda: [*real, EntryPoint("hello", "posezoo_hello", plugins.hooks.GROUP)]
+def declared(nodes: list[ast.stmt]) -> dict[str, list[str]]:
+    """Signature of each function, fields of each class, as Python writes them."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = [f"({ast.unparse(node.args)}) -> {ast.unparse(node.returns or ast.Constant(None))}"]
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = [ast.unparse(line) for line in node.body if isinstance(line, ast.AnnAssign)]
+    return found
+
+
+@pytest.mark.parametrize("module", ["hooks", "spec"])
+def test_hooks_and_specs_are_documented_exactly(module: str) -> None:
+    """Every signature and every field, its type and default; and nothing that is not there."""
+    code = declared(ast.parse((ROOT / f"posezoo/{module}.py").read_text(encoding="utf-8")).body)
+    code.pop("load_object", None)
+    text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    page = text.partition(f'```python title="posezoo.{module}"')[2].partition("```")[0]
+    assert declared(ast.parse(page).body) == code
+    if module == "hooks":
+        assert set(code) == set(plugins.KINDS)
+    else:
+        assert f"API = {API}\n" in page
+
+
+def test_checks_are_documented() -> None:
+    text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `(test_\w+)` \|", text.partition("<!-- checks -->")[2].partition("<!-- /checks -->")[0], re.M
     )
-    plugins.manager.cache_clear()
-    yield
-    plugins.manager.cache_clear()
+    assert set(rows) == {name for name in dir(ModelConformance) if name.startswith("test_")}
 
 
-@pytest.mark.parametrize("name", ["hello", "hello+hyper", "hello+hyper=two"])
-def test_the_example_model_works_with_every_infusion(hello: Any, name: str) -> None:
-    import torch
-
-    model = zoo.build(zoo.blueprint(name, {"backbone": "resnet10t", "hidden": 16, "hyper": {"rank": 4}}))
-    output = model(torch.zeros(2, 3, 64, 64))
-    assert output.position.shape == (2, 3)
-    assert output.quaternion.shape == (2, 4)
-
-
-def test_the_example_reader_reads(hello: Any, tmp_path: Path) -> None:
-    (tmp_path / "trajectory.txt").write_text("# time x y z qx qy qz qw\n1.5 1 2 3 0 0 0 1\n2.5 1 2\n")
-    result = import_module("posezoo_hello.reader").read(ReadRequest(tmp_path))
-    (frame,) = result.frames
-    assert (frame.image, frame.position, frame.quaternion) == ("1.5.png", (1, 2, 3), (1, 0, 0, 0))
-    assert frame.timestamp == 1_500_000
-    assert [str(finding) for finding in result.findings] == ["trajectory.txt:3: expected 8 columns, got 3"]
+def test_environment_variables_are_documented() -> None:
+    text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    code = (ROOT / "posezoo/plugins.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"POSEZOO_[A-Z_]*PLUGIN[A-Z_]*", code))
+    assert names == set(re.findall(r"^\| `(POSEZOO_\w+)` \|", text, re.M))

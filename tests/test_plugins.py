@@ -10,26 +10,24 @@ from typing import Any
 
 import pytest
 from another_python import run_python
+from hostile import MODEL, assert_fails, install, posezoo
 
 from posezoo import plugins
-from posezoo.errors import UsageError
+from posezoo.errors import PluginError, UsageError
 
-MODEL = """
-    from posezoo.hooks import hookimpl
-    from posezoo.spec import ModelSpec
-
-    @hookimpl
-    def posezoo_models():
-        return (ModelSpec(name="{name}", build="posezoo_posenet.model:PoseNet",
-                          config="posezoo_posenet.model:PoseNetConfig", summary="a model{more}),)
-"""
 MODULES = {
     "good": MODEL.format(name="good", more='"'),
     "loud": "print('loud at import')\n" + textwrap.dedent(MODEL.format(name="loud", more='"')),
+    "warning": "import sys, warnings\nfor n in range(99): warnings.warn(f'storm {n}')\nprint('more', file=sys.stderr)\n"
+    + textwrap.dedent(MODEL.format(name="warning", more='"')),
     "importing": "import not_there\n",
     "syntax": "def broken(:\n",
     "exiting": "import sys; sys.exit(7)\n",
     "twice": MODEL.format(name="posenet", more='"'),
+    "bad_name": MODEL.format(name="Bad Name", more='"'),
+    "bad_build": MODEL.format(name="bad-build", more='"').replace("model:PoseNet", "model.PoseNet"),
+    "bad_field": MODEL.format(name="bad-field", more='", paper=3'),
+    "double": MODEL.format(name="double", more='"').replace("return (", "return 2 * ("),
     "newer": MODEL.format(name="newer", more='", api=99'),
     "wrong_type": "from posezoo.hooks import hookimpl\n@hookimpl\ndef posezoo_models():\n    return ('a', 'b')\n",
     "raising": "from posezoo.hooks import hookimpl\n@hookimpl\ndef posezoo_readers():\n    raise OSError('no drive')\n",
@@ -40,8 +38,12 @@ MODULES = {
 REASONS = {
     "importing": "not_there",
     "syntax": "syntax",
-    "exiting": "7",
+    "exiting": "it exits with 7",
     "twice": '"posenet" is already offered by posenet (posezoo ',
+    "bad_name": "not a name: 'Bad Name'",
+    "bad_build": 'is no "package.module:Name"',
+    "bad_field": "bad-field: paper is int, expected str",
+    "double": 'posezoo_models offers "double" twice',
     "newer": "newer needs plugin api 99, this posezoo has 1",
     "wrong_type": "posezoo_models returned str, expected ModelSpec",
     "raising": "no drive",
@@ -54,15 +56,6 @@ from posezoo import plugins
 rows = [(p.name, p.distribution, p.version, p.error) for p in plugins.plugins()]
 print(json.dumps({"plugins": rows, "models": sorted(plugins.models()), "torch": "torch" in sys.modules}))
 """
-
-
-def install(folder: Path, name: str, code: str) -> None:
-    """What `pip install` leaves behind: a module and a dist-info folder with an entry point."""
-    (folder / f"pz_{name}.py").write_text(textwrap.dedent(code))
-    info = folder / f"pz_{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pz-{name.replace('_', '-')}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[posezoo]\n{name} = pz_{name}\n")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +83,7 @@ def test_broken_plugins_are_off_and_named(found: dict[str, Any]) -> None:
 
 
 def test_the_others_work(found: dict[str, Any]) -> None:
-    assert {"posenet", "atloc", "ms-transformer", "good", "loud"} <= set(found["models"])
+    assert {"posenet", "atloc", "ms-transformer", "good", "loud", "warning"} <= set(found["models"])
     assert not {"newer"} & set(found["models"])
     off = {name for name, _, _, error in found["plugins"] if error}
     assert off == set(REASONS)
@@ -121,16 +114,140 @@ def test_strict_plugins_raise(site: Path) -> None:
     assert "not_there" in done.stderr
 
 
-def test_using_a_plugin_that_is_off(site: Path) -> None:
-    code = "import sys; from posezoo.cli import main; main(['info', 'importing'])"
-    done = run_python(code, path=site)
-    assert done.returncode == 7
-    assert done.stderr.count("\n") == 1
-    assert "pz-importing 1.0" in done.stderr
-    assert "not_there" in done.stderr
+@pytest.mark.parametrize("name", ["importing", "syntax", "exiting", "newer", "bad-build", "raising"])
+def test_using_a_plugin_that_is_off(site: Path, name: str) -> None:
+    plugin = name.replace("-", "_")
+    reason = {"raising": "no drive", "syntax": "syntax", "bad-build": "build="}.get(name, REASONS[plugin])
+    done = posezoo("train", name, "--data", "demo-loop", path=site)
+    assert_fails(done, 7, f"plugin {plugin} (pz-{plugin.replace('_', '-')} 1.0) is off: ", reason, "posezoo plugins")
 
 
-COMMANDS = [["--help"], ["--version"], ["list"], ["data", "list"], ["train", "--help"], ["list", "--format", "json"]]
+def test_a_name_that_two_offer_belongs_to_neither(tmp_path: Path) -> None:
+    """Two distributions, one entry-point name, one model name: pluggy would skip the second without a word."""
+    install(tmp_path, "one", MODEL.format(name="twin", more='"'), entry="twin")
+    install(tmp_path, "two", MODEL.format(name="twin", more='"'), entry="twin")
+    done = posezoo("info", "twin", path=tmp_path)
+    assert_fails(done, 7, 'model "twin" is offered by twin (pz-one 1.0) and twin (pz-two 1.0)', "pip uninstall")
+    rows = json.loads(posezoo("plugins", "--format", "json", path=tmp_path).stdout)
+    states = {row["distribution"]: row["state"] for row in rows}
+    assert states["pz-one"] == 'on; "twin" is also offered by twin (pz-two 1.0)'
+    assert states["pz-two"] == 'on; "twin" is also offered by twin (pz-one 1.0)'
+    names = [row["name"] for row in json.loads(posezoo("list", "--format", "json", path=tmp_path).stdout)]
+    assert "posenet" in names
+    assert "twin" not in names
+
+
+def test_the_table_of_plugins(site: Path) -> None:
+    done = posezoo("plugins", "--format", "json", path=site)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = {row["plugin"]: row for row in json.loads(done.stdout)}
+    assert rows["good"]["state"] == "on"
+    assert rows["good"]["brings"] == "model good"
+    assert (rows["good"]["distribution"], rows["good"]["version"]) == ("pz-good", "1.0")
+    for name, reason in REASONS.items():
+        assert rows[name]["state"].startswith("off: ")
+        assert reason in rows[name]["state"]
+    human = posezoo("plugins", path=site)
+    assert (human.returncode, human.stderr) == (0, "")
+    assert all(name in human.stdout for name in rows)
+
+
+def test_help_and_version_import_no_plugin(tmp_path: Path) -> None:
+    """So that a plugin which sleeps or fails at import cannot slow or break them."""
+    install(tmp_path, "slow", "from pathlib import Path\nPath(__file__).with_name('seen').write_text('x')\n")
+    for arguments in (["--help"], ["--version"], ["train", "--help"], ["plugins", "--help"]):
+        done = posezoo(*arguments, path=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not (tmp_path / "seen").exists()
+    posezoo("list", path=tmp_path)
+    assert (tmp_path / "seen").exists()
+
+
+def folder_plugin(folder: Path, name: str = "trial", text: str = "") -> Path:
+    """A plugin's own folder, not installed: pyproject.toml and a module."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        text
+        or f'[project]\nname = "pz-{name}"\nversion = "0.2"\n[project.entry-points.posezoo]\n{name} = "pz_{name}"\n'
+    )
+    (folder / f"pz_{name}.py").write_text(textwrap.dedent(MODEL.format(name=f"{name}-model", more='"')))
+    return folder
+
+
+def test_a_folder_is_tried_without_installing(tmp_path: Path) -> None:
+    folder = folder_plugin(tmp_path / "mine")
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site", "trial", "raise RuntimeError('the installed one')")
+    done = posezoo("list", "trial*", "--format", "json", path=tmp_path / "site", POSEZOO_PLUGIN_PATH=str(folder))
+    assert done.returncode == 0, done.stderr
+    assert {row["name"]: row["from"] for row in json.loads(done.stdout)}["trial-model"] == "trial (pz-trial 0.2)"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[project]\nname = 3\n", "no toml", "[project]\nname = 'x'\n[project.entry-points]\n"]
+)
+def test_a_folder_that_is_no_plugin_is_named(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "empty"
+    if text:
+        folder_plugin(folder, "trial", text)
+    rows = json.loads(posezoo("plugins", "--format", "json", POSEZOO_PLUGIN_PATH=str(folder)).stdout)
+    (row,) = [row for row in rows if row["plugin"] == "empty"]
+    assert "no pyproject.toml with [project.entry-points.posezoo]" in row["state"]
+
+
+EXTERNAL = """
+[models.theirs]
+distribution = "pz-theirs"
+install = "pip install pz-theirs"
+page = "https://example.org/theirs"
+
+[readers.theirform]
+distribution = "pz-theirs"
+install = "pip install pz-theirs"
+page = "https://example.org/theirs"
+"""
+CATALOGUE = """
+    from pathlib import Path
+    from posezoo.hooks import hookimpl
+    from posezoo.spec import CatalogueSpec
+
+    @hookimpl
+    def posezoo_catalogues():
+        return (CatalogueSpec("known", Path(__file__).parent / "catalogue"),)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["train", "theirs", "--data", "demo-loop"], 'model "theirs" is in pz-theirs'),
+        (["info", "theirs+hyper"], 'model "theirs" is in pz-theirs'),
+        (["train", "posenet", "--data", "theirform:x"], 'data format "theirform" is in pz-theirs'),
+    ],
+)
+def test_a_known_plugin_that_is_not_installed(tmp_path: Path, arguments: list[str], what: str) -> None:
+    install(tmp_path, "known", CATALOGUE)
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "external.toml").write_text(EXTERNAL)
+    assert_fails(posezoo(*arguments, path=tmp_path), 2, what, "pip install pz-theirs", "https://example.org/theirs")
+
+
+def test_a_catalogue_of_known_plugins_is_checked(tmp_path: Path) -> None:
+    install(tmp_path, "known", CATALOGUE)
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "external.toml").write_text(EXTERNAL.replace("page =", "pages ="))
+    assert_fails(posezoo("info", "theirs", path=tmp_path), 7, "external.toml is not valid")
+
+
+COMMANDS = [
+    ["--help"],
+    ["--version"],
+    ["list"],
+    ["plugins"],
+    ["data", "list"],
+    ["train", "--help"],
+    ["list", "--format", "json"],
+]
 
 
 def command(arguments: list[str], site: Path | None = None) -> CompletedProcess[str]:
@@ -170,3 +287,34 @@ def test_unknown_names_suggest_near_ones() -> None:
         plugins.get("posezoo_models", "model", "posnet")
     with pytest.raises(UsageError, match="known: atloc"):
         plugins.get("posezoo_models", "model", "zzz")
+
+
+THEIRS = plugins.Plugin("theirs", "pz_theirs", "pz-theirs", "2.0")
+OURS = plugins.Plugin("posenet", "posezoo_posenet", "posezoo", "0.1")
+
+
+@pytest.mark.parametrize("error", [ValueError("a\nb"), SystemExit(3), KeyError("x"), RuntimeError("bad shape")])
+def test_what_a_plugin_raises_is_named(error: BaseException) -> None:
+    said = pytest.raises(PluginError, match=r"^plugin theirs \(pz-theirs 2.0\): reading: ")
+    with said as caught, plugins.guarded([OURS, THEIRS], "reading"):
+        raise error
+    assert caught.value.__cause__ is error
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), MemoryError(), RuntimeError("CUDA out of memory"), OSError(28, "full"), UsageError("x")],
+)
+def test_what_is_not_a_plugins_fault_passes(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, plugins.guarded(THEIRS, "reading"):
+        raise error
+    assert caught.value is error
+
+
+def test_what_our_own_plugins_raise_is_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="ours"), plugins.guarded(OURS, "building"):
+        raise ValueError("ours")
+    monkeypatch.setenv("POSEZOO_STRICT_PLUGINS", "1")
+    with pytest.raises(ValueError, match="theirs"), plugins.guarded(THEIRS, "building"):
+        raise ValueError("theirs")

@@ -145,6 +145,9 @@ class SceneTransformer(nn.Module):
 class MSTransformer(PoseModel):
     """Two transformers with one query a scene; the scene is given, or found."""
 
+    # the decoder starts from zeros, which its first layer norm leaves zero whatever the norm's weight
+    unused = ("position.decoder.0.norm1.weight", "orientation.decoder.0.norm1.weight")
+
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__(config)
         scenes = len(config.scenes)

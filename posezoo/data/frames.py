@@ -22,11 +22,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posezoo import names, registry
+from posezoo import names, plugins, registry
 from posezoo.data import splits, validation
 from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError
-from posezoo.plugins import get as get_spec
-from posezoo.spec import Frame, ReadRequest, ReadResult, load_object
+from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.types import Poses
 
 Kind = Literal["demo", "indoor", "outdoor"]
@@ -204,7 +203,7 @@ def _source(name: str, root: Path | None) -> _Source:
         card = registry.data_card(name)
         folder = _card_folder(name, card, root)
         return _Source(card.reader, folder, folder, card.scenes, card=card)
-    get_spec("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
+    plugins.get("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
     if not parsed.path.exists():
         raise DataError(f"{parsed.path}: no such file or folder", f"write {parsed.reader}:PATH with an existing path")
     options = dict(parsed.options)
@@ -244,21 +243,22 @@ def _card_folder(name: str, card: registry.DataCard, root: Path | None) -> Path:
 
 def _read(source: _Source, request: ReadRequest) -> ReadResult:
     """The reader's answer. Whatever a reader does wrong ends in an error that names the reader."""
-    spec = get_spec("posezoo_readers", "data format", source.reader)
+    plugins.get("posezoo_readers", "data format", source.reader)
+    read = plugins.load("posezoo_readers", source.reader, "read")
+    whose = f"it is of plugin {plugins.manager().owners['posezoo_readers', source.reader]}"
     try:
-        result = load_object(spec.read)(request)
+        result = read(request)
     except PosezooError:
         raise
     except OSError as error:
         raise DataError(f"{error.filename or request.root}: {error.strerror or error}") from error
-    except Exception as error:
-        message = f'reader "{source.reader}" failed: {type(error).__name__}: {error}'
-        raise PluginError(message, "posezoo doctor shows which plugin brings it") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f'reader "{source.reader}" failed: {type(error).__name__}: {error}', whose) from error
     if not isinstance(result, ReadResult):
-        raise PluginError(f'reader "{source.reader}" returned {type(result).__name__}, expected ReadResult')
+        raise PluginError(f'reader "{source.reader}" returned {type(result).__name__}, expected ReadResult', whose)
     strange = next((row for row in result.frames if not isinstance(row, Frame)), None)
     if strange is not None:
-        raise PluginError(f'reader "{source.reader}" returned a {type(strange).__name__} among its frames')
+        raise PluginError(f'reader "{source.reader}" returned a {type(strange).__name__} among its frames', whose)
     return result
 
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from posezoo import names, plugins, registry, settings, zoo
 from posezoo.errors import UsageError
-from posezoo.spec import load_object
 
 
 class _Section(BaseModel):
@@ -139,11 +138,9 @@ def configure(
     parsed = names.parse_model(model)
     if parsed.scheme:
         raise UsageError(f"{model} is a trained model", "train starts from an architecture: posezoo list")
-    spec = plugins.get("posezoo_models", "model", parsed.arch)
-    modifiers = [name for name, _ in parsed.modifiers]
-    for name in modifiers:
-        plugins.get("posezoo_modifiers", "modifier", name)
-    train, rest = _routed(overrides, set(modifiers), load_object(spec.config))
+    config_class = zoo.config_class(parsed.arch)
+    modifiers = {name: zoo.modifier_class(name) for name, _ in parsed.modifiers}
+    train, rest = _routed(overrides, modifiers, config_class)
     recipe_name = train.get("recipe") or _default_recipe(data)
     recipe = registry.recipe(recipe_name)
     only = recipe.only.get(parsed.arch, {})
@@ -179,7 +176,7 @@ def _default_recipe(data: str) -> str:
 
 
 def _routed(
-    overrides: Mapping[str, Any], modifiers: set[str], config_class: type
+    overrides: Mapping[str, Any], modifiers: Mapping[str, type], config_class: type
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Overrides for the run, and for the model and its modifiers. Raises UsageError for keys that belong to neither."""
     own_fields = [name for name in settings.field_names(config_class) if name not in zoo.PLACE_FIELDS]
@@ -192,9 +189,8 @@ def _routed(
             rest[key] = value
         else:
             known = settings.field_names(TrainConfig) + own_fields
-            for name in plugins.modifiers():
-                modifier_class = load_object(plugins.modifiers()[name].config)
-                known += settings.field_names(modifier_class, f"{name}.") if name in modifiers else []
+            for name, modifier_class in modifiers.items():
+                known += settings.field_names(modifier_class, f"{name}.")
             if key in plugins.modifiers():
                 raise UsageError(f"setting {key}.* needs the modifier", f"write +{key} after the model's name")
             raise settings.unknown_key(key, known)

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import tomli_w
 
-from posezoo.errors import LockedError, PosezooError, ResourceError, UsageError
+from posezoo.errors import LockedError, PluginError, PosezooError, ResourceError, UsageError
 from posezoo.names import user_path
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
@@ -61,15 +61,17 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, PosezooError):
-            # a bug of ours: what happened must not be lost with the terminal
+        begun = (self.path / CONFIG).exists()
+        foreign = isinstance(error, Exception) and not isinstance(error, PosezooError)
+        if foreign or (begun and isinstance(error, PluginError)):
+            # a bug, ours or a plugin's: what happened must not be lost with the terminal
             with contextlib.suppress(OSError):
                 crash = self.path / f"crash-{utc_now().replace(':', '')}.txt"
                 crash.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         if self._metrics:
             self._metrics.close()
         if self._lock:
-            if not (self.path / CONFIG).exists():  # it never began: leave no empty folder behind
+            if not begun:  # leave no empty folder behind
                 with contextlib.suppress(OSError):
                     (self.path / LOCK).unlink()
                     self.path.rmdir()

@@ -20,14 +20,14 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
-from posezoo import hub, zoo
+from posezoo import contract, hub, plugins, zoo
 from posezoo.backbones import Backbone
 from posezoo.data.augment import Augmentation, augmented
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Dataset, open_dataset
 from posezoo.data.loader import Batch, FrameBatches
 from posezoo.data.splits import validation_blocks
-from posezoo.errors import DataError, UsageError
+from posezoo.errors import DataError, PluginError, UsageError
 from posezoo.losses import PoseLoss
 from posezoo.model import PoseModel
 from posezoo.training.config import PhaseSettings, TrainConfig, augmentation
@@ -78,7 +78,7 @@ def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -
     cache = ImageCache.open(dataset.frames, lambda done, total: observer.progress("reading images", done, total))
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
-    model = zoo.build(_placed(blueprint, dataset, train_rows, config))
+    model = built(_placed(blueprint, dataset, train_rows, config))
     backbone_files = zoo.load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and what tensor cores want
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -88,6 +88,24 @@ def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -
         config, blueprint, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
         varied, accelerator, unit_m, backbone_files,
     )  # fmt: skip
+
+
+def built(plan: zoo.Blueprint) -> PoseModel:
+    """The model, after a dry run with two images: a plugin that breaks the contract is named before step 1.
+
+    Raises PluginError. Of the process only torch's random state has moved, from which the weights are drawn.
+    """
+    owners = zoo.owners(plan.name)
+    try:
+        with contract.untouched("building", but=(contract.DRAWING,)):
+            model = zoo.build(plan)
+        with plugins.guarded(owners, "forward of two images"):
+            contract.dry_run(model)
+    except PluginError as error:
+        if error.hint:  # it says already whose plugin it is
+            raise
+        raise PluginError(f"plugin {', '.join(map(str, owners))}: {error.message}", "see posezoo plugins") from error
+    return model
 
 
 def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:

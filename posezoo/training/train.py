@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posezoo import faults, geometry, settings, zoo
+from posezoo import faults, geometry, plugins, settings, zoo
 from posezoo.data.loader import Batch, BatchOrder, epoch_loader
-from posezoo.errors import DataError, Interrupted, NotFiniteError, ResourceError
+from posezoo.errors import DataError, Interrupted, NotFiniteError, PluginError, ResourceError
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import evaluate, predict_frames
 from posezoo.evaluation.metrics import pose_errors, summarise
@@ -211,7 +211,7 @@ class _Loop:
         images_BCHW, quaternion_B4 = prepared_batch(self.job, batch)
         dtype = AUTOCAST.get(self.config.precision)
         scene_B = batch.scene if len(self.job.model.config.scenes) > 1 else None
-        with torch.autocast(self.accelerator.device.type, dtype) if dtype else nullcontext():
+        with torch.autocast(self.accelerator.device.type, dtype) if dtype else nullcontext(), self._model_runs():
             output = network(images_BCHW, scene_B)
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
         total = terms.total * float("nan") if faults.point("step") == "nan" else terms.total
@@ -245,6 +245,23 @@ class _Loop:
         }
         self._write(line)
         self.observer.step(line)
+
+    @contextmanager
+    def _model_runs(self) -> Iterator[None]:
+        """Around a forward pass: a plugin's model that raises ends the run after a saved checkpoint, and is named.
+
+        The checkpoint is from before the step; only batch-norm statistics may have seen its images already.
+        """
+        before = torch.get_rng_state()
+        try:
+            with plugins.guarded(zoo.owners(self.job.blueprint.name), f"forward at step {self.state.step + 1}"):
+                yield
+        except PluginError as error:
+            torch.set_rng_state(before)
+            saved = self._save()
+            raise PluginError(
+                f"{error.message}, checkpoint saved: {saved.name}", f"posezoo resume {self.folder.path}"
+            ) from error
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -1,7 +1,7 @@
-"""An example plugin: the architecture `hello` and the data format `tum:PATH`. Importing this imports no torch."""
+"""The architecture `hello`. Importing this imports no torch."""
 
 from posezoo.hooks import hookimpl
-from posezoo.spec import ModelSpec, ReaderSpec
+from posezoo.spec import ModelSpec
 
 
 @hookimpl
@@ -14,8 +14,3 @@ def posezoo_models() -> tuple[ModelSpec, ...]:
             summary="pooled backbone, one hidden layer of its own for each head",
         ),
     )
-
-
-@hookimpl
-def posezoo_readers() -> tuple[ReaderSpec, ...]:
-    return (ReaderSpec("tum", "posezoo_hello.reader:read", "a folder with trajectory.txt and TIME.png"),)

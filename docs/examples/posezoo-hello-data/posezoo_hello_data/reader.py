@@ -1,4 +1,4 @@
-"""`tum:PATH`: PATH/trajectory.txt with lines `time x y z qx qy qz qw`, and the images PATH/TIME.png."""
+"""`hello-data:PATH`: PATH/trajectory.txt with lines `time x y z qx qy qz qw`, and the images PATH/TIME.png."""
 
 from posezoo.errors import Finding
 from posezoo.spec import Frame, ReadRequest, ReadResult

@@ -1,0 +1,10 @@
+"""The modifier `+tta`. Importing this imports no torch."""
+
+from posezoo.hooks import hookimpl
+from posezoo.spec import ModifierSpec
+
+
+@hookimpl
+def posezoo_modifiers() -> tuple[ModifierSpec, ...]:
+    code = "posezoo_tta.modifier"
+    return (ModifierSpec("tta", f"{code}:apply", f"{code}:TtaConfig", "the mean pose over cameras rolled a little"),)

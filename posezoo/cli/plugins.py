@@ -1,0 +1,74 @@
+"""`posezoo plugins`: what is installed, a new one, and a check of what a model of the zoo promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
+
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
+def plugins(context: typer.Context, format: Format = "human") -> None:
+    """Plugins: what is installed, what each brings, why one is off; a new one; a check of one.
+
+    Example: posezoo plugins
+    """
+    if context.invoked_subcommand is None:
+        from posezoo import describe
+        from posezoo.cli.commands import _print
+
+        _print(describe.installed_plugins(), format, "plugins")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What the model, format or modifier is called; lower case.")],
+    kind: Annotated[Literal["model", "reader", "modifier"], typer.Option(help="What the plugin brings.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write; without it posezoo-NAME here.")] = None,
+    format: Format = "human",
+) -> None:
+    """Write a complete plugin: pyproject.toml, package, test, README. It works as it is; nothing is overwritten.
+
+    Example: posezoo plugins new mymodel --kind model
+    """
+    from posezoo import scaffold
+
+    folder = scaffold.new_plugin(name, kind, out)
+    if format == "json":
+        files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        typer.echo(json.dumps({"folder": str(folder), "files": files}, indent=1))
+    elif format == "human":
+        typer.echo(f"written: {folder}")
+        typer.echo(f"next: pip install -e {folder}   {scaffold.NEXT[kind].format(name=name)}")
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="A model, e.g. yourmodel, or posenet+yourmodifier.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. hidden=16, to make it small.")
+    ] = None,
+    format: Format = "human",
+) -> None:
+    """Check what every model promises, with every infusion: shapes, gradients, saving, compiling, exporting, and more.
+
+    Example: posezoo plugins check posenet hidden=64
+    """
+    from posezoo import settings, testing
+    from posezoo.console import TrainView, print_table
+
+    view = TrainView(format != "human")
+    outcomes = testing.check(
+        model, settings.parse(overrides or []), lambda done, total: view.progress("checking", done, total)
+    )
+    if format == "json":
+        typer.echo(json.dumps([outcome._asdict() for outcome in outcomes], indent=1))
+    elif format == "human":
+        print_table(f"what {model} promises", *testing.table(outcomes))
+    testing.raise_if_failed(model, outcomes)

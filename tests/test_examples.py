@@ -1,0 +1,154 @@
+"""The example plugins: found from their folders; +tta is true to the pose; (slow) installed beside the wheel."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import faults
+import pytest
+import small_data
+import torch
+from torch import Tensor
+
+from posezoo import geometry, plugins, transforms, zoo
+from posezoo.heads import MLPHead
+from posezoo.model import ModelConfig, PoseModel
+from posezoo.testing import ModelConformance
+from posezoo.types import Features
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> Iterator[None]:
+    """The examples, found as if they were installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POSEZOO_PLUGIN_PATH", os.pathsep.join(map(str, sorted(EXAMPLES.iterdir()))))
+        patch.setattr(sys, "path", [*sys.path])
+        plugins.manager.cache_clear()
+        yield
+    plugins.manager.cache_clear()
+
+
+def test_all_are_on_and_bring_what_they_say() -> None:
+    rows = {plugin.name: plugin for plugin in plugins.plugins() if plugin.distribution != "posezoo"}
+    assert {name: plugin.error for name, plugin in rows.items()} == {"hello": "", "hello-data": "", "tta": ""}
+    assert {"hello"} <= set(plugins.models())
+    assert {"tta"} <= set(plugins.modifiers())
+    assert {"hello-data"} <= set(plugins.readers()) & set(plugins.catalogues())
+
+
+class TestHello(ModelConformance):
+    model = "hello"
+    settings = {"hidden": 16}
+    traced = ("+hyper=single",)
+
+
+class TestTta(ModelConformance):
+    model = "posenet+tta"
+    settings = {"hidden": 16}
+    traced = ("+hyper=two",)
+
+
+class Level(PoseModel):
+    """Reads the roll of the camera off a picture whose brightness grows along one direction of the world."""
+
+    def __init__(self) -> None:
+        super().__init__(ModelConfig())
+        self.image_dim = 4
+        self.position_head, self.orientation_head = MLPHead((4, 3)), MLPHead((4, 4))
+        with torch.no_grad():
+            self.orientation_head.layers[0].weight.copy_(torch.eye(4))
+            self.orientation_head.layers[0].bias.zero_()
+
+    def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
+        inner_BHW = images_BCHW[:, 0, 32:96, 32:96]  # the corners have no data after a roll
+        x_B = (inner_BHW[..., :, 1:] - inner_BHW[..., :, :-1]).mean((1, 2))
+        y_B = (inner_BHW[..., 1:, :] - inner_BHW[..., :-1, :]).mean((1, 2))
+        half_B = -torch.atan2(y_B, x_B) / 2
+        zero_B = torch.zeros_like(half_B)
+        q_B4 = torch.stack([half_B.cos(), zero_B, zero_B, half_B.sin()], dim=-1)
+        return Features(q_B4, q_B4, q_B4)
+
+
+@pytest.mark.parametrize("angles", [(5.0,), (-7.0,), (-4.0, 4.0), (10.0, 3.0, -8.0)])
+def test_tta_is_true_to_the_pose(angles: tuple[float, ...]) -> None:
+    """What a roll of the camera does to the picture is undone in the answer, whatever the angles."""
+    apply = plugins.load("posezoo_modifiers", "tta", "apply")
+    config = plugins.load("posezoo_modifiers", "tta", "config")
+    model = Level().eval()
+    place = torch.arange(128, dtype=torch.float32)
+    turns_B = torch.tensor([0.0, 0.6, -2.5])
+    images_BHW = turns_B.cos()[:, None, None] * place + turns_B.sin()[:, None, None] * place[:, None]
+    images_BCHW = images_BHW[:, None].expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        plain = model(images_BCHW)
+        apply(model, config(angles))
+        mean = model(images_BCHW)
+        assert geometry.angle_deg(mean.quaternion, plain.quaternion).max() < 0.01
+        model.train()
+        assert torch.equal(model(images_BCHW).quaternion, plain.quaternion)
+        # the picture does turn: without turning back the answers would be off by the angle
+        roll_B33 = geometry.rotation_from_euler_deg(*torch.tensor([0.0, 0.0, angles[0]])).expand(3, 3, 3)
+        focal_B2 = torch.full((3, 2), 128.0)
+        turned = transforms.rotate_cameras(images_BCHW, focal_B2, focal_B2 / 2, roll_B33, 128)
+        off_B = geometry.angle_deg(model(turned).quaternion, plain.quaternion)
+        torch.testing.assert_close(off_B, torch.full((3,), abs(angles[0])), atol=0.05, rtol=0)
+
+
+def test_tta_is_saved_with_the_model(tmp_path: Path) -> None:
+    more = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "resize": 64, "crop": 64}
+    model = zoo.create_model("hello+tta+hyper", tta={"angles": (3.0,)}, hyper={"rank": 4}, **more)
+    zoo.save(model, tmp_path / "m", "card")
+    again = zoo.load(f"local-dir:{tmp_path / 'm'}")
+    images_BCHW = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(again(images_BCHW).quaternion, model(images_BCHW).quaternion)
+        again._forward_hooks.clear()
+        assert not torch.equal(again(images_BCHW).quaternion, model(images_BCHW).quaternion)
+
+
+@pytest.mark.slow
+def test_installed_beside_the_wheel(tmp_path: Path) -> None:
+    """pip builds posezoo's wheel and the examples into a new environment, which trains, saves and loads hello+hyper."""
+
+    def run(*words: str) -> str:
+        own = {key: value for key, value in os.environ.items() if not key.startswith(("POSEZOO_PLUGIN", "PYTHON"))}
+        done = subprocess.run(words, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=900, check=False)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    venv.create(tmp_path / "venv", with_pip=False)
+    python, script = (str(tmp_path / "venv" / "bin" / name) for name in ("python", "posezoo"))
+    # dependencies are this environment's: torch is not fetched again
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    (site / "outer.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")))
+    sources = [str(ROOT), *map(str, sorted(EXAMPLES.iterdir()))]
+    dist = ["--no-build-isolation", "--wheel-dir", str(tmp_path / "dist")]
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", *dist, *sources)
+    wheels = [str(path) for path in (tmp_path / "dist").glob("*.whl")]
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet", *wheels)
+    assert str(site) in run(python, "-c", "import posezoo; print(posezoo.__file__)")
+    states = {row["plugin"]: row["state"] for row in json.loads(run(script, "plugins", "--format", "json"))}
+    assert [states[name] for name in ("hello", "hello-data", "tta")] == ["on"] * 3
+    assert "hello-data-room" in run(script, "data", "list", "--format", "json")
+    tiny = small_data.words({**small_data.FAST, "hyper.rank": 4, "hidden": 16, "out": "run"})
+    run(script, "train", "hello+hyper", "--data", "demo-loop", "--format", "quiet", *tiny)
+    losses = [line["loss"] for line in faults.metrics(tmp_path / "run") if "loss" in line]
+    assert losses
+    assert all(math.isfinite(loss) for loss in losses)
+    # exporting a trained model has tests of its own
+    loaded = "import posezoo, sys; m = posezoo.load('local-dir:run'); print(m.name, len(m.predict(sys.argv[1:])))"
+    picture = str(ROOT / "plugins/posezoo_demo/loop/images/test-winter/0000.jpg")
+    assert run(python, "-c", loaded, picture).split() == ["hello+hyper", "1"]
+    run(script, "plugins", "new", "fresh", "--kind", "model")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet", "./posezoo-fresh")
+    run(python, "-m", "pytest", "-q", "-n", "0", "-k", "test_pose", "posezoo-fresh")
