@@ -161,7 +161,14 @@ class MSTransformer(PoseModel):
         self.orientation_head = MLPHead((*hidden, numbers), "gelu", config.head_dropout, bank)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
-        image_BE, (position_map, orientation_map) = self.backbone(images_BCHW)
+        return self._features(*self.backbone(images_BCHW), scene_B)
+
+    def features_for_heads(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
+        # without a hypernetwork nobody reads the embedding, nor anything beyond stride 16
+        return self._features(*self.backbone(images_BCHW, pooled=self.reads_image), scene_B)
+
+    def _features(self, image_BE: Tensor, maps: tuple[Tensor, ...], scene_B: Tensor | None) -> Features:
+        position_map, orientation_map = maps
         position_BSD = self.position(position_map, self.encoding)
         orientation_BSD = self.orientation(orientation_map, self.encoding)
         logits_BS = self.scene(torch.cat([position_BSD, orientation_BSD], dim=-1)).squeeze(-1)

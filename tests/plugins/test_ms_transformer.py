@@ -179,3 +179,29 @@ def test_published_shape() -> None:
     assert ours.position_head.dims == (256, 1024, 3)
     assert ours.orientation_head.dims == (256, 1024, 4)
     assert ours.scene.in_features == 512
+
+
+def test_layers_beyond_stride_16_do_not_run_for_heads_that_read_no_embedding() -> None:
+    ours = model().eval()
+    ran = []
+    last = ours.backbone.net.get_submodule("conv_head")
+    last.register_forward_hook(lambda *_: ran.append(1))
+    with torch.no_grad():
+        ours(images(1))
+        assert ran == []
+        ours.encode(images(1))
+        assert ran == [1]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_attention_needs_no_mask(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    calls = []
+    plain = F.scaled_dot_product_attention
+
+    def watched(*given: Any, **more: Any) -> Tensor:
+        calls.append(more.get("attn_mask", given[3] if len(given) > 3 else None))
+        return plain(*given, **more)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    model().train(training)(images(2), torch.tensor([0, 1]))
+    assert calls == [None] * 9  # 2 position and 1 orientation layer, each with three attentions
