@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -78,9 +78,10 @@ class PoseModel(nn.Module, abc.ABC):
         self.config = config
         # not saved with the weights: the configuration is the one place they stand in. float64, because UTM
         # coordinates of 5.7e6 m have steps of 0.5 m in float32
-        mean_3, std_3 = torch.tensor([config.position_mean, config.position_std], dtype=torch.float64)
-        self.register_buffer("position_mean_3", mean_3, persistent=False)
-        self.register_buffer("position_std_3", std_3, persistent=False)
+        for name in ("position_mean", "position_std"):
+            self.register_buffer(
+                f"{name}_3", torch.tensor(getattr(config, name), dtype=torch.float64), persistent=False
+            )
 
     @abc.abstractmethod
     def encode(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> Features:
@@ -118,13 +119,8 @@ class PoseModel(nn.Module, abc.ABC):
 
     def predict(self, images: Sequence[str | Path] | str | Path, batch_size: int = 32) -> Poses:
         """The poses of image files, in order. Raises DataError for a file that is no readable image."""
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
+        with evaluating(self):
             return predict_files(self, images, self.config, self.device, batch_size)
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
     def optimize(self, bf16: bool = False) -> Self:
         """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
@@ -136,6 +132,18 @@ class PoseModel(nn.Module, abc.ABC):
         fold_batch_norms(model, torch.zeros(1, 3, self.config.crop, self.config.crop, device=self.device))
         model.optimized, model.bf16 = True, bf16
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In eval mode; afterwards every module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def prepare(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 3 crop crop"]:
