@@ -48,7 +48,7 @@ def load(name: str | Path, device: str | torch.device = "cpu", *, trust: bool = 
         from posezoo import exported
 
         if str(device) != "cpu":
-            raise UsageError(f"{ascii(text)} on {device}: posezoo runs exported files on the cpu", "device cpu")
+            raise UsageError(f"{text!a} on {device}: posezoo runs exported files on the cpu", "device cpu")
         return exported.load(text, trust)
     from posezoo import zoo
 

@@ -3,9 +3,9 @@
 The file carries a JSON text, `posezoo`, with everything needed to use it: name, conventions' version and the fields of
 `ModelConfig`. No plugin is needed to read one.
 
-A `.onnx` file holds numbers and operations. It is handed over as bytes, so that it can name no other file. A `.pt2` file
-is another matter: `torch.export.load` unpickles what the archive says is pickled and evaluates expressions in it as
-Python. It is opened only if the caller trusts who wrote it.
+A `.onnx` file holds numbers and operations. It is handed over as bytes, so that it can name no other file. A `.pt2`
+file is another matter: `torch.export.load` unpickles what the archive says is pickled and evaluates expressions in it
+as Python. It is opened only if the caller trusts who wrote it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class ExportedModel:
 
     def __call__(self, images_BCHW: Tensor) -> PoseOutput:
         """Positions (m, float64) and unit quaternions (w, x, y, z); `rotation` is the quaternion too."""
+        size = (3, self.config.crop, self.config.crop)
+        if images_BCHW.shape[1:] != size:
+            given = tuple(images_BCHW.shape)
+            raise UsageError(f"{self.name}: images of shape {given}, expected (B, {size})", "posezoo.model.prepare")
         position_B3, quaternion_B4, *scene = self._run(images_BCHW)
         return PoseOutput(position_B3, quaternion_B4, quaternion_B4, None, scene[0] if scene else None)
 

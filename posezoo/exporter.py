@@ -1,8 +1,8 @@
 """One file to deploy: `.onnx` or `.pt2`, written from a trained model and checked against it.
 
-In: `images`, float (B, 3, crop, crop), prepared (see `PoseModel.prepare`), any B. Out: `position` (B, 3) float64, camera
-centre in metres in the world; `quaternion` (B, 4), camera-to-world, (w, x, y, z), unit, w >= 0; multi-scene models also
-`scene` (B,), index into the scene names.
+In: `images`, float (B, 3, crop, crop), prepared (see `PoseModel.prepare`), any B. Out: `position` (B, 3) float64, the
+camera centre in metres in the world; `quaternion` (B, 4), camera-to-world, (w, x, y, z), unit, w >= 0; multi-scene
+models also `scene` (B,), index into the scene names.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def export(
     tell("exporting", next(steps), 3)
     new = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        _write(model, new)
+        with _quiet():
+            _write(model, new)
         tell("exporting", next(steps), 3)
         differences = _checked(model, new, path) if check else (None, None)
         new.replace(path)
@@ -109,10 +110,9 @@ def _write(model: PoseModel, path: Path) -> None:
         torch.export.save(program, path, extra_files={f"{exported.KEY}.json": text})
         return
     names: list[str] = list(exported.OUTPUTS[: len(program.graph_signature.user_outputs)])
-    with _quiet():
-        file: Any = torch.onnx.export(
-            program, dynamo=True, input_names=["images"], output_names=names, verbose=False, external_data=False
-        )
+    file: Any = torch.onnx.export(
+        program, dynamo=True, input_names=["images"], output_names=names, verbose=False, external_data=False
+    )
     file.model.metadata_props[exported.KEY] = text
     file.save(path, external_data=False)
 

@@ -134,7 +134,7 @@ def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[T
 
 
 def _apart(m: Tensor) -> Tensor:
-    """Where all singular values are equal the gradient of the SVD is infinite: a tiny fixed diagonal keeps them apart."""
+    """m with its singular values kept apart by a tiny diagonal: where all are equal the SVD's gradient is infinite."""
     return m + torch.diag(torch.tensor([3e-5, 2e-5, 1e-5], dtype=m.dtype, device=m.device))
 
 

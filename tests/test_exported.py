@@ -38,6 +38,8 @@ def test_both_kinds_through_the_public_function(files: dict[str, Path]) -> None:
         assert isinstance(model, exported.ExportedModel)
         assert model.name == "posenet"
         out = model(torch.zeros(2, 3, 64, 64))
+        with pytest.raises(UsageError, match=r"images of shape \(2, 3, 96, 64\)"):
+            model(torch.zeros(2, 3, 96, 64))
         assert out.position.dtype == torch.float64
         torch.testing.assert_close(out.quaternion.norm(dim=-1), torch.ones(2))
 

@@ -30,7 +30,7 @@ def same(one: posezoo.PoseModel, file: Path) -> None:
     assert again.name == one.name
     for batch in (1, 2, 5):
         with torch.no_grad():
-            expected, got = one(images(batch)), again(images(batch))
+            expected, got = (model(images(batch, one.config.crop)) for model in (one, again))
         torch.testing.assert_close(got.position, expected.position, rtol=0, atol=1e-4)
         torch.testing.assert_close(got.quaternion, expected.quaternion, rtol=0, atol=1e-4)
         assert (got.scene is None) == (expected.scene is None)
@@ -106,7 +106,9 @@ def test_a_file_that_differs_is_refused_and_removed(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_folder_and_the_mode_of_a_model(small: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_folder_and_the_mode_of_a_model(
+    small: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     zoo.save(small, tmp_path / "run" / "best", "card")
     monkeypatch.chdir(tmp_path)
     done = exporter.export(tmp_path / "run", "pt2")

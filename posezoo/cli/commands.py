@@ -185,7 +185,9 @@ def export(
     model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
     to: Annotated[Literal["onnx", "pt2"], typer.Option(help="onnx for onnxruntime, pt2 for torch.")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="The file; without it MODEL.onnx or MODEL.pt2 here.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Run it and the model on images; exit 4 if they differ.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run it and the model on images; exit 4 if they differ.")
+    ] = False,
     format: Format = "human",
 ) -> None:
     """Write a trained model as one file to deploy, with everything needed to use it.
@@ -201,20 +203,25 @@ def export(
 
 @app.command()
 def bench(
-    what: Annotated[Literal["loading", "startup"], typer.Argument(help="What to measure.")],
-    data: Annotated[str, typer.Option("--data", help="Data set.")] = "demo-loop",
+    what: Annotated[Literal["loading", "startup", "speed"], typer.Argument(help="What to measure.")],
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="speed: which models.")] = None,
+    data: Annotated[str, typer.Option("--data", help="loading: data set.")] = "demo-loop",
     root: Root = None,
-    split: Annotated[str | None, typer.Option(help="A split file (image, split).")] = None,
+    split: Annotated[str | None, typer.Option(help="loading: a split file (image, split).")] = None,
     format: Format = "human",
 ) -> None:
-    """Measure, interleaved: `loading` images/s from the warm cache and by decoding; `startup` of --help and list.
+    """Measure, interleaved: `loading` images/s from the warm cache and by decoding; `startup` of --help and list;
+    `speed` of models against the published code's cost (minutes).
+
+    Example: posezoo bench speed ms-transformer+hyper
 
     Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
     """
     from posezoo import benchmarks
+    from posezoo.console import TrainView
 
-    result = benchmarks.startup() if what == "startup" else benchmarks.loading(data, root, split)
-    _print(result, format, f"bench {what}")
+    view = TrainView(format == "quiet")
+    _print(benchmarks.measure(what, models or [], data, root, split, view), format, f"bench {what}")
 
 
 def _place(model: str) -> str:

@@ -324,7 +324,9 @@ def test_any_file_name(run: Path, images: list[str], name: bytes, to: str) -> No
     assert ended.stdout.strip()
 
 
-@pytest.mark.parametrize("command", [["eval", "nothing-here"], ["predict", "nothing-here", "a.png"], ["export", "nothing-here"]])
+@pytest.mark.parametrize(
+    "command", [["eval", "nothing-here"], ["predict", "nothing-here", "a.png"], ["export", "nothing-here"]]
+)
 def test_no_weights(command: list[str]) -> None:
     faults.assert_fails(command, 4, "nothing-here: no such folder")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from posezoo_ms_transformer.as_published import as_published
 from posezoo_ms_transformer.model import (
     DecoderLayer,
     EncoderLayer,
@@ -205,3 +206,29 @@ def test_attention_needs_no_mask(monkeypatch: pytest.MonkeyPatch, training: bool
     monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
     model().train(training)(images(2), torch.tensor([0, 1]))
     assert calls == [None] * 9  # 2 position and 1 orientation layer, each with three attentions
+
+
+@pytest.mark.parametrize("name", ["ms-transformer", "ms-transformer+hyper"])
+def test_the_published_cost_changes_no_output(name: str) -> None:
+    torch.manual_seed(4)
+    small = {"width": D, "heads": HEADS, "feedforward": 12, "hidden": 20, "position_layers": 2, "orientation_layers": 1}
+    hyper = {"hyper": {"hidden_position": (6,), "hidden_orientation": (5,), "init": "paper"}}
+    common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "scenes": ("a", "b", "c")}
+    ours = zoo.create_model(name, **small, **common, **(hyper if "hyper" in name else {}), shared_heads=False)
+    slow = as_published(ours)
+    passes = []
+    slow.backbone.backbone.net.get_submodule("conv_head").register_forward_hook(lambda *_: passes.append(1))
+    with torch.no_grad():
+        for scene_B in (None, torch.tensor([2, 0, 1, 1])):
+            for one, other in zip(ours(images(4), scene_B), slow(images(4), scene_B), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert len(passes) == 2 * (2 if "hyper" in name else 1)
+    masks = [module for module in slow.modules() if isinstance(module, nn.MultiheadAttention)]
+    seen = []
+    for mask in masks:
+        mask.register_forward_pre_hook(
+            lambda _, __, more: seen.append(more["key_padding_mask"].any()), with_kwargs=True
+        )
+    slow(images(1))
+    assert len(seen) == len(masks) == 9
+    assert not any(seen)
