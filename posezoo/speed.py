@@ -50,7 +50,8 @@ def speed(
     """
     names = list(models) or list(registry.wanted_speed())
     plans = [zoo.blueprint(name, COMMON, overrides) for name in names]  # a wrong name shows before the first minute
-    tell, rows = (observer or Observer()).progress, []
+    tell = (observer or Observer()).progress
+    rows: list[dict[str, str | float]] = []
     for done, (name, plan) in enumerate(zip(names, plans, strict=True)):
         tell(f"measuring {name}", 2 * done, 2 * len(names))
         for batch in (1, BATCH):
@@ -65,7 +66,7 @@ def speed(
 
 def _rows(
     name: str, what: str, unit: str, values: Figures, scale: float, less: bool = False
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, str | float]]:
     wanted = registry.wanted_speed().get(name, {})
     published = values[PUBLISHED]
     for variant, own in values.items():

@@ -1,4 +1,4 @@
-"""The same outputs at the cost of the published MS-Transformer and MS-HyperPose: the reference of `posezoo bench speed`.
+"""The same outputs at the cost of the published MS-Transformer and MS-HyperPose, for `posezoo bench speed`.
 
 Written from what is known of that code's run, not from its source:
 
@@ -11,14 +11,13 @@ Written from what is known of that code's run, not from its source:
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from posezoo.backbones import Backbone
 from posezoo.heads import SceneLinear
-from posezoo_ms_transformer.model import MSTransformer
+from posezoo_ms_transformer.model import Attention, MSTransformer
 
 
 def as_published(model: MSTransformer) -> MSTransformer:
@@ -26,7 +25,7 @@ def as_published(model: MSTransformer) -> MSTransformer:
     slow = copy.deepcopy(model)
     slow.backbone = _Repeated(slow.backbone)  # type: ignore[assignment]
     for name, module in list(slow.named_modules()):
-        if isinstance(module, nn.MultiheadAttention):
+        if isinstance(module, Attention):
             slow.set_submodule(name, _Masked(module))
         elif isinstance(module, SceneLinear):
             module.__class__ = _Looped
@@ -46,15 +45,19 @@ class _Repeated(nn.Module):
 
 
 class _Masked(nn.Module):
-    """Attention with a mask of all tokens (B, N) that hides none."""
+    """torch's own attention with a mask of all tokens (B, N) that hides none, tokens first as in DETR."""
 
-    def __init__(self, attention: nn.MultiheadAttention) -> None:
+    def __init__(self, ours: Attention) -> None:
         super().__init__()
-        self.attention = attention
+        width = ours.in_proj_weight.shape[1]
+        self.attention = nn.MultiheadAttention(width, ours.num_heads, ours.dropout)
+        self.attention.load_state_dict(ours.state_dict())
+        self.attention.train(ours.training)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, **settings: Any) -> tuple[Tensor, Tensor | None]:
-        mask_BN = torch.zeros(key.shape[:2], dtype=torch.bool, device=key.device)
-        return self.attention(query, key, value, key_padding_mask=mask_BN)
+    def forward(self, query_BQD: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
+        mask_BN = torch.zeros(key_BND.shape[:2], dtype=torch.bool, device=key_BND.device)
+        q, k, v = (x.transpose(0, 1).contiguous() for x in (query_BQD, key_BND, value_BND))
+        return self.attention(q, k, v, key_padding_mask=mask_BN)[0].transpose(0, 1)
 
 
 class _Looped(SceneLinear):

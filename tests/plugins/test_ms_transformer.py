@@ -9,6 +9,7 @@ import pytest
 import torch
 from posezoo_ms_transformer.as_published import as_published
 from posezoo_ms_transformer.model import (
+    Attention,
     DecoderLayer,
     EncoderLayer,
     MSTransformer,
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posezoo import zoo
+from posezoo.errors import UsageError
 
 D, HEADS = 16, 4
 CONFIG = MSTransformerConfig(width=D, heads=HEADS, feedforward=12)
@@ -32,7 +34,7 @@ def perturbed(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def attention(layer: nn.MultiheadAttention, query_SD: Tensor, key_ND: Tensor, value_ND: Tensor) -> Tensor:
+def attention(layer: Attention, query_SD: Tensor, key_ND: Tensor, value_ND: Tensor) -> Tensor:
     """Attention of one image, query by query and head by head."""
     w_q, w_k, w_v = layer.in_proj_weight.chunk(3)
     b_q, b_k, b_v = layer.in_proj_bias.chunk(3)
@@ -232,3 +234,17 @@ def test_the_published_cost_changes_no_output(name: str) -> None:
     slow(images(1))
     assert len(seen) == len(masks) == 9
     assert not any(seen)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(UsageError, match="width=30 must be even and a multiple of heads=4"):
+        model(width=30)
+
+
+def test_attention_has_the_parameters_and_outputs_of_torch() -> None:
+    torch.manual_seed(5)
+    ours = perturbed(Attention(CONFIG))
+    theirs = nn.MultiheadAttention(D, HEADS, batch_first=True).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    query, key, value = torch.randn(2, 3, D), torch.randn(2, 6, D), torch.randn(2, 6, D)
+    torch.testing.assert_close(ours(query, key, value), theirs(query, key, value)[0])
