@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
-    from posezoo.api import evaluate, list_datasets, list_models, list_plugins, resume, train
+    from posezoo.api import evaluate, list_datasets, list_models, list_plugins, load, resume, train
+    from posezoo.exporter import export
     from posezoo.hooks import hookimpl
     from posezoo.hyperhead import HyperConfig, HyperHead
     from posezoo.model import ModelConfig, PoseModel
     from posezoo.spec import CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
-    from posezoo.zoo import create_model, load
+    from posezoo.zoo import create_model
 
 _HOME = {
     "create_model": "posezoo.zoo",
-    "load": "posezoo.zoo",
+    "load": "posezoo.api",
+    "export": "posezoo.exporter",
     "train": "posezoo.api",
     "evaluate": "posezoo.api",
     "list_models": "posezoo.api",

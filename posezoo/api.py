@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo import names, plugins, registry, settings
+from posezoo.errors import UsageError
 from posezoo.names import user_path
 
 if TYPE_CHECKING:
     import torch
 
     from posezoo.evaluation.report import Report
+    from posezoo.exported import ExportedModel
     from posezoo.model import PoseModel
     from posezoo.training.observe import Observer
     from posezoo.training.train import Result
@@ -34,6 +36,23 @@ def list_datasets(pattern: str = "*") -> list[str]:
 def list_plugins() -> tuple[plugins.Plugin, ...]:
     """Every plugin found, those that are switched off included, each with the reason."""
     return plugins.plugins()
+
+
+def load(name: str | Path, device: str | torch.device = "cpu", *, trust: bool = False) -> PoseModel | ExportedModel:
+    """A trained model in eval mode: `load("local-dir:outputs/...")`, or a `.onnx` or `.pt2` file (on the CPU).
+
+    `trust`: open a `.pt2` file, which can run code of whoever wrote it. Raises WeightsError for damaged files.
+    """
+    text = str(name)
+    if text.endswith((".onnx", ".pt2")):
+        from posezoo import exported
+
+        if str(device) != "cpu":
+            raise UsageError(f"{text!a} on {device}: posezoo runs exported files on the cpu", "device cpu")
+        return exported.load(text, trust)
+    from posezoo import zoo
+
+    return zoo.load(name, device)
 
 
 def train(
@@ -97,8 +116,6 @@ def evaluate(
         data, selection = data or facts.get("data"), facts.get("selection", "")
         given = zoo.load(f"local-dir:{path}", device)
     if data is None:
-        from posezoo.errors import UsageError
-
         raise UsageError("which data set?", "give --data NAME, see posezoo data list")
     dataset = open_dataset(data, root=root, split=split)
     watch = observer.progress if observer else lambda what, done, total: None

@@ -35,14 +35,24 @@ class Backbone(nn.Module):
             self._indices, self.tap_widths = _choose_taps(self.net, name, taps)
 
     def forward(
-        self, images_BCHW: Float[Tensor, "B 3 H W"]
+        self, images_BCHW: Float[Tensor, "B 3 H W"], pooled: bool = True
     ) -> tuple[Float[Tensor, "B E"], tuple[Float[Tensor, "B _ _ _"], ...]]:
-        """The pooled embedding (after the head convolution where the network has one), and the tapped maps."""
+        """The pooled embedding (after the head convolution where the network has one), and the tapped maps.
+
+        Without `pooled` the embedding is empty, (B, 0), and the layers beyond the last tap do not run.
+        """
         if not self._indices:
             return self._pooled(self.net.forward_features(images_BCHW)), ()
         wanted = sorted(set(self._indices))
-        final, maps = self.net.forward_intermediates(images_BCHW, indices=wanted, output_fmt="NCHW")
-        return self._pooled(final), tuple(maps[wanted.index(index)] for index in self._indices)
+        if pooled:
+            final, maps = self.net.forward_intermediates(images_BCHW, indices=wanted, output_fmt="NCHW")
+            embedding_BE = self._pooled(final)
+        else:
+            maps = self.net.forward_intermediates(
+                images_BCHW, indices=wanted, output_fmt="NCHW", stop_early=True, intermediates_only=True
+            )
+            embedding_BE = images_BCHW.new_empty(len(images_BCHW), 0)
+        return embedding_BE, tuple(maps[wanted.index(index)] for index in self._indices)
 
     def _pooled(self, features: Tensor) -> Tensor:
         return self.net.forward_head(features, pre_logits=True)

@@ -79,10 +79,7 @@ def matrix_from_6d(x: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
 
 def matrix_from_9d(x: Float[Tensor, "*batch 9"]) -> Float[Tensor, "*batch 3 3"]:
     """The nearest rotation in the Frobenius norm by SVD, determinant fixed to +1 (Levinson 2020)."""
-    m = x.unflatten(-1, (3, 3))
-    # where all singular values are equal the gradient of the SVD is infinite: a tiny fixed diagonal keeps them apart
-    m = m + torch.diag(torch.tensor([3e-5, 2e-5, 1e-5], dtype=x.dtype, device=x.device))
-    return roma.special_procrustes(m, gradient_eps=1e-5)
+    return roma.special_procrustes(_apart(x.unflatten(-1, (3, 3))), gradient_eps=1e-5)
 
 
 def to_quaternion(rotation: Float[Tensor, "*batch n"], representation: str) -> Float[Tensor, "*batch 4"]:
@@ -96,6 +93,8 @@ def to_quaternion(rotation: Float[Tensor, "*batch n"], representation: str) -> F
         case "6d":
             return quaternion_from_matrix(matrix_from_6d(rotation))
         case "9d":
+            if torch.compiler.is_exporting():
+                return _quaternion_from_9d_without_svd(rotation)
             return quaternion_from_matrix(matrix_from_9d(rotation))
     raise AssertionError(f"unknown rotation representation {representation}")
 
@@ -132,6 +131,34 @@ def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[T
     """Rotations of the camera about its own axes, R_y(yaw) R_x(pitch) R_z(roll): y is down, x right, z forward."""
     angles = torch.stack([yaw, pitch, roll], dim=-1)
     return roma.euler_to_rotmat("YXZ", angles, degrees=True)
+
+
+def _apart(m: Tensor) -> Tensor:
+    """m with its singular values kept apart by a tiny diagonal: where all are equal the SVD's gradient is infinite."""
+    return m + torch.diag(torch.tensor([3e-5, 2e-5, 1e-5], dtype=m.dtype, device=m.device))
+
+
+def _quaternion_from_9d_without_svd(x: Tensor) -> Tensor:
+    """The quaternion of the same rotation as `matrix_from_9d`, by products alone: ONNX has no SVD.
+
+    It is the largest eigenvector of Davenport's 4x4 matrix; repeated squaring leaves its projector q q^T.
+    """
+    m = _apart(x.double().unflatten(-1, (3, 3)))
+    a, b, c, d, e, f, g, h, i = m.flatten(-2).unbind(-1)
+    rows = (
+        (a + e + i, h - f, c - g, d - b),
+        (h - f, a - e - i, b + d, c + g),
+        (c - g, b + d, e - a - i, f + h),
+        (d - b, c + g, f + h, i - a - e),
+    )
+    k = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    norm = torch.sqrt((k * k).sum((-2, -1), keepdim=True))
+    k = k + norm * torch.eye(4, dtype=k.dtype, device=k.device)  # no eigenvalue is negative
+    for _ in range(24):  # eigenvalues a millionth apart are 10 to the 7 apart then
+        k = k / torch.sqrt((k * k).sum((-2, -1), keepdim=True))
+        k = k @ k
+    column = torch.diagonal(k, dim1=-2, dim2=-1).argmax(-1)
+    return canonical(unit(k.gather(-1, column[..., None, None].expand(*k.shape[:-1], 1)).squeeze(-1))).to(x.dtype)
 
 
 def _unit_or(x: Tensor, axis: int) -> Tensor:

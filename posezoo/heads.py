@@ -26,6 +26,8 @@ class Head(nn.Module, abc.ABC):
     in_dim: int
     out_dim: int
     num_layers: int
+    reads_image: bool = True
+    """Whether the head reads the image embedding; a model may leave it out for heads that say False."""
 
     @abc.abstractmethod
     def layer(self, index: int, x_BD: Tensor, scene_B: Tensor | None) -> Tensor:
@@ -56,6 +58,8 @@ class Head(nn.Module, abc.ABC):
 
 class MLPHead(Head):
     """Linear layers of widths `dims`, with `activation` and dropout between them; one set of weights for each scene."""
+
+    reads_image = False
 
     def __init__(
         self, dims: Sequence[int], activation: str = "relu", dropout: float = 0.0, scenes: int | None = None

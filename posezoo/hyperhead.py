@@ -85,6 +85,8 @@ class HyperHead(nn.Module):
             widths = _layer_widths(base)[-count - 1 :]
         pairs = list(pairwise(widths))
         self.generated = nn.ModuleList(generated_layer(code_dim, i, o, config.rank) for i, o in pairs)
+        conditions = (self.condition, self.input)
+        self.reads_image = base.reads_image or any(isinstance(c, Condition) and c.image is not None for c in conditions)
         self._initialise(config)
 
     def _initialise(self, config: HyperConfig) -> None:

@@ -8,10 +8,12 @@ Legend: B batch, C channels, H height, W width, R rotation numbers.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from posezoo import geometry, transforms
 from posezoo.errors import UsageError
+from posezoo.folding import fold_batch_norms
 from posezoo.heads import Head
 from posezoo.hyperhead import HyperHead
 from posezoo.types import Features, PoseOutput, Poses
@@ -68,25 +71,40 @@ class PoseModel(nn.Module, abc.ABC):
     image_dim: int  # E, width of Features.image
     name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
     unused: ClassVar[tuple[str, ...]] = ()  # parameters that the architecture itself keeps every gradient from
+    optimized: bool = False  # made by `optimize`: for inference only
+    bf16: bool = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         # not saved with the weights: the configuration is the one place they stand in. float64, because UTM
         # coordinates of 5.7e6 m have steps of 0.5 m in float32
-        mean_3, std_3 = torch.tensor([config.position_mean, config.position_std], dtype=torch.float64)
-        self.register_buffer("position_mean_3", mean_3, persistent=False)
-        self.register_buffer("position_std_3", std_3, persistent=False)
+        for name in ("position_mean", "position_std"):
+            self.register_buffer(
+                f"{name}_3", torch.tensor(getattr(config, name), dtype=torch.float64), persistent=False
+            )
 
     @abc.abstractmethod
     def encode(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> Features:
         """The features of prepared images; `scene_B`, where given, chooses the scene of multi-scene models."""
 
+    def features_for_heads(
+        self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None
+    ) -> Features:
+        """As `encode`; a model may leave the image embedding empty, (B, 0), and save its cost unless `reads_image`."""
+        return self.encode(images_BCHW, scene_B)
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether a head reads the image embedding."""
+        return self.position_head.reads_image or self.orientation_head.reads_image
+
     def forward(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> PoseOutput:
         """The poses of prepared images (see `prepare`): position in metres in the world, rotation camera-to-world."""
-        features = self.encode(images_BCHW, scene_B)
-        position_B3 = self.position_head(features.position, features.image, features.scene)
-        rotation_BR = self.orientation_head(features.orientation, features.image, features.scene)
+        with torch.autocast(images_BCHW.device.type, torch.bfloat16) if self.bf16 else nullcontext():
+            features = self.features_for_heads(images_BCHW, scene_B)
+            position_B3 = self.position_head(features.position, features.image, features.scene)
+            rotation_BR = self.orientation_head(features.orientation, features.image, features.scene)
         position_B3 = position_B3.to(self.position_std_3.dtype) * self.position_std_3 + self.position_mean_3
         quaternion_B4 = geometry.to_quaternion(rotation_BR.float(), self.config.rotation)
         return PoseOutput(position_B3, rotation_BR.float(), quaternion_B4, features.scene_logits, features.scene)
@@ -98,28 +116,60 @@ class PoseModel(nn.Module, abc.ABC):
 
     def prepare(self, images_BCHW: Tensor) -> Float[Tensor, "B 3 crop crop"]:
         """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
-        config = self.config
-        assert config.mean is not None and config.std is not None, "zoo.create_model writes them in"
-        return transforms.prepare(images_BCHW, config.resize, config.crop, config.mean, config.std)
+        return prepare(images_BCHW, self.config)
 
-    @torch.inference_mode()
     def predict(self, images: Sequence[str | Path] | str | Path, batch_size: int = 32) -> Poses:
         """The poses of image files, in order. Raises DataError for a file that is no readable image."""
-        paths = [images] if isinstance(images, (str, Path)) else list(images)
-        device = self.device
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        outputs = []
-        try:
-            for start in range(0, len(paths), batch_size):
-                # prepared one by one: photographs of different shapes share a batch once they are cropped
-                tensors = [torch.from_numpy(transforms.read_image(p).copy()) for p in paths[start : start + batch_size]]
-                prepared = [self.prepare(image_HWC.permute(2, 0, 1)[None].to(device)) for image_HWC in tensors]
-                outputs.append(self(torch.cat(prepared)))
-        finally:
-            for module, mode in modes:
-                module.training = mode
-        return _poses(paths, outputs, self.config.scenes)
+        with evaluating(self):
+            return predict_files(self, images, self.config, self.device, batch_size)
+
+    def optimize(self, bf16: bool = False) -> Self:
+        """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
+
+        `bf16`: the network runs under autocast to bfloat16: faster where the processor has it, and the poses move.
+        The copy cannot be trained or saved; keep the original for that.
+        """
+        model = copy.deepcopy(self).eval().requires_grad_(False)
+        fold_batch_norms(model, torch.zeros(1, 3, self.config.crop, self.config.crop, device=self.device))
+        model.optimized, model.bf16 = True, bf16
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In eval mode; afterwards every module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def prepare(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 3 crop crop"]:
+    """What a network with this configuration reads, from uint8 images (B, 3, H, W): resize, centre crop, normalise."""
+    assert config.mean is not None and config.std is not None, "zoo.create_model writes them in"
+    return transforms.prepare(images_BCHW, config.resize, config.crop, config.mean, config.std)
+
+
+@torch.inference_mode()
+def predict_files(
+    network: Callable[[Tensor], PoseOutput],
+    images: Sequence[str | Path] | str | Path,
+    config: ModelConfig,
+    device: torch.device | str,
+    batch_size: int,
+) -> Poses:
+    """The poses that `network` (prepared images to output) gives for image files, in order."""
+    paths = [images] if isinstance(images, (str, Path)) else list(images)
+    outputs = []
+    for start in range(0, len(paths), batch_size):
+        # prepared one by one: photographs of different shapes share a batch once they are cropped
+        tensors = [torch.from_numpy(transforms.read_image(p).copy()) for p in paths[start : start + batch_size]]
+        prepared = [prepare(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
+        outputs.append(network(torch.cat(prepared)))
+    return _poses(paths, outputs, config.scenes)
 
 
 def _poses(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:

@@ -198,6 +198,12 @@ def _valid(path: Path) -> Iterator[None]:
         raise PluginError(f"catalogue file {path} is not valid: {first}") from error
 
 
+def wanted_speed() -> dict[str, dict[str, float]]:
+    """Ratios to the published code that are to be reached: model -> measurement -> ratio."""
+    path = folders()[0] / "speed.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 def _read(section: str, schema: type[BaseModel]) -> dict[str, Any]:
     """All tables of all TOML files of one section; each top-level table is an entry."""
     entries: dict[str, Any] = {}

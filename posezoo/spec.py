@@ -28,6 +28,9 @@ class ModelSpec:
     paper: str = ""
     modifiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Defaults of modifiers for this architecture, e.g. `{"hyper": {"condition": "image"}}`."""
+    as_published: str = ""
+    """A function from a built model to one with the same outputs at the cost of the published code, with which
+    `posezoo bench speed` compares; empty: the model as it is."""
     api: int = API
 
 

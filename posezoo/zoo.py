@@ -149,6 +149,8 @@ def save(model: PoseModel, folder: Path, card: str, **facts: Any) -> None:
 
     Written beside and renamed, so that a folder of this name is always whole. Raises ResourceError.
     """
+    if model.optimized:
+        raise UsageError("an optimized model cannot be saved", "save the model it was made from, or posezoo.export it")
     content = safetensors.torch.save({k: v.contiguous() for k, v in model.state_dict().items()})
     plan: Blueprint = model.blueprint  # type: ignore[assignment]
     config = {

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from posezoo import plugins, settings, zoo
 from posezoo.backbones import Backbone
+from posezoo.errors import UsageError
 from posezoo.geometry import NUMBERS
 from posezoo.model import PoseModel
 from posezoo.testing import ModelConformance
@@ -152,3 +153,60 @@ def test_a_rank_works_with_every_infusion(name: str) -> None:
             for key, parameter in head.named_parameters():
                 assert parameter.grad is not None, key
                 assert parameter.grad.abs().max() > 0, key
+
+
+def move_norms(model: PoseModel) -> None:
+    """Give batch norms statistics of their own, so that folding one wrongly shows."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+
+
+@every_model
+def test_optimize_keeps_the_poses(name: str) -> None:
+    model = build(name)
+    move_norms(model)
+    model.train()
+    fast = model.optimize()
+    assert model.training
+    assert not fast.training
+    model.eval()
+    with torch.no_grad():
+        close(fast(images(3)), model(images(3)))
+        moved = fast.optimize(bf16=True)(images(3))
+    assert moved.position.dtype == torch.float64
+    assert torch.isfinite(moved.quaternion).all()
+    with pytest.raises(UsageError, match="cannot be saved"):
+        zoo.save(fast, Path("nowhere"), "card")
+
+
+@every_model
+def test_compiles_without_graph_breaks(models: dict[str, PoseModel], name: str) -> None:
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(models[name], backend="eager", fullgraph=True)
+        close(compiled(images(2)), models[name](images(2)))
+
+
+@pytest.mark.slow
+def test_compiles_to_machine_code() -> None:
+    torch.compiler.reset()
+    model = build("ms-transformer+hyper")
+    with torch.no_grad():
+        close(torch.compile(model, fullgraph=True)(images(2)), model(images(2)))
+
+
+@every_model
+def test_an_embedding_that_nobody_reads_is_not_computed(models: dict[str, PoseModel], name: str) -> None:
+    model = models[name]
+    with torch.no_grad():
+        full, lean = model.encode(images(2)), model.features_for_heads(images(2))
+    assert full.image.shape == (2, model.image_dim)
+    assert lean.image.shape in ((2, model.image_dim), (2, 0))
+    assert model.reads_image == ("+hyper" in name)
+    if model.reads_image:
+        assert torch.equal(lean.image, full.image)
+    torch.testing.assert_close(lean.position, full.position)
+    torch.testing.assert_close(lean.orientation, full.orientation)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posezoo.backbones import Backbone
+from posezoo.errors import UsageError
 from posezoo.geometry import NUMBERS
 from posezoo.heads import MLPHead
 from posezoo.model import ModelConfig, PoseModel
@@ -47,6 +48,13 @@ class MSTransformerConfig(ModelConfig):
     shared_heads: bool = False
     """One head for all scenes (MS-HyperPose) instead of one a scene."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.heads < 1 or self.width % self.heads or self.width % 2:
+            raise UsageError(
+                f"width={self.width} must be even and a multiple of heads={self.heads}", "width=256 heads=8"
+            )
+
 
 class PositionEncoding(nn.Module):
     """The learned encoding (N, D) of a map, tokens row-major: the column's vector, then the row's."""
@@ -68,6 +76,31 @@ def _stretched(table: Tensor, count: int) -> Tensor:
     return F.interpolate(table.T[None], size=count, mode="linear", align_corners=True)[0].T
 
 
+class Attention(nn.Module):
+    """Multi-head attention without a mask, with the parameters of nn.MultiheadAttention.
+
+    Each projection is one product over all tokens; torch's own, over (N, B, D), is N small ones and three times slower.
+    """
+
+    def __init__(self, config: MSTransformerConfig) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = config.heads, config.dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.width, config.width))  # of query, key and value
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * config.width))
+        self.out_proj = nn.Linear(config.width, config.width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query_BQD: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for x, weight, bias in zip((query_BQD, key_BND, value_BND), weights, biases, strict=True)
+        )
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        return self.out_proj(y.transpose(1, 2).flatten(-2))
+
+
 class FeedForward(nn.Sequential):
     """The two-layer block of a transformer layer."""
 
@@ -85,14 +118,15 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__()
-        self.self_attn = nn.MultiheadAttention(config.width, config.heads, config.dropout, batch_first=True)
+        self.self_attn = Attention(config)
         self.feedforward = FeedForward(config)
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BND: Tensor, place_ND: Tensor) -> Tensor:
         y = self.norm1(x_BND)
-        x_BND = x_BND + self.dropout(self.self_attn(y + place_ND, y + place_ND, y, need_weights=False)[0])
+        keyed = y + place_ND
+        x_BND = x_BND + self.dropout(self.self_attn(keyed, keyed, y))
         return x_BND + self.dropout(self.feedforward(self.norm2(x_BND)))
 
 
@@ -101,17 +135,18 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__()
-        self.self_attn = nn.MultiheadAttention(config.width, config.heads, config.dropout, batch_first=True)
-        self.cross_attn = nn.MultiheadAttention(config.width, config.heads, config.dropout, batch_first=True)
+        self.self_attn = Attention(config)
+        self.cross_attn = Attention(config)
         self.feedforward = FeedForward(config)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(config.width) for _ in range(3))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BSD: Tensor, memory_BND: Tensor, place_ND: Tensor, query_SD: Tensor) -> Tensor:
         y = self.norm1(x_BSD)
-        x_BSD = x_BSD + self.dropout(self.self_attn(y + query_SD, y + query_SD, y, need_weights=False)[0])
+        keyed = y + query_SD
+        x_BSD = x_BSD + self.dropout(self.self_attn(keyed, keyed, y))
         y = self.norm2(x_BSD) + query_SD
-        x_BSD = x_BSD + self.dropout(self.cross_attn(y, memory_BND + place_ND, memory_BND, need_weights=False)[0])
+        x_BSD = x_BSD + self.dropout(self.cross_attn(y, memory_BND + place_ND, memory_BND))
         return x_BSD + self.dropout(self.feedforward(self.norm3(x_BSD)))
 
 
@@ -164,7 +199,14 @@ class MSTransformer(PoseModel):
         self.orientation_head = MLPHead((*hidden, numbers), "gelu", config.head_dropout, bank)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
-        image_BE, (position_map, orientation_map) = self.backbone(images_BCHW)
+        return self._features(self.backbone(images_BCHW), scene_B)
+
+    def features_for_heads(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
+        # without a hypernetwork nobody reads the embedding, nor anything beyond stride 16
+        return self._features(self.backbone(images_BCHW, pooled=self.reads_image), scene_B)
+
+    def _features(self, backbone: tuple[Tensor, tuple[Tensor, ...]], scene_B: Tensor | None) -> Features:
+        image_BE, (position_map, orientation_map) = backbone
         position_BSD = self.position(position_map, self.encoding)
         orientation_BSD = self.orientation(orientation_map, self.encoding)
         logits_BS = self.scene(torch.cat([position_BSD, orientation_BSD], dim=-1)).squeeze(-1)

@@ -156,20 +156,21 @@ def eval_(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, or a file that posezoo export wrote.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     to: Annotated[Literal["table", "csv", "tum", "json", "colmap"], typer.Option(help="Form of the poses.")] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run code of who wrote it.")] = False,
     format: Format = "human",
 ) -> None:
     """Camera poses of images, no ground truth needed: camera-to-world, metres, quaternion (w, x, y, z).
 
     Example: posezoo predict outputs/atloc+hyper/demo-loop/20261122T101500Z photo.jpg --to tum
     """
-    from posezoo import describe, zoo
+    from posezoo import api, describe
 
-    poses = zoo.load(model if ":" in model else f"local-dir:{model}", device).predict(list(images))
+    poses = api.load(_place(model), device, trust=trust).predict(list(images))
     if to == "table" and out is None and format == "human":
         _print(describe.poses(poses), "human", "poses")
         return
@@ -182,21 +183,52 @@ def predict(
 
 
 @app.command()
-def bench(
-    what: Annotated[Literal["loading", "startup"], typer.Argument(help="What to measure.")],
-    data: Annotated[str, typer.Option("--data", help="Data set.")] = "demo-loop",
-    root: Root = None,
-    split: Annotated[str | None, typer.Option(help="A split file (image, split).")] = None,
+def export(
+    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    to: Annotated[Literal["onnx", "pt2"], typer.Option(help="onnx for onnxruntime, pt2 for torch.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="The file; without it MODEL.onnx or MODEL.pt2 here.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run it and the model on images; exit 4 if they differ.")
+    ] = False,
     format: Format = "human",
 ) -> None:
-    """Measure, interleaved: `loading` images/s from the warm cache and by decoding; `startup` of --help and list.
+    """Write a trained model as one file to deploy, with everything needed to use it.
+
+    Example: posezoo export outputs/atloc+hyper/demo-loop/20261122T101500Z --to onnx --check
+    """
+    from posezoo import exporter
+    from posezoo.console import TrainView
+
+    view = TrainView(format == "quiet")
+    _print(exporter.export(_place(model), to, out, check, view).rows(), format, "export")
+
+
+@app.command()
+def bench(
+    what: Annotated[Literal["loading", "startup", "speed"], typer.Argument(help="What to measure.")],
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="speed: which models.")] = None,
+    data: Annotated[str, typer.Option("--data", help="loading: data set.")] = "demo-loop",
+    root: Root = None,
+    split: Annotated[str | None, typer.Option(help="loading: a split file (image, split).")] = None,
+    format: Format = "human",
+) -> None:
+    """Measure, interleaved: `loading` images/s from the warm cache and by decoding; `startup` of --help and list;
+    `speed` of models against the published code's cost (minutes).
+
+    Example: posezoo bench speed ms-transformer+hyper
 
     Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
     """
     from posezoo import benchmarks
+    from posezoo.console import TrainView
 
-    result = benchmarks.startup() if what == "startup" else benchmarks.loading(data, root, split)
-    _print(result, format, f"bench {what}")
+    view = TrainView(format == "quiet")
+    _print(benchmarks.measure(what, models or [], data, root, split, view), format, f"bench {what}")
+
+
+def _place(model: str) -> str:
+    """What `posezoo.load` calls the model: a bare path is a folder, unless it is a file that posezoo export wrote."""
+    return model if ":" in model or model.endswith((".onnx", ".pt2")) else f"local-dir:{model}"
 
 
 def _print(content: Any, format: str, title: str) -> None:

@@ -28,7 +28,7 @@ from posezoo import api, cli, zoo
 from posezoo.cli.commands import app
 from posezoo.types import Poses, rotation_matrix
 
-COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "bench"})
+COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "bench", "export"})
 DATA_COMMANDS = ["data list", "data plot", "data verify"]
 PLUGIN_COMMANDS = ["plugins new", "plugins check"]
 CODES = {0, 2, 3, 4, 5, 6, 7, 8, 9}
@@ -282,6 +282,23 @@ def test_wrong_names_come_with_near_ones(argv: list[str], pattern: str, tmp_path
     assert list(tmp_path.iterdir()) == [], "nothing was written"
 
 
+def test_export_and_predict(run: Path, images: list[str], tmp_path: Path) -> None:
+    told = strict_json(ok("export", str(run), "--to", "pt2", "--out", "m.pt2", "--check", "--format", "json"))
+    assert (told["file"], told["bytes"]) == ("m.pt2", Path("m.pt2").stat().st_size)
+    assert told["largest difference of positions (m)"] < 1e-4
+    expected = strict_json(ok("predict", str(run), *images, "--to", "json"))
+    got = strict_json(ok("predict", "m.pt2", *images, "--to", "json", "--trust"))
+    for one, other in zip(expected, got, strict=True):
+        assert (one["image"], one["scene"]) == (other["image"], other["scene"])
+        np.testing.assert_allclose(one["position"], other["position"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(one["quaternion"], other["quaternion"], rtol=0, atol=1e-4)
+    faults.assert_fails(["predict", "m.pt2", images[0]], 2, "can run code of whoever wrote it: .*--trust")
+    for name in ("bad.onnx", "bad.pt2"):
+        Path(name).write_bytes(b"bad")
+        faults.assert_fails(["predict", name, images[0], "--trust"], 4, f"{name} is damaged")
+    faults.assert_fails(["export", str(run), "--out", "m.onnx", "--to", "pt2"], 2, r"ends in \.pt2")
+
+
 def test_no_such_device(run: Path, images: list[str]) -> None:
     for command in (["predict", str(run), images[0]], ["eval", str(run), "--out", "x"]):
         faults.assert_fails([*command, "--device", "gpu"], 2, "device 'gpu' is not known: cpu or cuda")
@@ -308,7 +325,9 @@ def test_any_file_name(run: Path, images: list[str], name: bytes, to: str) -> No
     assert ended.stdout.strip()
 
 
-@pytest.mark.parametrize("command", [["eval", "nothing-here"], ["predict", "nothing-here", "a.png"]])
+@pytest.mark.parametrize(
+    "command", [["eval", "nothing-here"], ["predict", "nothing-here", "a.png"], ["export", "nothing-here"]]
+)
 def test_no_weights(command: list[str]) -> None:
     faults.assert_fails(command, 4, "nothing-here: no such folder")
 
@@ -375,7 +394,7 @@ ODD = [
     *("scenes=['a','a']", "resize=64", "mean=[1]", "nan", "-1", "--subset", "train", "loading", "*", "[", "[a", "?"),
 ]
 SAFE = [["list"], ["info"], ["doctor"], ["data"], ["data", "list"], ["data", "plot"], ["data", "verify"]]
-SAFE += [["eval"], ["predict"], ["resume"], ["bench"], []]
+SAFE += [["eval"], ["predict"], ["resume"], ["bench"], ["export"], []]
 SURROGATES = st.characters(codec=None, categories=None)
 token = st.one_of(st.sampled_from(ODD), st.sampled_from(ODD), st.text(SURROGATES, max_size=12))
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from posezoo_ms_transformer.as_published import as_published
 from posezoo_ms_transformer.model import (
+    Attention,
     DecoderLayer,
     EncoderLayer,
     MSTransformer,
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posezoo import zoo
+from posezoo.errors import UsageError
 
 D, HEADS = 16, 4
 CONFIG = MSTransformerConfig(width=D, heads=HEADS, feedforward=12)
@@ -31,7 +34,7 @@ def perturbed(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def attention(layer: nn.MultiheadAttention, query_SD: Tensor, key_ND: Tensor, value_ND: Tensor) -> Tensor:
+def attention(layer: Attention, query_SD: Tensor, key_ND: Tensor, value_ND: Tensor) -> Tensor:
     """Attention of one image, query by query and head by head."""
     w_q, w_k, w_v = layer.in_proj_weight.chunk(3)
     b_q, b_k, b_v = layer.in_proj_bias.chunk(3)
@@ -179,3 +182,69 @@ def test_published_shape() -> None:
     assert ours.position_head.dims == (256, 1024, 3)
     assert ours.orientation_head.dims == (256, 1024, 4)
     assert ours.scene.in_features == 512
+
+
+def test_layers_beyond_stride_16_do_not_run_for_heads_that_read_no_embedding() -> None:
+    ours = model().eval()
+    ran = []
+    last = ours.backbone.net.get_submodule("conv_head")
+    last.register_forward_hook(lambda *_: ran.append(1))
+    with torch.no_grad():
+        ours(images(1))
+        assert ran == []
+        ours.encode(images(1))
+        assert ran == [1]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_attention_needs_no_mask(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    calls = []
+    plain = F.scaled_dot_product_attention
+
+    def watched(*given: Any, **more: Any) -> Tensor:
+        calls.append(more.get("attn_mask", given[3] if len(given) > 3 else None))
+        return plain(*given, **more)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    model().train(training)(images(2), torch.tensor([0, 1]))
+    assert calls == [None] * 9  # 2 position and 1 orientation layer, each with three attentions
+
+
+@pytest.mark.parametrize("name", ["ms-transformer", "ms-transformer+hyper"])
+def test_the_published_cost_changes_no_output(name: str) -> None:
+    torch.manual_seed(4)
+    small = {"width": D, "heads": HEADS, "feedforward": 12, "hidden": 20, "position_layers": 2, "orientation_layers": 1}
+    hyper = {"hyper": {"hidden_position": (6,), "hidden_orientation": (5,), "init": "paper"}}
+    common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "scenes": ("a", "b", "c")}
+    ours = zoo.create_model(name, **small, **common, **(hyper if "hyper" in name else {}), shared_heads=False)
+    slow = as_published(ours)
+    passes = []
+    slow.backbone.backbone.net.get_submodule("conv_head").register_forward_hook(lambda *_: passes.append(1))
+    with torch.no_grad():
+        for scene_B in (None, torch.tensor([2, 0, 1, 1])):
+            for one, other in zip(ours(images(4), scene_B), slow(images(4), scene_B), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert len(passes) == 2 * (2 if "hyper" in name else 1)
+    masks = [module for module in slow.modules() if isinstance(module, nn.MultiheadAttention)]
+    seen = []
+    for mask in masks:
+        mask.register_forward_pre_hook(
+            lambda _, __, more: seen.append(more["key_padding_mask"].any()), with_kwargs=True
+        )
+    slow(images(1))
+    assert len(seen) == len(masks) == 9
+    assert not any(seen)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(UsageError, match="width=30 must be even and a multiple of heads=4"):
+        model(width=30)
+
+
+def test_attention_has_the_parameters_and_outputs_of_torch() -> None:
+    torch.manual_seed(5)
+    ours = perturbed(Attention(CONFIG))
+    theirs = nn.MultiheadAttention(D, HEADS, batch_first=True).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    query, key, value = torch.randn(2, 3, D), torch.randn(2, 6, D), torch.randn(2, 6, D)
+    torch.testing.assert_close(ours(query, key, value), theirs(query, key, value)[0])

@@ -1,0 +1,188 @@
+"""Our models against the published code's cost: inference, training step and peak memory, measured side by side.
+
+Every model is built with random weights and 224-pixel input. `as published` is the reference of its plugin
+(`ModelSpec.as_published`; else the model as it is), in the default layout, with Adam that is not fused. `ours` is what
+`posezoo.create_model` and training give: channels last, fused Adam, raised malloc thresholds (training); `optimized` is
+`model.optimize()`.
+
+All run in alternating rounds; a figure is the median of the rounds, a ratio the median of the rounds' ratios. For
+training each has a process of its own, so that its peak memory and its malloc settings are its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from posezoo import geometry, plugins, registry, settings, zoo
+from posezoo.errors import ResourceError
+from posezoo.hyperhead import HyperConfig
+from posezoo.losses import PoseLoss
+from posezoo.model import PoseModel
+from posezoo.spec import load_object
+from posezoo.training.observe import Observer
+from posezoo.training.setup import raise_malloc_thresholds
+
+BATCH, ROUNDS = 8, 5
+RANK = 256
+COMMON: dict[str, Any] = {"pretrained_backbone": False, "crop": 224, "scenes": tuple("1234567")}
+PUBLISHED = "as published"
+Figures = dict[str, list[float]]  # of each variant, one a round
+
+
+def speed(
+    models: Sequence[str] = (), observer: Observer | None = None, **overrides: Any
+) -> list[dict[str, str | float]]:
+    """One row for each model, measurement and variant, with its ratio to the published code and the one wanted.
+
+    `models` empty: those whose ratios are wanted. `overrides` are settings of the models.
+    """
+    names = list(models) or list(registry.wanted_speed())
+    plans = [zoo.blueprint(name, COMMON, overrides) for name in names]  # a wrong name shows before the first minute
+    tell = (observer or Observer()).progress
+    rows: list[dict[str, str | float]] = []
+    for done, (name, plan) in enumerate(zip(names, plans, strict=True)):
+        tell(f"measuring {name}", 2 * done, 2 * len(names))
+        for batch in (1, BATCH):
+            rows += _rows(name, f"inference B={batch}", "ms/image", _inference(plan, batch), 1000 / batch)
+        tell(f"measuring {name}", 2 * done + 1, 2 * len(names))
+        seconds, peaks = _training(name, overrides)
+        rows += _rows(name, f"training step B={BATCH}", "ms", seconds, 1000)
+        rows += _rows(name, "training peak memory", "MB", peaks, 1e-6, less=True)
+    tell("measured", 2 * len(names), 2 * len(names))
+    return rows
+
+
+def _rows(
+    name: str, what: str, unit: str, values: Figures, scale: float, less: bool = False
+) -> Iterator[dict[str, str | float]]:
+    wanted = registry.wanted_speed().get(name, {})
+    published = values[PUBLISHED]
+    for variant, own in values.items():
+        if variant != PUBLISHED:
+            ratio = median(o / p if less else p / o for o, p in zip(own, published, strict=True))
+            yield {
+                "model": name,
+                "what": what,
+                "variant": variant,
+                "figure": round(median(own) * scale, 1),
+                PUBLISHED: round(median(published) * scale, 1),
+                "unit": unit,
+                "ratio": round(ratio, 2),
+                "wanted": wanted.get(f"{what}, {variant}", ""),
+            }
+
+
+def _inference(plan: zoo.Blueprint, batch: int) -> Figures:
+    """Seconds a batch takes, a figure a round."""
+    model = zoo.build(plan)
+    variants = {PUBLISHED: as_published(model), "ours": model, "optimized": model.optimize()}
+    crop = model.config.crop
+    images_BCHW = torch.randn(batch, 3, crop, crop)
+    seconds: Figures = {variant: [] for variant in variants}
+    with torch.inference_mode():
+        for round_number in range(ROUNDS + 1):  # the first warms up
+            for variant, network in variants.items():
+                start = time.perf_counter()
+                network(images_BCHW)
+                if round_number:
+                    seconds[variant].append(time.perf_counter() - start)
+    return seconds
+
+
+def _training(name: str, overrides: dict[str, Any]) -> tuple[Figures, Figures]:
+    """Seconds a training step takes, a figure a round, and the peak memory of each process in bytes."""
+    variants = {PUBLISHED: overrides, "ours": overrides}
+    if any(isinstance(config, HyperConfig) for _, config in zoo.blueprint(name, COMMON, overrides).modifiers):
+        variants[f"rank={RANK}"] = settings.merged(overrides, {"hyper": {"rank": RANK}})
+    with ExitStack() as stack:
+        workers = {key: stack.enter_context(_worker(key, name, more)) for key, more in variants.items()}
+        seconds: Figures = {variant: [] for variant in workers}
+        for round_number in range(ROUNDS + 1):
+            for variant, worker in workers.items():
+                worker.send("step")
+                took = worker.recv()
+                if round_number:
+                    seconds[variant].append(took)
+        peaks: Figures = {}
+        for variant, worker in workers.items():
+            worker.send("peak")
+            peaks[variant] = [worker.recv()]
+    return seconds, peaks
+
+
+@contextmanager
+def _worker(variant: str, name: str, overrides: dict[str, Any]) -> Iterator[Connection]:
+    """A process that trains one variant, a step for each message."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_train, args=(there, variant, name, overrides), daemon=True)
+    process.start()
+    there.close()  # else the end of the process would not be seen here
+    try:
+        yield here
+    except EOFError:
+        raise ResourceError(f"{name}, {variant}: the measured process died", "more memory, or fewer models") from None
+    finally:
+        here.close()
+        process.join(30)
+        process.kill()
+
+
+def _train(connection: Connection, variant: str, name: str, overrides: dict[str, Any]) -> None:
+    """What a worker runs until its connection is closed."""
+    step = training_step(variant, name, overrides)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            if connection.recv() == "step":
+                start = time.perf_counter()
+                step()
+                connection.send(time.perf_counter() - start)
+            else:
+                # in kilobytes, except on macOS
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                connection.send(float(peak * (1 if sys.platform == "darwin" else 1024)))
+
+
+def training_step(variant: str, name: str, overrides: dict[str, Any]) -> Callable[[], None]:
+    """A function that trains one step on random images: forward, loss, backward, optimiser."""
+    ours = variant != PUBLISHED
+    model = zoo.build(zoo.blueprint(name, COMMON, overrides))
+    crop, scenes = model.config.crop, len(model.config.scenes)
+    images_BCHW = torch.randn(BATCH, 3, crop, crop)
+    if ours:
+        raise_malloc_thresholds()
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+    network = (model if ours else as_published(model)).train()
+    loss = PoseLoss(model.config.rotation, "quaternion", "l2", (0.0, 0.0), None, 1.0)
+    parameters = [*network.parameters(), *loss.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=1e-4, fused=ours)
+    scene_B = torch.arange(BATCH) % scenes
+    position_B3, quaternion_B4 = torch.randn(BATCH, 3).double(), geometry.unit(torch.randn(BATCH, 4)).double()
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        output = network(images_BCHW, scene_B)
+        loss(output, position_B3, quaternion_B4, scene_B if output.scene_logits is not None else None).total.backward()
+        optimiser.step()
+
+    return step
+
+
+def as_published(model: PoseModel) -> nn.Module:
+    """The plugin's reference for what the published code costs; the model itself where it has none."""
+    plan: zoo.Blueprint = model.blueprint  # type: ignore[assignment]
+    slow = plugins.get("posezoo_models", "model", plan.name.arch).as_published
+    return load_object(slow)(model) if slow else model

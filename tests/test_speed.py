@@ -1,0 +1,75 @@
+"""The speed benchmark: its rows, what each variant trains, and the whole of it on small models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from posezoo import benchmarks, plugins, registry, speed, zoo
+from posezoo.errors import UsageError
+
+TINY: dict[str, Any] = {"backbone": "test_efficientnet.r160_in1k", "resize": 64, "crop": 64, "hidden": 8}
+MS: dict[str, Any] = {**TINY, "width": 16, "feedforward": 16, "position_layers": 1, "orientation_layers": 1}
+
+
+def test_a_row_compares_with_the_published_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "wanted_speed", lambda: {"m": {"step, ours": 2.0}})
+    figures = {"as published": [4.0, 6.0, 9.0], "ours": [2.0, 2.0, 9.0]}
+    (row,) = speed._rows("m", "step", "ms", figures, 1000)
+    assert row == {
+        **{"model": "m", "what": "step", "variant": "ours", "figure": 2000.0, "as published": 6000.0},
+        **{"unit": "ms", "ratio": 2.0, "wanted": 2.0},
+    }
+    (row,) = speed._rows("m", "memory", "MB", {"as published": [8e6], "ours": [2e6]}, 1e-6, less=True)
+    assert (row["figure"], row["ratio"], row["wanted"]) == (2.0, 0.25, "")
+
+
+def test_what_is_wanted_is_measured() -> None:
+    variants = {"ours", "optimized", f"rank={speed.RANK}"}
+    whats = {f"inference B={speed.BATCH}", f"training step B={speed.BATCH}", "training peak memory"}
+    for name, wanted in registry.wanted_speed().items():
+        assert zoo.blueprint(name).name.arch in plugins.models()
+        assert {tuple(key.split(", ")) for key in wanted} <= {(what, variant) for what in whats for variant in variants}
+
+
+@pytest.mark.parametrize("variant", ["as published", "ours"])
+def test_a_training_step_trains_every_scene(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "raise_malloc_thresholds", lambda: None)  # it is for the rest of the process
+    made: list[torch.optim.Adam] = []
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *given, **more: made.append(adam(*given, **more)) or made[-1])
+    step = speed.training_step(variant, "ms-transformer+hyper", {**MS, "hyper": {"rank": 4}})
+    (optimiser,) = made
+    queries = [p for group in optimiser.param_groups for p in group["params"] if p.shape == (7, 16)]
+    before = [query.detach().clone() for query in queries]
+    step()
+    assert len(queries) == 2
+    assert all((old != new).any(dim=1).all() for old, new in zip(before, queries, strict=True))
+    assert optimiser.defaults["fused"] == (variant == "ours")
+
+
+def test_inference_runs_every_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "ROUNDS", 2)
+    figures = speed._inference(zoo.blueprint("posenet", speed.COMMON, TINY), 2)
+    assert list(figures) == ["as published", "ours", "optimized"]
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in figures.values())
+
+
+@pytest.mark.slow
+def test_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "ROUNDS", 2)
+    rows = speed.speed(["ms-transformer+hyper"], **MS)
+    assert [(row["what"], row["variant"]) for row in rows] == [
+        *[(f"inference B={batch}", variant) for batch in (1, 8) for variant in ("ours", "optimized")],
+        *[(what, v) for what in ("training step B=8", "training peak memory") for v in ("ours", "rank=256")],
+    ]
+    assert all(row["figure"] > 0 and row["ratio"] > 0 for row in rows)
+
+
+def test_only_speed_takes_models() -> None:
+    with pytest.raises(UsageError, match="bench startup takes no models: posenet"):
+        benchmarks.measure("startup", ["posenet"])
+    with pytest.raises(UsageError, match='did you mean "posenet"'):
+        benchmarks.measure("speed", ["posnet"])
