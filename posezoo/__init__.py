@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
-    from posezoo.api import evaluate, list_datasets, list_models, list_plugins, resume, train
+    from posezoo.api import convert_weights, evaluate, list_datasets, list_models, list_plugins, resume, train
     from posezoo.hooks import hookimpl
     from posezoo.hyperhead import HyperConfig, HyperHead
     from posezoo.model import ModelConfig, PoseModel
@@ -28,6 +28,7 @@ _HOME = {
     "load": "posezoo.zoo",
     "train": "posezoo.api",
     "evaluate": "posezoo.api",
+    "convert_weights": "posezoo.api",
     "list_models": "posezoo.api",
     "list_datasets": "posezoo.api",
     "list_plugins": "posezoo.api",

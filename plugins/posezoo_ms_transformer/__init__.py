@@ -13,5 +13,9 @@ def posezoo_models() -> tuple[ModelSpec, ...]:
             config="posezoo_ms_transformer.model:MSTransformerConfig",
             summary="two transformers with one query a scene: many scenes in one model",
             paper="Shavit, Ferens, Keller, Learning Multi-Scene Absolute Pose Regression with Transformers, ICCV 2021",
+            converters={
+                "ms-transformer": "posezoo_ms_transformer.convert:authors",
+                "hyperpose": "posezoo_ms_transformer.convert:authors",
+            },
         ),
     )

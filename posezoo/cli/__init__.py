@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from posezoo.errors import DataError, PosezooError, ResourceError, UsageError
+from posezoo.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError
 
 STOPPED = 130
 
@@ -61,11 +61,11 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _fail(error: PosezooError, debug: bool) -> int:
-    from posezoo.console import error_line
+    from posezoo.console import error_line, escaped
 
-    if isinstance(error, DataError):
+    if isinstance(error, (DataError, WeightsError)):
         for finding in error.findings:  # in full: the line of error may be too short for a long path
-            print(str(finding).encode("utf-8", "backslashreplace").decode("utf-8"))
+            print(escaped(str(finding)))
         sys.stdout.flush()
     if debug:
         traceback.print_exception(error)

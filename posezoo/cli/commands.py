@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from posezoo.cli.data import app as data_app
+from posezoo.cli.weights import app as weights_app
 
 Format = Annotated[
     Literal["human", "json", "quiet"],
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 
 
 @app.callback(invoke_without_command=True)
