@@ -73,8 +73,10 @@ def _kind(content: bytes, name: str) -> str:
     """`safetensors`, `zip` (torch since 1.6) or `pickle` (torch before). Raises WeightsError for anything else."""
     if not content:
         raise WeightsError(f"{name} is empty", "fetch it again")
-    if content[:1] == b"\x80":
+    if content.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P"):  # how torch begins a file
         return "pickle"
+    if content[:1] == b"\x80":
+        raise WeightsError(f"{name} is a Python pickle that torch did not write", "save the weights with torch.save")
     if content[:2] == b"PK":
         with contextlib.suppress(zipfile.BadZipFile):
             inflated = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(content)).infolist())
