@@ -88,7 +88,8 @@ def mapped(
     name, conversion = _recognised({key: tuple(value.shape) for key, value in state.items()}, source, file)
     if conversion.scenes != len(labels.scenes):
         counts = f"{file} is a model of {_scenes(conversion.scenes)}, {data} has {_scenes(len(labels.scenes))}"
-        raise WeightsError(counts, f"give another --data; known: {', '.join(registry.label_cards())}")
+        fitting = [key for key, card in registry.label_cards().items() if len(card.scenes) == conversion.scenes]
+        raise WeightsError(counts, f"give --data {', '.join(fitting[:3])}{', …' if len(fitting) > 3 else ''}")
     asked = [key for key in dict.fromkeys((*conversion.asks, *labels.asks)) if key not in overrides]
     if asked:
         raise UsageError(
@@ -97,7 +98,7 @@ def mapped(
         )
     place = {"scenes": labels.scenes, "label_frame": labels.label_frame}
     plan = zoo.blueprint(name, place, conversion.settings, overrides)
-    model = _filled(plan, state, conversion, file)
+    model = _filled(plan, state, conversion, source, file)
     return model, tuple(key for key in state if key in conversion.unused)
 
 
@@ -131,19 +132,26 @@ def _recognised(shapes: Shapes, source: str, file: str) -> tuple[str, Conversion
     except KeyError as missing:
         lines = [f"missing: {missing.args[0]}"]
         raise WeightsError(f"{file} lacks {missing.args[0]}", "is the file whole?", lines) from None
+    except (IndexError, ValueError):
+        raise WeightsError(f"{file}: a weight has another number of axes", "this is not the published model") from None
     if found is None:
-        others = [other for other in formats() if other != source and _fits(shapes, other)]
-        hint = f"try --from {others[0]}" if others else f"known formats: {', '.join(formats())}"
-        shown = ", ".join(list(shapes)[:3])
-        raise WeightsError(f"{file} is no {source} checkpoint ({len(shapes)} tensors: {shown}, …)", hint, list(shapes))
+        hint = _suggestion(shapes, source, f"known formats: {', '.join(formats())}")
+        shown, lines = ", ".join(list(shapes)[:3]), [f"not known: {key}" for key in shapes]
+        raise WeightsError(f"{file} is no {source} checkpoint ({len(shapes)} tensors: {shown}, …)", hint, lines)
     return found
+
+
+def _suggestion(shapes: Shapes, source: str, otherwise: str) -> str:
+    """The hint for a file that is not in the format `source`."""
+    others = [other for other in formats() if other != source and _fits(shapes, other)]
+    return f"try --from {others[0]}" if others else otherwise
 
 
 def _fits(shapes: Shapes, source: str) -> bool:
     """Whether a converter of this format maps every tensor."""
     try:
         found = _map(shapes, source)
-    except (KeyError, WeightsError):
+    except (KeyError, IndexError, ValueError, WeightsError):
         return False
     return found is not None and not _left(shapes, found[1])
 
@@ -208,9 +216,14 @@ def _theirs(ours: str, conversion: Conversion) -> list[str]:
     return [theirs + ours[longest:] for name, theirs in starts if len(name) == longest] or [ours]
 
 
-def _filled(plan: zoo.Blueprint, state: Mapping[str, Tensor], conversion: Conversion, file: str) -> PoseModel:
+def _filled(
+    plan: zoo.Blueprint, state: Mapping[str, Tensor], conversion: Conversion, source: str, file: str
+) -> PoseModel:
     """The model with the file's tensors. Raises WeightsError that lists all that is missing, left over or misshapen."""
-    model = zoo.build(plan)
+    try:
+        model = zoo.build(plan)
+    except (AssertionError, ValueError, RuntimeError) as error:  # widths from a file that nobody trained
+        raise WeightsError(f"{file}: no {plan.name} can have its shapes", "this is not the published model") from error
     own = model.state_dict()
     places = {key: place for key in state if (place := _ours(key, conversion)) and key not in conversion.unused}
     missing = [
@@ -228,7 +241,8 @@ def _filled(plan: zoo.Blueprint, state: Mapping[str, Tensor], conversion: Conver
     if findings:
         counts = f"{len(missing)} tensors missing, {len(unknown)} not known, {len(wrong)} of another shape"
         others = f"{plan.name} has other tensors than {file}: {counts} (first: {findings[0]})"
-        raise WeightsError(others, "another --from, or not the published model", findings)
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        raise WeightsError(others, _suggestion(shapes, source, "this is not the published model"), findings)
     bad = [key for key, value in ours.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise WeightsError(f"{file}: weights are not finite ({', '.join(bad[:3])})", "fetch it again", bad)

@@ -105,6 +105,7 @@ def test_other_shapes_are_listed(posenet: State) -> None:
     turned = posenet["hypernet_t_fc_h2.weight"].T.contiguous()
     error = refused(posenet | {"hypernet_t_fc_h2.weight": turned}, "hyperpose", "7scenes-fire", "another shape")
     assert any("hypernet_t_fc_h2" in finding for finding in error.findings)
+    refused(posenet | {"fc3.weight": torch.ones(())}, "hyperpose", "7scenes-fire", "another number of axes")
     refused(posenet | {"fc3.weight": torch.ones(5, 1024)}, "hyperpose", "7scenes-fire", "of 5 numbers is not known")
 
 
@@ -121,6 +122,7 @@ def test_layers_and_scenes_of_a_multi_scene_file(multi: State) -> None:
     assert all("decoder.layers.1" in finding for finding in error.findings)
     narrow = multi | {"regressor_head_t.1.fc_h.weight": torch.ones(1000, 256)}
     error = refused(narrow, "ms-transformer", "cambridge", "1 of another shape")
+    refused(multi | {"query_embed_t.weight": torch.ones(4, 250)}, "ms-transformer", "cambridge", "can have its shapes")
     heads = {
         name: value
         for name, value in multi.items()
@@ -142,6 +144,7 @@ def test_another_format_is_suggested(posenet: State, multi: State) -> None:
     assert refused(multi, "atloc", "cambridge", "is no atloc").hint == "try --from hyperpose"
     hyper = authors.atloc(hyper=True)
     error = refused(hyper, "atloc", "7scenes-fire", "not known", **PIXELS)
+    assert error.hint == "try --from hyperatloc"
     assert all("hyper" in finding for finding in error.findings)
     assert refused({"a": torch.ones(1)}, "atloc", "7scenes-fire", "1 tensors: a").hint.startswith("known formats")
 

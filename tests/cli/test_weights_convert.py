@@ -62,7 +62,7 @@ def test_a_pickled_module_needs_a_word(checkpoint: Path) -> None:
     net = torch.nn.Linear(2, 2)
     torch.save(net, "whole.pth")
     faults.assert_fails(argv("whole.pth"), 4, "names Python objects.*--i-trust-this")
-    faults.assert_fails(argv("whole.pth", "--i-trust-this"), 4, r"no hyperpose checkpoint \(2 tensors: weight, bias")
+    faults.assert_fails(argv("whole.pth", "--i-trust-this"), 4, r"no hyperpose checkpoint \(2 tensors: bias, weight")
 
 
 def test_no_weights_at_all() -> None:
