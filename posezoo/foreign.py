@@ -99,7 +99,7 @@ def _safetensors(content: bytes, name: str) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     try:
-        return load(content)
+        return dict(sorted(load(content).items()))  # the library's own order changes from time to time
     except SafetensorError as error:
         raise WeightsError(f"{name} is damaged or cut off: {_first_line(error)}", "fetch it again") from None
 
