@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
-    from posezoo.api import evaluate, list_datasets, list_models, list_plugins, load, resume, train
+    from posezoo.api import convert_weights, evaluate, list_datasets, list_models, list_plugins, load, resume, train
     from posezoo.exporter import export
     from posezoo.hooks import hookimpl
     from posezoo.hyperhead import HyperConfig, HyperHead
@@ -30,6 +30,7 @@ _HOME = {
     "export": "posezoo.exporter",
     "train": "posezoo.api",
     "evaluate": "posezoo.api",
+    "convert_weights": "posezoo.api",
     "list_models": "posezoo.api",
     "list_datasets": "posezoo.api",
     "list_plugins": "posezoo.api",

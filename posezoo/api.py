@@ -13,6 +13,7 @@ from posezoo.names import user_path
 if TYPE_CHECKING:
     import torch
 
+    from posezoo.convert import Converted
     from posezoo.evaluation.report import Report
     from posezoo.exported import ExportedModel
     from posezoo.model import PoseModel
@@ -127,3 +128,26 @@ def evaluate(
         selection=selection,
         progress=lambda done, total: watch("evaluating", done, total),
     )
+
+
+def convert_weights(
+    file: str | Path,
+    source: str,
+    data: str,
+    out: str | Path,
+    *,
+    trust: bool = False,
+    observer: Observer | None = None,
+    **overrides: Any,
+) -> Converted:
+    """Make a model folder `out` of an authors' checkpoint: `convert_weights("x.pth", "hyperpose", "7scenes", "x")`.
+
+    `source` is its format, `data` names the labels it was trained on, `overrides` are settings that the file cannot
+    tell. `trust` reads a pickle of whole objects too. Then `posezoo.load("local-dir:x")`.
+    """
+    from posezoo.convert import convert
+
+    given = settings.nested(overrides)
+    if observer is None:
+        return convert(file, source, data, out, trust=trust, overrides=given)
+    return convert(file, source, data, out, trust=trust, overrides=given, progress=observer.progress)

@@ -192,10 +192,14 @@ def print_text(text: str) -> None:
 
 def error_line(error: PosezooError) -> str:
     """`posezoo: error: what: hint` on one line of at most 240 characters, control characters escaped."""
-    text = f"posezoo: error: {error}"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = escaped(f"posezoo: error: {error}")
     return text if len(text) <= MAX_ERROR_LINE else text[: MAX_ERROR_LINE - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """`text` with control characters and undecodable bytes as escapes: it may come from a file that nobody trusts."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _numeric(cell: str) -> bool:

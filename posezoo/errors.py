@@ -65,9 +65,13 @@ class DataError(PosezooError):
 
 
 class WeightsError(PosezooError):
-    """Weights or a checkpoint are damaged, missing, or belong to another model."""
+    """Weights or a checkpoint are damaged, missing, or belong to another model; `findings` names every tensor."""
 
     exit_code = 4
+
+    def __init__(self, message: str, hint: str = "", findings: Sequence[str] = ()) -> None:
+        super().__init__(message, hint)
+        self.findings = tuple(findings)
 
 
 class HubError(PosezooError):

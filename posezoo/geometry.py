@@ -9,15 +9,19 @@ Legend: `...` any leading axes, 3, 4, 6, 9 the numbers of a representation.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from posezoo.errors import WeightsError
+
 Representation = Literal["quaternion", "log-quaternion", "6d", "9d"]
 NUMBERS: dict[str, int] = {"quaternion": 4, "log-quaternion": 3, "6d": 6, "9d": 9}
+LabelFrame = Literal["camera-to-world", "world-to-camera", "body-to-world"]
+"""What the orientations of a training set mean; `body` has axes x forward, y right, z down (an INS of a vehicle)."""
 _EPS = 1e-8
 
 
@@ -34,6 +38,35 @@ def canonical(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
 def compose(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
     """The product a b: rotate by b first, then by a."""
     return _wxyz(roma.quat_product(_xyzw(a), _xyzw(b)))
+
+
+def from_label_frame(q: Float[Tensor, "*batch 4"], frame: str) -> Float[Tensor, "*batch 4"]:
+    """Camera-to-world unit quaternions of those, unit with w >= 0, that labels in `frame` (a `LabelFrame`) hold."""
+    match frame:
+        case "camera-to-world":
+            return q
+        case "world-to-camera":
+            q = conjugate(q)
+        case "body-to-world":  # the camera looks forward: its x, y, z are the body's y, z, x
+            q = compose(q, torch.full_like(q, 0.5))
+    return canonical(q)
+
+
+def to_label_frame(q: Float[Tensor, "*batch 4"], frame: str) -> Float[Tensor, "*batch 4"]:
+    """The inverse of `from_label_frame`: what labels in `frame` would hold for camera-to-world quaternions."""
+    match frame:
+        case "camera-to-world":
+            return q
+        case "world-to-camera":
+            q = conjugate(q)
+        case "body-to-world":
+            q = compose(q, conjugate(torch.full_like(q, 0.5)))
+    return canonical(q)
+
+
+def conjugate(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The inverse rotations of unit quaternions."""
+    return torch.cat([q[..., :1], -q[..., 1:]], dim=-1)
 
 
 def matrix_from_quaternion(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
@@ -80,6 +113,14 @@ def matrix_from_6d(x: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
 def matrix_from_9d(x: Float[Tensor, "*batch 9"]) -> Float[Tensor, "*batch 3 3"]:
     """The nearest rotation in the Frobenius norm by SVD, determinant fixed to +1 (Levinson 2020)."""
     return roma.special_procrustes(_apart(x.unflatten(-1, (3, 3))), gradient_eps=1e-5)
+
+
+def representation_of(numbers: int) -> Representation:
+    """The representation that has so many numbers. Raises WeightsError."""
+    for name, count in NUMBERS.items():
+        if count == numbers:
+            return cast(Representation, name)
+    raise WeightsError(f"an orientation of {numbers} numbers is not known", "3, 4, 6 or 9 numbers are")
 
 
 def to_quaternion(rotation: Float[Tensor, "*batch n"], representation: str) -> Float[Tensor, "*batch 4"]:

@@ -35,6 +35,7 @@ class PoseLoss(nn.Module):
 
     `unit_m`: metres that count as one in the position term (1: the published losses, on metres).
     `weights`: None learns s_x and s_q from `start`; a pair (w_x, w_q) fixes the balance.
+    `label_frame`: what the model's orientation head says (ModelConfig.label_frame).
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class PoseLoss(nn.Module):
         start: tuple[float, float] = (0.0, 0.0),
         weights: tuple[float, float] | None = None,
         unit_m: float = 1.0,
+        label_frame: geometry.LabelFrame = "camera-to-world",
     ) -> None:
         super().__init__()
         self.representation, self.rotation, self.position = representation, rotation, position
-        self.weights, self.unit_m = weights, unit_m
+        self.weights, self.unit_m, self.label_frame = weights, unit_m, label_frame
         self.balance = nn.Parameter(torch.tensor(start, dtype=torch.float32), requires_grad=weights is None)  # s_x, s_q
 
     def forward(
@@ -58,7 +60,8 @@ class PoseLoss(nn.Module):
         quaternion_B4: Float[Tensor, "B 4"],
         scene_B: Int[Tensor, " B"] | None = None,
     ) -> LossTerms:
-        """The loss of a batch; the target quaternions are unit with w >= 0."""
+        """The loss of a batch; the target quaternions are camera-to-world, unit, with w >= 0."""
+        quaternion_B4 = geometry.to_label_frame(quaternion_B4, self.label_frame)
         # differences in float64, because positions may be UTM; the loss itself is an ordinary float32 number
         error_B3 = ((output.position - position_B3) / self.unit_m).float()
         l_x = error_B3.abs().sum(-1).mean() if self.position == "l1" else norm(error_B3).mean()

@@ -52,6 +52,8 @@ class ModelConfig:
     position_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """World position in metres = position_mean + position_std * what the head says."""
     position_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    label_frame: geometry.LabelFrame = "camera-to-world"
+    """What the orientation head was taught to say; the model answers camera-to-world whatever this is."""
 
     def __post_init__(self) -> None:
         if self.crop > self.resize or self.crop < 32:
@@ -106,7 +108,8 @@ class PoseModel(nn.Module, abc.ABC):
             position_B3 = self.position_head(features.position, features.image, features.scene)
             rotation_BR = self.orientation_head(features.orientation, features.image, features.scene)
         position_B3 = position_B3.to(self.position_std_3.dtype) * self.position_std_3 + self.position_mean_3
-        quaternion_B4 = geometry.to_quaternion(rotation_BR.float(), self.config.rotation)
+        label_B4 = geometry.to_quaternion(rotation_BR.float(), self.config.rotation)
+        quaternion_B4 = geometry.from_label_frame(label_B4, self.config.label_frame)
         return PoseOutput(position_B3, rotation_BR.float(), quaternion_B4, features.scene_logits, features.scene)
 
     @property

@@ -62,6 +62,17 @@ class ModelCard(BaseModel):
     modifiers: Mapping[str, Mapping[str, Any]] = {}
 
 
+class LabelCard(BaseModel):
+    """What the labels mean that published models were trained on: their orientation, their scenes in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label_frame: Literal["camera-to-world", "world-to-camera", "body-to-world"]
+    scenes: tuple[str, ...]
+    asks: tuple[str, ...] = ()
+    """Settings that published code keeps in a file beside the data, such as the normalisation of positions."""
+
+
 class Recipe(BaseModel):
     """How to train: `train`, `model` and modifier settings, and what differs for some architectures (`only`)."""
 
@@ -128,6 +139,11 @@ def model_cards() -> dict[str, ModelCard]:
     return _read("models", ModelCard)
 
 
+def label_cards() -> dict[str, LabelCard]:
+    """The labels of published models, by the name of the data set."""
+    return _read("labels", LabelCard)
+
+
 def recipes() -> dict[str, Recipe]:
     """All recipes by name."""
     return _read("recipes", Recipe)
@@ -138,6 +154,14 @@ def data_card(name: str) -> DataCard:
     cards = data_cards()
     if name not in cards:
         raise unknown_name("data set", name, cards, hint="see posezoo data list; own data: folder:PATH, csv:PATH")
+    return cards[name]
+
+
+def label_card(name: str) -> LabelCard:
+    """The labels of one data set. Raises UsageError with near names."""
+    cards = label_cards()
+    if name not in cards:
+        raise unknown_name("labels", name, cards, hint=f"known: {', '.join(sorted(cards))}")
     return cards[name]
 
 

@@ -31,6 +31,8 @@ class ModelSpec:
     as_published: str = ""
     """A function from a built model to one with the same outputs at the cost of the published code, with which
     `posezoo bench speed` compares; empty: the model as it is."""
+    converters: Mapping[str, str] = field(default_factory=dict)
+    """Format of other people's checkpoints -> the function that maps them, see `Conversion`."""
     api: int = API
 
 
@@ -44,7 +46,31 @@ class ModifierSpec:
     summary: str
     values: tuple[str, ...] = ()
     value_field: str = "value"
+    converters: Mapping[str, str] = field(default_factory=dict)
+    """As in ModelSpec; the function is given the tensors that the architecture's leaves over."""
     api: int = API
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a checkpoint in another project's names becomes ours.
+
+    A converter is a function `(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None`: from the names and shapes
+    of the file's tensors to this map, None if the file is not of its model. A name it needs and does not find it may
+    look up in `shapes` all the same: the KeyError is told as a missing tensor.
+    """
+
+    names: Mapping[str, str | tuple[str, int]]
+    """Beginnings of their names -> ours (the longest that fits counts); with a number, that scene's part of a bank."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the architecture or modifier, as far as names and shapes tell them."""
+    unused: tuple[str, ...] = ()
+    """Names of tensors that the file may have and the model does not use."""
+    scenes: int = 1
+    asks: tuple[str, ...] = ()
+    """Settings that their code reads from a file beside the checkpoint: the user has to give them."""
+    moves: Mapping[str, str] = field(default_factory=dict)
+    """Modifiers: beginnings of our names of the architecture -> what they are once the modifier is applied."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class PoseOutput(NamedTuple):
     """What a model computes for a batch of images."""
 
     position: Tensor  # (B, 3) camera centre in the world, metres, float64
-    rotation: Tensor  # (B, R) the orientation head's numbers as they are, in the model's representation
+    rotation: Tensor  # (B, R) the orientation head's numbers as they are, in the model's representation and label frame
     quaternion: Tensor  # (B, 4) camera-to-world, (w, x, y, z), unit, w >= 0
     scene_logits: Tensor | None = None  # (B, S)
     scene: Tensor | None = None  # (B,)

@@ -27,7 +27,7 @@ from posezoo.types import CONVENTIONS
 from posezoo.version import __version__
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-PLACE_FIELDS = ("scenes", "position_mean", "position_std")  # set by training, not by the user
+PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame")  # set by training, not by the user
 
 
 @dataclass(frozen=True)

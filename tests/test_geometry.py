@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from posezoo import geometry
+from posezoo.errors import WeightsError
 from posezoo.types import rotation_matrix
 
 F64 = torch.float64
@@ -250,3 +252,30 @@ def test_batches_of_any_shape() -> None:
     assert geometry.matrix_from_9d(torch.zeros(2, 3, 9)).shape == (2, 3, 3, 3)
     assert geometry.angle_deg(q, q).shape == (2, 3)
     assert (geometry.canonical(q)[..., 0] >= 0).all()
+
+
+@given(quaternions())
+@pytest.mark.parametrize("frame", get_args(geometry.LabelFrame))
+def test_label_frames_are_rotations_of_the_camera_and_back(frame: str, q: np.ndarray) -> None:
+    q_4 = geometry.canonical(torch.from_numpy(q))
+    label = geometry.to_label_frame(q_4, frame)
+    assert label[0] >= 0
+    torch.testing.assert_close(
+        geometry.matrix_from_quaternion(geometry.from_label_frame(label, frame)), geometry.matrix_from_quaternion(q_4)
+    )
+    r_33, label_33 = rotation_matrix(q_4.numpy()), rotation_matrix(label.numpy())
+    # the body's axes in the world are the camera's z (forward), x (right) and y (down)
+    expected = {"camera-to-world": r_33, "world-to-camera": r_33.T, "body-to-world": r_33[:, [2, 0, 1]]}[frame]
+    np.testing.assert_allclose(label_33, expected, atol=1e-12)
+
+
+def test_camera_to_world_labels_are_not_touched() -> None:
+    q_4 = torch.tensor([0.1, 0.7, 0.7, 0.1])
+    assert geometry.from_label_frame(q_4, "camera-to-world") is q_4
+    assert geometry.to_label_frame(q_4, "camera-to-world") is q_4
+
+
+def test_a_representation_by_its_numbers() -> None:
+    assert [geometry.representation_of(n) for n in (4, 3, 6, 9)] == list(geometry.NUMBERS)
+    with pytest.raises(WeightsError, match="5 numbers"):
+        geometry.representation_of(5)

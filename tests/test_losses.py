@@ -167,3 +167,14 @@ def test_gradient_of_the_norm_at_zero_is_zero() -> None:
     x = torch.zeros(2, 3, requires_grad=True)
     norm(x).sum().backward()
     assert (x.grad == 0).all()
+
+
+@pytest.mark.parametrize("frame", ["world-to-camera", "body-to-world"])
+@pytest.mark.parametrize("kind", ROTATION_LOSSES)
+def test_a_model_of_other_labels_is_taught_those(frame: geometry.LabelFrame, kind: str) -> None:
+    q_B4, t_B3 = random_quaternions(6), torch.zeros(6, 3, dtype=F64)
+    head = geometry.to_label_frame(q_B4, frame).float()
+    right = PoseLoss(rotation=kind, weights=(1.0, 1.0), label_frame=frame)(output(t_B3, head), t_B3, q_B4)
+    wrong = PoseLoss(rotation=kind, weights=(1.0, 1.0))(output(t_B3, head), t_B3, q_B4)
+    assert right.rotation < 1e-5
+    assert wrong.rotation > 0.1

@@ -14,5 +14,6 @@ def posezoo_modifiers() -> tuple[ModifierSpec, ...]:
             summary="regression layers whose weights are computed from the image",
             values=("residual", "single", "two"),
             value_field="infusion",
+            converters={"hyperpose": "posezoo_hyper.convert:authors", "hyperatloc": "posezoo_hyper.convert:authors"},
         ),
     )

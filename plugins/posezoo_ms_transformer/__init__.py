@@ -14,5 +14,9 @@ def posezoo_models() -> tuple[ModelSpec, ...]:
             summary="two transformers with one query a scene: many scenes in one model",
             paper="Shavit, Ferens, Keller, Learning Multi-Scene Absolute Pose Regression with Transformers, ICCV 2021",
             as_published="posezoo_ms_transformer.as_published:as_published",
+            converters={
+                "ms-transformer": "posezoo_ms_transformer.convert:authors",
+                "hyperpose": "posezoo_ms_transformer.convert:authors",
+            },
         ),
     )

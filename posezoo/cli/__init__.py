@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from posezoo.errors import DataError, PosezooError, ResourceError, UsageError
+from posezoo.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError
 
 STOPPED = 130
 
@@ -44,8 +44,7 @@ def run(argv: Sequence[str]) -> int:
     except MemoryError:
         return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
     except BrokenPipeError:
-        # the reader of our output has gone; what was asked for is done. Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go()  # what was asked for is done
         return 0
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -61,16 +60,24 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _fail(error: PosezooError, debug: bool) -> int:
-    from posezoo.console import error_line
+    from posezoo.console import error_line, escaped
 
-    if isinstance(error, DataError):
-        for finding in error.findings:  # in full: the line of error may be too short for a long path
-            print(str(finding).encode("utf-8", "backslashreplace").decode("utf-8"))
-        sys.stdout.flush()
+    if isinstance(error, (DataError, WeightsError)):
+        try:
+            for finding in error.findings:  # in full: the line of error may be too short for a long path
+                print(escaped(str(finding)))
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads them has seen enough; the line of error follows all the same
+            _let_go()
     if debug:
         traceback.print_exception(error)
     print(error_line(error), file=sys.stderr)
     return error.exit_code
+
+
+def _let_go() -> None:
+    """Write stdout nowhere: its reader has gone, and Python would complain once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _bug(error: Exception, debug: bool) -> int:

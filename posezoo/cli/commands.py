@@ -10,6 +10,7 @@ import typer
 
 from posezoo.cli.data import app as data_app
 from posezoo.cli.plugins import app as plugins_app
+from posezoo.cli.weights import app as weights_app
 
 Format = Annotated[
     Literal["human", "json", "quiet"],
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
+app.add_typer(weights_app, name="weights")
 
 
 @app.callback(invoke_without_command=True)

@@ -110,10 +110,9 @@ def built(plan: zoo.Blueprint) -> PoseModel:
 
 def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     """The loss of one phase."""
-    settings = job.config.loss
-    return PoseLoss(
-        job.model.config.rotation, settings.rotation, settings.position, settings.start, phase.weights, job.unit_m
-    ).to(job.accelerator.device)
+    settings, model = job.config.loss, job.model.config
+    chosen = settings.rotation, settings.position, settings.start, phase.weights
+    return PoseLoss(model.rotation, *chosen, job.unit_m, model.label_frame).to(job.accelerator.device)
 
 
 def set_trainable(model: PoseModel, phase: PhaseSettings) -> None:

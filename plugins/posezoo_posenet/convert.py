@@ -1,0 +1,48 @@
+"""Names of the tensors in HyperPose's single-scene checkpoints, with or without its hypernetwork."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from posezoo.geometry import representation_of
+from posezoo.spec import Conversion
+
+REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks a stage of EfficientNet-B0
+# the first stage's block does not expand, which shifts its batch norms
+FIRST = {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+OTHER = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
+COMMON = {"_depthwise_conv": "conv_dw", "_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+
+
+def authors(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None:
+    """EfficientNet-B0 under efficientnet_pytorch's names, then fc1 (shared), fc2 (position), fc3 (orientation)."""
+    if not any(name.startswith("_backbone._") for name in shapes):
+        return None
+    return Conversion(
+        names={
+            **efficientnet_b0("_backbone.", "backbone.net."),
+            "fc1.": "hidden.0.",
+            "fc2.": "position_head.layers.0.",
+            "fc3.": "orientation_head.layers.0.",
+        },
+        settings={
+            "backbone": "tf_efficientnet_b0.in1k",  # pads as TensorFlow does, batch-norm eps 1e-3
+            "hidden": shapes["fc1.weight"][0],
+            "rotation": representation_of(shapes["fc3.weight"][0]),
+            "resize": 256,
+            "crop": 224,
+        },
+        unused=("_backbone._fc.weight", "_backbone._fc.bias"),  # the classifier
+    )
+
+
+def efficientnet_b0(theirs: str, ours: str) -> dict[str, str]:
+    """Beginnings of names in efficientnet_pytorch -> timm's."""
+    names = {"_conv_stem.": "conv_stem.", "_bn0.": "bn1.", "_conv_head.": "conv_head.", "_bn1.": "bn2."}
+    number = 0
+    for stage, repeats in enumerate(REPEATS):
+        for block in range(repeats):
+            parts = COMMON | (OTHER if stage else FIRST)
+            names |= {f"_blocks.{number}.{a}.": f"blocks.{stage}.{block}.{b}." for a, b in parts.items()}
+            number += 1
+    return {theirs + a: ours + b for a, b in names.items()}
