@@ -30,6 +30,8 @@ class DataCard(BaseModel):
     """Below POSEZOO_DATA, or `package:PACKAGE/FOLDER` for data that come with an installed package."""
     kind: Literal["demo", "indoor", "outdoor"]
     scenes: tuple[str, ...] = ()
+    options: Mapping[str, str] = {}
+    """Options of the reader; those of the data name (`NAME?key=value`) win over them."""
     frames: Mapping[str, int] = {}
     licence: str
     page: str = ""

@@ -10,7 +10,7 @@ import typer
 
 Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
-Split = Annotated[str | None, typer.Option(help="A split file (image, split).")]
+Split = Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")]
 
 app = typer.Typer(help="Data sets: list them, check them, look at their trajectories.", no_args_is_help=True)
 
@@ -48,9 +48,9 @@ def plot(
     dataset = open_dataset(name, root=root, split=split)
     path = save_dataset_plot(dataset, out or Path(f"{parse_data(name).slug}.png"))
     if format == "json":
-        typer.echo(json.dumps({"picture": str(path), "frames": len(dataset.frames), "notes": list(dataset.notes)}))
+        typer.echo(json.dumps({"picture": str(path), "frames": len(dataset.frames), "notes": [*dataset.notes, *dataset.remarks]}))
     elif format == "human":
-        for note in dataset.notes:
+        for note in (*dataset.notes, *dataset.remarks):
             typer.echo(f"note: {note}")
         typer.echo(f"picture: {path}")
 

@@ -24,8 +24,9 @@ from posezoo import hub, zoo
 from posezoo.backbones import Backbone
 from posezoo.data.augment import Augmentation, augmented
 from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Dataset, open_dataset
+from posezoo.data.frames import Dataset
 from posezoo.data.loader import Batch, FrameBatches
+from posezoo.data.skip import opened
 from posezoo.data.splits import validation_blocks
 from posezoo.errors import DataError, UsageError
 from posezoo.losses import PoseLoss
@@ -70,12 +71,17 @@ class Job:
 def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
     """Open the data, build the model, choose device and precision. Raises DataError with all findings."""
     raise_malloc_thresholds()
-    dataset = open_dataset(config.data.name, root=config.data.root, split=config.data.split)
-    for note in dataset.notes:
+    where = config.data
+
+    def reading(done: int, total: int) -> None:
+        observer.progress("reading images", done, total)
+
+    dataset = opened(where.name, root=where.root, split=where.split, skip_bad=where.skip_bad, progress=reading)
+    for note in (*dataset.notes, *dataset.remarks):
         observer.note(note)
     train_rows, validation_rows = _rows(dataset, config)
     dataset.require("test")
-    cache = ImageCache.open(dataset.frames, lambda done, total: observer.progress("reading images", done, total))
+    cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
     model = zoo.build(_placed(blueprint, dataset, train_rows, config))
