@@ -95,7 +95,9 @@ def parse_data(name: str) -> DataName:
     for item in filter(None, query.split("&")):
         key, equals, value = item.partition("=")
         if not equals:
-            raise UsageError(f"data option {_shown(item)} has no value", "write NAME?key=value or READER:PATH?key=value")
+            raise UsageError(
+                f"data option {_shown(item)} has no value", "write NAME?key=value or READER:PATH?key=value"
+            )
         options[key.replace("_", "-")] = value
     return DataName(name, scheme, user_path(path), options) if colon else DataName(place, options=options)
 

@@ -48,7 +48,11 @@ def plot(
     dataset = open_dataset(name, root=root, split=split)
     path = save_dataset_plot(dataset, out or Path(f"{parse_data(name).slug}.png"))
     if format == "json":
-        typer.echo(json.dumps({"picture": str(path), "frames": len(dataset.frames), "notes": [*dataset.notes, *dataset.remarks]}))
+        typer.echo(
+            json.dumps(
+                {"picture": str(path), "frames": len(dataset.frames), "notes": [*dataset.notes, *dataset.remarks]}
+            )
+        )
     elif format == "human":
         for note in (*dataset.notes, *dataset.remarks):
             typer.echo(f"note: {note}")

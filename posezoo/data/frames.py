@@ -129,7 +129,9 @@ class Dataset:
         lines = splits.leaks(self.frames)
         if self.skipped:
             first = f"first: {self.skipped[0]}"
-            lines.append(f"bad data left out as asked: {len(self.skipped)} problem{'s' * (len(self.skipped) > 1)} ({first})")
+            lines.append(
+                f"bad data left out as asked: {len(self.skipped)} problem{'s' * (len(self.skipped) > 1)} ({first})"
+            )
         return tuple(lines)
 
     def require(self, split: str) -> Frames:
@@ -203,7 +205,9 @@ def inspect_dataset(
 def problems(name: str, findings: Sequence[Finding]) -> DataError:
     """The error for data with findings: how many, and the first one in words."""
     count = f"{len(findings)} problem{'s' * (len(findings) > 1)}"
-    hint = "posezoo data verify lists all of them" if len(findings) > 1 else "correct it, or leave that image out"
+    hint = (
+        "posezoo data verify lists all of them" if len(findings) > 1 else "correct it, or leave it out with --skip-bad"
+    )
     return DataError(f"{count} in {name} (first: {findings[0]})", hint, findings)
 
 

@@ -1,4 +1,4 @@
-"""Open a data set for training or evaluation; where that is asked for, without the frames that something is wrong with."""
+"""Open a data set for training or evaluation; where it is asked for, without what is wrong with it."""
 
 from __future__ import annotations
 

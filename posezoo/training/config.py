@@ -16,7 +16,6 @@ from posezoo import names, plugins, registry, settings, zoo
 from posezoo.errors import UsageError
 from posezoo.spec import load_object
 
-
 MADE_SPLITS = (("split", "blocks"), ("split", "sequences"))
 
 
@@ -118,6 +117,8 @@ class TrainConfig(_Section):
     """What chooses the best epoch. `test` is what published code does; every table then says so."""
     normalise_position: bool = True
     """Give the model the mean and spread of the training positions."""
+    normalise_pixels: Literal["backbone", "data"] = "backbone"
+    """Whose pixel mean and deviation the model gets: the backbone's own, or that of the training images."""
     optim: OptimSettings = OptimSettings()
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()

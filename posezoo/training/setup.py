@@ -26,6 +26,7 @@ from posezoo.data.augment import Augmentation, augmented
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Dataset
 from posezoo.data.loader import Batch, FrameBatches
+from posezoo.data.pixels import pixel_statistics
 from posezoo.data.skip import opened
 from posezoo.data.splits import validation_blocks
 from posezoo.errors import DataError, UsageError
@@ -84,7 +85,13 @@ def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -
     cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
-    model = zoo.build(_placed(blueprint, dataset, train_rows, config))
+    plan = _placed(blueprint, dataset, train_rows, config)
+    if config.normalise_pixels == "data" and plan.config.mean is None:
+        mean, std = pixel_statistics(
+            cache, train_rows, lambda done, total: observer.progress("pixel statistics", done, total)
+        )
+        plan = plan.with_place(mean=mean, std=std)
+    model = zoo.build(plan)
     backbone_files = zoo.load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and what tensor cores want
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
