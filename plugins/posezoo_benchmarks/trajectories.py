@@ -55,8 +55,8 @@ def _tum(request: ReadRequest, name: str, rows: list[Row], scene: str, result: R
     values_M8 = np.array([row[2] for row in rows])
     quaternion_M4 = values_M8[:, [7, 4, 5, 6]]
     length_M = np.linalg.norm(quaternion_M4, axis=1)
-    for n in np.flatnonzero(~(np.abs(length_M - 1) < 1e-2)):
-        result.findings.append(Finding(name, rows[n][0], f"quaternion is not unit: |q| = {length_M[n]:.6g}"))
+    for bad in np.flatnonzero(~(np.abs(length_M - 1) < 1e-2)):
+        result.findings.append(Finding(name, rows[bad][0], f"quaternion is not unit: |q| = {length_M[bad]:.6g}"))
     good_M = np.abs(length_M - 1) < 1e-2
     stamp_M = np.array([_microseconds(row[1][0]) for row in rows])
     known = track(stamp_M[good_M], values_M8[good_M, 1:4], quaternion_M4[good_M] / length_M[good_M, None])

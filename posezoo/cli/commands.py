@@ -162,7 +162,9 @@ def eval_(
 def predict(
     model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    to: Annotated[Literal["table", "csv", "tum", "json", "colmap"], typer.Option(help="Form of the poses.")] = "table",
+    to: Annotated[
+        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf"], typer.Option(help="Form of the poses.")
+    ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     format: Format = "human",

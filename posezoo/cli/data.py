@@ -60,6 +60,32 @@ def plot(
 
 
 @app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or 7scenes-chess.")],
+    to: Annotated[Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"], typer.Option(help="Form of the poses.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to; nothing in it is replaced.")],
+    root: Root = None,
+    split: Split = None,
+    format: Format = "human",
+) -> None:
+    """Write the poses as the files of another tool; the images stay where they are.
+
+    Example: posezoo data export demo-loop --to tum --out loop-tum
+    """
+    from posezoo.data import exporters
+    from posezoo.data.frames import open_dataset
+
+    frames = open_dataset(name, root=root, split=split).frames
+    paths = exporters.export(frames, to, out)
+    if format == "json":
+        typer.echo(json.dumps({"files": [str(path) for path in paths], "images": str(frames.root)}))
+    elif format == "human":
+        for path in paths:
+            typer.echo(f"written: {path}")
+        typer.echo(f"image names are relative to {frames.root}")
+
+
+@app.command()
 def verify(
     name: Annotated[str, typer.Argument(help="A data set, e.g. 7scenes-chess or folder:PATH.")],
     root: Root = None,

@@ -259,7 +259,7 @@ def test_undistortion_by_the_kits_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(straight[:, 5:], np.asarray(picture)[:, :-5])
     assert robotcar_images.intrinsics(str(tmp_path / "models")) == (49.5, 50.5, 32, 24)
     picture.resize((32, 24)).save(tmp_path / "2.png")
-    with pytest.raises(DataError, match="2.png: .*is not for images of 32x24"):
+    with pytest.raises(DataError, match=r"2\.png: .*is not for images of 32x24"):
         read_image(tmp_path / "2.png", 24, decode)
     with pytest.raises(DataError, match="no such file"):
         robotcar_images.decoder(str(tmp_path))
