@@ -3,7 +3,7 @@
 Rows hold world-to-camera poses, (qw, qx, qy, qz) and t with x_camera = R x_world + t: the camera centre is -R^T t.
 COLMAP counts pixels as posezoo does, (0, 0) at the outer corner. Its models have no scale of their own.
 
-Read here rather than by pycolmap: see docs/decisions/0007-colmap-read-here.md.
+Read here rather than by pycolmap: see docs/decisions/0012-colmap-read-here.md.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from small_runs import Notes, Train
 
 from posezoo import zoo
