@@ -106,6 +106,9 @@ def evaluate(
         skip_bad=skip_bad,
         progress=lambda done, total: watch("reading images", done, total),
     )
+    if observer:
+        for remark in dataset.remarks:
+            observer.note(remark)
     return run(
         given,
         dataset,

@@ -51,7 +51,10 @@ class DataName:
     @property
     def absolute(self) -> str:
         """The name with an absolute path, where it has one."""
-        query = "&".join(f"{key}={value}" for key, value in self.options.items())
+        options = dict(self.options)
+        if "root" in options:
+            options["root"] = str(user_path(options["root"]).absolute())
+        query = "&".join(f"{key}={value}" for key, value in options.items())
         place = self.name if self.path is None else f"{self.reader}:{self.path.absolute()}"
         return place + (f"?{query}" if query else "")
 

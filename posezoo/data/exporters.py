@@ -107,7 +107,7 @@ def _nerf(frames: Frames) -> dict[str, str]:
     for entry, (width, height, fx, fy, cx, cy) in zip(content["frames"], _cameras(frames), strict=True):
         entry |= {"w": int(width), "h": int(height), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
     for word in WORDS:
-        names = [frames.name(n) for n in np.flatnonzero(frames.split == word)]
+        names = [frames.name(n) for n in np.flatnonzero(frames.split == word).tolist()]
         content |= {f"{word}_filenames": names} if names else {}
     return {"transforms.json": json.dumps(content, indent=1) + "\n"}
 

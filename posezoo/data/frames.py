@@ -293,7 +293,9 @@ def _card_folder(name: str, card: registry.DataCard, root: Path | None) -> Path:
         folder = names.user_path(os.environ["POSEZOO_DATA"]) / card.folder
     else:
         raise DataError(f'no folder is known for "{name}"', hint)
-    if not folder.is_dir():
+    if folder.name in card.needs and not card.lies_in(folder):
+        folder = folder.absolute().parent  # one of the data sets' own folder was given
+    if not card.lies_in(folder):
         hint = "install posezoo again" if embedded is not None and root is None else hint
         raise DataError(f'"{name}" is not here: looked in {folder}', hint)
     return folder

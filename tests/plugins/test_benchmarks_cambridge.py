@@ -88,11 +88,13 @@ def test_ecl_by_condition(tree: Path) -> None:
     np.testing.assert_allclose(winter.quaternion, original.quaternion, atol=1e-9)
     np.testing.assert_allclose(winter.intrinsics, original.intrinsics)
     assert winter.name(0) == "ecl/winter/ShopFacade/seq2/frame00001_winter.png"
-    alone = open_dataset("ecl-winter?scenes=ShopFacade", root=tree)
+    alone = open_dataset("ecl-winter?scenes=ShopFacade", root=tree / "ecl")
     assert set(alone.frames.condition[alone.frames.split == "test"]) == {"winter"}
     assert any("synthetic appearance" in note for note in alone.notes)
     with pytest.raises(DataError, match=r"no label file like ..._ShopFacade_test_summer.csv"):
         open_dataset("ecl-summer?scenes=ShopFacade", root=tree)
+    with pytest.raises(DataError, match=r'"ecl" is not here.*Extended Cambridge Landmarks'):
+        open_dataset("ecl", root=tree / "cambridge")
     with pytest.raises(UsageError, match="no flavour 'spring'"):
         open_dataset("ecl?flavours=spring", root=tree)
 
