@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import benchmark_trees
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,9 +15,6 @@ from scipy.spatial.transform import Rotation
 from posezoo.data.frames import open_dataset
 from posezoo.errors import DataError, UsageError
 from posezoo.spec import ReadRequest, ReadResult
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import benchmark_trees
 
 HEADER = "Visual Landmark Dataset V1\nImageFile, Camera Position [X Y Z W P Q R]\n\n"
 
@@ -93,7 +90,7 @@ def test_ecl_by_condition(tree: Path) -> None:
     assert any("synthetic appearance" in note for note in alone.notes)
     with pytest.raises(DataError, match=r"no label file like ..._ShopFacade_test_summer.csv"):
         open_dataset("ecl-summer?scenes=ShopFacade", root=tree)
-    with pytest.raises(DataError, match=r'"ecl" is not here.*Extended Cambridge Landmarks'):
+    with pytest.raises(DataError, match=r'"ecl" is not here.*fetch ECL .* Cambridge Landmarks to cambridge/SCENE'):
         open_dataset("ecl", root=tree / "cambridge")
     with pytest.raises(UsageError, match="no flavour 'spring'"):
         open_dataset("ecl?flavours=spring", root=tree)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+import benchmark_trees
 import numpy as np
 import pytest
+import small_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,10 +21,6 @@ from posezoo.data.frames import open_dataset
 from posezoo.errors import DataError, UsageError
 from posezoo.spec import ReadRequest, ReadResult
 from posezoo.transforms import read_image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import benchmark_trees
-import small_data
 
 pytest.importorskip("cv2", reason="opencv is not installed: pip install 'posezoo[robotcar]'")
 
