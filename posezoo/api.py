@@ -91,15 +91,17 @@ def evaluate(
     root: str | Path | None = None,
     split: str | Path | None = None,
     subset: str = "test",
+    skip_bad: bool = False,
     device: str | torch.device = "cpu",
     observer: Observer | None = None,
 ) -> Report:
     """The report of a model, a run folder or `local-dir:PATH` on a data set, baselines beside it.
 
-    `data` None: what the run was trained on. `split`: a split file (image, split). `subset`: which of its splits.
+    `data` None: what the run was trained on. `split`: `blocks`, `sequences` or a split file (image, split).
+    `subset`: which of its splits. `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
     """
     from posezoo import zoo
-    from posezoo.data.frames import open_dataset
+    from posezoo.data.skip import opened
     from posezoo.evaluation.evaluate import evaluate as run
     from posezoo.model import PoseModel
     from posezoo.training.run import CONFIG, read_config
@@ -113,13 +115,23 @@ def evaluate(
         if data is None and (path / CONFIG).is_file():
             trained_on = read_config(path)["train"]["data"]
             data, root, split = trained_on["name"], root or trained_on.get("root"), split or trained_on.get("split")
+            skip_bad = skip_bad or trained_on.get("skip_bad", False)
         facts = zoo.read_config(zoo.model_folder(path)).get("training", {})
         data, selection = data or facts.get("data"), facts.get("selection", "")
         given = zoo.load(f"local-dir:{path}", device)
     if data is None:
         raise UsageError("which data set?", "give --data NAME, see posezoo data list")
-    dataset = open_dataset(data, root=root, split=split)
     watch = observer.progress if observer else lambda what, done, total: None
+    dataset = opened(
+        data,
+        root=root,
+        split=split,
+        skip_bad=skip_bad,
+        progress=lambda done, total: watch("reading images", done, total),
+    )
+    if observer:
+        for remark in dataset.remarks:
+            observer.note(remark)
     return run(
         given,
         dataset,

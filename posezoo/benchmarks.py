@@ -55,7 +55,9 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
     batches = [np.arange(i, min(i + BATCH, len(frames))) for i in range(0, len(frames), BATCH)]
 
     def decode(rows: np.ndarray) -> torch.Tensor:
-        images = [torch.from_numpy(transforms.read_image(frames.path(int(i))).copy()) for i in rows]
+        images = [
+            torch.from_numpy(transforms.read_image(frames.path(int(i)), decode=frames.decode).copy()) for i in rows
+        ]
         return transforms.prepare(torch.stack(images).permute(0, 3, 1, 2), 256, 224, *MEAN_STD)
 
     def cached(rows: np.ndarray) -> torch.Tensor:

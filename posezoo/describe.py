@@ -190,7 +190,8 @@ def _presence(card: registry.DataCard) -> str:
     base = os.environ.get("POSEZOO_DATA")
     if base is None:
         return "POSEZOO_DATA is not set"
-    return "yes" if (names.user_path(base) / card.folder).is_dir() else f"no ({card.folder} is not in POSEZOO_DATA)"
+    what = ", ".join(card.needs) or card.folder
+    return "yes" if card.lies_in(names.user_path(base) / card.folder) else f"no ({what} is not in POSEZOO_DATA)"
 
 
 def _version(package: str) -> str:

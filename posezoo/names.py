@@ -1,7 +1,7 @@
 """The grammar of names.
 
 MODEL = ARCH ["+" MODIFIER ["=" VALUE]]* ["." TAG] ["@" REVISION] | local-dir:PATH | hf-hub:OWNER/REPO[@REV] | ALIAS
-DATA  = NAME | READER:PATH ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
+DATA  = (NAME | READER:PATH) ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class ModelName:
 
 @dataclass(frozen=True)
 class DataName:
-    """A parsed data name: a registry card's `name`, or a `reader` with a `path` and options."""
+    """A parsed data name: a registry card's `name`, or a `reader` with a `path`; and options. In keys `_` is `-`."""
 
     name: str
+    """The card's name; for READER:PATH the whole text."""
     reader: str = ""
     path: Path | None = None
     options: dict[str, str] = field(default_factory=dict)
@@ -50,15 +51,20 @@ class DataName:
     @property
     def absolute(self) -> str:
         """The name with an absolute path, where it has one."""
-        if self.path is None:
-            return self.name
-        query = "&".join(f"{key}={value}" for key, value in self.options.items())
-        return f"{self.reader}:{self.path.absolute()}" + (f"?{query}" if query else "")
+        options = dict(self.options)
+        if "root" in options:
+            options["root"] = str(user_path(options["root"]).absolute())
+        query = "&".join(f"{key}={value}" for key, value in options.items())
+        place = self.name if self.path is None else f"{self.reader}:{self.path.absolute()}"
+        return place + (f"?{query}" if query else "")
 
     @property
     def slug(self) -> str:
         """The name as one path component, e.g. for the run folder."""
-        return self.name if not self.reader else f"{self.reader}-{re.sub(r'[^A-Za-z0-9_-]+', '-', self.path.name)}"  # type: ignore[union-attr]
+        if self.path is not None:
+            return f"{self.reader}-{re.sub(r'[^A-Za-z0-9_-]+', '-', self.path.name)}"
+        words = [f"{key}-{value}" for key, value in self.options.items()]
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join([self.name, *words]))[:100]
 
 
 def parse_model(name: str) -> ModelName:
@@ -82,21 +88,21 @@ def parse_model(name: str) -> ModelName:
 
 def parse_data(name: str) -> DataName:
     """Split a data name into its parts. Raises UsageError for what is no name at all."""
-    scheme, colon, rest = name.partition(":")
-    if colon:
-        if not re.fullmatch(_NAME, scheme, re.ASCII) or not rest or "\0" in rest:
-            raise UsageError(f"not a data name: {_shown(name)}", "write READER:PATH, for example folder:my-photos")
-        path, _, query = rest.partition("?")
-        options = {}
-        for item in filter(None, query.split("&")):
-            key, equals, value = item.partition("=")
-            if not equals:
-                raise UsageError(f"data option {_shown(item)} has no value", "write READER:PATH?key=value")
-            options[key] = value
-        return DataName(name, scheme, user_path(path), options)
-    if not re.fullmatch(_NAME, name, re.ASCII):
+    place, _, query = name.partition("?")
+    scheme, colon, path = place.partition(":")
+    if colon and (not re.fullmatch(_NAME, scheme, re.ASCII) or not path or "\0" in name):
+        raise UsageError(f"not a data name: {_shown(name)}", "write READER:PATH, for example folder:my-photos")
+    if not colon and not re.fullmatch(_NAME, place, re.ASCII):
         raise UsageError(f"not a data name: {_shown(name)}", "see posezoo data list")
-    return DataName(name)
+    options = {}
+    for item in filter(None, query.split("&")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(
+                f"data option {_shown(item)} has no value", "write NAME?key=value or READER:PATH?key=value"
+            )
+        options[key.replace("_", "-")] = value
+    return DataName(name, scheme, user_path(path), options) if colon else DataName(place, options=options)
 
 
 def is_name(text: str) -> bool:

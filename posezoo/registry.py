@@ -29,8 +29,12 @@ class DataCard(BaseModel):
     reader: str
     folder: str
     """Below POSEZOO_DATA, or `package:PACKAGE/FOLDER` for data that come with an installed package."""
+    needs: tuple[str, ...] = ()
+    """Folders that must lie in it, where it holds more than one data set."""
     kind: Literal["demo", "indoor", "outdoor"]
     scenes: tuple[str, ...] = ()
+    options: Mapping[str, str] = {}
+    """Options of the reader; those of the data name (`NAME?key=value`) win over them."""
     frames: Mapping[str, int] = {}
     licence: str
     page: str = ""
@@ -42,6 +46,10 @@ class DataCard(BaseModel):
     def package(self) -> str:
         """The package that carries the data; empty for data the user brings."""
         return self.folder.removeprefix("package:").partition("/")[0] if self.folder.startswith("package:") else ""
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether `folder` is there and holds what the card needs."""
+        return folder.is_dir() and all((folder / part).is_dir() for part in self.needs)
 
     def embedded_root(self) -> Path | None:
         """The folder of data that ship inside a package; None for data the user brings."""

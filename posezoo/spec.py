@@ -7,6 +7,7 @@ Also the rows that a reader hands over (`Frame`), because a reader is a plugin a
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,13 +119,37 @@ class Frame:
 class ReadRequest:
     """What a reader is asked for.
 
-    `images`: if a split file names the images that are needed, their paths relative to `root`; a reader then reads
-    only those and must not ask for anything else to be there. `options` are the `?key=value` of the data name.
+    `images`: if a split file names the images that are needed, their paths relative to the images' folder; a reader
+    then reads only those and must not ask for anything else to be there. The same goes for `scenes` and `sequences`
+    where they are not empty. `options` are the card's, and over them the `?key=value` of the data name.
     """
 
     root: Path
     scenes: tuple[str, ...] = ()
     images: frozenset[str] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    sequences: tuple[str, ...] = ()
+    images_root: Path | None = None
+    """The folder that image names are relative to, where it is not `root`."""
+
+    def wants_sequence(self, name: str) -> bool:
+        """Whether a sequence is asked for: by its name, or by a number alone (`1` is seq-01, seq1 and 01)."""
+        if not self.sequences or name in self.sequences:
+            return True
+        number = re.fullmatch(r"\D*(\d+)", name, re.ASCII)
+        return number is not None and any(word.isdecimal() and int(word) == int(number[1]) for word in self.sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """How the files of a data set that are no ordinary pictures become pictures.
+
+    `function` names `decode(image, options) -> image` on Pillow images; the file itself has been opened and checked.
+    `key` changes whenever the result can: it is a part of the image cache's key.
+    """
+
+    function: str
+    key: str
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -137,6 +162,8 @@ class ReadResult:
     ground_truth: str = "original"
     notes: list[str] = field(default_factory=list)
     """Lines a person should see, e.g. how many frames were dropped and why."""
+    decode: Decode | None = None
+    """None: the files are ordinary pictures."""
 
 
 def load_object(path: str) -> Any:

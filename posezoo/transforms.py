@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from posezoo.errors import DataError
+from posezoo.spec import Decode, load_object
 
 CACHE_SHORT_EDGE = 256
 MAX_PIXELS = 64_000_000
@@ -32,11 +33,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "PPM", "BMP")
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE) -> np.ndarray:
+def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
 
     Orientation tags are ignored: poses refer to the stored pixels. 16-bit images are scaled, not clipped; transparent
-    ones are laid on black. Raises DataError that names the file.
+    ones are laid on black. `decode` makes pictures of files that are none, such as a sensor's raw pixels. Raises
+    DataError that names the file.
     """
     path = Path(path)
     try:
@@ -50,7 +52,7 @@ def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE) -> np.ndarr
                 raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
             scale = short_edge / min(width, height)
             size = (max(short_edge, round(width * scale)), max(short_edge, round(height * scale)))
-            rgb = _to_rgb(image)
+            rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
             return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None

@@ -82,14 +82,29 @@ class Poses:
             lines.append(" ".join([stamp, *(repr(float(v)) for v in (*t_3, x, y, z, w))]))
         return "\n".join(lines) + "\n"
 
-    def to_colmap(self) -> str:
-        """COLMAP images.txt: world-to-camera, two lines an image (the second, for points, is empty); camera id 1."""
+    def to_kitti(self) -> str:
+        """Lines of the upper 3x4 of the camera-to-world matrices, row by row."""
+        rows = self.matrix()[:, :3].reshape(-1, 12).tolist()
+        return "".join(" ".join(map(repr, row)) + "\n" for row in rows)
+
+    def to_nerf(self) -> str:
+        """transforms.json: camera-to-world with OpenGL's axes (x right, y up, z backward); no intrinsics."""
+        matrix_N44 = self.matrix() * np.array([1.0, -1.0, -1.0, 1.0])
+        rows = zip(self.images, matrix_N44.tolist(), strict=True)
+        frames = [{"file_path": image, "transform_matrix": matrix} for image, matrix in rows]
+        return json.dumps({"camera_model": "OPENCV", "frames": frames}, indent=1) + "\n"
+
+    def to_colmap(self, cameras: Sequence[int] = ()) -> str:
+        """COLMAP images.txt: world-to-camera, two lines an image (the second, for points, is empty).
+
+        `cameras`: the id of each image's camera; without it 1.
+        """
         world_to_camera_N33 = rotation_matrix(self.quaternion).transpose(0, 2, 1)
         t_N3 = -np.einsum("nij,nj->ni", world_to_camera_N33, self.position)
         lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
-        for n, (image, (w, x, y, z), t_3) in enumerate(zip(self.images, self.quaternion, t_N3, strict=True), 1):
+        for n, (image, (w, x, y, z), t_3) in enumerate(zip(self.images, self.quaternion, t_N3, strict=True)):
             numbers = " ".join(repr(float(v)) for v in (w, -x, -y, -z, *t_3))
-            lines += [f"{n} {numbers} 1 {printable(image)}", ""]
+            lines += [f"{n + 1} {numbers} {cameras[n] if cameras else 1} {printable(image)}", ""]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:

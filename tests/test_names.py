@@ -122,10 +122,16 @@ def test_data_names() -> None:
     assert (parsed.reader, parsed.path) == ("folder", Path("my photos/2024"))
     assert parsed.options == {"fov": "70", "scene": "a"}
     assert parsed.slug == "folder-2024"
+    card = parse_data("7scenes?scenes=chess,fire&max_gap=2")
+    assert card == DataName("7scenes", options={"scenes": "chess,fire", "max-gap": "2"})
+    assert parse_data(card.absolute) == card
+    assert card.slug == "7scenes-scenes-chess-fire-max-gap-2"
     assert parse_data("folder:~/x").path == Path("~/x").expanduser()
 
 
-@pytest.mark.parametrize("text", ["", "folder:", "Folder:x", "a b", "folder:x?fov", "folder:a\0b", ":x"])
+@pytest.mark.parametrize(
+    "text", ["", "folder:", "Folder:x", "a b", "folder:x?fov", "demo-loop?fov", "?a=b", "folder:a\0b", ":x"]
+)
 def test_what_is_no_data_name(text: str) -> None:
     with pytest.raises(UsageError):
         parse_data(text)

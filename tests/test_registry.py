@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from posezoo import plugins, registry, settings
-from posezoo.errors import PluginError, UsageError
+from posezoo.console import error_line
+from posezoo.data.frames import open_dataset
+from posezoo.errors import DataError, PluginError, UsageError
 from posezoo.names import parse_data, parse_model
 from posezoo.spec import CatalogueSpec, load_object
 
@@ -30,6 +32,16 @@ def test_every_data_card_is_complete() -> None:
             assert card.page.startswith("https://"), name
             assert not Path(card.folder).is_absolute(), name
             assert set(card.frames) <= {"train", "val", "test"}, name
+
+
+def test_what_to_fetch_and_where_to_put_it_fit_the_line_of_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSEZOO_DATA", raising=False)
+    for name in [name for name, card in registry.data_cards().items() if not card.package]:
+        with pytest.raises(DataError) as caught:
+            open_dataset(name)
+        line = error_line(caught.value)
+        assert "fetch" in line, line
+        assert line.endswith("set POSEZOO_DATA or give --root"), line
 
 
 def test_every_data_card_has_a_recipe() -> None:

@@ -1,7 +1,7 @@
 """Own data: a folder with poses.csv, and the label CSV files that multi-scene papers share.
 
 `folder:PATH`  PATH/poses.csv: image, x, y, z, qw, qx, qy, qz and, where known, scene, split, sequence, timestamp (us),
-               condition, fx, fy, cx, cy. Camera-to-world, metres, (w, x, y, z).
+               condition, fx, fy, cx, cy. Camera-to-world, metres, (w, x, y, z). Without it: see trajectories.py.
 `csv:PATH`     scene, split, seq, img_path, t1, t2, t3, q1, q2, q3, q4; t = camera centre, q = (w, x, y, z) in a
                convention that the file does not say: `?convention=camera-to-world` (as 7Scenes files have it) or
                `?convention=world-to-camera` (as Cambridge files have it: only q is, t is still the camera centre).
@@ -15,6 +15,8 @@ import re
 from posezoo.errors import Finding, UsageError
 from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.tables import numbers, read_csv
+from posezoo_benchmarks import trajectories
+from posezoo_benchmarks.options import only
 
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 INTRINSICS = ("fx", "fy", "cx", "cy")
@@ -23,11 +25,14 @@ CONVENTIONS = ("camera-to-world", "world-to-camera")
 
 
 def read_folder(request: ReadRequest) -> ReadResult:
-    """The frames that poses.csv lists, in its order."""
-    _only(request, "folder", ())
-    result = ReadResult()
+    """The frames that poses.csv lists, in its order; without it those of a TUM or KITTI file."""
+    only(request, "folder", ("poses", "images", "max-gap"))
     path = request.root / "poses.csv" if request.root.is_dir() else request.root
     scene = request.scenes[0] if len(request.scenes) == 1 else path.resolve().parent.name or "scene"
+    other = trajectories.file(request)
+    if other is not None:
+        return trajectories.read(request, other, scene)
+    result = ReadResult()
     for line, row in read_csv(path, path.name, ("image", *POSE), result.findings):
         frame = _own_frame(row, path.name, line, scene, result.findings)
         if frame is not None and _wanted(frame, request):
@@ -63,7 +68,7 @@ def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: 
 
 def read_labels(request: ReadRequest) -> ReadResult:
     """The frames of a label CSV, in its order. Raises UsageError if the convention of its quaternions is not told."""
-    _only(request, "csv", ("convention",))
+    only(request, "csv", ("convention",))
     convention = request.options.get("convention")
     if convention not in CONVENTIONS:
         told = f"unknown convention {convention[:60]!a}" if convention else "the convention is not told"
@@ -91,11 +96,3 @@ def _wanted(frame: Frame, request: ReadRequest) -> bool:
     if request.scenes and frame.scene not in request.scenes:
         return False
     return request.images is None or frame.image in request.images
-
-
-def _only(request: ReadRequest, reader: str, known: tuple[str, ...]) -> None:
-    """Raise UsageError for an option that the reader does not have."""
-    for key in request.options:
-        if key not in known:
-            options = ", ".join((*known, "normalise", "follow-symlinks", "root"))
-            raise UsageError(f"{reader} has no data option {key[:60]!a}", f"it has {options}")

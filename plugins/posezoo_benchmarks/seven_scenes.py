@@ -7,6 +7,8 @@
 What is special:
 - the published pose files differ in style: tabs, CRLF, exponents with three digits (`e-001`);
 - a pose that is not finite marks a frame on which the tracking was lost;
+- three sets of poses are in use, depth-camera tracking (`original`) and two later ones; errors against different ones
+  must not be compared. The files do not say which they are: `ground-truth=sfm` does, and every report then carries it;
 - one camera for all scenes: f = 585, c = (320, 240) at 640x480 (the authors' page), scaled for other sizes.
 """
 
@@ -17,18 +19,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from posezoo.errors import DataError, Finding, UsageError
-from posezoo.geometry import quaternion_from_matrix
+from posezoo.errors import DataError, Finding
 from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.tables import numbers, read_text
 from posezoo.transforms import image_size
+from posezoo_benchmarks.matrices import not_rigid, quaternions
+from posezoo_benchmarks.options import choice, only
 
 SPLITS = {"TrainSplit.txt": "train", "TestSplit.txt": "test"}
+GROUND_TRUTH = ("original", "calibrated", "sfm")
 FRAMES_PER_SECOND = 30
 FOCAL, CENTRE, SIZE = 585.0, (320.0, 240.0), (640, 480)
-TOLERANCE = 1e-3  # of R^T R = 1 and of the last row: seven printed digits are far better than that
 _SEQUENCE = re.compile(r"(?:sequence|seq-?)\s*(\d{1,4})", re.ASCII | re.IGNORECASE)
 _IMAGE = re.compile(r"(frame-(\d{1,9}))\.color\.(?:png|jpg|jpeg)", re.ASCII | re.IGNORECASE)
 _POSE = re.compile(r"(frame-\d{1,9})\.pose\.txt", re.ASCII | re.IGNORECASE)
@@ -37,9 +39,8 @@ _MAX_POSE_FILE = 1 << 16  # bytes; a pose is 300
 
 def read(request: ReadRequest) -> ReadResult:
     """The frames of the scenes asked for (none named: of all that are there), in the order of sequence and number."""
-    if request.options:
-        raise UsageError(f"7scenes has no data option {next(iter(request.options))[:60]!a}", "leave it out")
-    result = ReadResult()
+    only(request, "7scenes", ("ground-truth",))
+    result = ReadResult(ground_truth=choice(request, "ground-truth", GROUND_TRUTH))
     rows = _listed(request, result) if request.images is not None else _all(request, result)
     frames, matrices = [], []
     for image, split in rows:
@@ -49,9 +50,7 @@ def read(request: ReadRequest) -> ReadResult:
             matrices.append(matrix)
     if not frames:
         return result
-    rotation_N33 = torch.from_numpy(np.stack(matrices)[:, :3, :3])
-    quaternion_N4 = quaternion_from_matrix(rotation_N33)
-    quaternion_N4 = (quaternion_N4 / quaternion_N4.norm(dim=1, keepdim=True)).numpy()
+    quaternion_N4 = quaternions(np.stack(matrices)[:, :3, :3])
     cameras: dict[Path, tuple[float, float, float, float] | None] = {}
     for (image, split), matrix, q_4 in zip(frames, matrices, quaternion_N4, strict=True):
         result.frames.append(_frame(request.root, image, split, matrix, q_4, cameras))
@@ -65,7 +64,7 @@ def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[Path, str]]
         if not (request.root / folder).is_dir():
             result.findings.append(Finding(scene, 0, "no such scene folder"))
             continue
-        for sequence, split in _sequences(request.root, folder, result.findings):
+        for sequence, split in _sequences(request, folder, result.findings):
             yield from ((image, split) for image in _images(request.root, sequence, result.findings))
 
 
@@ -92,8 +91,9 @@ def _scenes(root: Path, findings: list[Finding]) -> list[str]:
     return scenes
 
 
-def _sequences(root: Path, scene: Path, findings: list[Finding]) -> list[tuple[Path, str]]:
-    """(folder relative to the root, split) of each sequence that the scene's split files name."""
+def _sequences(request: ReadRequest, scene: Path, findings: list[Finding]) -> list[tuple[Path, str]]:
+    """(folder relative to the root, split) of each sequence asked for that the scene's split files name."""
+    root = request.root
     found: dict[Path, tuple[str, str]] = {}
     for name, split in SPLITS.items():
         shown = str(scene / name)
@@ -106,6 +106,8 @@ def _sequences(root: Path, scene: Path, findings: list[Finding]) -> list[tuple[P
                 findings.append(Finding(shown, line, f"not a sequence: {text[:60]!a}"))
                 continue
             folder = scene / f"seq-{int(match[1]):02d}"
+            if not request.wants_sequence(folder.name):
+                continue
             if folder in found:
                 findings.append(Finding(shown, line, f"{text} is already listed in {found[folder][1]}"))
             elif not (root / folder).is_dir():
@@ -161,21 +163,11 @@ def parse_pose(text: str, shown: str, findings: list[Finding]) -> np.ndarray | N
         findings.append(Finding(shown, 0, f"expected 4 rows, got {len(rows)}"))
         return None
     matrix_44 = np.array(rows)
-    problem = _not_rigid(matrix_44)
+    problem = not_rigid(matrix_44)
     if problem:
         findings.append(Finding(shown, 0, problem))
         return None
     return matrix_44
-
-
-def _not_rigid(matrix_44: np.ndarray) -> str:
-    """What keeps a matrix from being a rigid motion; empty if nothing does."""
-    if np.abs(matrix_44[3] - (0, 0, 0, 1)).max() > TOLERANCE:
-        return "last row is not 0 0 0 1"
-    rotation_33 = matrix_44[:3, :3]
-    if np.abs(rotation_33).max() > 2 or np.abs(rotation_33.T @ rotation_33 - np.eye(3)).max() > TOLERANCE:
-        return "rotation is not orthogonal"
-    return "determinant -1 (mirror): wrong axis convention?" if np.linalg.det(rotation_33) < 0 else ""
 
 
 def _frame(

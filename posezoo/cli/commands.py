@@ -21,6 +21,7 @@ Overrides = Annotated[
     typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. epochs=30 backbone=resnet18 hyper.rank=64"),
 ]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what is wrong with the data, and record it.")]
 
 app = typer.Typer(
     help="The model zoo of absolute camera pose regression.\n\nExample: posezoo train atloc+hyper --data demo-loop",
@@ -99,6 +100,7 @@ def train(
     ],
     overrides: Overrides = None,
     root: Root = None,
+    skip_bad: SkipBad = False,
     format: Format = "human",
 ) -> None:
     """Train a model, evaluate its best epoch beside the baselines, and say where the report lies.
@@ -109,7 +111,8 @@ def train(
     from posezoo.console import TrainView
 
     view = TrainView(format == "quiet")
-    _print_result(api.train(model, data, root=root, observer=view, **settings.parse(overrides or [])), format)
+    given = ({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or [])
+    _print_result(api.train(model, data, root=root, observer=view, **given), format)
 
 
 @app.command()
@@ -134,11 +137,12 @@ def eval_(
         str | None, typer.Option("--data", help="Data set; without it, the one the run was trained on.")
     ] = None,
     root: Root = None,
-    split: Annotated[str | None, typer.Option(help="A split file (image, split).")] = None,
+    split: Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")] = None,
     subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
     ] = None,
+    skip_bad: SkipBad = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     format: Format = "human",
 ) -> None:
@@ -151,7 +155,9 @@ def eval_(
     from posezoo.names import user_path
 
     view = TrainView(format == "quiet")
-    report = api.evaluate(model, data, root=root, split=split, subset=subset, device=device, observer=view)
+    report = api.evaluate(
+        model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
+    )
     folder = report.save(out or user_path(model.removeprefix("local-dir:")) / "report")
     _print_report(report, folder, None, format)
 
@@ -160,7 +166,9 @@ def eval_(
 def predict(
     model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, or a file that posezoo export wrote.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    to: Annotated[Literal["table", "csv", "tum", "json", "colmap"], typer.Option(help="Form of the poses.")] = "table",
+    to: Annotated[
+        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf"], typer.Option(help="Form of the poses.")
+    ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run code of who wrote it.")] = False,
@@ -211,7 +219,7 @@ def bench(
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="speed: which models.")] = None,
     data: Annotated[str, typer.Option("--data", help="loading: data set.")] = "demo-loop",
     root: Root = None,
-    split: Annotated[str | None, typer.Option(help="loading: a split file (image, split).")] = None,
+    split: Annotated[str | None, typer.Option(help="loading: blocks, sequences, or a split file.")] = None,
     format: Format = "human",
 ) -> None:
     """Measure, interleaved: `loading` images/s from the warm cache and by decoding; `startup` of --help and list;

@@ -10,7 +10,7 @@ import typer
 
 Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
-Split = Annotated[str | None, typer.Option(help="A split file (image, split).")]
+Split = Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")]
 
 app = typer.Typer(help="Data sets: list them, check them, look at their trajectories.", no_args_is_help=True)
 
@@ -48,11 +48,41 @@ def plot(
     dataset = open_dataset(name, root=root, split=split)
     path = save_dataset_plot(dataset, out or Path(f"{parse_data(name).slug}.png"))
     if format == "json":
-        typer.echo(json.dumps({"picture": str(path), "frames": len(dataset.frames), "notes": list(dataset.notes)}))
+        typer.echo(
+            json.dumps(
+                {"picture": str(path), "frames": len(dataset.frames), "notes": [*dataset.notes, *dataset.remarks]}
+            )
+        )
     elif format == "human":
-        for note in dataset.notes:
+        for note in (*dataset.notes, *dataset.remarks):
             typer.echo(f"note: {note}")
         typer.echo(f"picture: {path}")
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or 7scenes-chess.")],
+    to: Annotated[Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"], typer.Option(help="Form of the poses.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to; nothing in it is replaced.")],
+    root: Root = None,
+    split: Split = None,
+    format: Format = "human",
+) -> None:
+    """Write the poses as the files of another tool; the images stay where they are.
+
+    Example: posezoo data export demo-loop --to tum --out loop-tum
+    """
+    from posezoo.data import exporters
+    from posezoo.data.frames import open_dataset
+
+    frames = open_dataset(name, root=root, split=split).frames
+    paths = exporters.export(frames, to, out)
+    if format == "json":
+        typer.echo(json.dumps({"files": [str(path) for path in paths], "images": str(frames.root)}))
+    elif format == "human":
+        for path in paths:
+            typer.echo(f"written: {path}")
+        typer.echo(f"image names are relative to {frames.root}")
 
 
 @app.command()

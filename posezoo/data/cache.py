@@ -4,10 +4,11 @@
     <cache>/images/<key>/index.npy      offset, size, size of the stored image and sha256 of each
     <cache>/images/digests/*.json       sha256 of files seen before, by path, size and time: hashing 30 GB is slow
 
-`key` is a sha256 over the format's version, the short edge and the sha256 of every source file in order, so a changed
-image makes a new cache and an old one is never wrong. A cache is built in a folder of its own and renamed into place:
-it is there completely or not at all. Pixels are read with preadv, not mapped: the memory a process holds stays flat
-over an epoch, a fork or pickle costs nothing, and a file cut short is an error instead of a bus error.
+`key` is a sha256 over the format's version, the short edge, how files that are no ordinary pictures are decoded, and
+the sha256 of every source file in order, so a changed image makes a new cache and an old one is never wrong. A cache is
+built in a folder of its own and renamed into place: it is there completely or not at all. Pixels are read with preadv,
+not mapped: the memory a process holds stays flat over an epoch, a fork or pickle costs nothing, and a file cut short is
+an error instead of a bus error.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -55,7 +56,8 @@ class ImageCache:
         """
         home = cache_folder() / "images"
         digests = _digests(frames, home, progress)
-        key = hashlib.sha256(f"{VERSION} {CACHE_SHORT_EDGE}\n".encode() + b"\n".join(digests)).hexdigest()
+        decode = f" {frames.decode.key}" if frames.decode else ""
+        key = hashlib.sha256(f"{VERSION} {CACHE_SHORT_EDGE}{decode}\n".encode() + b"\n".join(digests)).hexdigest()
         index = valid_index(home / key, digests)
         if index is None:
             build(frames, digests, home, key, progress)

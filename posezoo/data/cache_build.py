@@ -149,7 +149,7 @@ def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Fin
     """Image i (H, W, 3) and its stored (width, height), or why it cannot be read."""
     path = frames.path(i)
     try:
-        return read_image(path), image_size(path)
+        return read_image(path, decode=frames.decode), image_size(path)
     except DataError as error:
         return Finding(shown(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
 

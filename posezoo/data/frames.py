@@ -1,6 +1,7 @@
 """A data set by name -> a checked table of frames.
 
     open_dataset("7scenes-chess")           registry card -> reader -> rows -> checks -> Dataset
+    open_dataset("7scenes?scenes=chess&sequences=1,3")   a part of it, on purpose
     open_dataset("folder:my-photos")        reader and path stand in the name
     inspect_dataset(...)                    the same, but hands the findings over instead of raising them
 
@@ -22,10 +23,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posezoo import names, plugins, registry
+from posezoo import names, registry
 from posezoo.data import splits, validation
-from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError
-from posezoo.spec import Frame, ReadRequest, ReadResult
+from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError, unknown_name
+from posezoo.plugins import get as get_spec
+from posezoo.spec import Decode, Frame, ReadRequest, ReadResult, load_object
 from posezoo.types import Poses
 
 Kind = Literal["demo", "indoor", "outdoor"]
@@ -48,6 +50,8 @@ class Frames:
     quaternion: np.ndarray  # (N, 4) float64
     intrinsics: np.ndarray  # (N, 4) float64, NaN unknown
     ground_truth: str = "original"
+    decode: Decode | None = None
+    """How files that are no ordinary pictures are read."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,7 +87,9 @@ class Frames:
         return Poses(images, self.position, self.quaternion, scenes, tuple(self.timestamp.tolist()))
 
     @staticmethod
-    def from_rows(root: Path, rows: Sequence[Frame], ground_truth: str = "original") -> Frames:
+    def from_rows(
+        root: Path, rows: Sequence[Frame], ground_truth: str = "original", decode: Decode | None = None
+    ) -> Frames:
         """The columns of a reader's rows; scenes in alphabetical order."""
         scenes = tuple(sorted({row.scene for row in rows}))
         index = {scene: n for n, scene in enumerate(scenes)}
@@ -101,6 +107,7 @@ class Frames:
             quaternion=np.array([row.quaternion for row in rows], dtype=np.float64).reshape(-1, 4),
             intrinsics=np.array([row.intrinsics or unknown for row in rows], dtype=np.float64).reshape(-1, 4),
             ground_truth=ground_truth,
+            decode=decode,
         )
 
 
@@ -113,6 +120,19 @@ class Dataset:
     frames: Frames
     card: registry.DataCard | None = None
     notes: tuple[str, ...] = ()
+    skipped: tuple[Finding, ...] = ()
+    """What was left out because something is wrong with it, where that was asked for."""
+
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines that belong to every result on these data: test frames beside training frames, what was left out."""
+        lines = splits.leaks(self.frames)
+        if self.skipped:
+            first = f"first: {self.skipped[0]}"
+            lines.append(
+                f"bad data left out as asked: {len(self.skipped)} problem{'s' * (len(self.skipped) > 1)} ({first})"
+            )
+        return tuple(lines)
 
     def require(self, split: str) -> Frames:
         """The frames of one split. Raises DataError if there are none."""
@@ -135,8 +155,8 @@ class Dataset:
 def open_dataset(name: str, *, root: str | Path | None = None, split: str | Path | None = None) -> Dataset:
     """The data set called `name`. Raises DataError that carries everything found wrong.
 
-    `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: a CSV file with columns
-    image, split; the data set is then only the images it lists.
+    `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks` or `sequences`
+    instead of the data's own, or a CSV file with columns image, split; the data set is then only the images it lists.
     """
     dataset, findings = inspect_dataset(name, root=root, split=split)
     if findings:
@@ -150,24 +170,30 @@ def inspect_dataset(
     """The data set without the frames that something is wrong with, and everything that is wrong."""
     source = _source(name, names.user_path(root) if root is not None else None)
     findings: list[Finding] = []
-    chosen = splits.read_split_file(names.user_path(split), source.root, findings) if split is not None else None
+    made = split if split in splits.MADE else None
+    file = names.user_path(split) if split is not None and not made else None
+    chosen = splits.read_split_file(file, source.root, findings) if file is not None else None
     if findings:  # nothing can be said about the data while it is unclear which of them are wanted
         return Dataset(name, "indoor", Frames.from_rows(source.root, []), source.card), findings
     images = frozenset(chosen.entries) if chosen is not None else None
-    result = _read(source, ReadRequest(source.location, source.scenes, images, source.options))
+    request = ReadRequest(
+        source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
+    )
+    result = _read(source, request)
     findings += result.findings
+    result.frames = _asked_for(result.frames, request, findings)
     notes = list(result.notes)
     rows = validation.placed(result.frames, source.root, source.follow_symlinks, findings)
     rows = validation.normalised(rows, source.normalise, findings, notes)
     if chosen is not None:
         rows = chosen.applied(rows, {os.path.normpath(row.image) for row in result.frames}, findings)
     rows = validation.unique(rows, findings, notes)
-    rows = splits.checked_words(rows, findings)
-    frames = Frames.from_rows(source.root, rows, result.ground_truth)
-    if len(frames) and not np.any(frames.split != ""):
-        frames = dataclasses.replace(frames, split=splits.default_blocks(frames, notes))
+    rows = splits.checked_words(rows, findings) if not made else rows
+    frames = Frames.from_rows(source.root, rows, result.ground_truth, result.decode)
+    if len(frames) and (made or not np.any(frames.split != "")):
+        frames = dataclasses.replace(frames, split=splits.made(frames, str(made or "blocks"), notes))
     kind = source.card.kind if source.card else _kind(frames)
-    if source.card and chosen is None:
+    if source.card and split is None and not source.partial:
         notes += [
             f"{word}: {found} frames here, {count} in the complete data set"
             for word, count in source.card.frames.items()
@@ -179,7 +205,9 @@ def inspect_dataset(
 def problems(name: str, findings: Sequence[Finding]) -> DataError:
     """The error for data with findings: how many, and the first one in words."""
     count = f"{len(findings)} problem{'s' * (len(findings) > 1)}"
-    hint = "posezoo data verify lists all of them" if len(findings) > 1 else "correct it, or leave that image out"
+    hint = (
+        "posezoo data verify lists all of them" if len(findings) > 1 else "correct it, or leave it out with --skip-bad"
+    )
     return DataError(f"{count} in {name} (first: {findings[0]})", hint, findings)
 
 
@@ -195,23 +223,53 @@ class _Source:
     card: registry.DataCard | None = None
     normalise: bool = False
     follow_symlinks: bool = False
+    sequences: tuple[str, ...] = ()
+    partial: bool = False
+    """Whether the name asks for some scenes or sequences only."""
 
 
 def _source(name: str, root: Path | None) -> _Source:
     parsed = names.parse_data(name)
-    if parsed.path is None:
-        card = registry.data_card(name)
-        folder = _card_folder(name, card, root)
-        return _Source(card.reader, folder, folder, card.scenes, card=card)
-    plugins.get("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
+    card = registry.data_card(parsed.name) if parsed.path is None else None
+    options = {**(card.options if card else {}), **parsed.options}
+    normalise, follow = (_flag(options, key) for key in ("normalise", "follow-symlinks"))
+    asked, sequences = (_words(options, key) for key in ("scenes", "sequences"))
+    if card is not None:
+        unknown = [scene for scene in asked if card.scenes and scene not in card.scenes]
+        if unknown:
+            raise unknown_name("scene", unknown[0], card.scenes, f"{parsed.name} has {', '.join(card.scenes)}")
+        card = card.model_copy(update={"scenes": asked or card.scenes})
+        folder = _card_folder(parsed.name, card, root)
+        return _Source(
+            card.reader, folder, folder, card.scenes, options, card, normalise, follow, sequences,
+            bool(asked or sequences),
+        )  # fmt: skip
+    assert parsed.path is not None
+    get_spec("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
     if not parsed.path.exists():
         raise DataError(f"{parsed.path}: no such file or folder", f"write {parsed.reader}:PATH with an existing path")
-    options = dict(parsed.options)
-    normalise, follow = (_flag(options, key) for key in ("normalise", "follow-symlinks"))
     own = parsed.path if parsed.path.is_dir() else parsed.path.parent
     given = options.pop("root", None)
     images = root or (names.user_path(given) if given else own)
-    return _Source(parsed.reader, parsed.path, images, (), options, None, normalise, follow)
+    return _Source(parsed.reader, parsed.path, images, asked, options, None, normalise, follow, sequences)
+
+
+def _words(options: dict[str, str], key: str) -> tuple[str, ...]:
+    return tuple(filter(None, options.pop(key, "").split(",")))
+
+
+def _asked_for(rows: Sequence[Frame], request: ReadRequest, findings: list[Finding]) -> list[Frame]:
+    """The rows of the scenes and sequences asked for; a word that fits none is a finding, unless there are others."""
+    kept = [row for row in rows if request.wants_sequence(row.sequence)]
+    if request.scenes:
+        kept = [row for row in kept if row.scene in request.scenes]
+    for what, words in (("scene", request.scenes), ("sequence", request.sequences)):
+        alone = [dataclasses.replace(request, sequences=(word,)) for word in words]
+        for word, one in zip(words, alone, strict=True):
+            there = {getattr(row, what) for row in kept}
+            if not findings and not any(one.wants_sequence(t) if what == "sequence" else t == word for t in there):
+                findings.append(Finding(str(request.root), 0, f"no frames of {what} {word[:60]!a}"))
+    return kept
 
 
 def _flag(options: dict[str, str], key: str) -> bool:
@@ -235,7 +293,9 @@ def _card_folder(name: str, card: registry.DataCard, root: Path | None) -> Path:
         folder = names.user_path(os.environ["POSEZOO_DATA"]) / card.folder
     else:
         raise DataError(f'no folder is known for "{name}"', hint)
-    if not folder.is_dir():
+    if folder.name in card.needs and not card.lies_in(folder):
+        folder = folder.absolute().parent  # one of the data sets' own folder was given
+    if not card.lies_in(folder):
         hint = "install posezoo again" if embedded is not None and root is None else hint
         raise DataError(f'"{name}" is not here: looked in {folder}', hint)
     return folder

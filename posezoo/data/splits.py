@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posezoo.data.validation import shown
-from posezoo.errors import Finding, near
+from posezoo.errors import DataError, Finding, near
 from posezoo.spec import Frame
 from posezoo.tables import read_csv
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from posezoo.data.frames import Frames
 
 WORDS = ("train", "val", "test")
-EVERY = 5  # every fifth default block is test
+MADE = ("blocks", "sequences")
+EVERY = 5  # every fifth block or sequence is test
 LONGEST_BLOCK = 100
 
 
@@ -104,6 +105,41 @@ def runs(frames: Frames) -> list[np.ndarray]:
     return ordered
 
 
+def made(frames: Frames, kind: str, notes: list[str]) -> np.ndarray:
+    """The split of each frame by `blocks` or `sequences`, whatever the data say themselves."""
+    return every_fifth_sequence(frames, notes) if kind == "sequences" else default_blocks(frames, notes)
+
+
+def every_fifth_sequence(frames: Frames, notes: list[str]) -> np.ndarray:
+    """The split of each frame: every fifth sequence of a scene, and at least its last one, is test."""
+    split = np.full(len(frames), "train", dtype="<U5")
+    count = total = 0
+    for scene in range(len(frames.scenes)):
+        parts = [index for index in runs(frames) if frames.scene[index[0]] == scene]
+        if len(parts) < 2:
+            raise DataError(
+                f'scene "{frames.scenes[scene]}" has {len(parts)} sequence: it cannot be split by sequences',
+                "split=blocks takes blocks of consecutive frames",
+            )
+        chosen = parts[EVERY - 1 :: EVERY] or parts[-1:]
+        for index in chosen:
+            split[index] = "test"
+        count, total = count + len(chosen), total + len(parts)
+    notes.append(f"split by sequences: {count} of {total} are test ({int(np.sum(split == 'test'))} frames)")
+    return split
+
+
+def leaks(frames: Frames) -> list[str]:
+    """A line if test frames are the next or the last frame to a training frame of their own sequence; else nothing."""
+    near_N = np.zeros(len(frames), dtype=bool)
+    for index in runs(frames):
+        test, train = (frames.split[index] == word for word in ("test", "train"))
+        near_N[index[1:]] |= test[1:] & train[:-1]
+        near_N[index[:-1]] |= test[:-1] & train[1:]
+    count, tests = int(near_N.sum()), int(np.sum(frames.split == "test"))
+    return [f"{count} of {tests} test frames are next to a training frame of their own sequence"] if count else []
+
+
 def default_blocks(frames: Frames, notes: list[str]) -> np.ndarray:
     """The split of each frame where the data give none: every fifth block of consecutive frames of a scene is test."""
     split = np.full(len(frames), "train", dtype="<U5")
@@ -118,7 +154,7 @@ def default_blocks(frames: Frames, notes: list[str]) -> np.ndarray:
             split[block] = "test"
     span = "-".join(str(length) for length in sorted({min(lengths), max(lengths)})) if lengths else "0"
     tested = int(np.sum(split == "test"))
-    notes.append(f"no split given: every fifth block of {span} consecutive frames is test ({tested} of {len(frames)})")
+    notes.append(f"split in blocks: every fifth block of {span} consecutive frames is test ({tested} of {len(frames)})")
     return split
 
 

@@ -77,8 +77,13 @@ def evaluate(
         frames=test,
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
-        remarks=tuple(remarks),
-        settings={"batch_size": batch_size, "device": place.type, "data_notes": list(dataset.notes)},
+        remarks=(*dataset.remarks, *remarks),
+        settings={
+            "batch_size": batch_size,
+            "device": place.type,
+            "data_notes": list(dataset.notes),
+            "skipped": [str(finding) for finding in dataset.skipped],
+        },
     )
 
 

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from posezoo import names, plugins, registry, settings, zoo
 from posezoo.errors import UsageError
 
+MADE_SPLITS = (("split", "blocks"), ("split", "sequences"))
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -26,7 +28,9 @@ class DataSettings(_Section):
     name: str
     root: str | None = None
     split: str | None = None
-    """A CSV file with columns image, split; then only the images it lists are needed."""
+    """`blocks` or `sequences`, or a CSV file with columns image, split; then only the images it lists are needed."""
+    skip_bad: bool = False
+    """Leave out what is wrong with the data, and say so, instead of an error."""
     validation: float = Field(0.08, ge=0, lt=0.9)
     """Fraction of the training frames, in blocks of consecutive frames, kept for choosing the best epoch."""
 
@@ -112,6 +116,8 @@ class TrainConfig(_Section):
     """What chooses the best epoch. `test` is what published code does; every table then says so."""
     normalise_position: bool = True
     """Give the model the mean and spread of the training positions."""
+    normalise_pixels: Literal["backbone", "data"] = "backbone"
+    """Whose pixel mean and deviation the model gets: the backbone's own, or that of the training images."""
     optim: OptimSettings = OptimSettings()
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -162,7 +168,8 @@ def augmentation(config: TrainConfig) -> Any:
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """So that a run can be resumed and evaluated from any folder."""
     paths = {key: getattr(config.data, key) for key in ("root", "split")}
-    absolute = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items() if path is not None}
+    paths = {key: path for key, path in paths.items() if path is not None and (key, path) not in MADE_SPLITS}
+    absolute = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()}
     return config.model_copy(update={"data": config.data.model_copy(update=absolute)})
 
 

@@ -13,17 +13,18 @@ import re
 import socket
 import tomllib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import tomli_w
 
-from posezoo.errors import LockedError, PluginError, PosezooError, ResourceError, UsageError
+from posezoo.errors import Finding, LockedError, PluginError, PosezooError, ResourceError, UsageError
 from posezoo.names import user_path
+from posezoo.types import printable
 
-CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
+CONFIG, METRICS, LOCK, SKIPPED = "config.toml", "metrics.jsonl", "run.lock", "skipped.txt"
 
 
 class RunFolder:
@@ -83,6 +84,12 @@ class RunFolder:
         temporary = self.path / f".{CONFIG}-{os.getpid()}"
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.path / CONFIG)
+
+    def write_skipped(self, skipped: Sequence[Finding]) -> None:
+        """Write skipped.txt, a line for everything wrong with the data that was left out; nothing if nothing was."""
+        if skipped:
+            lines = "".join(f"{finding}\n" for finding in skipped)
+            (self.path / SKIPPED).write_text(printable(lines), encoding="utf-8")
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl. Raises ResourceError if it cannot be written."""

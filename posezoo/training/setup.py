@@ -24,8 +24,10 @@ from posezoo import contract, hub, plugins, zoo
 from posezoo.backbones import Backbone
 from posezoo.data.augment import Augmentation, augmented
 from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Dataset, open_dataset
+from posezoo.data.frames import Dataset
 from posezoo.data.loader import Batch, FrameBatches
+from posezoo.data.pixels import pixel_statistics
+from posezoo.data.skip import opened
 from posezoo.data.splits import validation_blocks
 from posezoo.errors import DataError, PluginError, UsageError
 from posezoo.losses import PoseLoss
@@ -70,15 +72,26 @@ class Job:
 def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
     """Open the data, build the model, choose device and precision. Raises DataError with all findings."""
     raise_malloc_thresholds()
-    dataset = open_dataset(config.data.name, root=config.data.root, split=config.data.split)
-    for note in dataset.notes:
+    where = config.data
+
+    def reading(done: int, total: int) -> None:
+        observer.progress("reading images", done, total)
+
+    dataset = opened(where.name, root=where.root, split=where.split, skip_bad=where.skip_bad, progress=reading)
+    for note in (*dataset.notes, *dataset.remarks):
         observer.note(note)
     train_rows, validation_rows = _rows(dataset, config)
     dataset.require("test")
-    cache = ImageCache.open(dataset.frames, lambda done, total: observer.progress("reading images", done, total))
+    cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
-    model = built(_placed(blueprint, dataset, train_rows, config))
+    plan = _placed(blueprint, dataset, train_rows, config)
+    if config.normalise_pixels == "data" and plan.config.mean is None:
+        mean, std = pixel_statistics(
+            cache, train_rows, lambda done, total: observer.progress("pixel statistics", done, total)
+        )
+        plan = plan.with_place(mean=mean, std=std)
+    model = built(plan)
     backbone_files = zoo.load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and what tensor cores want
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -93,6 +93,7 @@ def train(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer | No
             folder.write_config(
                 {"posezoo": __version__, "train": job.config.model_dump(), "model": blueprint.as_dict()}
             )
+            folder.write_skipped(job.dataset.skipped)
         return _Loop(job, folder, stop, observer).run(None)
 
 

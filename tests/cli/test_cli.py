@@ -29,7 +29,7 @@ from posezoo.cli.commands import app
 from posezoo.types import Poses, rotation_matrix
 
 COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "bench", "export"})
-DATA_COMMANDS = ["data list", "data plot", "data verify"]
+DATA_COMMANDS = ["data export", "data list", "data plot", "data verify"]
 PLUGIN_COMMANDS = ["plugins new", "plugins check"]
 WEIGHTS_COMMANDS = ["weights convert"]
 CODES = {0, 2, 3, 4, 5, 6, 7, 8, 9}

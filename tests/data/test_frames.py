@@ -348,3 +348,70 @@ def test_stairs_sample(real_data: Path) -> None:
     assert (len(frames.of_split("train")), len(frames.of_split("test"))) == (6, 6)
     assert set(frames.of_split("test").sequence) == {"seq-01", "seq-04"}
     assert frames.timestamp[:3].tolist() == [0, 33333, 66667]
+
+
+# parts of a data set, on purpose -----------------------------------------------------------------------------------
+
+
+def test_scenes_and_sequences_in_the_name(make_folder: MakeFolder) -> None:
+    rows = [
+        pose_row(f"{scene}{sequence}{n}.png", n, scene=scene, sequence=f"seq-{sequence:02d}")
+        for scene in ("hall", "yard")
+        for sequence in (1, 2, 11)
+        for n in range(2)
+    ]
+    folder = make_folder(rows)
+
+    def names(query: str) -> set[str]:
+        frames = open_dataset(f"folder:{folder}?{query}").frames
+        return {f"{frames.scenes[s]}/{q}" for s, q in zip(frames.scene, frames.sequence, strict=True)}
+
+    assert names("scenes=yard") == {"yard/seq-01", "yard/seq-02", "yard/seq-11"}
+    assert names("sequences=1") == {"hall/seq-01", "yard/seq-01"}
+    assert names("scenes=hall&sequences=seq-11,2") == {"hall/seq-02", "hall/seq-11"}
+    assert findings_of(f"folder:{folder}?sequences=7")[0].endswith("no frames of sequence '7'")
+    assert findings_of(f"folder:{folder}?scenes=attic")[0].endswith("no frames of scene 'attic'")
+
+
+def test_parts_of_a_card(tmp_path: Path) -> None:
+    frames = open_dataset("demo-places?scenes=yard").frames
+    assert frames.scenes == ("yard",)
+    ride = open_dataset("demo-loop?sequences=train-1,test-sunny")
+    assert set(ride.frames.sequence) == {"train-1", "test-sunny"}
+    assert not any("in the complete data set" in note for note in ride.notes)
+    with pytest.raises(UsageError, match=r'unknown scene .* did you mean "yard"'):
+        open_dataset("demo-places?scenes=yad")
+    with pytest.raises(UsageError, match="folder has no data option 'colour'"):
+        open_dataset("demo-loop?colour=red")
+
+
+def test_the_red_kitchens_first_sequence_in_blocks(real_data: Path) -> None:
+    name = "7scenes-redkitchen?sequences=1"
+    whole = open_dataset(name, root=real_data / "7scenes", split="blocks")
+    by_file = open_dataset(
+        "7scenes-redkitchen", root=real_data / "7scenes", split=real_data / "7scenes/redkitchen/blocks.csv"
+    )
+    assert whole.digest == by_file.digest
+    with pytest.raises(DataError, match="11 problems"):
+        open_dataset("7scenes-redkitchen", root=real_data / "7scenes")
+
+
+def test_splits_made_whatever_the_data_say(make_folder: MakeFolder) -> None:
+    rows = [pose_row(f"{s}-{n}.png", n, split="train", sequence=f"s{s}") for s in range(6) for n in range(10)]
+    folder = make_folder(rows)
+    frames = open_dataset(f"folder:{folder}", split="sequences").frames
+    assert set(frames.sequence[frames.split == "test"]) == {"s4"}
+    assert open_dataset(f"folder:{folder}", split="sequences").remarks == ()
+    blocks = open_dataset(f"folder:{folder}", split="blocks")
+    assert int(np.sum(blocks.frames.split == "test")) == 10
+    one = make_folder([pose_row(f"{n}.png", n) for n in range(5)])
+    with pytest.raises(DataError, match="has 1 sequence: it cannot be split by sequences: split=blocks"):
+        open_dataset(f"folder:{one}", split="sequences")
+
+
+def test_test_frames_beside_training_frames_are_told(make_folder: MakeFolder) -> None:
+    words = ["train", "test", "train", "train", "train", "test", "test"]
+    rows = [pose_row(f"{n}.png", n, split=word, sequence="a") for n, word in enumerate(words)]
+    rows += [pose_row("b.png", 9, split="test", sequence="b")]
+    dataset = open_dataset(f"folder:{make_folder(rows)}")
+    assert dataset.remarks == ("2 of 4 test frames are next to a training frame of their own sequence",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,23 @@ def test_official_layout(tmp_path: Path, suffix: str) -> None:
     assert frames[1].position == (1, 0, 0)
 
 
+def test_a_part_of_the_sequences_needs_nothing_else(tmp_path: Path) -> None:
+    root = make_scene(tmp_path / "chess", {"train": (1, 2), "test": (3, 11)})
+    for n in (2, 3):
+        shutil.rmtree(root / f"seq-{n:02d}")
+    result = read_scenes(tmp_path, scenes=("chess",), sequences=("1", "seq-11"))
+    assert result.findings == []
+    assert {(frame.sequence, frame.split) for frame in result.frames} == {("seq-01", "train"), ("seq-11", "test")}
+
+
+def test_the_ground_truth_is_told_by_the_user(tmp_path: Path) -> None:
+    make_scene(tmp_path / "chess", {"train": (1,), "test": (3,)})
+    assert read_scenes(tmp_path).ground_truth == "original"
+    assert read_scenes(tmp_path, options={"ground-truth": "sfm"}).ground_truth == "sfm"
+    with pytest.raises(UsageError, match="ground-truth='pgt' is not known"):
+        read_scenes(tmp_path, options={"ground-truth": "pgt"})
+
+
 def test_all_scenes_or_the_scene_itself(tmp_path: Path) -> None:
     for scene in ("fire", "chess"):
         make_scene(tmp_path / scene, {"train": (1,), "test": (2,)})
@@ -317,6 +335,7 @@ def test_missing_poses_file(tmp_path: Path) -> None:
 def test_every_format_can_be_loaded() -> None:
     from posezoo.spec import load_object
 
-    assert {spec.name for spec in posezoo_readers()} == {"7scenes", "folder", "csv"}
+    names = {"7scenes", "cambridge", "ecl", "robotcar", "folder", "csv", "colmap", "nerf"}
+    assert {spec.name for spec in posezoo_readers()} == names
     assert all(callable(load_object(spec.read)) for spec in posezoo_readers())
     assert issubclass(DataError, Exception)

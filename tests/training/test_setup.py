@@ -1,106 +1,89 @@
-"""Models that break the contract: the dry run names the plugin before step 1, and the process is as it was."""
+"""What training prepares: positions of millions of metres, pixel statistics, bad data left out."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+import csv
+import json
+import shutil
 from pathlib import Path
 
-import faults
-import hostile
-import pytest
-import small_data
-import torch
+import numpy as np
+from small_runs import Notes, Train
 
-from posezoo import plugins
+from posezoo import zoo
+from posezoo.data.cache import ImageCache
+from posezoo.data.frames import open_dataset
+from posezoo.data.pixels import pixel_statistics
 
-REASONS = {
-    "no-model": "build of no-model is no subclass of PoseModel",
-    "no-config": "config of no-config is no subclass of ModelConfig",
-    "not-there": "build of not-there: AttributeError",
-    "empty": "the model has no parameters",
-    "raising-init": "building raising-init: ValueError: no such width",
-    "exiting-init": "building exiting-init: SystemExit: 3",
-    "seeding-init": "building changed numpy's random state, the working folder of the process",
-    "six-numbers": r"forward: rotation has shape \(2, 6\), expected \(2, 4\)",
-    "plain-heads": "position_head is Linear, expected posezoo.heads.Head",
-    "nan-weight": "parameter stem.weight is not finite",
-    "wrong-width": r"encode: Features.image has shape \(2, 8\), expected \(2, 9\)",
-    "nan": "encode: Features.position is not finite",
-    "no-features": "encode returned Tensor, expected Features",
-    "one-pose": r"encode: Features.position has shape \(1, 8\), expected \(2, 8\)",
-    "raising": "forward of two images: RuntimeError: tables do not fit",
-    "exiting": "forward of two images: SystemExit: 5",
-    "counting": "forward in eval mode changed calls",
-    "seeding": "forward in eval mode changed torch's random state of the process",
-    "drawing": "changed Python's random state, numpy's random state of the process",
-    "moving": "changed the working folder of the process",
-    "threads": "changed the number of threads of the process",
-    "dtype": "changed the default dtype of the process",
-    "gradients": "changed the grad mode of the process",
-    "signals": "changed signal handlers of the process",
-}
+UTM = (5_735_800.0, 620_000.0)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return hostile.install_models(tmp_path_factory.mktemp("site"))
+def moved(folder: Path, target: Path) -> Path:
+    """The data set with its origin at UTM coordinates."""
+    shutil.copytree(folder, target)
+    with (folder / "poses.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row |= {"x": repr(float(row["x"]) + UTM[0]), "y": repr(float(row["y"]) + UTM[1])}
+    with (target / "poses.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return target
 
 
-@pytest.fixture
-def zoo_of_models(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The plugin pz-zoo, found as if it were installed."""
-    monkeypatch.syspath_prepend(str(site))
-    plugins.manager.cache_clear()
-    yield
-    plugins.manager.cache_clear()
+def losses(run: Path) -> list[float]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
 
 
-def arguments(name: str, data: Path, out: str = "run") -> list[str]:
-    words = small_data.words({**small_data.FAST, "out": out})
-    return ["train", name, "--data", f"folder:{data}", "--format", "quiet", *words]
+def test_utm_coordinates_train_and_predict_like_small_ones(train: Train, one_place: Path, tmp_path: Path) -> None:
+    here = train(out=str(tmp_path / "here"))
+    there = train(data=moved(one_place, tmp_path / "utm"), out=str(tmp_path / "there"))
+    np.testing.assert_allclose(losses(there.path), losses(here.path), rtol=1e-5)
+    offset = np.array([*UTM, 0.0])
+    found, expected = (result.report.methods["posenet"].position for result in (there, here))
+    np.testing.assert_allclose(found - offset, expected, atol=1e-4)
+    image = str(one_place / "yard/30.png")
+    one, other = (zoo.load(f"local-dir:{result.path}").predict(image).position for result in (there, here))
+    np.testing.assert_allclose(one - offset, other, atol=1e-4)
+    table = (there.path / "report/predictions.csv").read_text().splitlines()[1].split(",")
+    assert any(cell.startswith("57358") and len(cell.partition(".")[2]) > 5 for cell in table)
 
 
-def process() -> list[object]:
-    """What belongs to everybody in this process; generators are in tests/test_contract.py, first imports draw too."""
-    torch_state = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-    return [*torch_state, Path.cwd(), signal.getsignal(signal.SIGUSR1)]
+def test_pixels_normalised_by_the_data(train: Train, one_place: Path) -> None:
+    result = train(normalise_pixels="data", epochs=1)
+    config = zoo.read_config(result.path / "best")["config"]
+    frames = open_dataset(f"folder:{one_place}").frames
+    pixels = ImageCache.open(frames).batch(np.flatnonzero(frames.split == "train"))[0].double() / 255
+    # validation blocks are no training frames, so the numbers agree but roughly
+    np.testing.assert_allclose(config["mean"], pixels.mean((0, 2, 3)), atol=0.05)
+    np.testing.assert_allclose(config["std"], pixels.std((0, 2, 3)), atol=0.05)
+    rows = np.arange(len(frames))
+    mean, std = pixel_statistics(ImageCache.open(frames), rows)
+    everything = ImageCache.open(frames).batch(rows)[0].double() / 255
+    np.testing.assert_allclose(mean, everything.mean((0, 2, 3)), rtol=1e-9)
+    np.testing.assert_allclose(std, everything.std((0, 2, 3), unbiased=False), rtol=1e-9)
 
 
-def test_every_hostile_model_is_in_the_table() -> None:
-    assert set(REASONS) | {"good", "late"} == set(hostile.CLASSES)
+def test_a_mean_of_ones_own_wins(train: Train) -> None:
+    result = train(normalise_pixels="data", epochs=1, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
+    config = zoo.read_config(result.path / "best")["config"]
+    assert (config["mean"], config["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
 
 
-@pytest.mark.usefixtures("zoo_of_models")
-@pytest.mark.parametrize("name", REASONS)
-def test_a_model_that_breaks_the_contract(name: str, one_place: Path) -> None:
-    before = process()
-    ended = faults.assert_fails(arguments(name, one_place), 7, REASONS[name])
-    assert "plugin zoo (pz-zoo 1.0)" in ended.stderr
-    assert process() == before
-    assert not Path("run").exists()
+def test_bad_data_left_out_are_recorded_in_run_and_report(
+    train: Train, one_place: Path, tmp_path: Path, notes: Notes
+) -> None:
+    shutil.copytree(one_place, tmp_path / "d")
+    (tmp_path / "d/yard/05.png").write_text("hello")
+    result = train(data=tmp_path / "d", epochs=1, **{"data.skip_bad": True})
+    line = "yard/05.png: not an image"
+    assert (result.path / "skipped.txt").read_text().startswith(line)
+    assert any("bad data left out as asked: 1 problem " in note for note in notes.notes)
+    assert any("bad data left out as asked" in note for note in result.report.notes)
+    stored = json.loads((result.path / "report/report.json").read_text())
+    assert stored["settings"]["skipped"][0].startswith(line)
+    from posezoo import api
 
-
-@pytest.mark.usefixtures("zoo_of_models")
-def test_a_model_that_keeps_it_trains(one_place: Path, no_pictures: None) -> None:
-    ended = faults.in_process([*arguments("good+hyper", one_place), "hyper.rank=4", "epochs=1"])
-    assert ended.code == 0, ended
-
-
-@pytest.mark.usefixtures("zoo_of_models")
-def test_a_model_that_raises_in_training_leaves_a_checkpoint(one_place: Path, no_pictures: None) -> None:
-    said = (
-        r"plugin zoo \(pz-zoo 1.0\): forward at step 3: KeyError: 'row 17', checkpoint saved: step-000000002: posezoo"
-    )
-    faults.assert_fails(arguments("late", one_place), 7, said)
-    (crash,) = Path("run").glob("crash-*.txt")
-    assert "row 17" in crash.read_text()
-    ended = faults.in_process(["resume", "run", "--format", "quiet"])
-    assert ended.code == 0, ended
-    steps = [line["step"] for line in faults.metrics(Path("run")) if "loss" in line]
-    assert steps == [1, 2, 3, 4, 5, 6]
-
-
-def test_the_same_from_the_shell(site: Path, one_place: Path) -> None:
-    done = hostile.posezoo(*arguments("six-numbers", one_place), path=site)
-    hostile.assert_fails(done, 7, "plugin zoo (pz-zoo 1.0): forward: rotation has shape (2, 6), expected (2, 4)")
+    assert len(api.evaluate(result.path).frames) == 8

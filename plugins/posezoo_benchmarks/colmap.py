@@ -1,0 +1,195 @@
+"""COLMAP models, text and binary: `colmap:PATH`, where PATH or PATH/sparse/0 or PATH/sparse holds images and cameras.
+
+Rows hold world-to-camera poses, (qw, qx, qy, qz) and t with x_camera = R x_world + t: the camera centre is -R^T t.
+COLMAP counts pixels as posezoo does, (0, 0) at the outer corner. Its models have no scale of their own.
+
+Read here rather than by pycolmap: see docs/decisions/0012-colmap-read-here.md.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from posezoo.errors import Finding
+from posezoo.spec import Frame, ReadRequest, ReadResult
+from posezoo.tables import numbers, read_text
+from posezoo.types import rotation_matrix
+from posezoo_benchmarks.options import only, positive
+
+# name -> (number in binary files, parameters, of which focal lengths); the rest after the centre is distortion
+MODELS = {
+    "SIMPLE_PINHOLE": (0, 3, 1),
+    "PINHOLE": (1, 4, 2),
+    "SIMPLE_RADIAL": (2, 4, 1),
+    "RADIAL": (3, 5, 1),
+    "OPENCV": (4, 8, 2),
+    "OPENCV_FISHEYE": (5, 8, 2),
+    "FULL_OPENCV": (6, 12, 2),
+    "FOV": (7, 5, 2),
+    "SIMPLE_RADIAL_FISHEYE": (8, 4, 1),
+    "RADIAL_FISHEYE": (9, 5, 1),
+    "THIN_PRISM_FISHEYE": (10, 12, 2),
+}
+NUMBERED = {number: name for name, (number, _, _) in MODELS.items()}
+LONGEST_NAME = 4096
+Camera = tuple[str, list[float]]
+
+
+class _Image(NamedTuple):
+    name: str
+    pose: list[float]  # qw, qx, qy, qz, tx, ty, tz
+    camera: int
+    line: int
+
+
+def read(request: ReadRequest) -> ReadResult:
+    """The model's images in order of their names. `scale` metres are one unit of the model."""
+    only(request, "colmap", ("scale",))
+    scale = positive(request, "scale", 1.0)
+    result = ReadResult()
+    folder, suffix = _model(request.root)
+    if folder is None:
+        what = "no COLMAP model here: images.bin and cameras.bin, or images.txt and cameras.txt"
+        result.findings.append(Finding(str(request.root), 0, f"{what} (also looked in sparse/0 and sparse)"))
+        return result
+    shown = [str((folder / f"{name}{suffix}").relative_to(request.root)) for name in ("cameras", "images")]
+    readers = (_cameras_text, _images_text) if suffix == ".txt" else (_cameras_binary, _images_binary)
+    cameras = dict(readers[0](request.root / shown[0], shown[0], result.findings))
+    images = list(readers[1](request.root / shown[1], shown[1], result.findings))
+    prefix = _prefix(request.images_root or request.root, images)
+    for image in sorted(images, key=lambda image: image.name):
+        frame = _frame(request, image, prefix, cameras, scale, shown[1], result.findings)
+        if frame is not None and (request.images is None or frame.image in request.images):
+            result.frames.append(frame)
+    bent = sorted({kind for kind, parameters in cameras.values() if any(parameters[MODELS[kind][2] + 2 :])})
+    if bent:
+        result.notes.append(f"lens distortion is not corrected ({', '.join(bent)})")
+    if "scale" not in request.options:
+        result.notes.append("COLMAP models have no scale of their own: metres here are the model's units (scale=)")
+    return result
+
+
+def _model(root: Path) -> tuple[Path | None, str]:
+    for folder in (root, root / "sparse" / "0", root / "sparse"):
+        for suffix in (".bin", ".txt"):
+            if all((folder / f"{name}{suffix}").is_file() for name in ("images", "cameras")):
+                return folder, suffix
+    return None, ""
+
+
+def _prefix(root: Path, images: list[_Image]) -> str:
+    """`images/` where the model's names are relative to that folder, as COLMAP's own layout has it."""
+    first = images[0].name if images else ""
+    try:
+        return "images/" if not (root / first).exists() and (root / "images").is_dir() else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _frame(
+    request: ReadRequest,
+    image: _Image,
+    prefix: str,
+    cameras: dict[int, Camera],
+    scale: float,
+    shown: str,
+    findings: list[Finding],
+) -> Frame | None:
+    quaternion_4 = np.array(image.pose[:4])
+    length = float(np.linalg.norm(quaternion_4))
+    if not (np.all(np.isfinite(image.pose)) and 1e-9 < length < 1e9 and np.abs(image.pose[4:]).max() < 1e12):
+        findings.append(Finding(shown, image.line, f"not a pose: {image.name[:60]!a}"))
+        return None
+    if image.camera not in cameras:
+        findings.append(Finding(shown, image.line, f"camera {image.camera} is not among the cameras"))
+        return None
+    w, x, y, z = quaternion_4 / length
+    centre_3 = -rotation_matrix(np.array([w, -x, -y, -z])) @ np.array(image.pose[4:]) * scale
+    kind, parameters = cameras[image.camera]
+    focals = MODELS[kind][2]
+    fx, fy, (cx, cy) = parameters[0], parameters[focals - 1], parameters[focals : focals + 2]
+    scene = request.scenes[0] if len(request.scenes) == 1 else request.root.resolve().name or "scene"
+    sequence = str(Path(image.name).parent) if Path(image.name).parent != Path() else ""
+    return Frame(
+        prefix + image.name,
+        tuple(centre_3.tolist()),
+        (float(w), float(-x), float(-y), float(-z)),
+        scene,
+        sequence=sequence,
+        intrinsics=(fx, fy, cx, cy),
+        source=(shown, image.line),
+    )
+
+
+def _cameras_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[tuple[int, Camera]]:
+    for line, raw in enumerate((read_text(path, shown, findings) or "").splitlines(), 1):
+        tokens = raw.split()
+        if not tokens or tokens[0].startswith("#"):
+            continue
+        kind = tokens[1] if len(tokens) > 1 else ""
+        if kind not in MODELS or len(tokens) != 4 + MODELS[kind][1]:
+            findings.append(Finding(shown, line, f"not a camera of a known model: {raw[:60]!a}"))
+            continue
+        found = numbers([tokens[0], *tokens[2:]], shown, line, findings)
+        if found is not None:
+            yield int(found[0]), (kind, found[3:])
+
+
+def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_Image]:
+    """Every other line that is no comment; between them stand the image's points, which may be none."""
+    points = False
+    for line, raw in enumerate((read_text(path, shown, findings) or "").splitlines(), 1):
+        if raw.startswith("#"):
+            continue
+        if points or not raw.strip():
+            points = False
+            continue
+        tokens = raw.split(maxsplit=9)
+        if len(tokens) != 10:
+            findings.append(Finding(shown, line, f"expected 10 columns, got {len(tokens)}: {raw[:60]!a}"))
+            return  # whether the next line is an image or its points cannot be known
+        found = numbers(tokens[:9], shown, line, findings)
+        if found is not None:
+            yield _Image(tokens[9].strip(), found[1:8], int(found[8]), line)
+        points = True
+
+
+def _cameras_binary(path: Path, shown: str, findings: list[Finding]) -> Iterator[tuple[int, Camera]]:
+    def one(data: bytes, at: int) -> tuple[tuple[int, Camera], int]:
+        number, model, _, _ = struct.unpack_from("<iiQQ", data, at)
+        if model not in NUMBERED:
+            raise ValueError(f"camera {number} has the unknown model {model}")
+        count = MODELS[NUMBERED[model]][1]
+        return (number, (NUMBERED[model], list(struct.unpack_from(f"<{count}d", data, at + 24)))), at + 24 + 8 * count
+
+    return _records(path, shown, findings, one)
+
+
+def _images_binary(path: Path, shown: str, findings: list[Finding]) -> Iterator[_Image]:
+    def one(data: bytes, at: int) -> tuple[_Image, int]:
+        _, *pose, camera = struct.unpack_from("<i7di", data, at)
+        end = data.index(b"\0", at + 64, at + 64 + LONGEST_NAME)
+        name = data[at + 64 : end].decode("utf-8", "surrogateescape")
+        (points,) = struct.unpack_from("<Q", data, end + 1)
+        return _Image(name, pose, camera, 0), end + 9 + 24 * points
+
+    return _records(path, shown, findings, one)
+
+
+def _records(path: Path, shown: str, findings: list[Finding], one: Callable[[bytes, int], tuple]) -> Iterator:
+    """The records of a binary file: their number, then one after the other; damage is a finding and ends the list."""
+    try:
+        data = path.read_bytes()
+        (count,), at = struct.unpack_from("<Q", data), 8
+        for _ in range(count):
+            if at > len(data):
+                raise ValueError("a record points past the end")
+            record, at = one(data, at)
+            yield record
+    except (OSError, ValueError, struct.error, OverflowError) as error:
+        findings.append(Finding(shown, 0, f"damaged, or no COLMAP file: {error}"[:120]))

@@ -1,0 +1,161 @@
+"""transforms.json, as nerfstudio, instant-ngp and the NeRF data sets have it: `nerf:PATH` (a folder or the file).
+
+`transform_matrix` is camera-to-world with OpenGL's axes: x right, y up, z backward; so y and z change sign. Intrinsics
+stand in the file, in each frame, or as `camera_angle_x`. Splits are `train_filenames` and the like, or
+transforms_train.json and transforms_test.json. Files are often listed that are not there: they are dropped, counted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posezoo.errors import DataError, Finding
+from posezoo.spec import Frame, ReadRequest, ReadResult
+from posezoo.tables import read_text
+from posezoo.transforms import image_size
+from posezoo_benchmarks.matrices import not_rigid, quaternions
+from posezoo_benchmarks.options import only, positive
+
+FILES = {"transforms.json": "", "transforms_train.json": "train", "transforms_val.json": "val"}
+FILES |= {"transforms_test.json": "test"}
+OPENGL = np.diag([1.0, -1.0, -1.0])  # our camera axes in OpenGL's
+
+
+def read(request: ReadRequest) -> ReadResult:
+    """The frames of the file, or of the files of the splits. `scale` metres are one unit of the file."""
+    only(request, "nerf", ("scale",))
+    scale = positive(request, "scale", 1.0)
+    result = ReadResult()
+    paths = {request.root: ""}
+    if request.root.is_dir():
+        paths = {request.root / name: split for name, split in FILES.items() if (request.root / name).is_file()}
+        paths = {path: split for path, split in paths.items() if not split} or paths
+    if not paths:
+        result.findings.append(Finding(str(request.root), 0, "no transforms.json here, nor transforms_train.json"))
+    missing = total = 0
+    for path, split in paths.items():
+        content = _content(path, result.findings)
+        frames = content.get("frames") if content else []
+        if not isinstance(frames, list):
+            result.findings.append(Finding(path.name, 0, "frames is not a list"))
+            continue
+        for number, entry in enumerate(frames):
+            frame = _frame(request, path.name, content, number, entry, split, scale, result.findings)
+            if frame is None or (request.images is not None and frame.image not in request.images):
+                continue
+            total += 1
+            if _is_file(_root(request), frame.image):
+                result.frames.append(frame)
+            else:
+                missing += 1
+    if missing:
+        result.notes.append(f"{missing} of {total} listed images are not there: left out")
+    if "scale" not in request.options:
+        result.notes.append("transforms.json has no unit: metres here are the file's units (scale=)")
+    return result
+
+
+def _root(request: ReadRequest) -> Path:
+    return request.images_root or (request.root if request.root.is_dir() else request.root.parent)
+
+
+def _content(path: Path, findings: list[Finding]) -> dict[str, Any]:
+    text = read_text(path, path.name, findings)
+    if text is None:
+        return {}
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 0)
+        findings.append(Finding(path.name, line, f"not JSON: {str(error)[:60]}"))
+        return {}
+    if not isinstance(content, dict) or "frames" not in content:
+        findings.append(Finding(path.name, 0, 'not an object with "frames"'))
+        return {}
+    return content
+
+
+def _frame(
+    request: ReadRequest,
+    name: str,
+    content: dict[str, Any],
+    number: int,
+    entry: Any,
+    split: str,
+    scale: float,
+    findings: list[Finding],
+) -> Frame | None:
+    listed = entry.get("file_path") if isinstance(entry, dict) else None
+    if not isinstance(listed, str) or not listed:
+        findings.append(Finding(name, 0, f"frame {number} has no file_path"))
+        return None
+    matrix_44 = _matrix(entry.get("transform_matrix"))
+    problem = "transform_matrix is no 4x4 of finite numbers" if matrix_44 is None else not_rigid(matrix_44)
+    if matrix_44 is None or problem:
+        findings.append(Finding(name, 0, f"frame {number} ({listed[:60]!a}): {problem}"))
+        return None
+    root = _root(request)
+    image = listed.removeprefix("./")
+    if not Path(image).suffix and not _is_file(root, image):  # the synthetic sets name no suffix
+        image += ".png"
+    scene = request.scenes[0] if len(request.scenes) == 1 else root.resolve().name or "scene"
+    quaternion_4 = quaternions((matrix_44[:3, :3] @ OPENGL)[None])[0]
+    return Frame(
+        image,
+        tuple((matrix_44[:3, 3] * scale).tolist()),
+        tuple(quaternion_4.tolist()),
+        scene,
+        split or _split(content, listed),
+        "",
+        intrinsics=_intrinsics({**content, **entry}, root, image),
+        source=(name, 0),
+    )
+
+
+def _matrix(value: Any) -> np.ndarray | None:
+    rows = value if isinstance(value, list) and len(value) in (3, 4) else []
+    if not rows or not all(isinstance(row, list) and len(row) == 4 and all(map(_is_number, row)) for row in rows):
+        return None
+    return np.array([*rows, [0, 0, 0, 1]][:4], dtype=np.float64)
+
+
+def _split(content: dict[str, Any], listed: str) -> str:
+    for word in ("train", "val", "test"):
+        names = content.get(f"{word}_filenames")
+        if isinstance(names, list) and listed in names:
+            return word
+    return ""
+
+
+def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, float, float, float] | None:
+    """(fx, fy, cx, cy) of the stored image, from what the frame or the file says; None if it does not."""
+    given = {key: float(value) for key, value in values.items() if _is_number(value)}
+    width, height = given.get("w", 0.0), given.get("h", 0.0)
+    if not (width > 0 and height > 0):
+        try:
+            width, height = image_size(root / image) if _is_file(root, image) else (0, 0)
+        except DataError:
+            return None
+    focal = given.get("fl_x", 0.0)
+    if not focal and 0 < given.get("camera_angle_x", 0.0) < math.pi:
+        focal = 0.5 * width / math.tan(given["camera_angle_x"] / 2)
+    if not (focal > 0 and width and height):
+        return None
+    fy = given.get("fl_y", focal)
+    return (focal, fy, given.get("cx", width / 2), given.get("cy", height / 2)) if fy > 0 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_file(root: Path, image: str) -> bool:
+    try:
+        return (root / image).is_file()
+    except (OSError, ValueError):
+        return False

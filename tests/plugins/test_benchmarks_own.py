@@ -1,0 +1,298 @@
+"""COLMAP models, transforms.json, TUM and KITTI files of one's own images."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from posezoo_benchmarks import colmap, nerf, own_data
+from scipy.spatial.transform import Rotation
+
+from posezoo.data.frames import open_dataset
+from posezoo.errors import UsageError
+from posezoo.spec import ReadRequest, ReadResult
+
+# four cameras by hand: camera-to-world rotations and centres
+ROTATION = Rotation.from_euler("ZYX", [[0, 0, 0], [90, 0, 0], [30, -40, 50], [0, 180, 0]], degrees=True)
+CENTRE = np.array([[0.0, 0, 0], [1, 2, 3], [-4, 5.5, 0.25], [10, 0, -2]])
+NAMES = ["a.png", "b c.png", "sub/d.png", "sub/é.png"]
+
+
+def pictures(folder: Path, names: list[str] = NAMES) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48), (10, 20, 30)).save(folder / name)
+    return folder
+
+
+def check(result_or_frames: object, names: list[str] = NAMES) -> None:
+    """The frames are the four cameras."""
+    frames = sorted(getattr(result_or_frames, "frames", result_or_frames), key=lambda frame: frame.image)
+    assert [frame.image for frame in frames] == names
+    np.testing.assert_allclose([frame.position for frame in frames], CENTRE, atol=1e-9)
+    found = Rotation.from_quat(np.array([frame.quaternion for frame in frames])[:, [1, 2, 3, 0]])
+    assert (found.inv() * ROTATION).magnitude().max() < 1e-7
+
+
+# COLMAP ------------------------------------------------------------------------------------------------------------
+
+
+def world_to_camera() -> list[list[float]]:
+    inverse = ROTATION.inv()
+    quaternion = inverse.as_quat()[:, [3, 0, 1, 2]]
+    return np.hstack([quaternion, -inverse.apply(CENTRE)]).tolist()
+
+
+def text_model(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    cameras = "# comment\n1 SIMPLE_RADIAL 64 48 50 32 24 0.1\n2 PINHOLE 64 48 51 52 31.5 24.5\n"
+    (folder / "cameras.txt").write_text(cameras)
+    lines = ["# comment"]
+    for n, (name, pose) in enumerate(zip(NAMES, world_to_camera(), strict=True)):
+        lines += [f"{n + 1} {' '.join(map(repr, pose))} {1 + n % 2} {name}", "1.0 2.0 -1 3.5 4.5 7" if n % 2 else ""]
+    (folder / "images.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def binary_model(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    cameras = struct.pack("<Q", 2) + struct.pack("<iiQQ4d", 1, 2, 64, 48, 50, 32, 24, 0.1)
+    (folder / "cameras.bin").write_bytes(cameras + struct.pack("<iiQQ4d", 2, 1, 64, 48, 51, 52, 31.5, 24.5))
+    images = struct.pack("<Q", 4)
+    for n, (name, pose) in enumerate(zip(NAMES, world_to_camera(), strict=True)):
+        images += struct.pack("<i7di", n + 1, *pose, 1 + n % 2) + name.encode() + b"\0"
+        images += struct.pack("<Q", n) + struct.pack("<ddq", 1.5, 2.5, -1) * n
+    (folder / "images.bin").write_bytes(images)
+    return folder
+
+
+@pytest.mark.parametrize("make", [text_model, binary_model])
+def test_colmap(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    result = colmap.read(ReadRequest(make(pictures(tmp_path))))
+    assert result.findings == []
+    check(result)
+    assert [frame.intrinsics for frame in result.frames[:2]] == [(50, 50, 32, 24), (51, 52, 31.5, 24.5)]
+    assert [frame.sequence for frame in result.frames] == ["", "", "sub", "sub"]
+    assert any("lens distortion is not corrected (SIMPLE_RADIAL)" in note for note in result.notes)
+    assert any("no scale" in note for note in result.notes)
+
+
+def test_colmap_in_its_own_layout(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    binary_model(tmp_path / "sparse/0")
+    dataset = open_dataset(f"colmap:{tmp_path}?scale=2")
+    assert [dataset.frames.name(n) for n in range(4)] == [f"images/{name}" for name in NAMES]
+    np.testing.assert_allclose(dataset.frames.position, 2 * CENTRE, atol=1e-9)
+    assert open_dataset(f"colmap:{tmp_path / 'sparse/0'}", root=tmp_path / "images").frames.name(0) == "a.png"
+
+
+def test_pycolmap_reads_the_same(tmp_path: Path) -> None:
+    pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is not installed")
+    text_model(tmp_path)
+    (tmp_path / "points3D.txt").write_text("")
+    images = pycolmap.Reconstruction(str(tmp_path)).images
+    centres = {image.name: image.projection_center() for image in images.values()}
+    np.testing.assert_allclose([centres[name] for name in NAMES], CENTRE, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("cameras.txt", "1 WIDE 64 48 50 32 24\n", "cameras.txt:1: not a camera of a known model"),
+        ("cameras.txt", "1 PINHOLE 64 48 50 32 nan 3\n", "cameras.txt:1: value 6 is not a finite number"),
+        ("images.txt", "1 1 0 0 0 0 0 0 1\n\n", "images.txt:1: expected 10 columns, got 9"),
+        ("images.txt", "1 1 0 0 0 0 0 inf 1 a.png\n\n", "images.txt:1: value 8 is not a finite number"),
+        ("images.txt", "1 0 0 0 0 0 0 0 1 a.png\n\n", "images.txt:1: not a pose: 'a.png'"),
+        ("images.txt", "1 1 0 0 0 0 0 0 9 a.png\n\n", "images.txt:1: camera 9 is not among the cameras"),
+    ],
+)
+def test_bad_colmap_text(tmp_path: Path, file: str, text: str, words: str) -> None:
+    text_model(pictures(tmp_path))
+    (tmp_path / file).write_text(text)
+    assert any(words in str(finding) for finding in colmap.read(ReadRequest(tmp_path)).findings)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_damaged_colmap_files_are_findings(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    make = data.draw(st.sampled_from([text_model, binary_model]))
+    folder = make(tmp_path_factory.mktemp("colmap", numbered=True))
+    path = data.draw(st.sampled_from(sorted(folder.iterdir())))
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content)))]
+    for _ in range(data.draw(st.integers(0, 3)) if content else 0):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    assert isinstance(colmap.read(ReadRequest(folder)), ReadResult)
+
+
+def test_no_model(tmp_path: Path) -> None:
+    assert "no COLMAP model here" in str(colmap.read(ReadRequest(tmp_path)).findings[0])
+    with pytest.raises(UsageError, match="scale='-2' is no positive number"):
+        colmap.read(ReadRequest(tmp_path, options={"scale": "-2"}))
+
+
+# transforms.json ---------------------------------------------------------------------------------------------------
+
+
+def transforms() -> dict[str, object]:
+    """The four cameras with OpenGL's axes: y up, z backward."""
+    frames = []
+    for name, rotation, centre in zip(NAMES, ROTATION, CENTRE, strict=True):
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation.as_matrix() @ np.diag([1, -1, -1])
+        matrix[:3, 3] = centre
+        frames.append({"file_path": f"./{name}", "transform_matrix": matrix.tolist()})
+    return {"fl_x": 50.0, "fl_y": 51.0, "cx": 32.0, "cy": 24.0, "w": 64, "h": 48, "frames": frames}
+
+
+def test_nerf(tmp_path: Path) -> None:
+    content = transforms()
+    content["frames"].append({"file_path": "gone.png", "transform_matrix": np.eye(4).tolist()})  # type: ignore[attr-defined]
+    content["test_filenames"] = ["./sub/d.png"]
+    content["train_filenames"] = [f"./{name}" for name in NAMES if name != "sub/d.png"]
+    (pictures(tmp_path) / "transforms.json").write_text(json.dumps(content))
+    for place in (tmp_path, tmp_path / "transforms.json"):
+        result = nerf.read(ReadRequest(place))
+        assert result.findings == []
+        check(result)
+        assert result.frames[0].intrinsics == (50, 51, 32, 24)
+        assert {frame.image: frame.split for frame in result.frames}["sub/d.png"] == "test"
+        assert "1 of 5 listed images are not there: left out" in result.notes
+    assert len(open_dataset(f"nerf:{tmp_path}?scale=0.5").frames) == 4
+
+
+def test_nerf_with_a_file_for_each_split(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    content = {"camera_angle_x": 2 * np.arctan(32 / 50), "frames": transforms()["frames"]}
+    for frame in content["frames"]:  # type: ignore[attr-defined]
+        frame["file_path"] = frame["file_path"].removesuffix(".png")
+    (tmp_path / "transforms_train.json").write_text(json.dumps({**content, "frames": content["frames"][:3]}))
+    (tmp_path / "transforms_test.json").write_text(json.dumps({**content, "frames": content["frames"][3:]}))
+    result = nerf.read(ReadRequest(tmp_path))
+    check(result)
+    assert [frame.split for frame in result.frames] == ["train"] * 3 + ["test"]
+    np.testing.assert_allclose(result.frames[0].intrinsics, (50, 50, 32, 24))
+
+
+FRAME = '{"frames": [{"file_path": "a.png", "transform_matrix": [[%s,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "transforms.json:1: not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", 'not an object with "frames"'),
+        ('{"frames": 3}', "frames is not a list"),
+        ('{"frames": [3]}', "frame 0 has no file_path"),
+        ('{"frames": [{"file_path": "a.png"}]}', "frame 0 ('a.png'): transform_matrix is no 4x4"),
+        (FRAME % "NaN", "no 4x4"),
+        (FRAME % "-1", "mirror"),
+    ],
+)
+def test_bad_transforms(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "transforms.json").write_text(text)
+    assert any(words in str(finding) for finding in nerf.read(ReadRequest(tmp_path)).findings)
+
+
+KEYS = st.sampled_from(["file_path", "transform_matrix", "frames", "fl_x", "w", "h", "camera_angle_x"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8) | st.just("a.png"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(JSON)
+def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    folder = tmp_path_factory.mktemp("nerf", numbered=True)
+    (folder / "transforms.json").write_text(json.dumps({"frames": value, "fl_x": value, "w": value}))
+    assert isinstance(nerf.read(ReadRequest(folder)), ReadResult)
+
+
+# TUM and KITTI -----------------------------------------------------------------------------------------------------
+
+
+def folder_of(root: Path, **options: str) -> ReadResult:
+    return own_data.read_folder(ReadRequest(root, options=options))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_tum(tmp_path: Path, listed: bool) -> None:
+    stamps = [f"1305031102.{175304 + 100000 * n}" for n in range(4)]
+    names = NAMES if listed else [f"rgb/{stamp}.png" for stamp in stamps]
+    pictures(tmp_path, names)
+    quaternion = ROTATION.as_quat()
+    rows = [
+        f"{s} {' '.join(map(repr, [*t, *q]))}"
+        for s, t, q in zip(stamps, CENTRE.tolist(), quaternion.tolist(), strict=True)
+    ]
+    (tmp_path / "groundtruth.txt").write_text("# time tx ty tz qx qy qz qw\n" + "\n".join(rows) + "\n")
+    if listed:
+        lines = [f"{stamp} {name}\n" for stamp, name in zip(stamps, names, strict=True)]
+        (tmp_path / "rgb.txt").write_text("# time file\n" + "".join(lines), encoding="utf-8")
+    result = folder_of(tmp_path)
+    assert result.findings == []
+    check(result, names)
+    assert result.frames[0].timestamp == 1305031102175304
+
+
+def test_tum_poses_are_interpolated_and_holes_dropped(tmp_path: Path) -> None:
+    pictures(tmp_path, ["0.5.png", "1.png", "1.25.png", "4.png", "9.png"])
+    (tmp_path / "groundtruth.txt").write_text("1 0 0 0 0 0 0 1\n2 4 0 0 0 0 0 1\n6 8 0 0 0 0 0 1\n")
+    result = folder_of(tmp_path)
+    assert {frame.image: frame.position[0] for frame in result.frames} == {"1.png": 0, "1.25.png": 1}
+    assert "3 of 5 images dropped" in result.notes[0]
+    assert len(folder_of(tmp_path, **{"max-gap": "5"}).frames) == 3
+
+
+def test_kitti(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    rows = [np.hstack([r.as_matrix(), t[:, None]]).ravel().tolist() for r, t in zip(ROTATION, CENTRE, strict=True)]
+    (tmp_path / "poses.txt").write_text("".join(" ".join(map(repr, row)) + "\n" for row in rows))
+    check(folder_of(tmp_path))
+    (tmp_path / "sub/é.png").unlink()
+    assert "poses.txt: 4 poses, but 3 images" in str(folder_of(tmp_path).findings[0])
+    assert "poses.txt: 4 poses, but 1 images" in str(folder_of(tmp_path, images="sub").findings[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1 2 3\n", "poses.txt:1: expected 8 or 12 columns, got 3"),
+        ("", "neither TUM (8 columns) nor KITTI (12 columns)"),
+        ("1 0 0 0 0 0 0 0\n", "poses.txt:1: quaternion is not unit: |q| = 0"),
+        ("1 0 0 0 0 1 0 0 0 0 1 nan\n", "poses.txt:1: value 12 is not a finite number"),
+        ("2 0 0 0 0 1 0 0 0 0 1 0\n", "poses.txt:1: rotation is not orthogonal"),
+    ],
+)
+def test_bad_pose_files(tmp_path: Path, text: str, words: str) -> None:
+    pictures(tmp_path, ["1.png"])
+    (tmp_path / "poses.txt").write_text(text)
+    assert any(words in str(finding) for finding in folder_of(tmp_path).findings)
+
+
+TOKENS = st.sampled_from(
+    ["1", "0", "-1", "nan", "1e400", "1_0", "٣", "#", "1e19", "\n", " ", "0 0 0 0 0 0 1", "9" * 30]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.text(max_size=100), st.lists(TOKENS, max_size=40).map(" ".join)), st.booleans())
+def test_any_pose_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, listed: bool) -> None:
+    folder = tmp_path_factory.mktemp("tum", numbered=True)
+    (folder / "1.png").touch()
+    (folder / "groundtruth.txt").write_bytes(text.encode("utf-8", "surrogateescape"))
+    if listed:
+        (folder / "rgb.txt").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert isinstance(folder_of(folder), ReadResult)

@@ -1,0 +1,106 @@
+"""Models that break the contract: the dry run names the plugin before step 1, and the process is as it was."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import faults
+import hostile
+import pytest
+import small_data
+import torch
+
+from posezoo import plugins
+
+REASONS = {
+    "no-model": "build of no-model is no subclass of PoseModel",
+    "no-config": "config of no-config is no subclass of ModelConfig",
+    "not-there": "build of not-there: AttributeError",
+    "empty": "the model has no parameters",
+    "raising-init": "building raising-init: ValueError: no such width",
+    "exiting-init": "building exiting-init: SystemExit: 3",
+    "seeding-init": "building changed numpy's random state, the working folder of the process",
+    "six-numbers": r"forward: rotation has shape \(2, 6\), expected \(2, 4\)",
+    "plain-heads": "position_head is Linear, expected posezoo.heads.Head",
+    "nan-weight": "parameter stem.weight is not finite",
+    "wrong-width": r"encode: Features.image has shape \(2, 8\), expected \(2, 9\)",
+    "nan": "encode: Features.position is not finite",
+    "no-features": "encode returned Tensor, expected Features",
+    "one-pose": r"encode: Features.position has shape \(1, 8\), expected \(2, 8\)",
+    "raising": "forward of two images: RuntimeError: tables do not fit",
+    "exiting": "forward of two images: SystemExit: 5",
+    "counting": "forward in eval mode changed calls",
+    "seeding": "forward in eval mode changed torch's random state of the process",
+    "drawing": "changed Python's random state, numpy's random state of the process",
+    "moving": "changed the working folder of the process",
+    "threads": "changed the number of threads of the process",
+    "dtype": "changed the default dtype of the process",
+    "gradients": "changed the grad mode of the process",
+    "signals": "changed signal handlers of the process",
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile.install_models(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def zoo_of_models(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The plugin pz-zoo, found as if it were installed."""
+    monkeypatch.syspath_prepend(str(site))
+    plugins.manager.cache_clear()
+    yield
+    plugins.manager.cache_clear()
+
+
+def arguments(name: str, data: Path, out: str = "run") -> list[str]:
+    words = small_data.words({**small_data.FAST, "out": out})
+    return ["train", name, "--data", f"folder:{data}", "--format", "quiet", *words]
+
+
+def process() -> list[object]:
+    """What belongs to everybody in this process; generators are in tests/test_contract.py, first imports draw too."""
+    torch_state = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    return [*torch_state, Path.cwd(), signal.getsignal(signal.SIGUSR1)]
+
+
+def test_every_hostile_model_is_in_the_table() -> None:
+    assert set(REASONS) | {"good", "late"} == set(hostile.CLASSES)
+
+
+@pytest.mark.usefixtures("zoo_of_models")
+@pytest.mark.parametrize("name", REASONS)
+def test_a_model_that_breaks_the_contract(name: str, one_place: Path) -> None:
+    before = process()
+    ended = faults.assert_fails(arguments(name, one_place), 7, REASONS[name])
+    assert "plugin zoo (pz-zoo 1.0)" in ended.stderr
+    assert process() == before
+    assert not Path("run").exists()
+
+
+@pytest.mark.usefixtures("zoo_of_models")
+def test_a_model_that_keeps_it_trains(one_place: Path, no_pictures: None) -> None:
+    ended = faults.in_process([*arguments("good+hyper", one_place), "hyper.rank=4", "epochs=1"])
+    assert ended.code == 0, ended
+
+
+@pytest.mark.usefixtures("zoo_of_models")
+def test_a_model_that_raises_in_training_leaves_a_checkpoint(one_place: Path, no_pictures: None) -> None:
+    said = (
+        r"plugin zoo \(pz-zoo 1.0\): forward at step 3: KeyError: 'row 17', checkpoint saved: step-000000002: posezoo"
+    )
+    faults.assert_fails(arguments("late", one_place), 7, said)
+    (crash,) = Path("run").glob("crash-*.txt")
+    assert "row 17" in crash.read_text()
+    ended = faults.in_process(["resume", "run", "--format", "quiet"])
+    assert ended.code == 0, ended
+    steps = [line["step"] for line in faults.metrics(Path("run")) if "loss" in line]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_same_from_the_shell(site: Path, one_place: Path) -> None:
+    done = hostile.posezoo(*arguments("six-numbers", one_place), path=site)
+    hostile.assert_fails(done, 7, "plugin zoo (pz-zoo 1.0): forward: rotation has shape (2, 6), expected (2, 4)")
