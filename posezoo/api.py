@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The names of all architectures, and of each with every modifier, that match `pattern` (`atloc*`)."""
+    """The names of all architectures, each with every modifier, and their variants, that match `pattern` (`atloc*`)."""
     names = []
     for model in sorted(plugins.models()):
-        names += [model, *(f"{model}+{modifier}" for modifier in sorted(plugins.modifiers()))]
+        for name in (model, *(f"{model}+{modifier}" for modifier in sorted(plugins.modifiers()))):
+            names += [name, *registry.variants(name)]
     return fnmatch.filter(names, pattern)
 
 

@@ -26,7 +26,7 @@ from posezoo.data.augment import Augmentation, augmented
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Dataset, open_dataset
 from posezoo.data.loader import Batch, FrameBatches
-from posezoo.data.splits import validation_blocks
+from posezoo.data.splits import frame_tuples, validation_blocks
 from posezoo.errors import DataError, UsageError
 from posezoo.losses import PoseLoss
 from posezoo.model import PoseModel
@@ -63,8 +63,12 @@ class Job:
         return hashlib.sha256(pixels.encode() + intrinsics_N4.tobytes()).hexdigest()
 
     def batches(self, epoch: int) -> FrameBatches:
-        """The training frames as batches of one epoch."""
-        return FrameBatches(self.dataset.frames, self.cache, self.train_rows, self.scene_of, self.config.seed, epoch)
+        """The training frames, or tuples of them, as batches of one epoch."""
+        rows = self.train_rows
+        if self.config.tuple_length > 1:
+            frames = self.dataset.frames.select(rows)
+            rows = rows[frame_tuples(frames, self.config.tuple_length, self.config.tuple_gap)]
+        return FrameBatches(self.dataset.frames, self.cache, rows, self.scene_of, self.config.seed, epoch)
 
 
 def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
@@ -94,8 +98,9 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     """The loss of one phase."""
     settings = job.config.loss
     return PoseLoss(
-        job.model.config.rotation, settings.rotation, settings.position, settings.start, phase.weights, job.unit_m
-    ).to(job.accelerator.device)
+        job.model.config.rotation, settings.rotation, settings.position, settings.start, phase.weights, job.unit_m,
+        job.config.tuple_length,
+    ).to(job.accelerator.device)  # fmt: skip
 
 
 def set_trainable(model: PoseModel, phase: PhaseSettings) -> None:
