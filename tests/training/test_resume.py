@@ -84,7 +84,10 @@ def killed_and_resumed(undisturbed: Undisturbed, model: str, workers: int, fault
 
 @pytest.mark.parametrize(
     ("model", "workers", "fault"),
-    [("posenet", 0, MIDDLE), ("posenet+hyper", 0, EDGE), ("atloc+hyper", 2, MIDDLE), ("ms-transformer+hyper", 2, EDGE)],
+    [
+        *(("posenet", 0, MIDDLE), ("posenet+hyper", 0, EDGE), ("atloc+hyper", 2, MIDDLE)),
+        *(("ms-transformer+hyper", 2, EDGE), ("atloc.plus", 2, MIDDLE)),
+    ],
 )
 def test_killed_run_continues_identically(
     undisturbed: Undisturbed, tmp_path: Path, model: str, workers: int, fault: str
