@@ -130,7 +130,7 @@ def _architecture(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
         **({"settings of training": training} if training else {}),
         "train it": f"posezoo train {name} --data demo-loop",
         "size": _size(model, {part: count for card in cards for part, count in card.figures.items()}),
-        "published results": _results(plan.name),
+        "results": _results(plan.name),
     }
 
 
