@@ -11,16 +11,9 @@ from torch.nn import functional as F
 
 from posezoo import zoo
 from posezoo.errors import UsageError
+from posezoo.generators import Condition, FactorisedGenerator, FullGenerator
 from posezoo.heads import MLPHead
-from posezoo.hyperhead import (
-    DEEPENED_WIDTH,
-    Condition,
-    FactorisedGenerator,
-    FullGenerator,
-    HyperConfig,
-    HyperHead,
-    _layer_widths,
-)
+from posezoo.hyperhead import DEEPENED_WIDTH, HyperConfig, HyperHead, _layer_widths
 
 B, D, E, K = 5, 6, 10, 7
 INFUSIONS = ("residual", "single", "two")
