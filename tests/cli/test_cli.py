@@ -283,7 +283,7 @@ def test_forms_agree_on_hard_poses() -> None:
         (["info", "posnet"], '"posenet"'),
         (["info", "demo-lop"], '"demo-loop"'),
         (["info", "atloc.lsmt"], '"atloc.lstm"'),
-        (["info", "ms-transformer+hyper.7scene"], '"ms-transformer+hyper.7scenes"'),
+        (["info", "ms-transformer+hyper.7scene"], r'"ms-transformer\+hyper.7scenes"'),
         (["train", "atloc.lstn", "--data", "demo-loop"], '"atloc.lstm"'),
         (["info", "atloc.lstm", "feature=100"], "multiple of 32"),
         (["info", "posenet", "backbone=torchvision:googlenot"], '"torchvision:googlenet"'),
