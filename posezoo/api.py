@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The names of all architectures, and of each with every modifier, that match `pattern` (`atloc*`)."""
+    """The names of all architectures, each with every modifier, and their variants, that match `pattern` (`atloc*`)."""
     found = []
     for model in sorted(plugins.models()):
-        found += [model, *(f"{model}+{modifier}" for modifier in sorted(plugins.modifiers()))]
+        for name in (model, *(f"{model}+{modifier}" for modifier in sorted(plugins.modifiers()))):
+            found += [name, *registry.variants(name)]
     return fnmatch.filter(found, pattern)
 
 

@@ -1,5 +1,7 @@
 """Any timm network as a backbone: one pass gives the pooled embedding and, on demand, maps at given strides.
 
+`torchvision:NAME` is a classifier of torchvision, for the few that timm has not (GoogLeNet); those give no maps.
+
 Legend: B batch, C channels, H height, W width, E embedding width.
 """
 
@@ -10,25 +12,32 @@ from typing import Any
 
 import timm
 import torch
+import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from posezoo.errors import UsageError, WeightsError, unknown_name
+
+TORCHVISION = "torchvision:"
+NUM_CLASSES = 1000  # of ImageNet
 
 
 class Backbone(nn.Module):
     """A timm network without its classifier, started at random (weights come later, through `zoo`).
 
     `taps` are strides, e.g. (16, 8): `forward` returns a map for each, the last one of that stride or of the nearest
-    stride the network has. `width` is E, `tap_widths` the channels of the maps.
+    stride the network has. `width` is E, `tap_widths` the channels of the maps. `logits`: the embedding is the scores
+    of the classes (E = 1000) instead of the pooled features.
     """
 
-    def __init__(self, name: str, taps: tuple[int, ...] = ()) -> None:
+    def __init__(self, name: str, taps: tuple[int, ...] = (), logits: bool = False) -> None:
         super().__init__()
-        self.name = name
-        net: Any = create_timm(name, num_classes=0)  # timm's own methods are not in nn.Module's type
+        self.name, self.logits = name, logits
+        # timm's own methods are not in nn.Module's type
+        net: Any = create_network(name, num_classes=NUM_CLASSES if logits else 0)
         self.net = net
-        self.width: int = getattr(net, "head_hidden_size", None) or net.num_features
+        pooled: int = getattr(net, "head_hidden_size", None) or net.num_features
+        self.width: int = NUM_CLASSES if logits else pooled
         self._indices: list[int] = []
         self.tap_widths: tuple[int, ...] = ()
         if taps:
@@ -41,6 +50,9 @@ class Backbone(nn.Module):
 
         Without `pooled` the embedding is empty, (B, 0), and the layers beyond the last tap do not run.
         """
+        """The embedding (pooled after the head convolution where the network has one), and the tapped maps."""
+        if self.name.startswith(TORCHVISION):
+            return self.net(images_BCHW), ()
         if not self._indices:
             return self._pooled(self.net.forward_features(images_BCHW)), ()
         wanted = sorted(set(self._indices))
@@ -55,7 +67,12 @@ class Backbone(nn.Module):
         return embedding_BE, tuple(maps[wanted.index(index)] for index in self._indices)
 
     def _pooled(self, features: Tensor) -> Tensor:
-        return self.net.forward_head(features, pre_logits=True)
+        return self.net.forward_head(features, pre_logits=not self.logits)
+
+
+def create_network(name: str, num_classes: int) -> nn.Module:
+    """The network `name`, randomly started; without its classifier if `num_classes` is 0. Raises UsageError."""
+    return _create_torchvision(name, num_classes) if name.startswith(TORCHVISION) else create_timm(name, num_classes)
 
 
 def create_timm(name: str, num_classes: int) -> nn.Module:
@@ -67,6 +84,9 @@ def create_timm(name: str, num_classes: int) -> nn.Module:
 
 def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of the pixels (in [0, 1]) that the network was pretrained with."""
+    if name.startswith(TORCHVISION):
+        transform = torchvision.models.get_model_weights(_torchvision_name(name)).DEFAULT.transforms()
+        return tuple(transform.mean), tuple(transform.std)  # type: ignore[return-value]
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # a network that timm has, under a tag that it has not
@@ -83,7 +103,7 @@ def load_pretrained(backbone: Backbone, state: Mapping[str, Tensor], by_order: b
     classifier in the file is left out. Raises WeightsError that names the first differences.
     """
     if by_order:
-        full = create_timm(backbone.name, num_classes=1000).state_dict()
+        full = create_network(backbone.name, num_classes=NUM_CLASSES).state_dict()
         if [v.shape for v in full.values()] != [v.shape for v in state.values()]:
             raise WeightsError(f"weights of {source} do not fit {backbone.name}", "choose another backbone=")
         state = dict(zip(full, state.values(), strict=True))
@@ -98,6 +118,28 @@ def load_pretrained(backbone: Backbone, state: Mapping[str, Tensor], by_order: b
             "choose another backbone= or pretrained_backbone=false",
         )
     backbone.net.load_state_dict({key: state[key] for key in own}, strict=True)
+
+
+def _torchvision_name(name: str) -> str:
+    known = [TORCHVISION + model for model in torchvision.models.list_models(module=torchvision.models)]
+    if name not in known:
+        raise unknown_name("backbone", name, known, hint="torchvision.models.list_models() shows them")
+    return name.removeprefix(TORCHVISION)
+
+
+def _create_torchvision(name: str, num_classes: int) -> nn.Module:
+    own = _torchvision_name(name)
+    try:  # auxiliary classifiers are for training on ImageNet; most networks have none and refuse the argument
+        net: Any = torchvision.models.get_model(own, weights=None, aux_logits=False, init_weights=True)
+    except TypeError:
+        net = torchvision.models.get_model(own, weights=None)
+    if hasattr(net, "transform_input"):
+        net.transform_input = True  # its published weights expect inputs in [-1, 1]
+    path, last = [(path, module) for path, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+    net.num_features = last.in_features
+    if not num_classes:
+        net.set_submodule(path, nn.Identity())
+    return net
 
 
 def _choose_taps(net: Any, name: str, taps: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:

@@ -19,17 +19,19 @@ from posezoo.errors import unknown_name
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
+    from posezoo.model import PoseModel
     from posezoo.types import Poses
 
 
 def models(pattern: str = "*") -> list[dict[str, str]]:
-    """One row for each architecture and each combination with a modifier."""
+    """One row for each architecture, each combination with a modifier, and their variants."""
     rows = []
     cards = registry.model_cards()
     manager = plugins.manager()
     for name, spec in sorted(plugins.models().items()):
         owner = manager.owners["posezoo_models", name]
         rows.append({"name": name, "summary": spec.summary, "paper": spec.paper, "from": str(owner)})
+        rows += _variants(name, str(owner))
         for modifier, modifier_spec in sorted(plugins.modifiers().items()):
             values = f" ({' | '.join(modifier_spec.values)})" if modifier_spec.values else ""
             combination = f"{name}+{modifier}"
@@ -37,7 +39,13 @@ def models(pattern: str = "*") -> list[dict[str, str]]:
             owner = manager.owners["posezoo_modifiers", modifier]
             summary = f"{modifier_spec.summary}{values}"
             rows.append({"name": combination, "summary": summary, "paper": paper, "from": str(owner)})
+            rows += _variants(combination, str(owner))
     return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+
+
+def _variants(name: str, owner: str) -> list[dict[str, str]]:
+    found = registry.variants(name).items()
+    return [{"name": key, "summary": card.summary, "paper": card.paper, "from": owner} for key, card in found]
 
 
 def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
@@ -89,7 +97,7 @@ def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     broken = any(plugin.error for plugin in plugins.plugins()) or plugins.manager().clashes
     if not parsed.scheme and parsed.arch not in plugins.models() and not broken:
         registry.raise_if_external("posezoo_models", "model", parsed.arch)
-        known = [*plugins.models(), *registry.data_cards()]
+        known = [*plugins.models(), *registry.model_cards(), *registry.data_cards()]
         raise unknown_name("model or data set", name, known, "see posezoo list and posezoo data list")
     if not parsed.scheme:
         plugins.check_known(parsed)  # before torch is imported
@@ -133,38 +141,61 @@ def poses(found: Poses) -> list[dict[str, str]]:
 
 
 def _architecture(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
     from posezoo import zoo
 
     plan = zoo.blueprint(name, overrides)
-    model = zoo.build(plan)
+    with torch.device("meta"):  # no memory for weights, however many there are
+        model = zoo.build(plan)
+    own, variant = registry.published(plan.name.arch, [modifier for modifier, _ in plan.name.modifiers], plan.name.tag)
+    cards = [*own, *variant]
+    training = {key: value for card in variant for key, value in card.train.items()}
     spec = plugins.models()[plan.name.arch]
-    cards = registry.model_cards()
-    combination = "+".join([plan.name.arch, *(modifier for modifier, _ in plan.name.modifiers)])
     return {
         "name": str(plan.name),
-        "summary": spec.summary,
-        "paper": "; ".join(filter(None, (spec.paper, cards[combination].paper if combination in cards else ""))),
-        "parameters": _parameters(model),
-        "bytes (fp32)": sum(p.numel() for p in model.parameters()) * 4,
+        "summary": "; ".join(filter(None, (spec.summary, *(card.summary for card in cards)))),
+        "paper": "; ".join(filter(None, (spec.paper, *(card.paper for card in cards)))),
         "settings": {k: v for k, v in plan.as_dict()["config"].items() if k not in zoo.PLACE_FIELDS},
         **{f"settings of +{name}": values for name, values in plan.as_dict()["modifiers"].items()},
+        **({"settings of training": training} if training else {}),
         "train it": f"posezoo train {name} --data demo-loop",
+        "size": _size(model, {part: count for card in cards for part, count in card.figures.items()}),
+        "results": _results(plan.name),
     }
 
 
-def _parameters(model: Any) -> dict[str, str]:
-    """Numbers of parameters by part; what a hypernetwork adds stands apart from the head it wraps."""
-    parts: dict[str, int] = {}
-    for key, parameter in model.named_parameters():
-        top, _, rest = key.partition(".")
-        if top.endswith("_head"):
-            if ".generator." in f".{rest}":
-                top += ": generators"
-            elif rest.startswith(("generated", "condition", "input")):
-                top += ": codes and projections"
-        parts[top] = parts.get(top, 0) + parameter.numel()
-    parts["total"] = sum(parts.values())
-    return {part: f"{count:,}" for part, count in parts.items()}
+def _size(model: PoseModel, figures: dict[str, int]) -> list[dict[str, Any]]:
+    """One row for each part; `figures`: published numbers of parameters."""
+    from posezoo.sizes import sizes
+
+    return [
+        {
+            "part": part,
+            "parameters": size.parameters,
+            "published": figures.get(part, ""),
+            "bytes (fp32)": 4 * size.parameters,
+            "FLOPs an image": size.flops,
+        }
+        for part, size in sizes(model).items()
+    ]
+
+
+def _results(name: names.ModelName) -> list[dict[str, Any]]:
+    """One row for each result of this architecture or combination, ours and published."""
+    rows = []
+    for table, row in registry.results_of(str(name)):
+        settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
+        where = " ".join(filter(None, (row.data, row.scene, row.sequence)))
+        if table.ground_truth != "original":
+            where += f" ({table.ground_truth} ground truth)"
+        degrees = "" if row.orientation_deg is None else row.orientation_deg
+        numbers = {"position (m)": row.position_m, "orientation (deg)": degrees, "statistic": row.statistic}
+        what = {"model": row.model, "settings": settings, "data": where}
+        rows.append(
+            {**what, **numbers, "source": table.source, "origin": "; ".join(filter(None, (table.origin, table.note)))}
+        )
+    return rows
 
 
 def _trained(name: str) -> dict[str, Any]:

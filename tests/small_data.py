@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ SLIM = {
 def settings(model: str, **more: object) -> dict[str, object]:
     """Settings under which `model` trains in a second or two: 22 training images of one scene, 3 steps an epoch."""
     hyper = {"hyper.rank": 8} if "+hyper" in model else {}
-    return {**FAST, **SLIM[model.partition("+")[0]], **hyper, **more}
+    return {**FAST, **SLIM[re.split("[+.]", model)[0]], **hyper, **more}
 
 
 def words(values: dict[str, object]) -> list[str]:

@@ -163,6 +163,102 @@ def test_scene_term_is_the_negative_log_likelihood() -> None:
     assert float(PoseLoss()(*(out, *target)).scene) == 0  # no scene known: no scene term
 
 
+HARD = {
+    "quaternion": [[0.0, 0, 0, 0], [1e-30, 0, 0, 0], [0, 0, 0, -1]],
+    "log-quaternion": [[0.0, 0, 0], [1e-30, 0, 0], [math.pi / 2, 0, 0], [math.pi, 0, 0]],
+    # collinear, opposite, one zero, both zero
+    "6d": [[1.0, 2, 3, 2, 4, 6], [0, 1, 0, 0, -1, 0], [0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]],
+    # rank 1, rank 2, a reflection, zero
+    "9d": [
+        [1.0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 1, 0, 0, 0, 0],
+        [1, 0, 0, 0, 1, 0, 0, 0, -1],
+        [0.0] * 9,
+        [1.0] * 9,
+    ],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize("kind", ROTATION_LOSSES)
+def test_degenerate_numbers_give_finite_values_and_gradients(
+    kind: str, representation: str, dtype: torch.dtype
+) -> None:
+    target_B4 = geometry.canonical(torch.tensor(TURNS, dtype=dtype))
+    for numbers_R in HARD[representation]:
+        rotation_BR = torch.tensor([numbers_R] * len(TURNS), dtype=dtype, requires_grad=True)
+        loss_B = rotation_loss(rotation_BR, target_B4, representation, kind)
+        loss_B.sum().backward()
+        assert torch.isfinite(loss_B).all(), numbers_R
+        assert torch.isfinite(rotation_BR.grad).all(), numbers_R
+
+
+# tuples of frames (AtLoc+)
+
+
+def tuples(count: int, length: int) -> tuple[PoseOutput, Tensor, Tensor]:
+    """Random predictions and truth of `count` tuples."""
+    torch.manual_seed(0)
+    number = count * length
+    return (
+        output(torch.randn(number, 3).double(), torch.randn(number, 3)),
+        torch.randn(number, 3),
+        random_quaternions(number),
+    )
+
+
+@pytest.mark.parametrize("length", [2, 3])
+@pytest.mark.parametrize("position", ["l1", "l2"])
+def test_relative_terms_compare_consecutive_poses_of_a_tuple(position: str, length: int) -> None:
+    out, true_B3, true_B4 = tuples(4, length)
+    loss = PoseLoss("log-quaternion", "log", position, (0.0, -3.0), tuple_length=length)
+    terms = loss(out, true_B3, true_B4)
+    log_B3 = geometry.log_quaternion(true_B4)
+    l_x, l_q, d_x, d_q = [], [], [], []
+    size = (lambda v: v.abs().sum()) if position == "l1" else (lambda v: v.norm())
+    for first in range(0, 4 * length, length):
+        for n in range(first, first + length):
+            l_x.append(size(out.position[n] - true_B3[n]))
+            l_q.append((out.rotation[n] - log_B3[n]).abs().sum())
+            if n > first:  # never across two tuples
+                moved = (out.position[n] - out.position[n - 1]) - (true_B3[n] - true_B3[n - 1])
+                turned = (out.rotation[n] - out.rotation[n - 1]) - (log_B3[n] - log_B3[n - 1])
+                d_x.append(size(moved))
+                d_q.append(turned.abs().sum())
+    means = [torch.stack(values).mean().float() for values in (l_x, l_q, d_x, d_q)]
+    for got, expected in zip(
+        (terms.position, terms.rotation, terms.relative_position, terms.relative_rotation), means, strict=True
+    ):
+        torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(
+        terms.total, means[0] + math.exp(3) * means[1] - 3 + means[2] + math.exp(3) * means[3] - 3
+    )
+    # weights of their own: four numbers that learn
+    terms.total.backward()
+    assert loss.balance.tolist() == [0.0, -3.0, 0.0, -3.0]
+    expected_4 = torch.stack([1 - means[0], 1 - math.exp(3) * means[1], 1 - means[2], 1 - math.exp(3) * means[3]])
+    torch.testing.assert_close(loss.balance.grad, expected_4)
+
+
+def test_single_frames_have_no_relative_terms() -> None:
+    out, true_B3, true_B4 = tuples(3, 2)
+    terms = PoseLoss("log-quaternion")(out, true_B3, true_B4)
+    assert terms.relative_position == terms.relative_rotation == 0
+    assert len(PoseLoss().balance) == 2
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_relative_terms_are_finite_for_every_representation(representation: str) -> None:
+    q_B4 = geometry.canonical(torch.tensor(TURNS[:6]))
+    rotation_BR = numbers(q_B4, representation).clone().requires_grad_()
+    position_B3 = torch.zeros(6, 3, requires_grad=True)
+    loss = PoseLoss(representation, tuple_length=3)
+    loss(output(position_B3, rotation_BR), torch.zeros(6, 3), q_B4).total.backward()
+    assert torch.isfinite(rotation_BR.grad).all()
+    assert torch.isfinite(position_B3.grad).all()
+
+
 def test_gradient_of_the_norm_at_zero_is_zero() -> None:
     x = torch.zeros(2, 3, requires_grad=True)
     norm(x).sum().backward()

@@ -88,6 +88,72 @@ def test_every_model_card_is_of_a_known_combination() -> None:
         assert card.paper, name
 
 
+def test_every_variant_builds_and_its_training_settings_are_valid() -> None:
+    from posezoo import zoo
+    from posezoo.training.config import TrainConfig, configure
+
+    variants = [name for name in registry.model_cards() if "." in name]
+    assert {"posenet.googlenet", "atloc.lstm", "atloc.plus", "ms-transformer.cambridge"} <= set(variants)
+    known = {name.partition(".")[0] for name in settings.field_names(TrainConfig)}
+    for name in variants:
+        card = registry.model_cards()[name]
+        assert card.summary, name
+        assert set(card.train) <= known, name
+        config, plan = configure(name, "demo-loop")
+        assert config.model == str(plan.name) == name
+        for key, value in card.model.items():
+            assert getattr(plan.config, key) == value, name  # the recipe does not undo what the name says
+        assert zoo.blueprint(name, {"crop": 64}).config.crop == 64
+
+
+def test_every_result_is_of_a_model_that_can_be_built() -> None:
+    from posezoo import zoo
+
+    tables = registry.results()
+    assert tables
+    for name, table in tables.items():
+        assert table.origin, name
+        for row in table.rows:
+            assert 0 < row.position_m < 1000, name
+            assert row.orientation_deg is None or 0 < row.orientation_deg < 180, name
+            assert parse_data(row.data).reader == "", name
+            if row.model:
+                zoo.blueprint(row.model, settings.nested(row.settings))
+
+
+def test_the_published_numbers_stand_as_read() -> None:
+    found = {(row.model, row.position_m, row.orientation_deg) for _, row in registry.results_of("posenet+hyper")}
+    assert {("posenet+hyper", 0.61, 1.84), ("posenet+hyper", 1.53, 5.34), ("posenet+hyper", 0.17, 8.79)} <= found
+    assert len([row for _, row in registry.results_of("ms-transformer+hyper")]) == 16
+    ((table, row),) = registry.published_results("posenet", "cambridge-shop-facade")
+    assert (row.position_m, row.orientation_deg, table.origin) == (0.74, 4.79, "HyperPose supplement, Table 1")
+    # both numbers that circulate, each with its source
+    rows = registry.published_results("ms-transformer", "7scenes")
+    assert {(row.orientation_deg, table.origin) for table, row in rows} == {
+        (7.28, "readme of PAE"),
+        (9.51, "later papers"),
+    }
+    assert registry.published_results("posenet", "cambridge-shop-facade", "sfm") == []
+    assert registry.published_results("no model at all", "7scenes") == []
+    assert registry.published_results("ms-transformer+hyper", "cambridge") == [], "ablations are not the model"
+
+
+OURS = {"seed": 0, "commit": "a" * 40, "data_digest": "b" * 64}
+
+
+@pytest.mark.parametrize("missing", [*OURS, ""])
+def test_results_of_ours_say_how_they_can_be_had_again(missing: str) -> None:
+    row = {"method": "ours", "model": "posenet", "data": "demo-loop", "position_m": 1.0, "orientation_deg": 2.0}
+    table = {"source": "ours", "origin": "posezoo train posenet --data demo-loop", "rows": [row], **OURS}
+    if missing:
+        with pytest.raises(ValueError, match="seed, commit and data_digest"):
+            registry.ResultTable.model_validate({key: value for key, value in table.items() if key != missing})
+    else:
+        assert registry.ResultTable.model_validate(table).rows[0].model == "posenet"
+        with pytest.raises(ValueError, match="commit"):
+            registry.ResultTable.model_validate({**table, "commit": "main"})
+
+
 def test_the_published_combinations_have_cards() -> None:
     assert {"posenet+hyper", "atloc+hyper", "ms-transformer+hyper"} <= set(registry.model_cards())
 

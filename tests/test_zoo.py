@@ -50,6 +50,10 @@ def small(name: str = "posenet+hyper", **overrides: Any) -> PoseModel:
         ("atlock+hyper", {}, ['"atloc"']),
         ("posenet+hypre", {}, ["unknown modifier", '"hyper"']),
         ("posenet+hyper=three", {}, ["+hyper=three", "residual, single, two"]),
+        ("atloc.lsmt", {}, ["unknown variant 'atloc.lsmt'", '"atloc.lstm"']),
+        ("atloc.lstm@v1", {}, ["no revision", "atloc.lstm"]),
+        ("posenet", {"backbone": "torchvision:googlenot"}, ["unknown backbone", '"torchvision:googlenet"']),
+        ("ms-transformer", {"hidden": 4, "backbone": "torchvision:resnet18"}, ["gives no feature maps"]),
         ("posenet", {"backbon": "resnet18"}, ["backbon", '"backbone"']),
         ("posenet+hyper", {"hyper.rnk": 3}, ["hyper.rnk", '"rank"']),
         ("posenet", {"backbone": "resnet1"}, ["unknown backbone", "resnet"]),
@@ -80,6 +84,27 @@ def test_layers_of_settings() -> None:
     assert zoo.blueprint("atloc+hyper").config.rotation == "quaternion"
     assert zoo.blueprint("atloc").config.rotation == "log-quaternion"
     assert zoo.blueprint("atloc+hyper", {"rotation": "6d"}).config.rotation == "6d"
+
+
+def test_a_variant_wins_over_the_recipe_and_loses_to_the_user() -> None:
+    recipe = [{"rotation": "quaternion", "backbone": "resnet18"}]
+    assert zoo.blueprint("atloc+hyper.3d", recipe=recipe).config.rotation == "log-quaternion"
+    assert zoo.blueprint("atloc+hyper.3d", recipe=recipe).config.backbone == "resnet18"
+    assert zoo.blueprint("atloc+hyper.3d", {"rotation": "6d"}, recipe=recipe).config.rotation == "6d"
+    # a variant of the architecture serves infused too, with the combination's own settings
+    plan = zoo.blueprint("posenet+hyper=two.googlenet")
+    assert plan.config.backbone == "torchvision:googlenet"
+    assert (str(plan.name), dict(plan.modifiers)["hyper"].infusion) == ("posenet+hyper=two.googlenet", "two")
+    assert zoo.blueprint("ms-transformer.cambridge").config.orientation_layers == 6
+    assert zoo.blueprint("ms-transformer+hyper.cambridge").config.orientation_layers == 4
+
+
+def test_a_saved_variant_is_loaded_without_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = zoo.create_model("atloc.4d", **{key: value for key, value in SMALL.items() if key != "hidden"}, feature=32)
+    zoo.save(model, tmp_path / "a", "card")
+    monkeypatch.setattr(zoo.registry, "model_cards", dict)
+    again = zoo.load(f"local-dir:{tmp_path / 'a'}")
+    assert (again.name, again.config.rotation) == ("atloc.4d", "quaternion")
 
 
 def test_the_model_carries_what_it_needs() -> None:

@@ -3,7 +3,10 @@
 * pooled ResNet-34 (512) -> Linear 2048 -> ReLU -> attention -> Dropout(0.5) -> Linear 3 and Linear 3 (log-quaternion)
 * attention on the vector x in R^2048: theta, phi, g are linear 2048 -> 256; A_ij = softmax_j(phi_i theta_j);
   z = W_{256->2048}(A g) + x
-* new layers kaiming-normal with zero bias
+* AtLoc-LSTM, `attention="lstm"` (as in PoseLSTM, Walch et al., ICCV 2017): the 2048 numbers as a matrix of 32 x 64; one
+  bidirectional LSTM of width 256 reads its 32 rows, another its 64 columns; the four last hidden states (1024) go on
+* AtLoc+ is the same network, trained on tuples of frames (posezoo.losses)
+* new linear layers kaiming-normal with zero bias
 * the dropout is one mask for both heads; a hypernetwork taps the attended feature before it
 
 The dropout is off in evaluation: the reference calls functional dropout without the training flag, so its stays on.
@@ -14,11 +17,13 @@ Legend: B batch, H height, W width, D feature width, K attention width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from posezoo.backbones import Backbone
+from posezoo.errors import UsageError
 from posezoo.geometry import NUMBERS, Representation
 from posezoo.heads import MLPHead
 from posezoo.model import ModelConfig, PoseModel
@@ -32,9 +37,21 @@ class AtLocConfig(ModelConfig):
     backbone: str = "resnet34.tv_in1k"
     rotation: Representation = "log-quaternion"
     feature: int = 2048
+    """D; the attention and the LSTMs are D / 8 wide."""
+    attention: Literal["vector", "lstm"] = "vector"
     dropout: float = 0.5
     resize: int = 256
     crop: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.feature < 8 or (self.attention == "lstm" and self.feature % LSTM_ROWS):
+            raise UsageError(
+                f"feature={self.feature} must be at least 8, and a multiple of 32 for an LSTM", "feature=2048"
+            )
+
+
+LSTM_ROWS = 32
 
 
 class Attention(nn.Module):
@@ -52,6 +69,20 @@ class Attention(nn.Module):
         return self.W(y_BK) + x_BD
 
 
+class FourDirections(nn.Module):
+    """The last hidden states of two bidirectional LSTMs over the vector read as a matrix, (B, D) -> (B, D / 2)."""
+
+    def __init__(self, width: int, reduced: int) -> None:
+        super().__init__()
+        self.rows = nn.LSTM(width // LSTM_ROWS, reduced, batch_first=True, bidirectional=True)
+        self.columns = nn.LSTM(LSTM_ROWS, reduced, batch_first=True, bidirectional=True)
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        matrix_BRC = x_BD.unflatten(-1, (LSTM_ROWS, -1))
+        last = [self.rows(matrix_BRC)[1][0], self.columns(matrix_BRC.mT)[1][0]]  # each (2 directions, B, width)
+        return torch.cat([states_B for pair in last for states_B in pair], dim=-1)
+
+
 class AtLoc(PoseModel):
     """Pooled backbone with self-attention over the feature vector, two linear heads."""
 
@@ -59,11 +90,12 @@ class AtLoc(PoseModel):
         super().__init__(config)
         self.backbone = Backbone(config.backbone)
         self.feature = nn.Sequential(nn.Linear(self.backbone.width, config.feature), nn.ReLU())
-        self.attention = Attention(config.feature, config.feature // 8)
+        reduced, lstm = config.feature // 8, config.attention == "lstm"
+        self.attention = FourDirections(config.feature, reduced) if lstm else Attention(config.feature, reduced)
         self.dropout = nn.Dropout(config.dropout)
-        self.image_dim = config.feature
-        self.position_head = MLPHead((config.feature, 3))
-        self.orientation_head = MLPHead((config.feature, NUMBERS[config.rotation]))
+        self.image_dim = 4 * reduced if lstm else config.feature
+        self.position_head = MLPHead((self.image_dim, 3))
+        self.orientation_head = MLPHead((self.image_dim, NUMBERS[config.rotation]))
         for part in (self.feature, self.attention, self.position_head, self.orientation_head):
             for module in part.modules():
                 if isinstance(module, nn.Linear):

@@ -13,7 +13,9 @@ def infuse(model: PoseModel, config: HyperConfig) -> None:
     position, orientation = model.position_head, model.orientation_head
     if not isinstance(position, Head) or not isinstance(orientation, Head):
         raise PluginError(f"{type(model).__name__}: the heads are no posezoo.heads.Head", "see docs: write a plugin")
-    model.position_head = HyperHead(position, model.image_dim, config, config.code_position, config.hidden_position)
-    model.orientation_head = HyperHead(
-        orientation, model.image_dim, config, config.code_orientation, config.hidden_orientation
-    )
+    first = config.code_position, config.hidden_position
+    second = first if config.shared else (config.code_orientation, config.hidden_orientation)
+    extra = orientation.out_dim if config.shared else 0
+    model.position_head = HyperHead(position, model.image_dim, config, *first, extra=extra)
+    owner = model.position_head if config.shared else None
+    model.orientation_head = HyperHead(orientation, model.image_dim, config, *second, sharing=owner)

@@ -1,7 +1,7 @@
 """PoseNet: A Convolutional Network for Real-Time 6-DOF Camera Relocalization (Kendall et al., ICCV 2015), in the form
 that HyperPose (Ferens and Keller, CVPR 2025) uses as its baseline.
 
-* pooled backbone f (EfficientNet-B0: E = 1280), run once an image
+* pooled backbone f (EfficientNet-B0: E = 1280), run once an image; or its class logits (GoogLeNet: E = 1000)
 * h = Dropout(0.1)(ReLU(L_{E->1024} f)), shared by both heads, one dropout mask
 * position = L_{1024->3} h; orientation = L_{1024->4} h, an unnormalised quaternion
 * a hypernetwork taps f, before the dropout
@@ -12,6 +12,7 @@ Legend: B batch, H height, W width, E embedding width, D hidden width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -26,6 +27,8 @@ from posezoo.types import Features
 class PoseNetConfig(ModelConfig):
     """Defaults: the baseline APR of HyperPose."""
 
+    embedding: Literal["pooled", "logits"] = "pooled"
+    """What of the backbone is read: its pooled features, or its 1000 class logits."""
     hidden: int = 1024
     dropout: float = 0.1
 
@@ -35,7 +38,7 @@ class PoseNet(PoseModel):
 
     def __init__(self, config: PoseNetConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone)
+        self.backbone = Backbone(config.backbone, logits=config.embedding == "logits")
         self.image_dim = self.backbone.width
         self.hidden = nn.Sequential(nn.Linear(self.image_dim, config.hidden), nn.ReLU(), nn.Dropout(config.dropout))
         self.position_head = MLPHead((config.hidden, 3))

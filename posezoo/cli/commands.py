@@ -242,16 +242,28 @@ def _place(model: str) -> str:
 
 
 def _print(content: Any, format: str, title: str) -> None:
-    """Rows (a list of dicts) as a table, a dict as two columns, both as JSON."""
+    """Rows (a list of dicts) as a table, a dict as two columns and a table for each list of rows in it; all as JSON."""
     from posezoo.console import print_table
 
     if format == "json":
         typer.echo(json.dumps(content, indent=1, default=str))
     elif format == "human" and isinstance(content, list):
         header = list(content[0]) if content else ["nothing"]
-        print_table(title, header, [[str(row[key]) for key in header] for row in content])
+        print_table(title, header, [[_cell(row[key]) for key in header] for row in content])
     elif format == "human":
-        print_table(title, ["what", "value"], [[key, _shown(value)] for key, value in content.items()])
+        tables = {key: value for key, value in content.items() if isinstance(value, list) and _is_rows(value)}
+        rows = [[key, _shown(value)] for key, value in content.items() if key not in tables]
+        print_table(title, ["what", "value"], rows)
+        for key, value in tables.items():
+            _print(value, format, f"{title}: {key}")
+
+
+def _is_rows(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _shown(value: Any) -> str:

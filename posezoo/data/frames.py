@@ -27,7 +27,7 @@ from posezoo import names, registry
 from posezoo.data import splits, validation
 from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError, unknown_name
 from posezoo.plugins import get as get_spec
-from posezoo.spec import Decode, Frame, ReadRequest, ReadResult, load_object
+from posezoo.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.types import Poses
 
 Kind = Literal["demo", "indoor", "outdoor"]

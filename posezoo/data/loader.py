@@ -66,7 +66,10 @@ class BatchOrder(Sampler[list[int]]):
 
 
 class FrameBatches(Dataset[Batch]):
-    """Rows `rows` of the frames; an item is a whole batch, asked for by a list of positions in `rows`."""
+    """Rows `rows` (N,) of the frames; an item is a whole batch, asked for by a list of positions in `rows`.
+
+    With `rows` (N, T) a position stands for a tuple of T frames; a batch then holds whole tuples, one after another.
+    """
 
     def __init__(
         self, frames: Frames, cache: ImageCache, rows: np.ndarray, scene_of: np.ndarray, seed: int, epoch: int
@@ -75,7 +78,7 @@ class FrameBatches(Dataset[Batch]):
         self.seed, self.epoch = seed, epoch
 
     def __getitem__(self, places: list[int]) -> Batch:
-        rows = self.rows[places]
+        rows = self.rows[places].reshape(-1)
         images, intrinsics_B4 = self.cache.batch(rows)
         return Batch(
             images,

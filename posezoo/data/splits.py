@@ -140,6 +140,19 @@ def leaks(frames: Frames) -> list[str]:
     return [f"{count} of {tests} test frames are next to a training frame of their own sequence"] if count else []
 
 
+def frame_tuples(frames: Frames, length: int, gap: int) -> np.ndarray:
+    """The tuple (N, length) around each frame: frames of its own run, `gap` apart, in time order.
+
+    At the ends of a run the first or last frame stands in for what is not there; their difference is then zero.
+    """
+    offset_T = (np.arange(length) - length // 2) * gap
+    tuple_NT = np.empty((len(frames), length), dtype=np.int64)
+    for index in runs(frames):
+        place_NT = np.arange(len(index))[:, None] + offset_T
+        tuple_NT[index] = index[place_NT.clip(0, len(index) - 1)]
+    return tuple_NT
+
+
 def default_blocks(frames: Frames, notes: list[str]) -> np.ndarray:
     """The split of each frame where the data give none: every fifth block of consecutive frames of a scene is test."""
     split = np.full(len(frames), "train", dtype="<U5")

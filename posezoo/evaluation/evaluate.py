@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from posezoo import geometry
+from posezoo import geometry, registry
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Dataset, Frames
 from posezoo.errors import Interrupted, WeightsError
@@ -77,7 +77,7 @@ def evaluate(
         frames=test,
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
-        remarks=(*dataset.remarks, *remarks),
+        remarks=(*dataset.remarks, *remarks, *_published(name, dataset.name, test.ground_truth)),
         settings={
             "batch_size": batch_size,
             "device": place.type,
@@ -109,6 +109,16 @@ def _baselines(
         methods[baselines.RETRIEVAL] = baselines.nearest_training_image(train, test, *features)
     methods[baselines.ORACLE] = baselines.oracle_nearest_pose(train, test)
     return methods, remarks
+
+
+def _published(model: str, data: str, ground_truth: str) -> list[str]:
+    """A line for each published number of this model on these data."""
+    lines = []
+    for table, row in registry.published_results(model, data, ground_truth):
+        degrees = "" if row.orientation_deg is None else f", {row.orientation_deg} deg"
+        origin = "; ".join(filter(None, (table.origin, table.note)))
+        lines.append(f"published for {row.model} on {row.data}: median {row.position_m} m{degrees} ({origin})")
+    return lines
 
 
 def predict_frames(

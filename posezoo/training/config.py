@@ -108,6 +108,10 @@ class TrainConfig(_Section):
     phases: tuple[PhaseSettings, ...] = ()
     """Empty: one phase of `epochs` in which everything learns."""
     batch_size: PositiveInt = 32
+    tuple_length: PositiveInt = 1
+    """Frames a sample has; above 1 the loss has relative terms too, and a batch has batch_size tuples."""
+    tuple_gap: PositiveInt = 10
+    """How many frames the members of a tuple are apart."""
     workers: int = Field(0, ge=0)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -137,7 +141,7 @@ def configure(
     overrides: Mapping[str, Any] = {},
     root: str | Path | None = None,
 ) -> tuple[TrainConfig, zoo.Blueprint]:
-    """The run's configuration and the model's blueprint: recipe, then `overrides` (nested, see posezoo.settings).
+    """The run's configuration and the model's blueprint: recipe, variant, then `overrides` (see posezoo.settings).
 
     Raises UsageError with near names for unknown models, data sets, recipes and keys.
     """
@@ -150,12 +154,13 @@ def configure(
     recipe_name = train.get("recipe") or _default_recipe(data)
     recipe = registry.recipe(recipe_name)
     only = recipe.only.get(parsed.arch, {})
-    train = settings.merged(recipe.train, only.get("train", {}), train)
+    _, variant = registry.published(parsed.arch, modifiers, parsed.tag)
+    train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in variant), train)
     given = {"name": names.parse_data(data).absolute} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
-    layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {}), rest]
-    return config, zoo.blueprint(model, *layers)
+    layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
+    return config, zoo.blueprint(model, rest, recipe=layers)
 
 
 def augmentation(config: TrainConfig) -> Any:

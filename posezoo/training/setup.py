@@ -28,7 +28,7 @@ from posezoo.data.frames import Dataset
 from posezoo.data.loader import Batch, FrameBatches
 from posezoo.data.pixels import pixel_statistics
 from posezoo.data.skip import opened
-from posezoo.data.splits import validation_blocks
+from posezoo.data.splits import frame_tuples, validation_blocks
 from posezoo.errors import DataError, PluginError, UsageError
 from posezoo.losses import PoseLoss
 from posezoo.model import PoseModel
@@ -65,8 +65,12 @@ class Job:
         return hashlib.sha256(pixels.encode() + intrinsics_N4.tobytes()).hexdigest()
 
     def batches(self, epoch: int) -> FrameBatches:
-        """The training frames as batches of one epoch."""
-        return FrameBatches(self.dataset.frames, self.cache, self.train_rows, self.scene_of, self.config.seed, epoch)
+        """The training frames, or tuples of them, as batches of one epoch."""
+        rows = self.train_rows
+        if self.config.tuple_length > 1:
+            frames = self.dataset.frames.select(rows)
+            rows = rows[frame_tuples(frames, self.config.tuple_length, self.config.tuple_gap)]
+        return FrameBatches(self.dataset.frames, self.cache, rows, self.scene_of, self.config.seed, epoch)
 
 
 def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
@@ -125,7 +129,9 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     """The loss of one phase."""
     settings, model = job.config.loss, job.model.config
     chosen = settings.rotation, settings.position, settings.start, phase.weights
-    return PoseLoss(model.rotation, *chosen, job.unit_m, model.label_frame).to(job.accelerator.device)
+    return PoseLoss(model.rotation, *chosen, job.unit_m, model.label_frame, job.config.tuple_length).to(
+        job.accelerator.device
+    )
 
 
 def set_trainable(model: PoseModel, phase: PhaseSettings) -> None:

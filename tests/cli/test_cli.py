@@ -135,7 +135,23 @@ def test_json(argv: list[str]) -> None:
 def test_json_of_names() -> None:
     names = [row["name"] for row in strict_json(ok("list", "--format", "json"))]
     assert {"posenet", "atloc", "ms-transformer", "posenet+hyper", "ms-transformer+hyper"} <= set(names)
-    assert [row["name"] for row in strict_json(ok("list", "atloc*", "--format", "json"))] == ["atloc", "atloc+hyper"]
+    atlocs = [row["name"] for row in strict_json(ok("list", "atloc*", "--format", "json"))]
+    variants = ["atloc.4d", "atloc.lstm", "atloc.plus", "atloc.wide"]
+    assert atlocs == ["atloc", *variants, "atloc+hyper", "atloc+hyper.3d"]
+
+
+def test_json_of_a_model() -> None:
+    content = strict_json(ok("info", "posenet+hyper", "--format", "json"))
+    rows = {row["part"]: row for row in content["size"]}
+    assert rows["hypernetwork"]["parameters"] == rows["hypernetwork"]["published"] == 3_546_887
+    assert rows["total"]["bytes (fp32)"] == 4 * rows["total"]["parameters"]
+    assert all(row["FLOPs an image"] >= 0 for row in rows.values())
+    kings = {"model": "posenet+hyper", "data": "cambridge-kings-college", "position (m)": 0.61, "source": "paper"}
+    assert any(kings.items() <= row.items() for row in content["results"])
+    shown = ok("info", "posenet+hyper")
+    assert "3,546,887" in shown
+    assert "HyperPose supplement, Table 1" in " ".join(shown.split())
+    assert strict_json(ok("info", "atloc.plus", "--format", "json"))["settings of training"]["tuple_length"] == 3
 
 
 def test_json_of_data(one_place: Path, tmp_path: Path) -> None:
@@ -269,6 +285,12 @@ def test_forms_agree_on_hard_poses() -> None:
         (["train", "local-dir:x", "--data", "demo-loop"], "posezoo list"),
         (["info", "posnet"], '"posenet"'),
         (["info", "demo-lop"], '"demo-loop"'),
+        (["info", "atloc.lsmt"], '"atloc.lstm"'),
+        (["info", "ms-transformer+hyper.7scene"], r'"ms-transformer\+hyper.7scenes"'),
+        (["train", "atloc.lstn", "--data", "demo-loop"], '"atloc.lstm"'),
+        (["info", "atloc.lstm", "feature=100"], "multiple of 32"),
+        (["info", "posenet", "backbone=torchvision:googlenot"], '"torchvision:googlenet"'),
+        (["info", "posenet+hyper", "hyper.generator=lstm"], "'mlp' or 'transformer'"),
         (["info", "posenet", "backbone=resnet180"], '"resnet18'),
         (["info", "posenet", "backbone=resnet18.tv_in1"], '"resnet18.tv_in1k"'),
         (["data", "plot", "7scenes-ches"], '"7scenes-chess"'),

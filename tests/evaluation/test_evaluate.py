@@ -183,3 +183,14 @@ def test_an_anonymous_model_may_be_tried_anywhere(dataset: Dataset) -> None:
     report = evaluate(TinyModel(), dataset)
     assert report.scene_accuracy is None
     assert report.scene_predicted is None
+
+
+def test_the_published_number_of_the_same_model_and_data_is_noted(dataset: Dataset) -> None:
+    model = TinyModel()
+    model.name = "posenet"
+    shop = dataclasses.replace(dataset, name="cambridge-shop-facade")
+    noted = "published for posenet on cambridge-shop-facade: median 0.74 m, 4.79 deg (HyperPose supplement, Table 1)"
+    assert noted in evaluate(model, shop).notes
+    assert not [note for note in evaluate(model, dataset).notes if "published" in note]
+    refined = dataclasses.replace(shop, frames=dataclasses.replace(shop.frames, ground_truth="sfm"))
+    assert not [note for note in evaluate(model, refined).notes if "published" in note]

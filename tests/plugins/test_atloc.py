@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from posezoo_atloc.model import AtLoc, Attention
+from posezoo_atloc.model import AtLoc, Attention, FourDirections
 from torch import nn
 
 from posezoo import zoo
@@ -32,6 +32,38 @@ def test_attention_is_a_softmax_over_the_last_axis_plus_the_input() -> None:
             y[i] = sum(math.exp(phi[i] * theta[j]) / total * g[j] for j in range(5))
         rows.append(attention.W(y) + x)
     torch.testing.assert_close(attention(x_BD), torch.stack(rows))
+
+
+def test_lstm_reads_the_vector_as_rows_and_columns_in_both_directions() -> None:
+    torch.manual_seed(0)
+    lstm, x_BD = FourDirections(96, 5), torch.randn(3, 96)  # 32 rows of 3
+    matrix_BRC = x_BD.reshape(3, 32, 3)
+    expected = []
+    for layer, tokens in ((lstm.rows, matrix_BRC), (lstm.columns, matrix_BRC.transpose(1, 2))):
+        states, _ = layer(tokens)
+        # the state of the forward direction at the last token, of the backward one at the first
+        expected += [states[:, -1, :5], states[:, 0, 5:]]
+    torch.testing.assert_close(lstm(x_BD), torch.cat(expected, dim=1))
+
+
+def test_atloc_lstm_works_with_every_infusion() -> None:
+    for infusion in ("", "+hyper", "+hyper=single", "+hyper=two"):
+        torch.manual_seed(0)
+        common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "feature": 64}
+        ours = zoo.create_model(f"atloc{infusion}.lstm", **common, **{"hyper.rank": 4})
+        images = torch.randn(2, 3, 64, 64)
+        features, out = ours.encode(images), ours(images)
+        assert features.image.shape == (2, ours.image_dim) == (2, 32)
+        (out.position.sum() + out.rotation.sum()).backward()
+        assert all(p.grad is not None and p.grad.abs().max() > 0 for p in ours.attention.parameters())
+
+
+def test_published_shape_of_atloc_lstm() -> None:
+    with torch.device("meta"):
+        ours = zoo.build(zoo.blueprint("atloc.lstm", {"pretrained_backbone": False}))
+    assert (ours.attention.rows.input_size, ours.attention.columns.input_size) == (64, 32)
+    assert ours.attention.rows.hidden_size == ours.attention.columns.hidden_size == 256
+    assert ours.position_head.dims == (1024, 3)
 
 
 def test_one_dropout_mask_for_both_heads_and_none_for_the_image() -> None:

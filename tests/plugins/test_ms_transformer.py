@@ -171,6 +171,21 @@ def test_shared_heads_are_one_for_all_scenes() -> None:
     assert banked.position_head.scenes == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        *(("ms-transformer.7scenes", (6, 4)), ("ms-transformer.cambridge", (6, 6))),
+        *(("ms-transformer+hyper.7scenes", (4, 4)), ("ms-transformer+hyper.cambridge", (4, 4))),
+    ],
+)
+def test_layers_of_the_published_variants(name: str, layers: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        ours = zoo.build(zoo.blueprint(name, {"pretrained_backbone": False}))
+    assert isinstance(ours, MSTransformer)
+    assert (len(ours.position.encoder), len(ours.orientation.encoder)) == layers
+    assert (len(ours.position.decoder), len(ours.orientation.decoder)) == layers
+
+
 def test_published_shape() -> None:
     with torch.device("meta"):
         ours = zoo.build(zoo.blueprint("ms-transformer", {"pretrained_backbone": False}))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import safetensors.torch
 import torch
+import torchvision
 from posezoo_posenet.model import PoseNet
 from torch.nn import functional as F
 
@@ -23,6 +27,19 @@ def test_layers() -> None:
     torch.testing.assert_close(features.position, hidden)
     torch.testing.assert_close(features.orientation, hidden)
     torch.testing.assert_close(out.rotation, model.orientation_head.layers[0](hidden).detach())
+
+
+def test_the_googlenet_variant_reads_the_class_logits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = torchvision.models.get_model("googlenet", weights=None, init_weights=True)  # with auxiliary classifiers
+    safetensors.torch.save_file(net.state_dict(), tmp_path / "googlenet.safetensors")
+    model = zoo.create_model("posenet.googlenet", pretrained_backbone=str(tmp_path / "googlenet.safetensors"))
+    images = torch.randn(1, 3, 224, 224)
+    net.eval().transform_input = True  # as torchvision sets it with published weights
+    with torch.no_grad():
+        features = model.encode(images)
+        torch.testing.assert_close(features.image, net(images))
+    assert (model.image_dim, features.position.shape) == (1000, (1, 1024))
 
 
 def test_one_dropout_mask_for_both_heads() -> None:

@@ -13,7 +13,7 @@ from small_runs import Notes
 from posezoo import api
 
 ARCHITECTURES = ("posenet", "atloc", "ms-transformer")
-MODELS = (*ARCHITECTURES, *(f"{name}+hyper" for name in ARCHITECTURES))
+MODELS = (*ARCHITECTURES, "atloc.plus", *(f"{name}+hyper" for name in ARCHITECTURES))
 STEPS = 6  # of the whole run: 2 epochs of 3
 MIDDLE, EDGE = "step:kill9:4", "step:kill9:5"  # with checkpoints at step 2, and at 3: the end of an epoch
 
@@ -84,7 +84,10 @@ def killed_and_resumed(undisturbed: Undisturbed, model: str, workers: int, fault
 
 @pytest.mark.parametrize(
     ("model", "workers", "fault"),
-    [("posenet", 0, MIDDLE), ("posenet+hyper", 0, EDGE), ("atloc+hyper", 2, MIDDLE), ("ms-transformer+hyper", 2, EDGE)],
+    [
+        *(("posenet", 0, MIDDLE), ("posenet+hyper", 0, EDGE), ("atloc+hyper", 2, MIDDLE)),
+        *(("ms-transformer+hyper", 2, EDGE), ("atloc.plus", 0, MIDDLE)),
+    ],
 )
 def test_killed_run_continues_identically(
     undisturbed: Undisturbed, tmp_path: Path, model: str, workers: int, fault: str

@@ -34,7 +34,7 @@ from posezoo.errors import (
     WeightsError,
 )
 from posezoo.training import setup
-from posezoo.training.config import configure
+from posezoo.training.config import PhaseSettings, configure
 from posezoo.training.run import RunFolder
 
 
@@ -469,3 +469,13 @@ def test_measured_precision_leaves_no_trace(one_place: Path) -> None:
     assert torch.equal(state, torch.get_rng_state())
     assert modes == [module.training for module in ready.model.modules()]
     assert all(parameter.grad is None for parameter in ready.model.parameters())
+
+
+def test_shared_generators_learn_with_the_position_and_stay_in_the_orientation_phase() -> None:
+    settings_of = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "hidden": 16}
+    model = zoo.create_model("posenet+hyper", **settings_of, **{"hyper.shared": True, "hyper.rank": 4})
+    for branch, generators in (("position", True), ("orientation", False)):
+        setup.set_trainable(model, PhaseSettings(train=branch, epochs=1))
+        learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert {name.partition(".")[0] for name in learning} == {f"{branch}_head"}
+        assert any(name.startswith("position_head.generated") for name in learning) == generators
