@@ -23,10 +23,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posezoo import names, registry
+from posezoo import names, plugins, registry
 from posezoo.data import splits, validation
 from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError, unknown_name
-from posezoo.plugins import get as get_spec
 from posezoo.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.types import Poses
 
@@ -245,7 +244,7 @@ def _source(name: str, root: Path | None) -> _Source:
             bool(asked or sequences),
         )  # fmt: skip
     assert parsed.path is not None
-    get_spec("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
+    plugins.get("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
     if not parsed.path.exists():
         raise DataError(f"{parsed.path}: no such file or folder", f"write {parsed.reader}:PATH with an existing path")
     own = parsed.path if parsed.path.is_dir() else parsed.path.parent

@@ -154,7 +154,7 @@ def configure(
     recipe_name = train.get("recipe") or _default_recipe(data)
     recipe = registry.recipe(recipe_name)
     only = recipe.only.get(parsed.arch, {})
-    _, variant = registry.published(parsed.arch, modifiers, parsed.tag)
+    _, variant = registry.published(parsed.arch, list(modifiers), parsed.tag)
     train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in variant), train)
     given = {"name": names.parse_data(data).absolute} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})
