@@ -17,9 +17,9 @@ from posezoo import transforms
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import open_dataset
 from posezoo.errors import UsageError
+from posezoo.memory import raise_malloc_thresholds
 from posezoo.speed import speed
 from posezoo.training.observe import Observer
-from posezoo.training.setup import raise_malloc_thresholds
 
 BATCH, ROUNDS, IMAGES = 64, 5, 256
 MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

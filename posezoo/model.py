@@ -25,6 +25,7 @@ from posezoo.errors import UsageError
 from posezoo.folding import fold_batch_norms
 from posezoo.heads import Head
 from posezoo.hyperhead import HyperHead
+from posezoo.memory import raise_malloc_thresholds
 from posezoo.types import Features, PoseOutput, Poses
 
 
@@ -130,8 +131,10 @@ class PoseModel(nn.Module, abc.ABC):
         """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
 
         `bf16`: the network runs under autocast to bfloat16: faster where the processor has it, and the poses move.
-        The copy cannot be trained or saved; keep the original for that.
+        The copy cannot be trained or saved; keep the original for that. With glibc the process keeps freed memory from
+        now on, as in training.
         """
+        raise_malloc_thresholds()
         model = copy.deepcopy(self).eval().requires_grad_(False)
         fold_batch_norms(model, torch.zeros(1, 3, self.config.crop, self.config.crop, device=self.device))
         model.optimized, model.bf16 = True, bf16

@@ -2,11 +2,11 @@
 
 Every model is built with random weights and 224-pixel input. `as published` is the reference of its plugin
 (`ModelSpec.as_published`; else the model as it is), in the default layout, with Adam that is not fused. `ours` is what
-`posezoo.create_model` and training give: channels last, fused Adam, raised malloc thresholds (training); `optimized` is
-`model.optimize()`.
+`posezoo.create_model` and training give: channels last, fused Adam, raised malloc thresholds (all three in training
+only); `optimized` is `model.optimize()`.
 
-All run in alternating rounds; a figure is the median of the rounds, a ratio the median of the rounds' ratios. For
-training each has a process of its own, so that its peak memory and its malloc settings are its own.
+All run in alternating rounds; a figure is the median of the rounds, a ratio the median of the rounds' ratios. Each has
+a process of its own, so that its peak memory and its malloc settings are its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
@@ -29,15 +30,16 @@ from posezoo import geometry, plugins, registry, settings, zoo
 from posezoo.errors import ResourceError
 from posezoo.hyperhead import HyperConfig
 from posezoo.losses import PoseLoss
+from posezoo.memory import raise_malloc_thresholds
 from posezoo.model import PoseModel
 from posezoo.spec import load_object
 from posezoo.training.observe import Observer
-from posezoo.training.setup import raise_malloc_thresholds
 
 BATCH, ROUNDS = 8, 5
 RANK = 256
 COMMON: dict[str, Any] = {"pretrained_backbone": False, "crop": 224, "scenes": tuple("1234567")}
 PUBLISHED = "as published"
+Make = Callable[[str, str, dict[str, Any]], Callable[[], object]]  # variant, model, settings -> a step to be timed
 Figures = dict[str, list[float]]  # of each variant, one a round
 
 
@@ -49,13 +51,14 @@ def speed(
     `models` empty: those whose ratios are wanted. `overrides` are settings of the models.
     """
     names = list(models) or list(registry.wanted_speed())
-    plans = [zoo.blueprint(name, COMMON, overrides) for name in names]  # a wrong name shows before the first minute
+    for name in names:
+        zoo.blueprint(name, COMMON, overrides)  # a wrong name shows before the first minute
     tell = (observer or Observer()).progress
     rows: list[dict[str, str | float]] = []
-    for done, (name, plan) in enumerate(zip(names, plans, strict=True)):
+    for done, name in enumerate(names):
         tell(f"measuring {name}", 2 * done, 2 * len(names))
         for batch in (1, BATCH):
-            rows += _rows(name, f"inference B={batch}", "ms/image", _inference(plan, batch), 1000 / batch)
+            rows += _rows(name, f"inference B={batch}", "ms/image", _inference(name, overrides, batch), 1000 / batch)
         tell(f"measuring {name}", 2 * done + 1, 2 * len(names))
         seconds, peaks = _training(name, overrides)
         rows += _rows(name, f"training step B={BATCH}", "ms", seconds, 1000)
@@ -84,21 +87,11 @@ def _rows(
             }
 
 
-def _inference(plan: zoo.Blueprint, batch: int) -> Figures:
+def _inference(name: str, overrides: dict[str, Any], batch: int) -> Figures:
     """Seconds a batch takes, a figure a round."""
-    model = zoo.build(plan)
-    variants = {PUBLISHED: as_published(model), "ours": model, "optimized": model.optimize()}
-    crop = model.config.crop
-    images_BCHW = torch.randn(batch, 3, crop, crop)
-    seconds: Figures = {variant: [] for variant in variants}
-    with torch.inference_mode():
-        for round_number in range(ROUNDS + 1):  # the first warms up
-            for variant, network in variants.items():
-                start = time.perf_counter()
-                network(images_BCHW)
-                if round_number:
-                    seconds[variant].append(time.perf_counter() - start)
-    return seconds
+    return _measured(partial(inference_step, batch), name, dict.fromkeys((PUBLISHED, "ours", "optimized"), overrides))[
+        0
+    ]
 
 
 def _training(name: str, overrides: dict[str, Any]) -> tuple[Figures, Figures]:
@@ -106,10 +99,15 @@ def _training(name: str, overrides: dict[str, Any]) -> tuple[Figures, Figures]:
     variants = {PUBLISHED: overrides, "ours": overrides}
     if any(isinstance(config, HyperConfig) for _, config in zoo.blueprint(name, COMMON, overrides).modifiers):
         variants[f"rank={RANK}"] = settings.merged(overrides, {"hyper": {"rank": RANK}})
+    return _measured(training_step, name, variants)
+
+
+def _measured(make: Make, name: str, variants: dict[str, dict[str, Any]]) -> tuple[Figures, Figures]:
+    """Seconds of a step of each variant, a figure a round, and peak memory."""
     with ExitStack() as stack:
-        workers = {key: stack.enter_context(_worker(key, name, more)) for key, more in variants.items()}
+        workers = {key: stack.enter_context(_worker(make, key, name, more)) for key, more in variants.items()}
         seconds: Figures = {variant: [] for variant in workers}
-        for round_number in range(ROUNDS + 1):
+        for round_number in range(ROUNDS + 1):  # the first warms up
             for variant, worker in workers.items():
                 worker.send("step")
                 took = worker.recv()
@@ -123,11 +121,11 @@ def _training(name: str, overrides: dict[str, Any]) -> tuple[Figures, Figures]:
 
 
 @contextmanager
-def _worker(variant: str, name: str, overrides: dict[str, Any]) -> Iterator[Connection]:
-    """A process that trains one variant, a step for each message."""
+def _worker(make: Make, variant: str, name: str, overrides: dict[str, Any]) -> Iterator[Connection]:
+    """A process that runs one variant, a step for each message."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_train, args=(there, variant, name, overrides), daemon=True)
+    process = context.Process(target=_serve, args=(there, make, variant, name, overrides), daemon=True)
     process.start()
     there.close()  # else the end of the process would not be seen here
     try:
@@ -140,9 +138,9 @@ def _worker(variant: str, name: str, overrides: dict[str, Any]) -> Iterator[Conn
         process.kill()
 
 
-def _train(connection: Connection, variant: str, name: str, overrides: dict[str, Any]) -> None:
+def _serve(connection: Connection, make: Make, variant: str, name: str, overrides: dict[str, Any]) -> None:
     """What a worker runs until its connection is closed."""
-    step = training_step(variant, name, overrides)
+    step = make(variant, name, overrides)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             if connection.recv() == "step":
@@ -153,6 +151,14 @@ def _train(connection: Connection, variant: str, name: str, overrides: dict[str,
                 # in kilobytes, except on macOS
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
                 connection.send(float(peak * (1 if sys.platform == "darwin" else 1024)))
+
+
+def inference_step(batch: int, variant: str, name: str, overrides: dict[str, Any]) -> Callable[[], object]:
+    """A function that computes the poses of `batch` random images."""
+    model = zoo.build(zoo.blueprint(name, COMMON, overrides))
+    kinds = {PUBLISHED: as_published, "ours": lambda model: model, "optimized": PoseModel.optimize}
+    images_BCHW = torch.randn(batch, 3, model.config.crop, model.config.crop)
+    return torch.inference_mode()(partial(kinds[variant](model), images_BCHW))
 
 
 def training_step(variant: str, name: str, overrides: dict[str, Any]) -> Callable[[], None]:
