@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +105,36 @@ def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoa
         generator=torch.Generator(),
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def deaths_told_between(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The loader's batches; RuntimeError of a worker that died is raised while waiting for a batch, nowhere else.
+
+    torch raises it out of a signal handler, wherever the main process is: in the middle of an optimiser step, say.
+    """
+    batches = iter(loader)
+    theirs = signal.getsignal(signal.SIGCHLD)
+    if not loader.num_workers or not callable(theirs) or threading.current_thread() is not threading.main_thread():
+        yield from batches
+        return
+    waiting = True
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            theirs(number, frame)
+
+    signal.signal(signal.SIGCHLD, tell)
+    try:
+        while True:
+            theirs(signal.SIGCHLD, None)  # who died meanwhile
+            batch = next(batches, None)
+            if batch is None:
+                return
+            waiting = False
+            yield batch
+            waiting = True
+    finally:
+        signal.signal(signal.SIGCHLD, theirs)
 
 
 def uniforms(seed: int, epoch: int, index: int) -> np.ndarray:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from posezoo import faults, geometry, plugins, settings, zoo
-from posezoo.data.loader import Batch, BatchOrder, epoch_loader
+from posezoo.data.loader import Batch, BatchOrder, deaths_told_between, epoch_loader
 from posezoo.errors import DataError, Interrupted, NotFiniteError, PluginError, ResourceError
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import evaluate, predict_frames
@@ -198,7 +198,7 @@ class _Loop:
     def _batches(self, order: BatchOrder) -> Iterator[Batch]:
         """The epoch's batches. A data worker that dies or hangs ends the run after a saved checkpoint."""
         try:
-            yield from epoch_loader(self.job.batches(self.state.epoch), order, self.config.workers)
+            yield from deaths_told_between(epoch_loader(self.job.batches(self.state.epoch), order, self.config.workers))
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
