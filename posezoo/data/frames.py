@@ -188,6 +188,8 @@ def inspect_dataset(
         rows = chosen.applied(rows, {os.path.normpath(row.image) for row in result.frames}, findings)
     rows = validation.unique(rows, findings, notes)
     rows = splits.checked_words(rows, findings) if not made else rows
+    if source.card is None:  # one's own photographs
+        validation.turned(rows, source.root, notes)
     frames = Frames.from_rows(source.root, rows, result.ground_truth, result.decode)
     if len(frames) and (made or not np.any(frames.split != "")):
         frames = dataclasses.replace(frames, split=splits.made(frames, str(made or "blocks"), notes))

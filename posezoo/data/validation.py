@@ -8,17 +8,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from posezoo.errors import Finding, PluginError
 from posezoo.spec import Frame
 
 FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use; also keeps squares finite
 UNIT_ERROR = 1e-3  # | |q| - 1 | above this is no rounding: a finding, unless normalising was asked for
+ORIENTATION = 0x0112  # the EXIF tag
 UNIT_NOTE = 1e-6  # above this it is said that quaternions were normalised
 
 
@@ -108,6 +111,23 @@ def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], 
     if count:
         notes.append(f"{count} of {len(rows)} quaternions normalised (|q| off by up to {error_N[changed_N].max():.2g})")
     return kept
+
+
+def turned(rows: Sequence[Frame], root: Path, notes: list[str]) -> None:
+    """A note if JPEG files ask to be shown turned: poses refer to the stored pixels, so the tag is ignored."""
+    count = sum(_is_turned(root / row.image) for row in rows if row.image.lower().endswith((".jpg", ".jpeg")))
+    if count:
+        notes.append(
+            f"{count} of {len(rows)} images have an EXIF orientation: ignored, poses refer to the stored pixels"
+        )
+
+
+def _is_turned(path: Path) -> bool:
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            return image.getexif().get(ORIENTATION, 1) != 1
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+        return False  # what cannot be read is found when the image cache is built
 
 
 def unique(rows: Sequence[Frame], findings: list[Finding], notes: list[str]) -> list[Frame]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from own_folder import MakeFolder, picture, pose_row, write_csv
+from PIL import Image
 
 from posezoo.data.frames import Dataset, Frames, inspect_dataset, open_dataset
 from posezoo.data.splits import default_blocks, runs, validation_blocks
@@ -155,6 +156,17 @@ def test_quaternions_are_normalised_and_counted(make_folder: MakeFolder) -> None
     dataset = open_dataset(f"folder:{folder}?normalise=true")
     assert dataset.frames.quaternion[0].tolist() == [1, 0, 0, 0]
     assert any("1 of 2 quaternions normalised" in note for note in dataset.notes)
+
+
+def test_turned_photographs_are_counted(make_folder: MakeFolder) -> None:
+    folder = make_folder([pose_row(f"{n}.jpg", n) for n in range(4)])
+    for n, tag in ((1, 6), (2, 1)):
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        Image.new("RGB", (40, 30)).save(folder / f"{n}.jpg", exif=exif)
+    (folder / "3.jpg").write_bytes(b"\xff\xd8\xff\xe1\x00\x10Exif\0\0MM\0*\xff\xff\xff\xff")
+    notes = open_dataset(f"folder:{folder}").notes
+    assert "1 of 4 images have an EXIF orientation: ignored, poses refer to the stored pixels" in notes
 
 
 def test_repeated_rows_are_dropped_and_counted(make_folder: MakeFolder) -> None:
