@@ -67,6 +67,7 @@ class PoseModel(nn.Module, abc.ABC):
     orientation_head: Head | HyperHead  # latent -> R
     image_dim: int  # E, width of Features.image
     name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
+    origin: str = ""  # where a trained model came from: a folder, or hf-hub:OWNER/REPO@COMMIT; set by zoo
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from posezoo.errors import DataError, PosezooError, ResourceError, UsageError
+from posezoo.errors import DataError, PosezooError, ResourceError, UsageError, redacted
 
 STOPPED = 130
 
@@ -68,13 +68,17 @@ def _fail(error: PosezooError, debug: bool) -> int:
             print(str(finding).encode("utf-8", "backslashreplace").decode("utf-8"))
         sys.stdout.flush()
     if debug:
-        traceback.print_exception(error)
+        _print_trace(error)
     print(error_line(error), file=sys.stderr)
     return error.exit_code
 
 
 def _bug(error: Exception, debug: bool) -> int:
     if debug:
-        traceback.print_exception(error)
+        _print_trace(error)
     reason = PosezooError(f"{type(error).__name__}: {error}", "this is a bug in posezoo; --debug shows where")
     return _fail(reason, False)
+
+
+def _print_trace(error: Exception) -> None:
+    print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
