@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo import plugins, registry, settings
+from posezoo.download import silent
 from posezoo.names import user_path
 
 if TYPE_CHECKING:
@@ -29,6 +30,27 @@ def list_models(pattern: str = "*") -> list[str]:
 def list_datasets(pattern: str = "*") -> list[str]:
     """The names of the data sets of the catalogue that match `pattern`."""
     return fnmatch.filter(sorted(registry.data_cards()), pattern)
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """The aliases of the catalogue's trained models that match `pattern`; `posezoo.load` takes the published ones."""
+    return fnmatch.filter(sorted(registry.weights_cards()), pattern)
+
+
+def pull(name: str) -> str:
+    """Fetch a trained model into the hub's cache, checked; returns exactly what it is (a folder, or hf-hub:...@COMMIT)."""
+    from posezoo import trained
+
+    found = trained.find(trained.full_name(name))
+    found.read()
+    return found.origin
+
+
+def push(model: str | Path, repository: str, *, private: bool = False) -> str:
+    """Push a run folder or `local-dir:PATH` to OWNER/REPO of the hub; returns the commit. See posezoo.publish.push."""
+    from posezoo.publish.push import push as push_model
+
+    return push_model(model, repository, private=private)
 
 
 def list_plugins() -> tuple[plugins.Plugin, ...]:
@@ -69,11 +91,11 @@ def evaluate(
     device: str | torch.device = "cpu",
     observer: Observer | None = None,
 ) -> Report:
-    """The report of a model, a run folder or `local-dir:PATH` on a data set, baselines beside it.
+    """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, baselines beside it.
 
     `data` None: what the run was trained on. `split`: a split file (image, split). `subset`: which of its splits.
     """
-    from posezoo import zoo
+    from posezoo import trained, zoo
     from posezoo.data.frames import open_dataset
     from posezoo.evaluation.evaluate import evaluate as run
     from posezoo.model import PoseModel
@@ -84,13 +106,14 @@ def evaluate(
     given = model.path if isinstance(model, Result) else model
     selection = ""
     if not isinstance(given, PoseModel):
+        found = trained.find(trained.full_name(given), observer.note if observer else silent)
         path = user_path(str(given).removeprefix("local-dir:"))
         if data is None and (path / CONFIG).is_file():
             trained_on = read_config(path)["train"]["data"]
             data, root, split = trained_on["name"], root or trained_on.get("root"), split or trained_on.get("split")
-        facts = zoo.read_config(zoo.model_folder(path)).get("training", {})
+        facts = found.config.get("training", {})
         data, selection = data or facts.get("data"), facts.get("selection", "")
-        given = zoo.load(f"local-dir:{path}", device)
+        given = zoo.load_found(found, device)
     if data is None:
         from posezoo.errors import UsageError
 

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posezoo import names, plugins, registry
-from posezoo.errors import unknown_name
+from posezoo import download, names, plugins, registry, trained
+from posezoo.errors import WeightsError, unknown_name
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +40,60 @@ def models(pattern: str = "*") -> list[dict[str, str]]:
     return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
 
 
+def weights(pattern: str = "*") -> list[dict[str, str]]:
+    """One row for each trained model of the catalogue: where its weights are, or how to get them."""
+    rows = []
+    known = registry.published()
+    for alias, card in sorted(registry.weights_cards().items()):
+        how = f"posezoo.load({alias!r})" if alias in known else card.command
+        if alias not in known and card.authors:
+            how += f"; or posezoo weights convert --from {card.authors} FILE --data {card.data}"
+        rows.append(
+            {
+                "name": alias,
+                "model": card.model,
+                "data": card.data,
+                "weights": _state(known.get(alias)),
+                "licence": card.licence,
+                "how": how,
+            }
+        )
+    return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+
+
+def weights_in_short(pattern: str = "*") -> list[dict[str, str]]:
+    """The same with one row for a model and a family of data (7scenes, cambridge, ...) in one state."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in weights(pattern):
+        family, _, place = row["data"].partition("-")
+        stem = row["name"].removesuffix(f"-{place}") if place else row["name"]
+        groups.setdefault((stem, row["model"], row["weights"]), []).append(place if stem != row["name"] else "")
+    return [
+        {"name": stem + (f"-{{{', '.join(places)}}}" if any(places) else ""), "model": model, "weights": state}
+        for (stem, model, state), places in groups.items()
+    ]
+
+
+def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
+    """One row for each trained model given (none: every published alias): whether what is here is what is pinned.
+
+    Asks no network. An alias that is not fetched is no fault.
+    """
+    rows = []
+    for name in names_given or sorted(registry.published()):
+        entry = registry.published().get(name)
+        if entry and not entry.in_package and _state(entry) != "in the cache":
+            rows.append({"name": name, "state": "not fetched"})
+            continue
+        try:
+            found = trained.find(trained.full_name(name))
+            found.read()
+            rows.append({"name": name, "state": f"good: {found.origin}"})
+        except WeightsError as error:
+            rows.append({"name": name, "state": f"bad: {error.message}"})
+    return rows
+
+
 def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
     """One row for each data set of the catalogue."""
     rows = []
@@ -53,7 +107,9 @@ def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
 
 def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """Everything about a model, a data set or a run. Raises UsageError with near names."""
-    if names.user_path(name.removeprefix("local-dir:")).exists():
+    if name in registry.weights_cards():
+        return _alias(name)
+    if names.user_path(name.removeprefix("local-dir:")).exists() or name.startswith("hf-hub:"):
         return _trained(name)
     if name in registry.data_cards():
         return {"name": name, **registry.data_card(name).model_dump(), "here": _presence(registry.data_card(name))}
@@ -136,14 +192,29 @@ def _parameters(model: Any) -> dict[str, str]:
     return {part: f"{count:,}" for part, count in parts.items()}
 
 
-def _trained(name: str) -> dict[str, Any]:
-    from posezoo import zoo
+def _alias(alias: str) -> dict[str, Any]:
+    row = next(row for row in weights() if row["name"] == alias)
+    entry = registry.published().get(alias)
+    pinned = entry.model_dump() if entry else "nobody has published it"
+    return {**row, "pinned": pinned, "made by": registry.weights_card(alias).command}
 
-    folder = zoo.model_folder(Path(name.removeprefix("local-dir:")))
-    config = zoo.read_config(folder)
+
+def _state(entry: registry.Published | None) -> str:
+    """Where the weights of an entry are."""
+    if entry is None:
+        return "not published"
+    if entry.in_package:
+        return "in the package"
+    here = download.cached(entry.full_repository, entry.file, entry.revision)
+    return "in the cache" if here else "on the hub"
+
+
+def _trained(name: str) -> dict[str, Any]:
+    found = trained.find(trained.full_name(name))
+    config = found.config
     return {
         "name": config["name"],
-        "folder": str(folder),
+        "folder": found.origin,
         "posezoo": config["posezoo"],
         "weights": config["weights"],
         "training": config.get("training", {}),

@@ -167,7 +167,9 @@ def guarded(work: Callable[[], T], what: str, size: int = 0) -> T:
     except Exception as error:
         if not future.done():
             _drop_partial()
-            raise HubError(f"{what}: the hub has not answered within {seconds:.3g} s", "POSEZOO_HUB_TIMEOUT=300") from None
+            raise HubError(
+                f"{what}: the hub has not answered within {seconds:.3g} s", "POSEZOO_HUB_TIMEOUT=300"
+            ) from None
         raise explained(error, what) from error
 
 
@@ -247,9 +249,7 @@ def _download(repository: str, file: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     _head(repository, file, revision)
-    return Path(
-        hf_hub_download(repository, file, revision=revision, endpoint=endpoint(), etag_timeout=REQUEST_S)
-    )
+    return Path(hf_hub_download(repository, file, revision=revision, endpoint=endpoint(), etag_timeout=REQUEST_S))
 
 
 def _cache() -> str:

@@ -76,7 +76,9 @@ def parse_model(name: str) -> ModelName:
         repository, at, revision = location.partition("@")
         check_repository(repository)
         if at and (not _REVISION.fullmatch(revision) or len(revision) > 200):
-            raise UsageError(f"not a revision: {_shown(revision)}", "a commit, a tag or a branch: hf-hub:OWNER/REPO@REV")
+            raise UsageError(
+                f"not a revision: {_shown(revision)}", "a commit, a tag or a branch: hf-hub:OWNER/REPO@REV"
+            )
         return ModelName(scheme=scheme, location=repository, revision=revision)
     match = _MODEL.fullmatch(name)
     if not match:

@@ -7,6 +7,7 @@ weights), `model.safetensors` and a model card `README.md`. Its bytes are checke
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,14 @@ def full_name(name: str | Path) -> str:
     text = str(name)
     known = text.partition(":")[0] in names.SCHEMES or text in registry.weights_cards()
     return text if known else f"local-dir:{text}"
+
+
+def report_folder(name: str) -> Path:
+    """Where a report of this trained model goes: beside a folder's model, else below outputs/."""
+    full = full_name(name)
+    if full.startswith("local-dir:"):
+        return names.user_path(full.removeprefix("local-dir:")) / "report"
+    return Path("outputs") / "reports" / re.sub(r"[^A-Za-z0-9_.-]+", "-", full)
 
 
 def find(name: str, note: Note = silent) -> Trained:

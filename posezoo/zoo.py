@@ -180,8 +180,13 @@ def load(name: str | Path, device: str | torch.device = "cpu", note: Note = sile
     says exactly where they came from. `note` is told what a person should see. Raises WeightsError, HubError, and
     UsageError for no such device.
     """
+    place = _device(device)  # told before anything is fetched
+    return load_found(trained.find(str(name), note), place)
+
+
+def load_found(found: trained.Trained, device: str | torch.device = "cpu") -> PoseModel:
+    """The model that `trained.find` found; see `load`."""
     place = _device(device)
-    found = trained.find(str(name), note)
     model = build(blueprint_from(found.config, Path(found.origin) / CONFIG))
     state = weights.tensors(found.read(), f"{found.origin}: {WEIGHTS}")
     missing, extra = model.load_state_dict(state, strict=False) if _fits(model, state) else (["shapes"], [])

@@ -183,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         if repository not in hub.repositories:
             return self._fail(404, "RepoNotFound")
         if rest[:1] == ["preupload"]:
-            files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
+            files = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
+            ]
             return self._json({"files": files})
         if rest[:1] == ["commit"]:
             lines = [json.loads(line) for line in body.splitlines() if line.strip()]
@@ -192,7 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
             if parent and parent != head:
                 return self._fail(412, "")
             files = {
-                line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
+                line["value"]["path"]: base64.b64decode(line["value"]["content"])
+                for line in lines
+                if line["key"] == "file"
             }
             commit = hub.publish(repository, files)
             return self._json({"commitUrl": f"{hub.url}/{repository}/commit/{commit}", "commitOid": commit})

@@ -150,9 +150,7 @@ def test_damage_is_found_without_a_pin(hub: LoopbackHub, tmp_path: Path) -> None
         assert hub.count("GET", file) == 2
 
 
-def test_a_damaged_cache_entry_while_offline(
-    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_cache_entry_while_offline(hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read(hub)
     blob(tmp_path).write_bytes(CONTENT[:100])
     monkeypatch.setenv("POSEZOO_OFFLINE", "1")

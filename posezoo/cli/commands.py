@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from posezoo.cli.data import app as data_app
+from posezoo.cli.weights import app as weights_app
 
 Format = Annotated[
     Literal["human", "json", "quiet"],
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 
 
 @app.callback(invoke_without_command=True)
@@ -50,19 +52,23 @@ def list_(
     pattern: Annotated[str, typer.Argument(help="Only names that match, e.g. 'atloc*'.")] = "*",
     format: Format = "human",
 ) -> None:
-    """The architectures, with what +MODIFIER adds.
+    """The architectures, with what +MODIFIER adds; then the trained models, in short (posezoo weights list has all).
 
     Example: posezoo list 'atloc*'
     """
     from posezoo import describe
 
     _print(describe.models(pattern), format, "models")
+    trained = describe.weights_in_short(pattern) if format == "human" else []
+    if trained:
+        _print(trained, format, "trained models (not published: posezoo weights list NAME says how to get it)")
 
 
 @app.command()
 def info(
     name: Annotated[
-        str, typer.Argument(help="A model (atloc+hyper), data set (demo-loop), run folder or local-dir:PATH.")
+        str,
+        typer.Argument(help="A model (atloc+hyper), alias, data set (demo-loop), run folder, local-dir: or hf-hub:."),
     ],
     overrides: Overrides = None,
     format: Format = "human",
@@ -125,7 +131,7 @@ def resume(
 
 @app.command("eval")
 def eval_(
-    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Data set; without it, the one the run was trained on.")
     ] = None,
@@ -144,17 +150,17 @@ def eval_(
     """
     from posezoo import api
     from posezoo.console import TrainView
-    from posezoo.names import user_path
+    from posezoo.trained import report_folder
 
     view = TrainView(format == "quiet")
     report = api.evaluate(model, data, root=root, split=split, subset=subset, device=device, observer=view)
-    folder = report.save(out or user_path(model.removeprefix("local-dir:")) / "report")
+    folder = report.save(out or report_folder(model))
     _print_report(report, folder, None, format)
 
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     to: Annotated[Literal["table", "csv", "tum", "json", "colmap"], typer.Option(help="Form of the poses.")] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
@@ -165,9 +171,11 @@ def predict(
 
     Example: posezoo predict outputs/atloc+hyper/demo-loop/20261122T101500Z photo.jpg --to tum
     """
-    from posezoo import describe, zoo
+    from posezoo import describe, trained, zoo
+    from posezoo.console import TrainView
 
-    poses = zoo.load(model if ":" in model else f"local-dir:{model}", device).predict(list(images))
+    note = TrainView(format == "quiet").note
+    poses = zoo.load(trained.full_name(model), device, note).predict(list(images))
     if to == "table" and out is None and format == "human":
         _print(describe.poses(poses), "human", "poses")
         return
