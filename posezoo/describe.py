@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo import download, names, plugins, registry, trained
-from posezoo.errors import WeightsError, unknown_name
+from posezoo.errors import UsageError, WeightsError, unknown_name
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
@@ -79,19 +79,35 @@ def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
 
     Asks no network. An alias that is not fetched is no fault.
     """
+    known = registry.published()
     rows = []
-    for name in names_given or sorted(registry.published()):
-        entry = registry.published().get(name)
-        if entry and not entry.in_package and _state(entry) != "in the cache":
-            rows.append({"name": name, "state": "not fetched"})
-            continue
+    for name in names_given or sorted(known):
+        if name.startswith("hf-hub:"):
+            raise UsageError(f"{name} is checked when it is fetched", f"posezoo weights pull {name}")
+        entry = known.get(name)
         try:
-            found = trained.find(trained.full_name(name))
-            found.read()
-            rows.append({"name": name, "state": f"good: {found.origin}"})
+            if entry and not entry.in_package:
+                state = _state_here(entry)
+            else:
+                found = trained.find(trained.full_name(name))
+                found.read()
+                state = f"good: {found.origin}"
         except WeightsError as error:
-            rows.append({"name": name, "state": f"bad: {error.message}"})
+            state = f"bad: {error.message}"
+        rows.append({"name": name, "state": state})
     return rows
+
+
+def _state_here(entry: registry.Published) -> str:
+    """What the hub's cache holds of an entry; asks no network."""
+    for file, size, sha256 in ((trained.CONFIG, None, entry.config_sha256), (entry.file, entry.size, entry.sha256)):
+        path = download.cached(entry.full_repository, file, entry.revision)
+        if path is None:
+            return "not fetched"
+        _, problem = download.checked_content(path, size, sha256)
+        if problem:
+            return f"bad: {file}: {problem}"
+    return f"good: hf-hub:{entry.full_repository}@{entry.revision}"
 
 
 def data_sets(pattern: str = "*") -> list[dict[str, Any]]:

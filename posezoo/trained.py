@@ -15,7 +15,7 @@ from typing import Any
 
 from posezoo import download, names, registry
 from posezoo.download import Note, silent
-from posezoo.errors import HubError, UsageError, WeightsError
+from posezoo.errors import HubError, UsageError, WeightsError, near, unknown_name
 from posezoo.types import CONVENTIONS
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -39,10 +39,16 @@ class Trained:
 
 
 def full_name(name: str | Path) -> str:
-    """The name with its scheme: an alias, `hf-hub:` and `local-dir:` as they are, anything else is a folder's path."""
-    text = str(name)
-    known = text.partition(":")[0] in names.SCHEMES or text in registry.weights_cards()
-    return text if known else f"local-dir:{text}"
+    """The name with its scheme: an alias, `hf-hub:` and `local-dir:` as they are, anything else is a folder's path.
+
+    Raises UsageError for what is no folder but nearly an alias.
+    """
+    text, aliases = str(name), registry.weights_cards()
+    if text.partition(":")[0] in names.SCHEMES or text in aliases:
+        return text
+    if "/" not in text and not names.user_path(text).exists() and near(text, aliases):
+        raise unknown_name("trained model", text, aliases)
+    return f"local-dir:{text}"
 
 
 def report_folder(name: str) -> Path:

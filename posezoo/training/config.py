@@ -137,7 +137,7 @@ def configure(
     Raises UsageError with near names for unknown models, data sets, recipes and keys.
     """
     parsed = names.parse_model(model)
-    if parsed.scheme:
+    if parsed.scheme or model in registry.weights_cards():
         raise UsageError(f"{model} is a trained model", "train starts from an architecture: posezoo list")
     spec = plugins.get("posezoo_models", "model", parsed.arch)
     modifiers = [name for name, _ in parsed.modifiers]

@@ -30,6 +30,7 @@ from posezoo.types import Poses, rotation_matrix
 
 COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "bench"})
 DATA_COMMANDS = ["data list", "data plot", "data verify"]
+WEIGHTS_COMMANDS = [f"weights {word}" for word in ("list", "pull", "verify", "card", "push", "build")]
 CODES = {0, 2, 3, 4, 5, 6, 7, 8, 9}
 
 
@@ -74,7 +75,7 @@ def strict_json(text: str) -> Any:
 # Help
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *DATA_COMMANDS])
+@pytest.mark.parametrize("command", [*COMMANDS, *DATA_COMMANDS, *WEIGHTS_COMMANDS])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_shows_an_example(command: str, flag: str) -> None:
     text = ok(*command.split(), flag)
@@ -82,7 +83,7 @@ def test_help_shows_an_example(command: str, flag: str) -> None:
 
 
 def test_every_command_is_known_here() -> None:
-    assert set(words_of(get_command(app))) == {*COMMANDS, *DATA_COMMANDS}
+    assert set(words_of(get_command(app))) == {*COMMANDS, *DATA_COMMANDS, *WEIGHTS_COMMANDS}
 
 
 def test_help_of_the_whole() -> None:
@@ -120,6 +121,9 @@ def test_as_a_program(one_place: Path) -> None:
         ["info", "7scenes-chess"],
         ["doctor"],
         ["data", "list"],
+        ["weights", "list"],
+        ["weights", "verify"],
+        ["info", "atloc-hyper-demo"],
     ],
 )
 def test_json(argv: list[str]) -> None:

@@ -89,7 +89,14 @@ def test_into_a_package(alias: str, notes: Notes, catalogue: Path, tmp_path: Pat
         assert make("ours", notes, catalogue, overrides=tiny, out=package / "w") == built
 
 
-@pytest.mark.parametrize("fault", ["checkpoint.rename:kill9", "best:kill9", "step:sigterm:3"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "best:kill9",
+        pytest.param("checkpoint.rename:kill9", marks=pytest.mark.slow),
+        pytest.param("step:sigterm:3", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_build_goes_on(
     alias: str, notes: Notes, catalogue: Path, one_place: Path, tmp_path: Path, fault: str
 ) -> None:
