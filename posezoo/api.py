@@ -38,7 +38,7 @@ def list_weights(pattern: str = "*") -> list[str]:
 
 
 def pull(name: str) -> str:
-    """Fetch a trained model into the hub's cache, checked; returns exactly what it is (a folder, or hf-hub:...@COMMIT)."""
+    """Fetch a trained model into the hub's cache, checked; says what it is: a folder, or hf-hub:OWNER/REPO@COMMIT."""
     from posezoo import trained
 
     found = trained.find(trained.full_name(name))

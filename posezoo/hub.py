@@ -7,6 +7,7 @@ docs/decisions/0003-packaged-backbones-first.md.
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
@@ -62,8 +63,9 @@ def read_state(file: WeightsFile) -> dict[str, Any]:
     import torch
 
     content = file.path.read_bytes()
-    if weights.is_pickle(content) and file.by_order:  # by_order comes from the registry, with the sha256 checked above
-        return torch.load(file.path, map_location="cpu", weights_only=True)
+    # by_order comes from the registry, with the sha256; the very bytes that are read are compared with it
+    if weights.is_pickle(content) and file.by_order and hashlib.sha256(content).hexdigest() == file.sha256:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return weights.tensors(content, str(file.path))
 
 

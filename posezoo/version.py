@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def source_commit() -> str:
-    """The commit of this posezoo: of its checkout (`-dirty` if files have changed), or the one pip installed; else ""."""
+    """The commit of this posezoo: of its checkout (`-dirty` if files have changed) or as pip installed it; else ""."""
     root = Path(__file__).parent.parent
     git = shutil.which("git")
     if git and (root / ".git").exists():

@@ -174,7 +174,7 @@ def write_card(folder: Path, card: str) -> None:
 
 
 def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:
-    """A trained model in eval mode: `load("ms-hyperpose-7scenes")`, `load("local-dir:RUN")`, `load("hf-hub:OWNER/REPO")`.
+    """A trained model in eval mode: an alias of the catalogue, `local-dir:PATH` or `hf-hub:OWNER/REPO[@REV]`.
 
     A run folder stands for its best model. The weights' sha256 is checked, then they are loaded strictly; `.origin`
     says exactly where they came from. `note` is told what a person should see. Raises WeightsError, HubError, and

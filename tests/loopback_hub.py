@@ -110,12 +110,15 @@ class _Handler(BaseHTTPRequestHandler):
         owner, name, _, revision, *rest = unquote(urlsplit(self.path).path)[1:].split("/")
         file, found = "/".join(rest), hub.find(f"{owner}/{name}", revision)
         if f"{owner}/{name}" not in hub.repositories:
-            return self._fail(401 if hub.mode == "private" else 404, "RepoNotFound")
+            self._fail(401 if hub.mode == "private" else 404, "RepoNotFound")
+            return
         if found is None:
-            return self._fail(404, "RevisionNotFound")
+            self._fail(404, "RevisionNotFound")
+            return
         commit, files = found
         if file not in files:
-            return self._fail(404, "EntryNotFound", commit)
+            self._fail(404, "EntryNotFound", commit)
+            return
         self._send_file(files[file], commit)
 
     def _send_file(self, content: bytes, commit: str) -> None:
@@ -129,7 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit, "Accept-Ranges": "none"}
         if mode == "redirect":
             headers |= {"X-Linked-ETag": f'"{etag}"', "X-Linked-Size": str(len(content))}
-            return self._answer(302, b"", {**headers, "Location": hub.elsewhere + self.path})
+            self._answer(302, b"", {**headers, "Location": hub.elsewhere + self.path})
+            return
         if mode.removesuffix("-once") in ("wrong", "html") and self.command == "GET":
             page = b"<!doctype html><title>Log in</title>" if "html" in mode else bytes([content[-1] ^ 1])
             content = page + content[len(page) :] if "html" in mode else content[:-1] + page
@@ -168,40 +172,49 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command in hub.methods and self._failed():
             return
         if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
-            return self._fail(401, "")
+            self._fail(401, "")
+            return
         words = path[1:].split("/")
         if path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'tester'}/{asked['name']}"
             hub.repositories.setdefault(name, [])
-            return self._json({"url": f"{hub.url}/{name}", "name": name})
+            self._json({"url": f"{hub.url}/{name}", "name": name})
+            return
         if path == "/api/validate-yaml":
-            return self._json({"errors": [], "warnings": []})
+            self._json({"errors": [], "warnings": []})
+            return
         if path == "/api/whoami-v2":
-            return self._json({"name": "tester", "orgs": []})
+            self._json({"name": "tester", "orgs": []})
+            return
         repository, rest = "/".join(words[2:4]), words[4:]
         if repository not in hub.repositories:
-            return self._fail(404, "RepoNotFound")
+            self._fail(404, "RepoNotFound")
+            return
         if rest[:1] == ["preupload"]:
             files = [
                 {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
             ]
-            return self._json({"files": files})
+            self._json({"files": files})
+            return
         if rest[:1] == ["commit"]:
             lines = [json.loads(line) for line in body.splitlines() if line.strip()]
             head = hub.repositories[repository][-1][0] if hub.repositories[repository] else None
             parent = lines[0]["value"].get("parentCommit")
             if parent and parent != head:
-                return self._fail(412, "")
+                self._fail(412, "")
+                return
             files = {
                 line["value"]["path"]: base64.b64decode(line["value"]["content"])
                 for line in lines
                 if line["key"] == "file"
             }
             commit = hub.publish(repository, files)
-            return self._json({"commitUrl": f"{hub.url}/{repository}/commit/{commit}", "commitOid": commit})
+            self._json({"commitUrl": f"{hub.url}/{repository}/commit/{commit}", "commitOid": commit})
+            return
         history = hub.repositories[repository]
-        return self._json({"id": repository, "sha": history[-1][0] if history else None, "siblings": []})
+        self._json({"id": repository, "sha": history[-1][0] if history else None, "siblings": []})
+        return
 
     def _note(self) -> None:
         self.hub.asked.append(Asked(self.command, self.path, self.headers.get("Authorization", "")))

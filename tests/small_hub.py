@@ -1,4 +1,4 @@
-"""Fixtures: a hub on this machine with an empty cache, a catalogue of its own, and a small trained model in a folder."""
+"""Fixtures: a hub on this machine with an empty cache, a catalogue of its own, a small model in a folder."""
 
 from __future__ import annotations
 

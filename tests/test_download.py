@@ -175,7 +175,7 @@ def test_offline_without_one_socket(hub: LoopbackHub, monkeypatch: pytest.Monkey
     else:
         monkeypatch.setattr(huggingface_hub.constants, variable, True)
     assert read(hub) == CONTENT
-    with pytest.raises(HubError, match="offline, and other.safetensors of tester/model is not cached"):
+    with pytest.raises(HubError, match=r"offline, and other\.safetensors of tester/model is not cached"):
         download.fetch(REPOSITORY, "other.safetensors", "main")
     with pytest.raises(HubError, match="offline"):
         download.resolve(REPOSITORY, FILE, "main")
@@ -192,7 +192,7 @@ def test_nobody_answers(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
-        with pytest.raises(HubError, match="tester/model: .*refused") as error:
+        with pytest.raises(HubError, match=r"tester/model: .*refused") as error:
             read(hub)
     one_line(error.value)
 

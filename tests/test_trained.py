@@ -92,7 +92,7 @@ def test_other_weights_than_the_pinned_ones_are_refused(
     content = files["model.safetensors"]
     commit = hub.publish(REPOSITORY, {**files, "model.safetensors": content[:-1] + bytes([content[-1] ^ 1])})
     add_alias(catalogue, "small", pinned(small_model, REPOSITORY, commit))
-    with pytest.raises(WeightsError, match="sha256 differs.*also when fetched again"):
+    with pytest.raises(WeightsError, match=r"sha256 differs.*also when fetched again"):
         zoo.load("small")
 
 
@@ -106,7 +106,7 @@ def test_what_is_published_as_weights_but_is_none(
     weights = {"file": "model.safetensors", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     other = changed(small_model, tmp_path, weights=weights)
     hub.publish(REPOSITORY, {**files_of(other), "model.safetensors": content})
-    with pytest.raises(WeightsError, match="pickle|web page|damaged"):
+    with pytest.raises(WeightsError, match=r"pickle|web page|damaged"):
         zoo.load(f"hf-hub:{REPOSITORY}")
 
 
@@ -162,7 +162,15 @@ def test_a_config_that_is_none(hub: LoopbackHub, small_model: Path, content: byt
 
 @pytest.mark.parametrize(
     "name",
-    ["hf-hub:../../etc", "hf-hub:a", "hf-hub:a/b/c", "hf-hub:a/b@../../x", "hf-hub:a/b@", "hf-hub:a/..", "hf-hub:a/b@x y"],
+    [
+        "hf-hub:../../etc",
+        "hf-hub:a",
+        "hf-hub:a/b/c",
+        "hf-hub:a/b@../../x",
+        "hf-hub:a/b@",
+        "hf-hub:a/..",
+        "hf-hub:a/b@x y",
+    ],
 )
 def test_names_that_would_climb_out_of_the_cache(hub: LoopbackHub, name: str) -> None:
     with pytest.raises(UsageError):

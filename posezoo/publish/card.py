@@ -14,7 +14,7 @@ REPORT = "report.json"
 
 
 def text(model: str | Path) -> str:
-    """The card of a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias; with its report where one is found."""
+    """The card of a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias; with its report if there is one."""
     name = str(model)
     found = trained.find(trained.full_name(name))
     alias = registry.weights_cards().get(name)

@@ -98,7 +98,11 @@ def test_card_to_a_file(small_model: Path) -> None:
     ("argv", "code", "words"),
     [
         (["weights", "pull", "atloc-hyper-dem"], 2, 'did you mean "atloc-hyper-demo"'),
-        (["weights", "pull", "unpublished"], 4, 'nobody has published weights of "unpublished" yet: train them: posezoo'),
+        (
+            ["weights", "pull", "unpublished"],
+            4,
+            'nobody has published weights of "unpublished" yet: train them: posezoo',
+        ),
         (["predict", "ms-hyperpose-7scenes", "x.jpg"], 4, "posezoo train ms-transformer.hyper --data 7scenes recipe="),
         (["weights", "pull", "hf-hub:tester/absent"], 5, "no such repository"),
         (["weights", "pull", "hf-hub:nonsense"], 2, "not a repository name"),
@@ -134,7 +138,9 @@ def test_two_processes_and_a_read_only_cache(hub: LoopbackHub, small: str, home:
     environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "POSEZOO_HUB_TIMEOUT": "60"}
     name = f"hf-hub:{REPOSITORY}@{small}"
     command = [sys.executable, "-m", "posezoo", "weights", "pull", name]
-    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+    ]
     told = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert told[0][0] == told[1][0]

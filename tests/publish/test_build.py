@@ -45,7 +45,13 @@ def test_from_a_recipe_to_a_pinned_entry_on_the_hub(
     assert len(stored["model.safetensors"]) == entry.size
     assert json.loads(stored["config.json"])["weights"]["dtype"] == "float16"
     card = stored["README.md"].decode()
-    for words in ('posezoo.load("mine")', "license: apache-2.0", "| float16 |", "median position (m)", "mean training pose"):
+    for words in (
+        'posezoo.load("mine")',
+        "license: apache-2.0",
+        "| float16 |",
+        "median position (m)",
+        "mean training pose",
+    ):
         assert words in card, words
     # what the card says is what the stored tensors do
     row = next(r for r in built.report["results"]["overall"] if r["method"] == "posenet+hyper")
@@ -74,7 +80,9 @@ def test_into_a_package(alias: str, notes: Notes, catalogue: Path, tmp_path: Pat
     package = tmp_path / "pz_built"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    add_alias(catalogue, "ours", model="posenet", data=f"folder:{one_place}", recipe="indoor", ships="package:pz_built/w/ours")
+    add_alias(
+        catalogue, "ours", model="posenet", data=f"folder:{one_place}", recipe="indoor", ships="package:pz_built/w/ours"
+    )
     tiny = small_data.settings("posenet", epochs=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))

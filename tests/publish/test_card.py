@@ -34,7 +34,14 @@ def test_the_card_of_a_run(train: Train) -> None:
 
 def test_a_failed_model_has_a_card_too() -> None:
     row = {"method": "x", "group": "overall", "num": 3, "median_position_m": "inf", "median_orientation_deg": 180.0}
-    report = {"model": "x", "data": "d", "split": "test", "ground_truth": "o", "notes": [], "results": {"overall": [row]}}
+    report = {
+        "model": "x",
+        "data": "d",
+        "split": "test",
+        "ground_truth": "o",
+        "notes": [],
+        "results": {"overall": [row]},
+    }
     content = card.text({"name": "x", "posezoo": "1"}, report)
     assert "| overall | 3 | inf, 180.00 |" in content
     assert [r.metric_type for r in ModelCard(content).data.eval_results] == ["median_orientation_deg"]

@@ -34,7 +34,9 @@ def test_what_is_pushed_can_be_loaded(hub: LoopbackHub, small_model: Path) -> No
     assert push(small_model, "other") == hub.repositories["tester/other"][-1][0]
 
 
-def test_a_generated_card_says_how_to_load_it_and_is_renewed(hub: LoopbackHub, small_model: Path, tmp_path: Path) -> None:
+def test_a_generated_card_says_how_to_load_it_and_is_renewed(
+    hub: LoopbackHub, small_model: Path, tmp_path: Path
+) -> None:
     copy = Path(shutil.copytree(small_model, tmp_path / "copy"))
     config = zoo.read_config(copy)
     (copy / "README.md").write_text(card.text(config, None))
@@ -93,7 +95,9 @@ def test_what_is_no_repository(hub: LoopbackHub, small_model: Path, name: str) -
     assert hub.asked == []
 
 
-def test_what_lies_on_the_hub_is_not_pushed(hub: LoopbackHub, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lies_on_the_hub_is_not_pushed(
+    hub: LoopbackHub, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     push(small_model, NAME)
     with pytest.raises(UsageError, match="on the hub already"):
         push(f"hf-hub:{NAME}", "tester/again")
