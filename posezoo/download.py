@@ -192,7 +192,10 @@ def explained(error: BaseException, what: str) -> PosezooError:
     reason = next((line for cause in reversed(causes) for line in str(cause).splitlines() if line.strip()), names[-1])
     if "Consistency check failed" in reason:
         return HubError(f"{what}: the hub sent a file of the wrong size", "try again")
-    return HubError(f"{what}: {redacted(reason)[:90]}", "is the network there? posezoo doctor")
+    reason = re.sub(r"^\[Errno -?\d+\] ", "", redacted(reason))[:70]
+    if any("Connect" in name for name in names):
+        return HubError(f"{what}: the hub cannot be reached ({reason})", "is the network there?")
+    return HubError(f"{what}: {reason}", "try again")
 
 
 def _by_status(response: Any, error: BaseException, what: str) -> HubError:

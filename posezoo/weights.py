@@ -21,12 +21,18 @@ REFETCH = "fetch or train it again: posezoo weights --help"
 
 
 def is_pickle(content: bytes) -> bool:
-    """Whether the first bytes are those of a Python pickle or of torch's zip of one."""
-    return content[:2] == b"PK" or content[:1] == b"\x80"
+    """Whether the content is a Python pickle or torch's zip of one.
+
+    The first bytes alone do not tell: they are the length of the header in a safetensors file, which may be anything.
+    """
+    return (content[:2] == b"PK" or content[:1] == b"\x80") and bool(_header_problem(content))
 
 
 def check(content: bytes, what: str) -> None:
     """Raise WeightsError unless `content` begins like a safetensors file; `what` names it. Parses no tensor."""
+    problem = _header_problem(content)
+    if not problem:
+        return
     if is_pickle(content):
         raise WeightsError(
             f"{what} is a Python pickle, which can run code",
@@ -34,9 +40,7 @@ def check(content: bytes, what: str) -> None:
         )
     if content[:64].lstrip()[:1] == b"<":
         raise WeightsError(f"{what} is damaged: a web page, no weights", REFETCH)
-    problem = _header_problem(content)
-    if problem:
-        raise WeightsError(f"{what} is damaged: {problem}", REFETCH)
+    raise WeightsError(f"{what} is damaged: {problem}", REFETCH)
 
 
 def tensors(content: bytes, what: str) -> dict[str, Tensor]:

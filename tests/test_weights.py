@@ -81,6 +81,15 @@ def test_a_good_file() -> None:
     assert set(header) >= {"a", "n"}
 
 
+@pytest.mark.parametrize("length", [0x180, 0x23C, 0x4B50], ids=["as a pickle", "as a page", "as a zip"])
+def test_a_good_file_may_begin_like_another(length: int) -> None:
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'.ljust(length)
+    content = made(header, torch.tensor([1.0, 2.0]).numpy().tobytes())
+    assert content[:1] in (b"\x80", b"<") or content[:2] == b"PK"
+    assert weights.tensors(content, "x")["a"].tolist() == [1.0, 2.0]
+    assert not weights.is_pickle(content)
+
+
 def test_half_precision_halves_and_keeps_numbers_of_batches() -> None:
     state = {"a": torch.randn(300, 20), "n": torch.tensor(70_000)}
     content = weights.dump(state, "float16")
