@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -183,9 +183,9 @@ def weights_cards() -> dict[str, WeightsCard]:
     return _read("weights", WeightsCard)
 
 
-def published() -> dict[str, Published]:
-    """Where weights are, by alias; an alias that is not here has not been published."""
-    return _read("published", Published)
+def published(folder: Path | None = None) -> dict[str, Published]:
+    """Where weights are, by alias, in all catalogues or in that of `folder`; what is not here is not published."""
+    return _read("published", Published, [folder] if folder else folders())
 
 
 def weights_card(alias: str) -> WeightsCard:
@@ -249,11 +249,11 @@ def _words(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
     return words
 
 
-def _read(section: str, schema: type[BaseModel]) -> dict[str, Any]:
+def _read(section: str, schema: type[BaseModel], catalogues: Sequence[Path] | None = None) -> dict[str, Any]:
     """All tables of all TOML files of one section; each top-level table is an entry."""
     entries: dict[str, Any] = {}
     origin: dict[str, Path] = {}
-    for folder in folders():
+    for folder in folders() if catalogues is None else catalogues:
         for path in sorted((folder / section).glob("*.toml")):
             try:
                 tables = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -136,7 +136,7 @@ def _entry(
     observer: Observer,
 ) -> Published | None:
     """The pinned entry, published and written unless it is; None where the folder is all that was asked for."""
-    old = registry.published().get(alias)
+    old = registry.published(catalogue or registry.folders()[0]).get(alias)  # in the catalogue that is written to
     if (
         old
         and old.in_package != to_hub

@@ -12,7 +12,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from posezoo.training.config import TrainConfig
+from posezoo.training.config import TrainConfig, configure
 from posezoo.training.setup import Job
 from posezoo.version import source_commit
 
@@ -34,6 +34,7 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
             "ground_truth": job.dataset.frames.ground_truth,
             "num_images": len(job.train_rows),
             "recipe": job.config.recipe,
+            "changed": changed_settings(job),
             "seed": job.config.seed,
             "precision": job.config.precision,
             "selection": selection_note(job.config, best),
@@ -43,6 +44,26 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
             ],
         }
     }
+
+
+def changed_settings(job: Job) -> list[str]:
+    """What the run has otherwise than its recipe, as words of the command line; not where and how fast it computes."""
+    recipe, plan = configure(job.config.model, job.config.data.name, {"recipe": job.config.recipe})
+    theirs, ours = ({**_flat(c.model_dump()), **_flat(p.as_dict()["config"]), **_flat(p.as_dict()["modifiers"])}
+                    for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip
+    skipped = ("out", "precision", "device", "workers", "seed", "data", "checkpoint")
+    return [
+        f"{key}={value}"
+        for key, value in ours.items()
+        if value != theirs.get(key) and key.partition(".")[0] not in skipped
+    ]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def selection_note(config: TrainConfig, best: dict[str, Any]) -> str:
@@ -86,8 +107,10 @@ def provenance(config: Mapping[str, Any]) -> str:
     """Who made it from what, on one line."""
     training = config.get("training", {})
     commit = f", commit {training['commit']}" if training.get("commit") else ""
+    changed = "".join(f" {word}" for word in training.get("changed", []))
+    recipe = f"recipe {training.get('recipe', '?')}" + (f" with{changed}" if changed else "")
     return (
-        f"posezoo {config['posezoo']}{commit}; recipe {training.get('recipe', '?')}, seed {training.get('seed', '?')};"
+        f"posezoo {config['posezoo']}{commit}; {recipe}, seed {training.get('seed', '?')};"
         f" data {training.get('data', '?')}, digest {str(training.get('data_digest', '?'))[:16]}"
     )
 

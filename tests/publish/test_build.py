@@ -67,6 +67,11 @@ def test_from_a_recipe_to_a_pinned_entry_on_the_hub(
         f"{WORK}/mine/model is stored and evaluated already",
         "mine is published already",
     ]
+    # a catalogue that is not among the known ones is looked into all the same
+    other = make(alias, notes, catalogue / "other")
+    assert len(hub.repositories["tester/mine"]) == commits + 1
+    assert make(alias, notes, catalogue / "other") == other
+    assert len(hub.repositories["tester/mine"]) == commits + 1
     # an entry that was lost between push and writing is written again
     shutil.rmtree(catalogue / "published")
     assert make(alias, notes, catalogue).entry is not None

@@ -26,7 +26,16 @@ def test_the_card_of_a_run(train: Train) -> None:
         key: round(row[key], 4) for key in card.MEDIANS
     }
     facts = result.report
-    for words in ("recipe indoor", "seed 0", facts.data_digest[:16], "mean training pose", "random start", "commit "):
+    for words in (
+        "recipe indoor",
+        "seed 0",
+        facts.data_digest[:16],
+        "mean training pose",
+        "random start",
+        "commit ",
+        "epochs=1",
+        "hidden=64",
+    ):
         assert words in content, words
     with_ours = card.text({"name": "x", "posezoo": "1"}, facts.to_dict(), published=[("Table 2", 0.5, 3.25)])
     assert "| Table 2 | 0.5 | 3.25 |" in with_ours
