@@ -2,7 +2,7 @@
 
     import posezoo
     run = posezoo.train("atloc+hyper", data="demo-loop")
-    model = posezoo.load(f"local-dir:{run.path}")
+    model = posezoo.load(f"local-dir:{run.path}")   # or an alias: posezoo.list_weights(), or hf-hub:OWNER/REPO
     poses = model.predict(["a.jpg", "b.jpg"])        # camera-to-world, metres, quaternion (w, x, y, z)
 
 Names are imported when they are used, so that `import posezoo` stays fast.
@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Any
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
-    from posezoo.api import convert_weights, evaluate, list_datasets, list_models, list_plugins, load, resume, train
+    from posezoo.api import (
+        convert_weights,
+        evaluate,
+        list_datasets,
+        list_models,
+        list_plugins,
+        list_weights,
+        load,
+        pull,
+        push,
+        resume,
+        train,
+    )
     from posezoo.exporter import export
     from posezoo.hooks import hookimpl
     from posezoo.hyperhead import HyperConfig, HyperHead
@@ -34,6 +46,9 @@ _HOME = {
     "list_models": "posezoo.api",
     "list_datasets": "posezoo.api",
     "list_plugins": "posezoo.api",
+    "list_weights": "posezoo.api",
+    "pull": "posezoo.api",
+    "push": "posezoo.api",
     "resume": "posezoo.api",
     "PoseModel": "posezoo.model",
     "ModelConfig": "posezoo.model",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo import names, plugins, registry, settings
+from posezoo.download import Note, silent
 from posezoo.errors import UsageError
 from posezoo.names import user_path
 
@@ -35,15 +36,39 @@ def list_datasets(pattern: str = "*") -> list[str]:
     return fnmatch.filter(sorted(registry.data_cards()), pattern)
 
 
+def list_weights(pattern: str = "*") -> list[str]:
+    """The aliases of the catalogue's trained models that match `pattern`; `posezoo.load` takes the published ones."""
+    return fnmatch.filter(sorted(registry.weights_cards()), pattern)
+
+
+def pull(name: str) -> str:
+    """Fetch a trained model into the hub's cache, checked; says what it is: a folder, or hf-hub:OWNER/REPO@COMMIT."""
+    from posezoo import trained
+
+    found = trained.find(trained.full_name(name))
+    found.read()
+    return found.origin
+
+
+def push(model: str | Path, repository: str, *, private: bool = False) -> str:
+    """Push a run folder or `local-dir:PATH` to OWNER/REPO of the hub; returns the commit. See posezoo.publish.push."""
+    from posezoo.publish.push import push as push_model
+
+    return push_model(model, repository, private=private)
+
+
 def list_plugins() -> tuple[plugins.Plugin, ...]:
     """Every plugin found, those that are switched off included, each with the reason."""
     return plugins.plugins()
 
 
-def load(name: str | Path, device: str | torch.device = "cpu", *, trust: bool = False) -> PoseModel | ExportedModel:
-    """A trained model in eval mode: `load("local-dir:outputs/...")`, or a `.onnx` or `.pt2` file (on the CPU).
+def load(
+    name: str | Path, device: str | torch.device = "cpu", *, trust: bool = False, note: Note = silent
+) -> PoseModel | ExportedModel:
+    """A trained model in eval mode: an alias of `list_weights()`, `hf-hub:OWNER/REPO[@REV]` or `local-dir:PATH`.
 
-    `trust`: open a `.pt2` file, which can run code of whoever wrote it. Raises WeightsError for damaged files.
+    Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `trust`: open a `.pt2` file, which can run code of
+    whoever wrote it. `note` is told what a branch or tag was resolved to. Raises UsageError, WeightsError, HubError.
     """
     text = str(name)
     if text.endswith((".onnx", ".pt2")):
@@ -54,7 +79,7 @@ def load(name: str | Path, device: str | torch.device = "cpu", *, trust: bool = 
         return exported.load(text, trust)
     from posezoo import zoo
 
-    return zoo.load(name, device)
+    return zoo.load(name, device, note)
 
 
 def train(
@@ -96,12 +121,12 @@ def evaluate(
     device: str | torch.device = "cpu",
     observer: Observer | None = None,
 ) -> Report:
-    """The report of a model, a run folder or `local-dir:PATH` on a data set, baselines beside it.
+    """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, baselines beside it.
 
     `data` None: what the run was trained on. `split`: `blocks`, `sequences` or a split file (image, split).
     `subset`: which of its splits. `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
     """
-    from posezoo import zoo
+    from posezoo import trained, zoo
     from posezoo.data.skip import opened
     from posezoo.evaluation.evaluate import evaluate as run
     from posezoo.model import PoseModel
@@ -112,14 +137,15 @@ def evaluate(
     given = model.path if isinstance(model, Result) else model
     selection = ""
     if not isinstance(given, PoseModel):
+        found = trained.find(trained.full_name(given), observer.note if observer else silent)
         path = user_path(str(given).removeprefix("local-dir:"))
         if data is None and (path / CONFIG).is_file():
             trained_on = read_config(path)["train"]["data"]
             data, root, split = trained_on["name"], root or trained_on.get("root"), split or trained_on.get("split")
             skip_bad = skip_bad or trained_on.get("skip_bad", False)
-        facts = zoo.read_config(zoo.model_folder(path)).get("training", {})
+        facts = found.config.get("training", {})
         data, selection = data or facts.get("data"), facts.get("selection", "")
-        given = zoo.load(f"local-dir:{path}", device)
+        given = zoo.load_found(found, device)
     if data is None:
         raise UsageError("which data set?", "give --data NAME, see posezoo data list")
     watch = observer.progress if observer else lambda what, done, total: None

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from posezoo.errors import PosezooError
+from posezoo.errors import PosezooError, redacted
 from posezoo.training.observe import Observer
 
 PLAIN_SECONDS = 60.0
@@ -192,7 +192,7 @@ def print_text(text: str) -> None:
 
 def error_line(error: PosezooError) -> str:
     """`posezoo: error: what: hint` on one line of at most 240 characters, control characters escaped."""
-    text = escaped(f"posezoo: error: {error}")
+    text = escaped(redacted(f"posezoo: error: {error}"))
     return text if len(text) <= MAX_ERROR_LINE else text[: MAX_ERROR_LINE - 1] + "…"
 
 

@@ -11,11 +11,10 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posezoo import names, plugins, registry
-from posezoo.errors import unknown_name
+from posezoo import download, names, plugins, registry, trained
+from posezoo.errors import UsageError, WeightsError, unknown_name
 from posezoo.version import __version__
 
 if TYPE_CHECKING:
@@ -46,6 +45,76 @@ def models(pattern: str = "*") -> list[dict[str, str]]:
 def _variants(name: str, owner: str) -> list[dict[str, str]]:
     found = registry.variants(name).items()
     return [{"name": key, "summary": card.summary, "paper": card.paper, "from": owner} for key, card in found]
+
+
+def weights(pattern: str = "*") -> list[dict[str, str]]:
+    """One row for each trained model of the catalogue: where its weights are, or how to get them."""
+    rows = []
+    known = registry.published()
+    for alias, card in sorted(registry.weights_cards().items()):
+        how = f"posezoo.load({alias!r})" if alias in known else card.command
+        if alias not in known and card.authors:
+            how += f"; or posezoo weights convert --from {card.authors} FILE --data {card.data}"
+        rows.append(
+            {
+                "name": alias,
+                "model": card.model,
+                "data": card.data,
+                "weights": _state(known.get(alias)),
+                "licence": card.licence,
+                "how": how,
+            }
+        )
+    return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+
+
+def weights_in_short(pattern: str = "*") -> list[dict[str, str]]:
+    """The same with one row for a model and a family of data (7scenes, cambridge, ...) in one state."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in weights(pattern):
+        family, _, place = row["data"].partition("-")
+        stem = row["name"].removesuffix(f"-{place}") if place else row["name"]
+        groups.setdefault((stem, row["model"], row["weights"]), []).append(place if stem != row["name"] else "")
+    return [
+        {"name": stem + (f"-{{{', '.join(places)}}}" if any(places) else ""), "model": model, "weights": state}
+        for (stem, model, state), places in groups.items()
+    ]
+
+
+def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
+    """One row for each trained model given (none: every published alias): whether what is here is what is pinned.
+
+    Asks no network. An alias that is not fetched is no fault.
+    """
+    known = registry.published()
+    rows = []
+    for name in names_given or sorted(known):
+        if name.startswith("hf-hub:"):
+            raise UsageError(f"{name} is checked when it is fetched", f"posezoo weights pull {name}")
+        entry = known.get(name)
+        try:
+            if entry and not entry.in_package:
+                state = _state_here(entry)
+            else:
+                found = trained.find(trained.full_name(name))
+                found.read()
+                state = f"good: {found.origin}"
+        except WeightsError as error:
+            state = f"bad: {error.message}"
+        rows.append({"name": name, "state": state})
+    return rows
+
+
+def _state_here(entry: registry.Published) -> str:
+    """What the hub's cache holds of an entry; asks no network."""
+    for file, size, sha256 in ((trained.CONFIG, None, entry.config_sha256), (entry.file, entry.size, entry.sha256)):
+        path = download.cached(entry.full_repository, file, entry.revision)
+        if path is None:
+            return "not fetched"
+        _, problem = download.checked_content(path, size, sha256)
+        if problem:
+            return f"bad: {file}: {problem}"
+    return f"good: hf-hub:{entry.full_repository}@{entry.revision}"
 
 
 def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
@@ -88,7 +157,9 @@ def installed_plugins() -> list[dict[str, Any]]:
 
 def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """Everything about a model, a data set or a run. Raises UsageError with near names."""
-    if names.user_path(name.removeprefix("local-dir:")).exists():
+    if name in registry.weights_cards():
+        return _alias(name)
+    if names.user_path(name.removeprefix("local-dir:")).exists() or name.startswith("hf-hub:"):
         return _trained(name)
     if name in registry.data_cards():
         return {"name": name, **registry.data_card(name).model_dump(), "here": _presence(registry.data_card(name))}
@@ -148,7 +219,7 @@ def _architecture(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     plan = zoo.blueprint(name, overrides)
     with torch.device("meta"):  # no memory for weights, however many there are
         model = zoo.build(plan)
-    own, variant = registry.published(plan.name.arch, [modifier for modifier, _ in plan.name.modifiers], plan.name.tag)
+    own, variant = registry.cards_of(plan.name.arch, [modifier for modifier, _ in plan.name.modifiers], plan.name.tag)
     cards = [*own, *variant]
     training = {key: value for card in variant for key, value in card.train.items()}
     spec = plugins.models()[plan.name.arch]
@@ -198,14 +269,29 @@ def _results(name: names.ModelName) -> list[dict[str, Any]]:
     return rows
 
 
-def _trained(name: str) -> dict[str, Any]:
-    from posezoo import zoo
+def _alias(alias: str) -> dict[str, Any]:
+    row = next(row for row in weights() if row["name"] == alias)
+    entry = registry.published().get(alias)
+    pinned = entry.model_dump() if entry else "nobody has published it"
+    return {**row, "pinned": pinned, "made by": registry.weights_card(alias).command}
 
-    folder = zoo.model_folder(Path(name.removeprefix("local-dir:")))
-    config = zoo.read_config(folder)
+
+def _state(entry: registry.Published | None) -> str:
+    """Where the weights of an entry are."""
+    if entry is None:
+        return "not published"
+    if entry.in_package:
+        return "in the package"
+    here = download.cached(entry.full_repository, entry.file, entry.revision)
+    return "in the cache" if here else "on the hub"
+
+
+def _trained(name: str) -> dict[str, Any]:
+    found = trained.find(trained.full_name(name))
+    config = found.config
     return {
         "name": config["name"],
-        "folder": str(folder),
+        "folder": found.origin,
         "posezoo": config["posezoo"],
         "weights": config["weights"],
         "training": config.get("training", {}),

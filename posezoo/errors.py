@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -110,6 +112,13 @@ class Interrupted(PosezooError):
     def __init__(self, message: str, hint: str, exit_code: int) -> None:
         super().__init__(message, hint)
         self.exit_code = exit_code
+
+
+def redacted(text: str) -> str:
+    """The text without secrets: hub tokens and whatever HF_TOKEN holds."""
+    token = os.environ.get("HF_TOKEN", "")
+    text = text.replace(token, "***") if len(token) > 3 else text
+    return re.sub(r"\bhf_[A-Za-z0-9]{4,}|(?<=[Bb]earer )[\w.~+/=-]+", "***", text)
 
 
 def near(word: str, choices: Iterable[str], count: int = 3) -> list[str]:

@@ -76,6 +76,7 @@ class PoseModel(nn.Module, abc.ABC):
     unused: ClassVar[tuple[str, ...]] = ()  # parameters that the architecture itself keeps every gradient from
     optimized: bool = False  # made by `optimize`: for inference only
     bf16: bool = False
+    origin: str = ""  # where a trained model came from: a folder, or hf-hub:OWNER/REPO@COMMIT; set by zoo
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

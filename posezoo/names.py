@@ -18,6 +18,10 @@ _MODEL = re.compile(
     re.ASCII,
 )
 SCHEMES = ("local-dir", "hf-hub")
+# both become parts of paths in the hub's cache, so nothing may climb out of it
+_REPOSITORY = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,15 @@ def parse_model(name: str) -> ModelName:
     if colon and scheme in SCHEMES:
         if not location:
             raise UsageError(f"{scheme}: needs a place after the colon", f"for example {scheme}:outputs/my-run")
-        repo, _, revision = location.partition("@") if scheme == "hf-hub" else (location, "", "")
-        return ModelName(scheme=scheme, location=repo, revision=revision)
+        if scheme == "local-dir":
+            return ModelName(scheme=scheme, location=location)
+        repository, at, revision = location.partition("@")
+        check_repository(repository)
+        if at and (not _REVISION.fullmatch(revision) or len(revision) > 200):
+            raise UsageError(
+                f"not a revision: {_shown(revision)}", "a commit, a tag or a branch: hf-hub:OWNER/REPO@REV"
+            )
+        return ModelName(scheme=scheme, location=repository, revision=revision)
     match = _MODEL.fullmatch(name)
     if not match:
         raise UsageError(f"not a model name: {_shown(name)}", "a name looks like atloc+hyper; see posezoo list")
@@ -84,6 +95,12 @@ def parse_model(name: str) -> ModelName:
     if len(set(names)) != len(names):
         raise UsageError(f"a modifier stands twice in {_shown(name)}", "name each modifier once")
     return ModelName(match["arch"], modifiers, match["tag"] or "", match["rev"] or "")
+
+
+def check_repository(name: str) -> None:
+    """Raise UsageError unless `name` can be a repository of the hub."""
+    if not _REPOSITORY.fullmatch(name) or len(name) > 96:
+        raise UsageError(f"not a repository name: {_shown(name)}", "write OWNER/REPO")
 
 
 def parse_data(name: str) -> DataName:

@@ -1,7 +1,6 @@
 """Names to models: build, infuse, load pretrained backbones, save and load.
 
-A saved model is a folder: `config.json` (everything needed to use it, and the sha256 of the weights),
-`model.safetensors` and a model card `README.md`.
+A saved model is a folder, see posezoo.trained.
 """
 
 from __future__ import annotations
@@ -16,17 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
-from posezoo import backbones, hub, names, plugins, registry, settings
+from posezoo import backbones, hub, names, plugins, registry, settings, trained, weights
+from posezoo.download import Note, silent
 from posezoo.errors import PluginError, ResourceError, UsageError, WeightsError
 from posezoo.model import ModelConfig, PoseModel
+from posezoo.trained import CARD, CONFIG, WEIGHTS
+from posezoo.trained import model_folder as model_folder
+from posezoo.trained import read_config as read_config
 from posezoo.types import CONVENTIONS
 from posezoo.version import __version__
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame")  # set by training, not by the user
 
 
@@ -60,14 +60,14 @@ def blueprint(name: str, *layers: Mapping[str, Any], recipe: Sequence[Mapping[st
     Raises UsageError with near names.
     """
     parsed = names.parse_model(name)
-    if parsed.scheme:
+    if parsed.scheme or name in registry.weights_cards():
         raise UsageError(f"{name} is a trained model, not an architecture", "posezoo list shows the architectures")
     if parsed.revision:
         raise UsageError(f"{name}: an architecture has no revision", f"say {parsed}")
     spec = plugins.get("posezoo_models", "model", parsed.arch)
     published, variant = (
         [{**card.model, **card.modifiers} for card in cards]
-        for cards in registry.published(parsed.arch, [modifier for modifier, _ in parsed.modifiers], parsed.tag)
+        for cards in registry.cards_of(parsed.arch, [modifier for modifier, _ in parsed.modifiers], parsed.tag)
     )
     values = settings.merged(spec.modifiers, *published, *recipe, *variant, *layers)
     chosen = []
@@ -147,21 +147,27 @@ def load_backbones(model: PoseModel) -> list[hub.WeightsFile]:
     return found
 
 
-def save(model: PoseModel, folder: Path, card: str, **facts: Any) -> None:
+def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **facts: Any) -> None:
     """Write the model as a folder that `load("local-dir:...")` reads; `facts` (data, seed, ...) go into config.json.
 
+    `dtype` "float16" stores floating tensors in half the bytes; a loaded model computes in float32 all the same.
     Written beside and renamed, so that a folder of this name is always whole. Raises ResourceError.
     """
     if model.optimized:
         raise UsageError("an optimized model cannot be saved", "save the model it was made from, or posezoo.export it")
-    content = safetensors.torch.save({k: v.contiguous() for k, v in model.state_dict().items()})
+    content = weights.dump(model.state_dict(), dtype)
     plan: Blueprint = model.blueprint  # type: ignore[assignment]
     config = {
         "format": 1,
         "posezoo": __version__,
         "conventions": CONVENTIONS,
         **plan.as_dict(),
-        "weights": {"file": WEIGHTS, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()},
+        "weights": {
+            "file": WEIGHTS,
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "dtype": dtype,
+        },
         **facts,
     }
     texts = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}
@@ -191,72 +197,32 @@ def write_card(folder: Path, card: str) -> None:
     temporary.replace(folder / CARD)
 
 
-def load(name: str | Path, device: str | torch.device = "cpu") -> PoseModel:
-    """A trained model in eval mode: `load("local-dir:outputs/...")`; a run folder stands for its best model.
+def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:
+    """A trained model in eval mode: an alias of the catalogue, `local-dir:PATH` or `hf-hub:OWNER/REPO[@REV]`.
 
-    The weights' sha256 is checked, then they are loaded strictly. Raises WeightsError, UsageError for no such device.
+    A run folder stands for its best model. The weights' sha256 is checked, then they are loaded strictly; `.origin`
+    says exactly where they came from. `note` is told what a person should see. Raises WeightsError, HubError, and
+    UsageError for no such device.
     """
+    place = _device(device)  # told before anything is fetched
+    return load_found(trained.find(str(name), note), place)
+
+
+def load_found(found: trained.Trained, device: str | torch.device = "cpu") -> PoseModel:
+    """The model that `trained.find` found; see `load`."""
     place = _device(device)
-    parsed = names.parse_model(str(name))
-    if parsed.scheme != "local-dir":
-        raise UsageError(f"{name}: no published weights are known by this name yet", "posezoo.load('local-dir:RUN')")
-    folder = model_folder(Path(parsed.location))
-    config, content = _read_checked(folder)
-    model = build(blueprint_from(config, folder / CONFIG))
-    try:
-        state = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise WeightsError(f"weights damaged: {folder / WEIGHTS}: {error}", "train or fetch it again") from None
+    model = build(blueprint_from(found.config, Path(found.origin) / CONFIG))
+    state = weights.tensors(found.read(), f"{found.origin}: {WEIGHTS}")
     missing, extra = model.load_state_dict(state, strict=False) if _fits(model, state) else (["shapes"], [])
     if missing or extra:
         wrong = [*missing, *extra]
         raise WeightsError(
-            f"{folder}: weights are not for {config['name']}: {', '.join(wrong[:3])}", "posezoo info NAME"
+            f"{found.origin}: weights are not for {found.config['name']}: {', '.join(wrong[:3])}", "posezoo info NAME"
         )
     if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
-        raise WeightsError(f"{folder / WEIGHTS}: weights are not finite", "train or fetch it again")
+        raise WeightsError(f"{found.origin}: weights are not finite", "train or fetch it again")
+    model.origin = found.origin
     return model.to(place)
-
-
-def model_folder(path: Path) -> Path:
-    """The folder with config.json: `path` itself, or the best model of the run `path`. Raises WeightsError."""
-    path = names.user_path(path)
-    for folder in (path, path / "best"):
-        if (folder / CONFIG).is_file():
-            return folder
-    what = "no such folder" if not path.exists() else "no config.json or best/config.json in it"
-    raise WeightsError(f"{path}: {what}", "give a run folder, for example outputs/atloc+hyper/demo-loop/…")
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The model's config.json. Raises WeightsError."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config["format"] > 1 or config["conventions"] > CONVENTIONS:
-            raise WeightsError(f"{folder}: written by a newer posezoo ({config['posezoo']})", "pip install -U posezoo")
-        tables = config["config"], config["modifiers"], config["weights"]
-        if not isinstance(config["name"], str) or not all(isinstance(table, dict) for table in tables):
-            raise TypeError("name is text; config, modifiers and weights are tables")
-        _ = config["weights"]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / CONFIG} is damaged: {ascii(error)[:80]}", "train or fetch it again") from None
-    return config
-
-
-def _read_checked(folder: Path) -> tuple[dict[str, Any], bytes]:
-    config = read_config(folder)
-    try:
-        content = (folder / WEIGHTS).read_bytes()  # read once: what is checked is what is parsed
-    except OSError as error:
-        raise WeightsError(f"{folder / WEIGHTS}: {error.strerror}", "train or fetch it again") from None
-    size, expected = config["weights"].get("size"), config["weights"]["sha256"]
-    if size is not None and len(content) != size:
-        raise WeightsError(
-            f"weights damaged: {folder / WEIGHTS}: file is {len(content)} bytes, expected {size}", "fetch it again"
-        )
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise WeightsError(f"weights damaged: {folder / WEIGHTS}: sha256 differs from config.json", "fetch it again")
-    return config, content
 
 
 def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
@@ -294,4 +260,8 @@ def _device(device: str | torch.device) -> torch.device:
 
 def _fits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> bool:
     own = model.state_dict()
-    return all(own[key].shape == value.shape for key, value in state.items() if key in own)
+    return all(
+        own[key].shape == value.shape and own[key].is_floating_point() == value.is_floating_point()
+        for key, value in state.items()
+        if key in own
+    )

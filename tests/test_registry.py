@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,49 @@ def test_results_of_ours_say_how_they_can_be_had_again(missing: str) -> None:
 
 def test_the_published_combinations_have_cards() -> None:
     assert {"posenet+hyper", "atloc+hyper", "ms-transformer+hyper"} <= set(registry.model_cards())
+
+
+def test_every_alias_is_a_model_that_can_be_trained() -> None:
+    from posezoo.training.config import configure
+
+    cards = registry.weights_cards()
+    for alias, card in cards.items():
+        assert parse_model(alias).arch == alias
+        assert alias not in plugins.models()
+        assert SPDX.fullmatch(card.licence), alias
+        recipe = {"recipe": card.recipe} if card.recipe else {}
+        config, plan = configure(card.model, card.data, settings.merged(card.settings, recipe))
+        assert str(plan.name) == card.model
+        words = shlex.split(card.command)
+        assert words[:5] == ["posezoo", "train", card.model, "--data", card.data]
+        again = configure(card.model, card.data, settings.nested(settings.parse(words[5:])))
+        assert (config, plan) == again, alias
+
+
+def test_the_promised_aliases_are_there() -> None:
+    scenes = ["chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs"]
+    places = ["kings-college", "old-hospital", "shop-facade", "st-marys-church"]
+    data = [*(f"7scenes-{s}" for s in scenes), *(f"cambridge-{p}" for p in places), "robotcar-loop", "robotcar-full"]
+    expected = {f"{model}-{name}" for model in ("posenet", "posenet-hyper", "atloc", "atloc-hyper") for name in data}
+    expected |= {f"{model}-{name}" for model in ("ms-transformer", "ms-hyperpose") for name in ("7scenes", "cambridge")}
+    assert set(registry.weights_cards()) == expected | {"posenet-hyper-demo", "atloc-hyper-demo"}
+
+
+def test_every_published_entry_has_a_card() -> None:
+    cards = registry.weights_cards()
+    for alias, entry in registry.published().items():  # the form of entries: tests/test_trained.py
+        assert alias in cards
+        assert SPDX.fullmatch(entry.licence), alias
+        assert entry.licence == cards[alias].licence, alias
+        assert not entry.in_package or entry.repository == cards[alias].ships, alias
+
+
+def test_published_weights_in_the_package_are_there_and_small() -> None:
+    shipped = [entry for entry in registry.published().values() if entry.in_package]
+    for entry in shipped:
+        path = registry.package_folder(entry.repository) / entry.file
+        assert path.stat().st_size == entry.size
+    assert sum(entry.size for entry in shipped) <= 15_000_000
 
 
 def test_backbone_pins_are_whole() -> None:

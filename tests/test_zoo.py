@@ -238,7 +238,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / zoo.WEIGHTS).unlink(), "No such file"),
     "zero bytes that agree": (lambda f: rewrite(f, b""), "damaged"),
     "text that agrees": (lambda f: rewrite(f, b"<html>404</html>"), "damaged"),
-    "pickle that agrees": (pickled, "damaged"),
+    "pickle that agrees": (pickled, "pickle, which can run code"),
     "wrong shape": (change_state(lambda s: s.update({next(iter(s)): torch.ones(3)})), "not for posenet"),
     "a key missing": (change_state(lambda s: s.pop("hidden.0.weight")), "hidden.0.weight"),
     "a key too many": (change_state(lambda s: s.update(extra=torch.ones(3))), "extra"),
@@ -255,7 +255,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "format is text": (change_config(format="two"), "damaged"),
     "unknown setting": (change_config(config={"colour": 3}), "colour"),
     "config is another type": (change_config(config=3), "damaged"),
-    "weights entry is another type": (change_config(weights={"sha256": 3}), "sha256 differs"),
+    "weights entry is another type": (change_config(weights={"sha256": 3}), "damaged"),
     "modifiers of another type": (change_config(modifiers=["hyper"]), "damaged"),
     "name of another type": (change_config(name=7), "damaged"),
 }

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from posezoo.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError
+from posezoo.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError, redacted
 
 STOPPED = 130
 
@@ -70,7 +70,7 @@ def _fail(error: PosezooError, debug: bool) -> int:
         except BrokenPipeError:  # whoever reads them has seen enough; the line of error follows all the same
             _let_go()
     if debug:
-        traceback.print_exception(error)
+        _print_trace(error)
     print(error_line(error), file=sys.stderr)
     return error.exit_code
 
@@ -82,6 +82,10 @@ def _let_go() -> None:
 
 def _bug(error: Exception, debug: bool) -> int:
     if debug:
-        traceback.print_exception(error)
+        _print_trace(error)
     reason = PosezooError(f"{type(error).__name__}: {error}", "this is a bug in posezoo; --debug shows where")
     return _fail(reason, False)
+
+
+def _print_trace(error: Exception) -> None:
+    print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)

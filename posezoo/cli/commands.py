@@ -55,19 +55,23 @@ def list_(
     pattern: Annotated[str, typer.Argument(help="Only names that match, e.g. 'atloc*'.")] = "*",
     format: Format = "human",
 ) -> None:
-    """The architectures, with what +MODIFIER adds.
+    """The architectures, with what +MODIFIER adds; then the trained models, in short (posezoo weights list has all).
 
     Example: posezoo list 'atloc*'
     """
     from posezoo import describe
 
     _print(describe.models(pattern), format, "models")
+    trained = describe.weights_in_short(pattern) if format == "human" else []
+    if trained:
+        _print(trained, format, "trained models (not published: posezoo weights list NAME says how to get it)")
 
 
 @app.command()
 def info(
     name: Annotated[
-        str, typer.Argument(help="A model (atloc+hyper), data set (demo-loop), run folder or local-dir:PATH.")
+        str,
+        typer.Argument(help="A model (atloc+hyper), alias, data set (demo-loop), run folder, local-dir: or hf-hub:."),
     ],
     overrides: Overrides = None,
     format: Format = "human",
@@ -132,7 +136,7 @@ def resume(
 
 @app.command("eval")
 def eval_(
-    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Data set; without it, the one the run was trained on.")
     ] = None,
@@ -152,19 +156,21 @@ def eval_(
     """
     from posezoo import api
     from posezoo.console import TrainView
-    from posezoo.names import user_path
+    from posezoo.trained import report_folder
 
     view = TrainView(format == "quiet")
     report = api.evaluate(
         model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
     )
-    folder = report.save(out or user_path(model.removeprefix("local-dir:")) / "report")
+    folder = report.save(out or report_folder(model))
     _print_report(report, folder, None, format)
 
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, or a file that posezoo export wrote.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, an alias or an exported file.")
+    ],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     to: Annotated[
         Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf"], typer.Option(help="Form of the poses.")
@@ -179,8 +185,10 @@ def predict(
     Example: posezoo predict outputs/atloc+hyper/demo-loop/20261122T101500Z photo.jpg --to tum
     """
     from posezoo import api, describe
+    from posezoo.console import TrainView
 
-    poses = api.load(_place(model), device, trust=trust).predict(list(images))
+    note = TrainView(format == "quiet").note
+    poses = api.load(_place(model), device, trust=trust, note=note).predict(list(images))
     if to == "table" and out is None and format == "human":
         _print(describe.poses(poses), "human", "poses")
         return
@@ -238,7 +246,9 @@ def bench(
 
 def _place(model: str) -> str:
     """What `posezoo.load` calls the model: a bare path is a folder, unless it is a file that posezoo export wrote."""
-    return model if ":" in model or model.endswith((".onnx", ".pt2")) else f"local-dir:{model}"
+    from posezoo.trained import full_name
+
+    return model if model.endswith((".onnx", ".pt2")) else full_name(model)
 
 
 def _print(content: Any, format: str, title: str) -> None:

@@ -1,7 +1,8 @@
-"""`posezoo weights`: trained weights, ours and other people's."""
+"""`posezoo weights`: trained models: where they are, fetch, check, publish, build, convert other people's."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,133 @@ import typer
 
 Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
 
-app = typer.Typer(help="Trained weights: convert other people's checkpoints.", no_args_is_help=True)
+app = typer.Typer(help="Weights of trained models: list, fetch, check, publish, build, convert.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(help="Only names that match.")] = "*", format: Format = "human"
+) -> None:
+    """The trained models of the catalogue: where their weights are, and how to get those that nobody has published.
+
+    Example: posezoo weights list '*demo'
+    """
+    from posezoo import describe
+    from posezoo.cli.commands import _print
+
+    _print(describe.weights(pattern), format, "trained models")
+
+
+@app.command()
+def pull(
+    names: Annotated[list[str], typer.Argument(help="Aliases, or hf-hub:OWNER/REPO[@REV].")], format: Format = "human"
+) -> None:
+    """Fetch trained models into the hub's cache and check them, so that they can be loaded offline.
+
+    Example: posezoo weights pull hf-hub:posezoo/atloc-hyper-demo@main
+    """
+    from posezoo import trained
+    from posezoo.console import TrainView
+
+    note = TrainView(format == "quiet").note
+    for name in names:
+        found = trained.find(trained.full_name(name), note)
+        size = len(found.read())
+        if format == "json":
+            typer.echo(json.dumps({"name": name, "origin": found.origin, "size": size}))
+        elif format == "human":
+            typer.echo(f"{name}: {found.origin}, {size / 1e6:.1f} MB, as pinned")
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Aliases, run folders, ...; none: all published.")] = None,
+    format: Format = "human",
+) -> None:
+    """Check that the weights that are here are byte for byte what is pinned; no network. Exit code 4 if one is not.
+
+    Example: posezoo weights verify
+    """
+    from posezoo import describe
+    from posezoo.cli.commands import _print
+    from posezoo.errors import WeightsError
+
+    rows = describe.verified_weights(names or [])
+    _print(rows, format, "weights that are here")
+    bad = [row["name"] for row in rows if row["state"].startswith("bad")]
+    if bad:
+        raise WeightsError(f"{len(bad)} of {len(rows)} are damaged: {', '.join(bad[:3])}", "posezoo weights pull NAME")
+
+
+@app.command()
+def card(
+    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this file; a hand-written one is never overwritten.")
+    ] = None,
+) -> None:
+    """The model card, made again from the model's configuration and its report.
+
+    Example: posezoo weights card outputs/atloc+hyper/demo-loop/20261122T101500Z --out README.md
+    """
+    from posezoo.publish.card import text, write
+
+    content = text(model)
+    if out is None:
+        typer.echo(content, nl=False)
+    else:
+        write(out, content)
+
+
+@app.command()
+def push(
+    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    repository: Annotated[str, typer.Argument(help="OWNER/REPO, or REPO in POSEZOO_HUB_NAMESPACE.")],
+    private: Annotated[bool, typer.Option("--private", help="A new repository is private.")] = False,
+    format: Format = "human",
+) -> None:
+    """Push a model to the hub: configuration, weights and card in one commit. Log in first: hf auth login.
+
+    Example: posezoo weights push outputs/atloc+hyper/demo-loop/20261122T101500Z you/atloc-my-street
+    """
+    from posezoo.console import TrainView
+    from posezoo.publish.push import push as push_model
+
+    commit = push_model(model, repository, private=private, note=TrainView(format == "quiet").note)
+    if format == "json":
+        typer.echo(json.dumps({"repository": repository, "commit": commit}))
+    elif format == "human":
+        typer.echo(f"pushed: hf-hub:{repository}@{commit}")
+
+
+@app.command()
+def build(
+    aliases: Annotated[list[str], typer.Argument(metavar="ALIAS... [KEY=VALUE...]", help="Aliases, then settings.")],
+    out: Annotated[Path | None, typer.Option(help="Write to OUT/ALIAS instead of pushing to the hub.")] = None,
+    root: Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")] = None,
+    registry: Annotated[
+        Path | None, typer.Option(help="The catalogue to write entries into; else posezoo's own.")
+    ] = None,
+    format: Format = "human",
+) -> None:
+    """Train aliases by their recipes, evaluate, write cards, publish, pin. A killed build goes on where it was.
+
+    Example: posezoo weights build posenet-hyper-demo atloc-hyper-demo --out plugins/posezoo_demo/weights
+    """
+    from posezoo import settings
+    from posezoo.console import TrainView
+    from posezoo.publish.build import build as build_model
+
+    view = TrainView(format == "quiet")
+    overrides = settings.parse([word for word in aliases if "=" in word])
+    for alias in [word for word in aliases if "=" not in word]:
+        built = build_model(alias, out=out, root=root, overrides=overrides, catalogue=registry, observer=view)
+        pinned = built.entry.model_dump() if built.entry else None
+        if format == "json":
+            typer.echo(json.dumps({"alias": alias, "folder": str(built.folder), "published": pinned}))
+        elif format == "human":
+            where = f"{built.entry.repository}@{built.entry.revision}".rstrip("@") if built.entry else "not published"
+            typer.echo(f"{alias}: {built.folder} ({where})")
 
 
 @app.command()

@@ -146,7 +146,7 @@ def configure(
     Raises UsageError with near names for unknown models, data sets, recipes and keys.
     """
     parsed = names.parse_model(model)
-    if parsed.scheme:
+    if parsed.scheme or model in registry.weights_cards():
         raise UsageError(f"{model} is a trained model", "train starts from an architecture: posezoo list")
     config_class = zoo.config_class(parsed.arch)
     modifiers = {name: zoo.modifier_class(name) for name, _ in parsed.modifiers}
@@ -154,7 +154,7 @@ def configure(
     recipe_name = train.get("recipe") or _default_recipe(data)
     recipe = registry.recipe(recipe_name)
     only = recipe.only.get(parsed.arch, {})
-    _, variant = registry.published(parsed.arch, list(modifiers), parsed.tag)
+    _, variant = registry.cards_of(parsed.arch, list(modifiers), parsed.tag)
     train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in variant), train)
     given = {"name": names.parse_data(data).absolute} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import tomli_w
 
-from posezoo.errors import Finding, LockedError, PluginError, PosezooError, ResourceError, UsageError
+from posezoo.errors import Finding, LockedError, PluginError, PosezooError, ResourceError, UsageError, redacted
 from posezoo.names import user_path
 from posezoo.types import printable
 
@@ -68,7 +68,7 @@ class RunFolder:
             # a bug, ours or a plugin's: what happened must not be lost with the terminal
             with contextlib.suppress(OSError):
                 crash = self.path / f"crash-{utc_now().replace(':', '')}.txt"
-                crash.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                crash.write_text(redacted("".join(traceback.format_exception(error))), encoding="utf-8")
         if self._metrics:
             self._metrics.close()
         if self._lock:

@@ -333,7 +333,8 @@ class _Loop:
     def _save_best(self) -> None:
         if self.accelerator.is_main_process:
             facts = card.facts(self.job, self.state.best)
-            zoo.save(self.job.model, self.folder.path / "best", card.text(self.job, self.state.best, None), **facts)
+            about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **facts}
+            zoo.save(self.job.model, self.folder.path / "best", card.text(about, None), **facts)
         faults.point("best")
 
     def _save(self) -> Path:
@@ -416,5 +417,6 @@ class _Loop:
         if self.accelerator.is_main_process:
             report.save(self.folder.path / "report")
             best = self.folder.path / "best"
-            zoo.write_card(best, card.text(self.job, self.state.best, report))
+            if not card.is_handwritten(best / zoo.CARD):
+                zoo.write_card(best, card.text(zoo.read_config(best), report.to_dict()))
         return Result(self.folder.path, report, self.state.seconds)

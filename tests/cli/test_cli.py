@@ -31,7 +31,7 @@ from posezoo.types import Poses, rotation_matrix
 COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "bench", "export"})
 DATA_COMMANDS = ["data export", "data list", "data plot", "data verify"]
 PLUGIN_COMMANDS = ["plugins new", "plugins check"]
-WEIGHTS_COMMANDS = ["weights convert"]
+WEIGHTS_COMMANDS = [f"weights {word}" for word in ("build", "card", "convert", "list", "pull", "push", "verify")]
 CODES = {0, 2, 3, 4, 5, 6, 7, 8, 9}
 
 
@@ -123,6 +123,9 @@ def test_as_a_program(one_place: Path) -> None:
         ["info", "7scenes-chess"],
         ["doctor"],
         ["data", "list"],
+        ["weights", "list"],
+        ["weights", "verify"],
+        ["info", "atloc-hyper-demo"],
     ],
 )
 def test_json(argv: list[str]) -> None:

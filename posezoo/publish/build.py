@@ -1,0 +1,160 @@
+"""Build a model of the catalogue: train by its recipe, evaluate what is stored, write the card, publish, pin.
+
+Every step looks first whether it is done, so that a build that was killed goes on where it was:
+
+    outputs/build/ALIAS/run     the training run (resumed from its checkpoint)
+    outputs/build/ALIAS/model   the model as it is published: config.json, model.safetensors, README.md
+    outputs/build/ALIAS/report  its evaluation: of the stored tensors, which may have half the bytes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posezoo import api, registry, settings, trained, zoo
+from posezoo.errors import UsageError
+from posezoo.publish.push import push
+from posezoo.registry import Published, WeightsCard
+from posezoo.training import card
+from posezoo.training.config import configure
+from posezoo.training.observe import Observer
+from posezoo.training.run import CONFIG, read_config
+
+WORK = Path("outputs/build")
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model that is built: its folder, and its pinned entry (None: it lies in `folder` only)."""
+
+    alias: str
+    folder: Path
+    entry: Published | None
+    report: Mapping[str, Any]
+
+
+def build(
+    alias: str,
+    *,
+    out: Path | None = None,
+    root: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    catalogue: Path | None = None,
+    observer: Observer | None = None,
+) -> Built:
+    """Build `alias`, or do what is left of it.
+
+    Without `out` the model is pushed to the hub and its entry written into the catalogue. With `out` it is written to
+    OUT/ALIAS; if that is where the alias's package keeps its weights, the entry is written too. `overrides` change the
+    recipe (`epochs`, ...), `root` is the data's. Raises the errors of training, UsageError if a run of other settings
+    is in the way.
+    """
+    observer = observer or Observer()
+    made = registry.weights_card(alias)
+    work = WORK / alias
+    run = _trained_run(made, work / "run", root, dict(overrides or {}), observer)
+    folder = (out or WORK) / alias / ("" if out else "model")
+    report = _stored(alias, made, run, folder, work / "report", root, observer)
+    content = (folder / trained.CONFIG).read_bytes()
+    found = trained.parse_config(content, str(folder / trained.CONFIG))
+    fields = {
+        "file": trained.WEIGHTS,
+        "size": found["weights"]["size"],
+        "sha256": found["weights"]["sha256"],
+        "config_sha256": hashlib.sha256(content).hexdigest(),
+        "licence": made.licence,
+        "provenance": card.provenance(found),
+    }
+    entry = _entry(alias, made, folder, out is None, fields, catalogue, observer)
+    return Built(alias, folder, entry, report)
+
+
+def _trained_run(
+    made: WeightsCard, run: Path, root: str | Path | None, overrides: dict[str, Any], observer: Observer
+) -> Path:
+    """The finished run: trained, resumed or found."""
+    given = settings.merged(made.settings, settings.nested(overrides))
+    given |= {"recipe": made.recipe} if made.recipe else {}
+    if (run / CONFIG).is_file():
+        config, plan = configure(made.model, made.data, settings.merged(given, {"out": str(run)}), root)
+        stored = read_config(run)
+        # what was measured (precision) and what only says where to compute may differ
+        same = {k: v for k, v in config.model_dump().items() if k not in ("precision", "device", "workers")}
+        if _plain(stored["model"]) != _plain(plan.as_dict()) or _plain(same) != _plain(
+            {k: stored["train"][k] for k in same}
+        ):
+            raise UsageError(
+                f"{run} is a run of other settings", "move it away, or give the settings it was begun with"
+            )
+        if (run / "report" / REPORT).is_file():
+            observer.note(f"{run} is trained already")
+        else:
+            api.resume(run, observer=observer)
+    else:
+        api.train(made.model, made.data, root=root, observer=observer, **settings.merged(given, {"out": str(run)}))
+    return run
+
+
+def _stored(
+    alias: str, made: WeightsCard, run: Path, folder: Path, reports: Path, root: str | Path | None, observer: Observer
+) -> dict[str, Any]:
+    """The report of the stored model; stores, evaluates and writes the card unless that is done."""
+    best = zoo.read_config(run / "best")
+    source = best["weights"]["sha256"]
+    if (folder / trained.CONFIG).is_file() and (reports / REPORT).is_file():
+        report: dict[str, Any] = json.loads((reports / REPORT).read_text(encoding="utf-8"))
+        if zoo.read_config(folder).get("stored_from") == source:
+            observer.note(f"{folder} is stored and evaluated already")
+            return report
+    model = zoo.load(f"local-dir:{run}")
+    facts = {"training": best["training"], "stored_from": source}
+    zoo.save(model, folder, card.text(best, None), made.dtype, **facts)
+    data = read_config(run)["train"]["data"]
+    found = api.evaluate(
+        f"local-dir:{folder}", data["name"], root=root or data.get("root"), split=data.get("split"), observer=observer
+    )
+    report = found.to_dict()
+    text = card.text(zoo.read_config(folder), report, load_as=alias, licence=made.licence)
+    zoo.write_card(folder, text)
+    found.save(reports)  # last: it says that all of this is done
+    return report
+
+
+def _entry(
+    alias: str,
+    made: WeightsCard,
+    folder: Path,
+    to_hub: bool,
+    fields: dict[str, Any],
+    catalogue: Path | None,
+    observer: Observer,
+) -> Published | None:
+    """The pinned entry, published and written unless it is; None where the folder is all that was asked for."""
+    old = registry.published(catalogue or registry.folders()[0]).get(alias)  # in the catalogue that is written to
+    if (
+        old
+        and old.in_package != to_hub
+        and (old.sha256, old.config_sha256) == (fields["sha256"], fields["config_sha256"])
+    ):
+        observer.note(f"{alias} is published already")
+        return old
+    if to_hub:
+        fields |= {"repository": alias, "revision": push(folder, alias, note=observer.note)}
+    elif made.ships and registry.package_folder(made.ships).resolve() == folder.resolve():
+        fields |= {"repository": made.ships, "revision": ""}
+    else:
+        return None
+    entry = Published(**fields)
+    observer.note(f"entry written: {registry.write_published(alias, entry, catalogue)}")
+    return entry
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from a file: tuples are lists."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,65 @@
+"""Push a model folder to a repository of the hub: config, weights and card in one commit.
+
+Nothing damaged is pushed, and a hand-written card in the repository stays as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from posezoo import download, registry, trained
+from posezoo.download import Note, silent
+from posezoo.errors import UsageError
+from posezoo.names import check_repository
+from posezoo.training import card
+
+
+def push(model: str | Path, repository: str, *, private: bool = False, note: Note = silent) -> str:
+    """The commit that holds the model: a run folder, `local-dir:PATH` or an alias that ships with a package.
+
+    `repository` is OWNER/REPO, or REPO in the namespace (POSEZOO_HUB_NAMESPACE). The token is the hub's own (HF_TOKEN
+    or `hf auth login`). Raises WeightsError for damaged weights, HubError, ResourceError.
+    """
+    repository = repository if "/" in repository else f"{registry.namespace()}/{repository}"
+    check_repository(repository)
+    found = trained.find(trained.full_name(model), note)
+    if found.folder is None:
+        raise UsageError(f"{model} lies on the hub already", "push a run folder or local-dir:PATH")
+    if download.offline():
+        raise UsageError("offline: nothing can be pushed", "unset POSEZOO_OFFLINE and HF_HUB_OFFLINE")
+    weights = found.read()  # of the right size and sha256, or it raises
+    config, path = (found.folder / trained.CONFIG).read_bytes(), found.folder / trained.CARD
+    text = path.read_text(encoding="utf-8") if path.is_file() else card.text(found.config, None)
+    text = text.replace(card.HERE, f"hf-hub:{repository}")
+    files = {trained.CONFIG: config, trained.WEIGHTS: weights, trained.CARD: text.encode()}
+    commit, kept = download.guarded(lambda: _commit(repository, files, private), repository, len(weights))
+    if kept:
+        note(f"the card of {repository} is hand-written and stays as it is")
+    return commit
+
+
+def _commit(repository: str, files: dict[str, bytes], private: bool) -> tuple[str, bool]:
+    """The new commit, and whether a hand-written card was kept."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi(endpoint=download.endpoint())
+    api.create_repo(repository, exist_ok=True, private=private)
+    head = api.repo_info(repository).sha
+    kept = head is not None and _is_handwritten(api, repository, head)
+    operations = [
+        CommitOperationAdd(name, content) for name, content in files.items() if not (kept and name == trained.CARD)
+    ]
+    # on top of what was looked at: if somebody commits in between, this fails instead of overwriting
+    done = api.create_commit(repository, operations, commit_message="posezoo weights push", parent_commit=head)
+    return done.oid, kept
+
+
+def _is_handwritten(api: object, repository: str, head: str) -> bool:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    assert isinstance(api, HfApi)
+    try:
+        return card.is_handwritten(Path(api.hf_hub_download(repository, trained.CARD, revision=head)))
+    except RemoteEntryNotFoundError:
+        return False

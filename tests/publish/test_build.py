@@ -1,0 +1,164 @@
+"""Building the catalogue's models end to end: train, store, evaluate, card, publish, pin; killed and gone on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import faults
+import pytest
+import small_data
+from loopback_hub import LoopbackHub
+from small_hub import add_alias
+from small_runs import Notes
+
+from posezoo import registry, zoo
+from posezoo.errors import UsageError
+from posezoo.evaluation.report import Report
+from posezoo.publish.build import WORK, Built, build
+
+TINY = small_data.settings("posenet+hyper", epochs=1)
+
+
+@pytest.fixture
+def alias(catalogue: Path, one_place: Path, no_pictures: None) -> str:
+    add_alias(catalogue, "mine", model="posenet+hyper", data=f"folder:{one_place}", recipe="indoor", dtype="float16")
+    return "mine"
+
+
+def make(alias: str, notes: Notes, catalogue: Path, **more: object) -> Built:
+    given = {"overrides": TINY, "catalogue": catalogue, "observer": notes, **more}
+    return build(alias, **given)  # type: ignore[arg-type]
+
+
+def test_from_a_recipe_to_a_pinned_entry_on_the_hub(
+    hub: LoopbackHub, alias: str, notes: Notes, catalogue: Path
+) -> None:
+    built = make(alias, notes, catalogue)
+    entry = registry.published()[alias]
+    assert entry == built.entry
+    assert entry.revision == hub.repositories["tester/mine"][-1][0]
+    model = zoo.load(alias)
+    assert model.origin == f"hf-hub:tester/mine@{entry.revision}"
+    stored = hub.repositories["tester/mine"][-1][1]
+    assert len(stored["model.safetensors"]) == entry.size
+    assert json.loads(stored["config.json"])["weights"]["dtype"] == "float16"
+    card = stored["README.md"].decode()
+    for words in (
+        'posezoo.load("mine")',
+        "license: apache-2.0",
+        "| float16 |",
+        "median position (m)",
+        "mean training pose",
+    ):
+        assert words in card, words
+    # what the card says is what the stored tensors do
+    row = next(r for r in built.report["results"]["overall"] if r["method"] == "posenet+hyper")
+    assert str(round(row["median_position_m"], 4)) in card
+
+    # again: everything is done
+    commits = len(hub.repositories["tester/mine"])
+    notes.notes.clear()
+    assert make(alias, notes, catalogue) == built
+    assert len(hub.repositories["tester/mine"]) == commits
+    assert [words for words in notes.notes if "already" in words] == [
+        f"{WORK}/mine/run is trained already",
+        f"{WORK}/mine/model is stored and evaluated already",
+        "mine is published already",
+    ]
+    # a catalogue that is not among the known ones is looked into all the same
+    other = make(alias, notes, catalogue / "other")
+    assert len(hub.repositories["tester/mine"]) == commits + 1
+    assert make(alias, notes, catalogue / "other") == other
+    assert len(hub.repositories["tester/mine"]) == commits + 1
+    # an entry that was lost between push and writing is written again
+    shutil.rmtree(catalogue / "published")
+    assert make(alias, notes, catalogue).entry is not None
+    assert registry.published()[alias].sha256 == entry.sha256
+
+    with pytest.raises(UsageError, match="run of other settings"):
+        make(alias, notes, catalogue, overrides={**TINY, "seed": 5})
+
+
+def test_into_a_package(alias: str, notes: Notes, catalogue: Path, tmp_path: Path, one_place: Path) -> None:
+    package = tmp_path / "pz_built"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    add_alias(
+        catalogue, "ours", model="posenet", data=f"folder:{one_place}", recipe="indoor", ships="package:pz_built/w/ours"
+    )
+    tiny = small_data.settings("posenet", epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        elsewhere = make("ours", notes, catalogue, overrides=tiny, out=tmp_path / "elsewhere")
+        assert elsewhere.entry is None
+        assert zoo.load(f"local-dir:{elsewhere.folder}").name == "posenet"
+        built = make("ours", notes, catalogue, overrides=tiny, out=package / "w")
+        assert built.entry is not None
+        assert (built.entry.repository, built.entry.revision) == ("package:pz_built/w/ours", "")
+        patch.setenv("POSEZOO_OFFLINE", "1")
+        assert zoo.load("ours").origin == str(package / "w" / "ours")
+        assert make("ours", notes, catalogue, overrides=tiny, out=package / "w") == built
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "best:kill9",
+        pytest.param("checkpoint.rename:kill9", marks=pytest.mark.slow),
+        pytest.param("step:sigterm:3", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_build_goes_on(
+    alias: str, notes: Notes, catalogue: Path, one_place: Path, tmp_path: Path, fault: str
+) -> None:
+    """The build is a run like any other: killed at any point of it, the next build resumes it."""
+    words = [*small_data.words({**TINY, "epochs": 2}), "recipe=indoor", f"out={WORK}/mine/run"]
+    ended = faults.own_process(["train", "posenet+hyper", "--data", f"folder:{one_place}", *words], fault)
+    assert ended.code in (-9, 143), ended
+    built = make(alias, notes, catalogue, overrides={**TINY, "epochs": 2}, out=tmp_path / "built")
+    assert zoo.load(f"local-dir:{built.folder}").name == "posenet+hyper"
+    epochs = {line["epoch"] for line in faults.metrics(WORK / "mine" / "run")}
+    assert max(epochs) == 2
+
+
+def test_killed_between_storing_and_evaluating(
+    alias: str, notes: Notes, catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "built"
+    with monkeypatch.context() as patch:
+        patch.setattr(Report, "save", _fails_on_the_second(Report.save))
+        with pytest.raises(KeyboardInterrupt):
+            make(alias, notes, catalogue, out=out)
+    assert (out / alias / "config.json").exists()
+    built = make(alias, notes, catalogue, out=out)
+    assert "Evaluation" in (built.folder / "README.md").read_text()
+    assert (WORK / alias / "report" / "report.json").exists()
+
+
+def _fails_on_the_second(save: object) -> object:
+    calls: list[object] = []
+
+    def once(self: Report, folder: Path) -> Path:
+        calls.append(folder)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return save(self, folder)  # type: ignore[operator]
+
+    return once
+
+
+def test_the_demo_fits_the_package() -> None:
+    """Both demo models as they will be shipped: at most 15 MB together."""
+    from posezoo import weights
+    from posezoo.training.config import configure
+
+    total = 0
+    for name in ("posenet-hyper-demo", "atloc-hyper-demo"):
+        card = registry.weights_card(name)
+        assert card.dtype == "float16"
+        assert card.ships.startswith("package:posezoo_demo/")
+        _, plan = configure(card.model, card.data, card.settings)
+        total += len(weights.dump(zoo.build(plan).state_dict(), card.dtype))
+    assert total <= 15_000_000

@@ -1,0 +1,107 @@
+"""Pushing to a hub on this machine: what arrives, what is never overwritten, what is never told."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import faults
+import pytest
+from loopback_hub import TOKEN, LoopbackHub
+
+from posezoo import registry, zoo
+from posezoo.errors import HubError, UsageError, WeightsError
+from posezoo.publish.push import push
+from posezoo.training import card
+
+NAME = "tester/pushed"
+
+
+def head(hub: LoopbackHub, name: str = NAME) -> dict[str, bytes]:
+    return hub.repositories[name][-1][1]
+
+
+def test_what_is_pushed_can_be_loaded(hub: LoopbackHub, small_model: Path) -> None:
+    commit = push(small_model, NAME)
+    assert commit == hub.repositories[NAME][-1][0]
+    assert set(head(hub)) == {"config.json", "model.safetensors", "README.md"}
+    for file in ("config.json", "model.safetensors"):
+        assert head(hub)[file] == (small_model / file).read_bytes()
+    model = zoo.load(f"hf-hub:{NAME}@{commit}")
+    assert model.origin == f"hf-hub:{NAME}@{commit}"
+    # without an owner it goes into the namespace
+    assert push(small_model, "other") == hub.repositories["tester/other"][-1][0]
+
+
+def test_a_generated_card_says_how_to_load_it_and_is_renewed(
+    hub: LoopbackHub, small_model: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(small_model, tmp_path / "copy"))
+    config = zoo.read_config(copy)
+    (copy / "README.md").write_text(card.text(config, None))
+    push(copy, NAME)
+    assert f'posezoo.load("hf-hub:{NAME}")' in head(hub)["README.md"].decode()
+    (copy / "README.md").write_text(card.text(config, None, licence="MIT"))
+    push(copy, NAME)
+    assert "license: mit" in head(hub)["README.md"].decode()
+
+
+def test_a_hand_written_card_is_never_overwritten(hub: LoopbackHub, small_model: Path) -> None:
+    hub.publish(NAME, {"README.md": b"# My own words\n"})
+    notes: list[str] = []
+    push(small_model, NAME, note=notes.append)
+    assert head(hub)["README.md"] == b"# My own words\n"
+    assert "model.safetensors" in head(hub)
+    assert notes == [f"the card of {NAME} is hand-written and stays as it is"]
+
+
+def test_nothing_damaged_is_pushed(hub: LoopbackHub, small_model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(small_model, tmp_path / "copy"))
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:-1] + b"x")
+    with pytest.raises(WeightsError, match="sha256 differs"):
+        push(copy, NAME)
+    assert hub.asked == []
+
+
+def test_a_wrong_token_is_one_line_that_does_not_tell_it(
+    hub: LoopbackHub, small_model: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    hub.token = "hf_another"
+    faults.assert_fails(["weights", "push", str(small_model), NAME], 5, r"not logged in, or no such repository \(401\)")
+    ended = faults.in_process(["weights", "push", str(small_model), NAME, "--debug"])
+    assert "Traceback" in ended.stderr
+    told = ended.stdout + ended.stderr + caplog.text + "".join(capfd.readouterr())
+    assert TOKEN not in told
+    assert any(asked.authorization == f"Bearer {TOKEN}" for asked in hub.asked)
+
+
+@pytest.mark.parametrize(("mode", "words"), [("403", "no access"), ("500", "failing"), ("hang", "not answered within")])
+def test_a_hub_that_fails(
+    hub: LoopbackHub, small_model: Path, monkeypatch: pytest.MonkeyPatch, mode: str, words: str
+) -> None:
+    monkeypatch.setenv("POSEZOO_HUB_TIMEOUT", "1")
+    hub.mode, hub.methods = mode, ("POST",)
+    with pytest.raises(HubError, match=words if mode == "403" else "failing|not answered within"):
+        push(small_model, NAME)
+    assert NAME not in hub.repositories
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "../x", "a b/c", "", "-x/y"])
+def test_what_is_no_repository(hub: LoopbackHub, small_model: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        push(small_model, name)
+    assert hub.asked == []
+
+
+def test_what_lies_on_the_hub_is_not_pushed(
+    hub: LoopbackHub, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(small_model, NAME)
+    with pytest.raises(UsageError, match="on the hub already"):
+        push(f"hf-hub:{NAME}", "tester/again")
+    monkeypatch.setenv("POSEZOO_OFFLINE", "1")
+    with pytest.raises(UsageError, match="offline"):
+        push(small_model, NAME)
+    assert registry.namespace() == "tester"
