@@ -97,7 +97,12 @@ def mapped(
             f"give them, e.g. {asked[0]}=[0.1,0.2,0.3]; its authors keep them in files beside the data",
         )
     place = {"scenes": labels.scenes, "label_frame": labels.label_frame}
-    plan = zoo.blueprint(name, place, conversion.settings, overrides)
+    turned = {
+        key: [sign * value for sign, value in zip(labels.position_signs, overrides[key], strict=True)]
+        for key in ("position_mean", "position_std")
+        if key in overrides
+    }
+    plan = zoo.blueprint(name, place, conversion.settings, overrides, turned)
     model = _filled(plan, state, conversion, source, file)
     return model, tuple(key for key in state if key in conversion.unused)
 

@@ -140,6 +140,8 @@ class LabelCard(BaseModel):
     scenes: tuple[str, ...]
     asks: tuple[str, ...] = ()
     """Settings that published code keeps in a file beside the data, such as the normalisation of positions."""
+    position_signs: tuple[int, int, int] = (1, 1, 1)
+    """What turns the axes of their positions into those of our reader of the data, e.g. altitude into down."""
 
 
 class Recipe(BaseModel):

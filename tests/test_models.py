@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from posezoo.errors import UsageError
 from posezoo.geometry import NUMBERS
 from posezoo.model import PoseModel
 from posezoo.testing import ModelConformance
+from posezoo.types import PoseOutput
 
 SCENES = ("attic", "barn", "cellar")
 SMALL: dict[str, Any] = {
@@ -52,6 +54,16 @@ def build(name: str, seed: int = 0, **overrides: Any) -> PoseModel:
 
 def images(batch: int, side: int = 96, seed: int = 1) -> Tensor:
     return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def close(a: PoseOutput, b: PoseOutput) -> None:
+    """Equal within 1e-5 of the size of the numbers."""
+    for one, other in zip(a, b, strict=True):
+        if one is None:
+            assert other is None
+        else:
+            size = max(1.0, float(one.double().abs().max()))
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * size)
 
 
 def conformance(name: str) -> type[ModelConformance]:

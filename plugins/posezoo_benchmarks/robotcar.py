@@ -88,14 +88,13 @@ def _read_sequence(
             f"{sequence}: of {len(stamps)} frames dropped {int(outside_N.sum())} outside the measured poses and"
             f" {int(hole_N.sum())} in holes of more than {max_gap:g} s between them (max-gap=)"
         )
-    scene = request.scenes[0] if request.scenes else "robotcar"
     for n in np.flatnonzero(~outside_N & ~hole_N):
         result.frames.append(
             Frame(
                 image=images[n],
                 position=tuple(position_N3[n].tolist()),
                 quaternion=tuple(quaternion_N4[n].tolist()),
-                scene=scene,
+                scene="robotcar",
                 split=split,
                 sequence=sequence,
                 timestamp=stamps[n],

@@ -127,7 +127,11 @@ def deaths_told_between(loader: DataLoader[Batch]) -> Iterator[Batch]:
     try:
         while True:
             theirs(signal.SIGCHLD, None)  # who died meanwhile
-            batch = next(batches, None)
+            try:
+                batch = next(batches, None)
+            except (ConnectionError, EOFError, FileNotFoundError):  # its tensors are had from the worker that made them
+                theirs(signal.SIGCHLD, None)
+                raise
             if batch is None:
                 return
             waiting = False
