@@ -194,7 +194,9 @@ def test_optimize_keeps_the_poses(name: str) -> None:
         zoo.save(fast, Path("nowhere"), "card")
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n.endswith(("single", "two")) else []) for n in NAMES]
+)
 def test_compiles_without_graph_breaks(models: dict[str, PoseModel], name: str) -> None:
     torch.compiler.reset()
     with torch.no_grad():
