@@ -90,7 +90,7 @@ def train(
     Returns the run folder (`.path`) and the report of its best model (`.report`). Raises the errors of posezoo.errors.
     """
     parsed, reader = names.parse_model(model), names.parse_data(data).reader
-    if not parsed.scheme:  # a wrong name is told before torch is imported
+    if not parsed.scheme and model not in registry.weights_cards():  # a wrong name is told before torch is imported
         plugins.check_known(parsed)
     if reader:
         plugins.get("posezoo_readers", "data format", reader)

@@ -24,6 +24,7 @@ from posezoo.spec import Conversion, load_object
 from posezoo.types import printable
 
 LICENCE = "weights of the authors: no licence stated"
+NOT_PUBLISHED = "this is not the published model"
 COUNTER = "num_batches_tracked"  # of batch norms: old files lack it, and nothing computed depends on it
 Shapes = Mapping[str, tuple[int, ...]]
 Progress = Callable[[str, int, int], None]
@@ -102,6 +103,10 @@ def mapped(
         for key in ("position_mean", "position_std")
         if key in overrides
     }
+    try:
+        zoo.blueprint(name, conversion.settings)
+    except UsageError as error:  # settings that nobody gave: the file's shapes say so
+        raise WeightsError(f"{file}: no {name} can have its shapes: {error.message}", NOT_PUBLISHED) from None
     plan = zoo.blueprint(name, place, conversion.settings, overrides, turned)
     model = _filled(plan, state, conversion, source, file)
     return model, tuple(key for key in state if key in conversion.unused)
@@ -138,7 +143,7 @@ def _recognised(shapes: Shapes, source: str, file: str) -> tuple[str, Conversion
         lines = [f"missing: {missing.args[0]}"]
         raise WeightsError(f"{file} lacks {missing.args[0]}", "is the file whole?", lines) from None
     except (IndexError, ValueError):
-        raise WeightsError(f"{file}: a weight has another number of axes", "this is not the published model") from None
+        raise WeightsError(f"{file}: a weight has another number of axes", NOT_PUBLISHED) from None
     if found is None:
         hint = _suggestion(shapes, source, f"known formats: {', '.join(formats())}")
         shown, lines = ", ".join(list(shapes)[:3]), [f"not known: {key}" for key in shapes]
@@ -228,7 +233,7 @@ def _filled(
     try:
         model = zoo.build(plan)
     except (AssertionError, ValueError, RuntimeError) as error:  # widths from a file that nobody trained
-        raise WeightsError(f"{file}: no {plan.name} can have its shapes", "this is not the published model") from error
+        raise WeightsError(f"{file}: no {plan.name} can have its shapes", NOT_PUBLISHED) from error
     own = model.state_dict()
     places = {key: place for key in state if (place := _ours(key, conversion)) and key not in conversion.unused}
     missing = [
@@ -247,7 +252,7 @@ def _filled(
         counts = f"{len(missing)} tensors missing, {len(unknown)} not known, {len(wrong)} of another shape"
         others = f"{plan.name} has other tensors than {file}: {counts} (first: {findings[0]})"
         shapes = {key: tuple(value.shape) for key, value in state.items()}
-        raise WeightsError(others, _suggestion(shapes, source, "this is not the published model"), findings)
+        raise WeightsError(others, _suggestion(shapes, source, NOT_PUBLISHED), findings)
     bad = [key for key, value in ours.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise WeightsError(f"{file}: weights are not finite ({', '.join(bad[:3])})", "fetch it again", bad)

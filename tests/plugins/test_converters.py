@@ -146,6 +146,7 @@ def test_robotcar_labels_are_normalised_body_poses() -> None:
     expected = position.double() * torch.tensor(place["position_std"]) + torch.tensor(
         place["position_mean"], dtype=torch.float64
     )
+    expected[:, 2] *= -1  # their altitude is our down
     torch.testing.assert_close(out.position, expected, rtol=0, atol=1e-4 * position.abs().max().item() * 210)
     body_to_world = geometry.matrix_from_quaternion(geometry.to_quaternion(rotation, "log-quaternion"))
     right, down, forward = geometry.matrix_from_quaternion(out.quaternion).unbind(-1)  # the camera's axes in the world
