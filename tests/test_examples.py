@@ -36,6 +36,9 @@ def installed() -> Iterator[None]:
         plugins.manager.cache_clear()
         yield
     plugins.manager.cache_clear()
+    packages = {place.name.replace("-", "_") for place in EXAMPLES.iterdir()}
+    for module in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[module]  # else they still look installed
 
 
 def test_all_are_on_and_bring_what_they_say() -> None:
