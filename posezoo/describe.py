@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from posezoo import download, names, plugins, registry, trained
+from posezoo import cards, download, names, plugins, registry, trained
 from posezoo.errors import UsageError, WeightsError, unknown_name
 from posezoo.version import __version__
 
@@ -105,7 +105,7 @@ def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
     return rows
 
 
-def _state_here(entry: registry.Published) -> str:
+def _state_here(entry: cards.Published) -> str:
     """What the hub's cache holds of an entry; asks no network."""
     for file, size, sha256 in ((trained.CONFIG, None, entry.config_sha256), (entry.file, entry.size, entry.sha256)):
         path = download.cached(entry.full_repository, file, entry.revision)
@@ -276,7 +276,7 @@ def _alias(alias: str) -> dict[str, Any]:
     return {**row, "pinned": pinned, "made by": registry.weights_card(alias).command}
 
 
-def _state(entry: registry.Published | None) -> str:
+def _state(entry: cards.Published | None) -> str:
     """Where the weights of an entry are."""
     if entry is None:
         return "not published"
@@ -300,7 +300,7 @@ def _trained(name: str) -> dict[str, Any]:
     }
 
 
-def _presence(card: registry.DataCard) -> str:
+def _presence(card: cards.DataCard) -> str:
     if card.package:
         root = card.embedded_root() if find_spec(card.package) else None
         return "yes, embedded" if root is not None and root.is_dir() else "no"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posezoo import download, names, registry
+from posezoo import cards, download, names, registry
 from posezoo.download import Note, silent
 from posezoo.errors import HubError, UsageError, WeightsError, near, unknown_name
 from posezoo.types import CONVENTIONS
@@ -142,7 +142,7 @@ def _by_alias(alias: str, note: Note) -> Trained:
     if entry is None:
         raise not_published(alias)
     if entry.in_package:
-        folder = registry.package_folder(entry.repository)
+        folder = cards.package_folder(entry.repository)
         config = _exactly(folder / CONFIG, None, entry.config_sha256)
         origin, read = str(folder), lambda: _exactly(folder / entry.file, entry.size, entry.sha256)
     else:

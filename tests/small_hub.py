@@ -13,7 +13,7 @@ import torch
 from loopback_hub import TOKEN, LoopbackHub, running
 
 from posezoo import plugins, registry, zoo
-from posezoo.registry import Published
+from posezoo.cards import Published
 from posezoo.spec import CatalogueSpec
 
 SMALL = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "hidden": 8, "resize": 64, "crop": 64}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from posezoo import plugins, registry, settings
+from posezoo import cards, plugins, registry, settings
 from posezoo.console import error_line
 from posezoo.data.frames import open_dataset
 from posezoo.errors import DataError, PluginError, UsageError
@@ -148,11 +148,11 @@ def test_results_of_ours_say_how_they_can_be_had_again(missing: str) -> None:
     table = {"source": "ours", "origin": "posezoo train posenet --data demo-loop", "rows": [row], **OURS}
     if missing:
         with pytest.raises(ValueError, match="seed, commit and data_digest"):
-            registry.ResultTable.model_validate({key: value for key, value in table.items() if key != missing})
+            cards.ResultTable.model_validate({key: value for key, value in table.items() if key != missing})
     else:
-        assert registry.ResultTable.model_validate(table).rows[0].model == "posenet"
+        assert cards.ResultTable.model_validate(table).rows[0].model == "posenet"
         with pytest.raises(ValueError, match="commit"):
-            registry.ResultTable.model_validate({**table, "commit": "main"})
+            cards.ResultTable.model_validate({**table, "commit": "main"})
 
 
 def test_the_published_combinations_have_cards() -> None:
@@ -197,7 +197,7 @@ def test_every_published_entry_has_a_card() -> None:
 def test_published_weights_in_the_package_are_there_and_small() -> None:
     shipped = [entry for entry in registry.published().values() if entry.in_package]
     for entry in shipped:
-        path = registry.package_folder(entry.repository) / entry.file
+        path = cards.package_folder(entry.repository) / entry.file
         assert path.stat().st_size == entry.size
     assert sum(entry.size for entry in shipped) <= 15_000_000
 
@@ -260,9 +260,9 @@ def test_mistakes_in_a_catalogue_name_the_file(catalogue: Path, text: str, reaso
 
 
 def test_embedded_data_of_a_package_that_is_not_there() -> None:
-    card = registry.DataCard(summary="s", reader="folder", folder="package:not_there/x", kind="demo", licence="MIT")
+    card = cards.DataCard(summary="s", reader="folder", folder="package:not_there/x", kind="demo", licence="MIT")
     with pytest.raises(PluginError, match="not_there") as error:
         card.embedded_root()
     assert error.value.hint == "pip install not_there"
-    here = registry.DataCard(summary="s", reader="folder", folder="package:posezoo/x", kind="demo", licence="MIT")
+    here = cards.DataCard(summary="s", reader="folder", folder="package:posezoo/x", kind="demo", licence="MIT")
     assert here.embedded_root() == Path(registry.__file__).parent / "x"

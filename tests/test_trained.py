@@ -14,7 +14,7 @@ from another_python import run_python
 from loopback_hub import LoopbackHub
 from small_hub import add_alias, catalogue, files_of, hub, pinned, small_model
 
-from posezoo import registry, trained, zoo
+from posezoo import cards, registry, trained, zoo
 from posezoo.errors import HubError, PluginError, UsageError, WeightsError
 
 __all__ = ["catalogue", "hub", "small_model"]  # fixtures
@@ -218,12 +218,12 @@ def test_a_package_that_is_not_installed(catalogue: Path, small_model: Path) -> 
 # The form of entries
 
 
-@pytest.mark.parametrize("field", sorted(registry.Published.model_fields))
+@pytest.mark.parametrize("field", sorted(cards.Published.model_fields))
 def test_no_entry_lacks_a_field(small_model: Path, catalogue: Path, field: str) -> None:
     values = pinned(small_model, "a/b", "c" * 40).model_dump()
     del values[field]
     with pytest.raises(ValueError, match=field):
-        registry.Published.model_validate(values)
+        cards.Published.model_validate(values)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_no_entry_lacks_a_field(small_model: Path, catalogue: Path, field: str) 
 def test_an_entry_that_is_not_pinned_is_no_entry(small_model: Path, wrong: dict[str, Any]) -> None:
     values = pinned(small_model, "a/b", "c" * 40).model_dump()
     with pytest.raises((ValueError, UsageError)):
-        registry.Published.model_validate(values | wrong)
+        cards.Published.model_validate(values | wrong)
 
 
 def test_an_entry_survives_its_file(small_model: Path, catalogue: Path) -> None:

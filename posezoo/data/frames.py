@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posezoo import names, plugins, registry
+from posezoo import cards, names, plugins, registry
 from posezoo.data import splits, validation
 from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError, unknown_name
 from posezoo.spec import Decode, Frame, ReadRequest, ReadResult
@@ -117,7 +117,7 @@ class Dataset:
     name: str
     kind: Kind
     frames: Frames
-    card: registry.DataCard | None = None
+    card: cards.DataCard | None = None
     notes: tuple[str, ...] = ()
     skipped: tuple[Finding, ...] = ()
     """What was left out because something is wrong with it, where that was asked for."""
@@ -221,7 +221,7 @@ class _Source:
     root: Path
     scenes: tuple[str, ...] = ()
     options: dict[str, str] = dataclasses.field(default_factory=dict)
-    card: registry.DataCard | None = None
+    card: cards.DataCard | None = None
     normalise: bool = False
     follow_symlinks: bool = False
     sequences: tuple[str, ...] = ()
@@ -280,7 +280,7 @@ def _flag(options: dict[str, str], key: str) -> bool:
     return value == "true"
 
 
-def _card_folder(name: str, card: registry.DataCard, root: Path | None) -> Path:
+def _card_folder(name: str, card: cards.DataCard, root: Path | None) -> Path:
     """The folder of a catalogued data set. Raises DataError that says what to fetch and where to put it."""
     embedded = card.embedded_root()
     hint = "; then ".join(filter(None, (card.how_to or card.page, "set POSEZOO_DATA or give --root")))

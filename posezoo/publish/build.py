@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from posezoo import api, registry, settings, trained, zoo
+from posezoo.cards import Published, WeightsCard, package_folder
 from posezoo.errors import UsageError
 from posezoo.publish.push import push
-from posezoo.registry import Published, WeightsCard
 from posezoo.training import card
 from posezoo.training.config import configure
 from posezoo.training.observe import Observer
@@ -146,7 +146,7 @@ def _entry(
         return old
     if to_hub:
         fields |= {"repository": alias, "revision": push(folder, alias, note=observer.note)}
-    elif made.ships and registry.package_folder(made.ships).resolve() == folder.resolve():
+    elif made.ships and package_folder(made.ships).resolve() == folder.resolve():
         fields |= {"repository": made.ships, "revision": ""}
     else:
         return None

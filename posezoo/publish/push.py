@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posezoo import download, registry, trained
+from posezoo import cards, download, trained
 from posezoo.download import Note, silent
 from posezoo.errors import UsageError
 from posezoo.names import check_repository
@@ -20,7 +20,7 @@ def push(model: str | Path, repository: str, *, private: bool = False, note: Not
     `repository` is OWNER/REPO, or REPO in the namespace (POSEZOO_HUB_NAMESPACE). The token is the hub's own (HF_TOKEN
     or `hf auth login`). Raises WeightsError for damaged weights, HubError, ResourceError.
     """
-    repository = repository if "/" in repository else f"{registry.namespace()}/{repository}"
+    repository = repository if "/" in repository else f"{cards.namespace()}/{repository}"
     check_repository(repository)
     found = trained.find(trained.full_name(model), note)
     if found.folder is None:

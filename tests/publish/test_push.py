@@ -10,7 +10,7 @@ import faults
 import pytest
 from loopback_hub import TOKEN, LoopbackHub
 
-from posezoo import registry, zoo
+from posezoo import cards, zoo
 from posezoo.errors import HubError, UsageError, WeightsError
 from posezoo.publish.push import push
 from posezoo.training import card
@@ -104,4 +104,4 @@ def test_what_lies_on_the_hub_is_not_pushed(
     monkeypatch.setenv("POSEZOO_OFFLINE", "1")
     with pytest.raises(UsageError, match="offline"):
         push(small_model, NAME)
-    assert registry.namespace() == "tester"
+    assert cards.namespace() == "tester"
