@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,29 +16,10 @@ import torch
 from posezoo import transforms
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import open_dataset
-from posezoo.errors import UsageError
 from posezoo.memory import raise_malloc_thresholds
-from posezoo.speed import speed
-from posezoo.training.observe import Observer
 
 BATCH, ROUNDS, IMAGES = 64, 5, 256
 MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def measure(
-    what: str,
-    models: Sequence[str] = (),
-    data: str = "demo-loop",
-    root: str | Path | None = None,
-    split: str | Path | None = None,
-    observer: Observer | None = None,
-) -> Any:
-    """What `posezoo bench WHAT` prints: `loading`, `startup` or `speed`."""
-    if what == "speed":
-        return speed(models, observer)
-    if models:
-        raise UsageError(f"bench {what} takes no models: {models[0]}", "posezoo bench speed MODEL")
-    return startup() if what == "startup" else loading(data, root, split)
 
 
 def loading(data: str, root: str | Path | None = None, split: str | Path | None = None) -> dict[str, Any]:

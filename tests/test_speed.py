@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from posezoo import benchmarks, plugins, registry, speed, zoo
+from posezoo import plugins, registry, speed, zoo
 from posezoo.errors import UsageError
 
 TINY: dict[str, Any] = {"backbone": "test_efficientnet.r160_in1k", "resize": 64, "crop": 64, "hidden": 8}
@@ -70,8 +70,6 @@ def test_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(row["figure"] > 0 and row["ratio"] > 0 for row in rows)
 
 
-def test_only_speed_takes_models() -> None:
-    with pytest.raises(UsageError, match="bench startup takes no models: posenet"):
-        benchmarks.measure("startup", ["posenet"])
+def test_a_wrong_name_shows_before_the_first_minute() -> None:
     with pytest.raises(UsageError, match='did you mean "posenet"'):
-        benchmarks.measure("speed", ["posnet"])
+        speed.speed(["posnet"])

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
 from posezoo.cli.plugins import app as plugins_app
 from posezoo.cli.weights import app as weights_app
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(weights_app, name="weights")
@@ -219,29 +221,6 @@ def export(
 
     view = TrainView(format == "quiet")
     _print(exporter.export(_place(model), to, out, check, view).rows(), format, "export")
-
-
-@app.command()
-def bench(
-    what: Annotated[Literal["loading", "startup", "speed"], typer.Argument(help="What to measure.")],
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="speed: which models.")] = None,
-    data: Annotated[str, typer.Option("--data", help="loading: data set.")] = "demo-loop",
-    root: Root = None,
-    split: Annotated[str | None, typer.Option(help="loading: blocks, sequences, or a split file.")] = None,
-    format: Format = "human",
-) -> None:
-    """Measure, interleaved: `loading` images/s from the warm cache and by decoding; `startup` of --help and list;
-    `speed` of models against the published code's cost (minutes).
-
-    Example: posezoo bench speed ms-transformer+hyper
-
-    Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
-    """
-    from posezoo import benchmarks
-    from posezoo.console import TrainView
-
-    view = TrainView(format == "quiet")
-    _print(benchmarks.measure(what, models or [], data, root, split, view), format, f"bench {what}")
 
 
 def _place(model: str) -> str:

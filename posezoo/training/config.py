@@ -6,6 +6,7 @@ to the architecture (`backbone=...`) or to a modifier (`hyper.rank=256`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +52,17 @@ class OptimSettings(_Section):
     gamma: float = 0.75
     clip: float = Field(5.0, gt=0, allow_inf_nan=True)
     """Largest gradient norm; inf does not clip."""
+
+    def factor(self, step: int, epochs: int, per_epoch: int) -> float:
+        """What the rates are multiplied by at `step` of a phase of `epochs` with `per_epoch` steps each."""
+        total = epochs * per_epoch
+        warmup = min(self.warmup_epochs * per_epoch, total / 2)
+        factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        if self.schedule == "cosine":
+            return factor * 0.5 * (1 + math.cos(math.pi * max(0.0, step - warmup) / max(1.0, total - warmup)))
+        if self.schedule == "step":
+            return factor * float(self.gamma ** (step // (self.step_epochs * per_epoch)))
+        return factor
 
 
 class LossSettings(_Section):

@@ -92,6 +92,36 @@ def table(plan: Sequence[Cell]) -> list[dict[str, Any]]:
     return rows + [{"row": name, **empty, **dict(_summary(line)), "seeds": []} for name, line in baselines.items()]
 
 
+def parse_seeds(text: str) -> list[int]:
+    """`"0,1,2"` as numbers. Raises UsageError."""
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise UsageError(f"not seeds: {text[:40]!a}", "for example --seeds 0,1,2") from None
+
+
+def told(cell: Cell, plan: Sequence[Cell], observer: Observer) -> Observer:
+    """`observer`, told which run of the grid comes now."""
+    place = f"run {plan.index(cell) + 1} of {len(plan)}"
+    observer.note(f"{place}: {cell.row}, {cell.column}, seed {cell.seed}")
+    return observer
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The rows of `table` for reading."""
+    shown = []
+    for row in rows:
+        numbers = {}
+        for key, unit, digits in ((KEYS[0], "m", 3), (KEYS[1], "deg", 2)):
+            low, high = row[f"{key} range"]
+            spread = f" ({low:.{digits}f} to {high:.{digits}f})" if len(row["seeds"]) > 1 else ""
+            numbers[f"median {unit}"] = f"{row[key]:.{digits}f}{spread}"
+        count = f"{row['parameters']:,}" if row["parameters"] else ""
+        seeds = ", ".join(map(str, row["seeds"]))
+        shown.append({"row": row["row"], "training": row["training"], "parameters": count, **numbers, "seeds": seeds})
+    return shown
+
+
 def _headline(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Method -> the row that ranks it: the average of scenes where there are several, else all images."""
     rows = report["results"].get("scene") or report["results"]["overall"]

@@ -4,7 +4,8 @@
     resume(run)                continue one: the same losses to the last digit as if it had never stopped
 
 The state of a run is (phase, epoch, batch, step); order and augmentation follow from (seed, epoch, index), dropout from
-torch's random state, which checkpoints hold.
+torch's random state, which checkpoints hold. The file is long because a run is one thing: its steps, what they are
+saved as and how they end are read together.
 """
 
 from __future__ import annotations
@@ -271,15 +272,9 @@ class _Loop:
 
     def _set_rates(self) -> None:
         """The schedule is a function of the step alone, so that nothing about it needs saving."""
-        optim, phase = self.config.optim, self.state.phase
+        phase = self.state.phase
         begun = self.state.step - self.first_epoch[phase] * self.per_epoch
-        total = self.config.plan[phase].epochs * self.per_epoch
-        warmup = min(optim.warmup_epochs * self.per_epoch, total / 2)
-        factor = min(1.0, (begun + 1) / warmup) if warmup else 1.0
-        if optim.schedule == "cosine":
-            factor *= 0.5 * (1 + math.cos(math.pi * max(0.0, begun - warmup) / max(1.0, total - warmup)))
-        elif optim.schedule == "step":
-            factor *= optim.gamma ** (begun // (optim.step_epochs * self.per_epoch))
+        factor = self.config.optim.factor(begun, self.config.plan[phase].epochs, self.per_epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
 

@@ -28,10 +28,12 @@ from posezoo import api, cli, zoo
 from posezoo.cli.commands import app
 from posezoo.types import Poses, rotation_matrix
 
-COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "bench", "export"})
+COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "export"})
+BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "speed", "startup")]
 DATA_COMMANDS = ["data export", "data list", "data plot", "data verify"]
 PLUGIN_COMMANDS = ["plugins new", "plugins check"]
 WEIGHTS_COMMANDS = [f"weights {word}" for word in ("build", "card", "convert", "list", "pull", "push", "verify")]
+ALL = [*COMMANDS, *BENCH_COMMANDS, *DATA_COMMANDS, *PLUGIN_COMMANDS, *WEIGHTS_COMMANDS]
 CODES = {0, 2, 3, 4, 5, 6, 7, 8, 9}
 
 
@@ -76,7 +78,9 @@ def strict_json(text: str) -> Any:
 # Help
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *DATA_COMMANDS, *PLUGIN_COMMANDS, *WEIGHTS_COMMANDS, "plugins"])
+@pytest.mark.parametrize(
+    "command", [*ALL, "plugins"]
+)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_shows_an_example(command: str, flag: str) -> None:
     text = ok(*command.split(), flag)
@@ -84,13 +88,19 @@ def test_help_shows_an_example(command: str, flag: str) -> None:
 
 
 def test_every_command_is_known_here() -> None:
-    assert set(words_of(get_command(app))) == {*COMMANDS, *DATA_COMMANDS, *PLUGIN_COMMANDS, *WEIGHTS_COMMANDS}
+    assert set(words_of(get_command(app))) == {
+        *COMMANDS,
+        *BENCH_COMMANDS,
+        *DATA_COMMANDS,
+        *PLUGIN_COMMANDS,
+        *WEIGHTS_COMMANDS,
+    }
 
 
 def test_help_of_the_whole() -> None:
     text = ok("--help")
     assert "Example: posezoo train atloc+hyper --data demo-loop" in text
-    assert all(command in text for command in (*COMMANDS, "data", "plugins", "weights"))
+    assert all(command in text for command in (*COMMANDS, "bench", "data", "plugins", "weights"))
     assert all(command.split()[1] in ok("data", "--help") for command in DATA_COMMANDS)
     assert all(command.split()[1] in ok("weights", "--help") for command in WEIGHTS_COMMANDS)
 

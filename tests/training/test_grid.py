@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import small_data
 from small_runs import Notes
 
-from posezoo import registry, settings
+from posezoo import cli, registry, settings
 from posezoo.errors import UsageError
 from posezoo.training import grid
 from posezoo.training.config import configure
@@ -78,6 +79,27 @@ def test_run_with_other_settings_is_refused(one_place: Path, tmp_path: Path) -> 
     other = grid.cells("small", f"folder:{one_place}", tmp_path / "out", [0], given={**SETTINGS, "optim.lr": 1e-2})
     with pytest.raises(UsageError, match="made with other settings: optim"):
         grid.run(other[:1], lambda cell: Notes())
+
+
+def test_seeds_from_words() -> None:
+    assert grid.parse_seeds("0, 2,") == [0, 2]
+    assert grid.parse_seeds("") == []
+    with pytest.raises(UsageError, match="not seeds"):
+        grid.parse_seeds("one")
+
+
+def test_from_the_command_line(one_place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "grid", "small", "--data", f"folder:{one_place}", "--out", str(tmp_path / "out")]
+    words += ["--seeds", "0", *small_data.words(SETTINGS)]
+    assert cli.run(words) == 0
+    first = capsys.readouterr()
+    assert "run 3 of 3: full, pose-true, seed 0" in first.err
+    assert cli.run([*words, "--format", "json"]) == 0  # nothing is trained again
+    again = capsys.readouterr()
+    assert "run 1 of 3" not in again.err
+    rows = json.loads(again.out)
+    assert [row["row"] for row in rows][:3] == ["base", "base", "full"]
+    assert f"{rows[0]['median_position_m']:.3f}" in first.out
 
 
 def test_unknown_grid_has_near_names() -> None:

@@ -1,0 +1,87 @@
+"""`posezoo bench`: measurements of this machine, each a comparison, and grids of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
+Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
+
+app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models.", no_args_is_help=True)
+
+
+@app.command()
+def loading(
+    data: Annotated[str, typer.Option("--data", help="Data set.")] = "demo-loop",
+    root: Root = None,
+    split: Annotated[str | None, typer.Option(help="blocks, sequences, or a split file.")] = None,
+    format: Format = "human",
+) -> None:
+    """Images a second from the warm cache and by decoding the originals, interleaved.
+
+    Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
+    """
+    from posezoo import benchmarks
+    from posezoo.cli.commands import _print
+
+    _print(benchmarks.loading(data, root, split), format, "bench loading")
+
+
+@app.command()
+def startup(format: Format = "human") -> None:
+    """Seconds that `posezoo --help` and `posezoo list` take, and whether they import torch.
+
+    Example: posezoo bench startup
+    """
+    from posezoo import benchmarks
+    from posezoo.cli.commands import _print
+
+    _print(benchmarks.startup(), format, "bench startup")
+
+
+@app.command()
+def speed(
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Without it, four of them.")] = None,
+    format: Format = "human",
+) -> None:
+    """Inference, training step and peak memory of models against the published code's cost, interleaved (minutes).
+
+    Example: posezoo bench speed ms-transformer+hyper
+    """
+    from posezoo import speed
+    from posezoo.cli.commands import _print
+    from posezoo.console import TrainView
+
+    _print(speed.speed(models or [], TrainView(format == "quiet")), format, "bench speed")
+
+
+@app.command()
+def grid(
+    name: Annotated[str, typer.Argument(help="A grid of the catalogue (registry/grids), e.g. hypernetwork.")],
+    data: Annotated[str, typer.Option("--data", help="Data set, e.g. demo-loop.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of all runs, e.g. epochs=5.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs; a grid that was stopped goes on there.")] = Path(
+        "outputs/grid"
+    ),
+    seeds: Annotated[str, typer.Option(help="e.g. 0,1,2; without it the grid's own.")] = "",
+    root: Root = None,
+    format: Format = "human",
+) -> None:
+    """Train models by ways of training by seeds, and print one table of them with the baselines.
+
+    Example: posezoo bench grid hypernetwork --data demo-loop --out outputs/hypernetwork
+    """
+    from posezoo import settings
+    from posezoo.cli.commands import _print
+    from posezoo.console import TrainView
+    from posezoo.training import grid
+
+    view = TrainView(format == "quiet")
+    plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, settings.parse(overrides or []))
+    rows = grid.run(plan, lambda cell: grid.told(cell, plan, view))
+    _print(rows if format == "json" else grid.shown(rows), format, f"{name} on {data}")
