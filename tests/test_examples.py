@@ -148,7 +148,7 @@ def test_installed_beside_the_wheel(tmp_path: Path) -> None:
     losses = [line["loss"] for line in faults.metrics(tmp_path / "run") if "loss" in line]
     assert losses
     assert all(math.isfinite(loss) for loss in losses)
-    # exporting a trained model has tests of its own
+    run(script, "export", "run", "--check")
     loaded = "import posezoo, sys; m = posezoo.load('local-dir:run'); print(m.name, len(m.predict(sys.argv[1:])))"
     picture = str(ROOT / "plugins/posezoo_demo/loop/images/test-winter/0000.jpg")
     assert run(python, "-c", loaded, picture).split() == ["hello+hyper", "1"]

@@ -25,6 +25,10 @@ def push(model: str | Path, repository: str, *, private: bool = False, note: Not
     found = trained.find(trained.full_name(model), note)
     if found.folder is None:
         raise UsageError(f"{model} lies on the hub already", "push a run folder or local-dir:PATH")
+    if not found.config.get("training", {}).get("redistributable", True):
+        raise UsageError(
+            f"{model}: its authors state no licence, so it must not be redistributed", "keep it to yourself"
+        )
     if download.offline():
         raise UsageError("offline: nothing can be pushed", "unset POSEZOO_OFFLINE and HF_HUB_OFFLINE")
     weights = found.read()  # of the right size and sha256, or it raises

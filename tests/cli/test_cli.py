@@ -78,9 +78,7 @@ def strict_json(text: str) -> Any:
 # Help
 
 
-@pytest.mark.parametrize(
-    "command", [*ALL, "plugins"]
-)
+@pytest.mark.parametrize("command", [*ALL, "plugins"])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_shows_an_example(command: str, flag: str) -> None:
     text = ok(*command.split(), flag)

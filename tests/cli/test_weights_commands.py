@@ -84,6 +84,9 @@ def test_alias_in_every_command(small: str, one_place: Path, no_pictures: None) 
     assert info["pinned"]["revision"] == small
     assert "nobody has published it" in ok("info", "unpublished")
     assert "# posenet on demo-loop" in ok("weights", "card", "small")
+    ok("export", "small", "--out", "small.onnx")
+    exported = json.loads(ok("predict", "small.onnx", image, "--format", "json"))
+    assert exported[0]["position"] == pytest.approx(poses[0]["position"], abs=1e-3)
     faults.assert_fails(["train", "small", "--data", "demo-loop"], 2, "is a trained model")
 
 

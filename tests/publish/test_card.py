@@ -37,8 +37,8 @@ def test_the_card_of_a_run(train: Train) -> None:
         "hidden=64",
     ):
         assert words in content, words
-    with_ours = card.text({"name": "x", "posezoo": "1"}, facts.to_dict(), published=[("Table 2", 0.5, 3.25)])
-    assert "| Table 2 | 0.5 | 3.25 |" in with_ours
+    noted = facts.to_dict() | {"notes": ["published for x on d: median 0.5 m, 3.25 deg (Table 2)"]}
+    assert "published for x on d: median 0.5 m, 3.25 deg (Table 2)." in card.text({"name": "x", "posezoo": "1"}, noted)
 
 
 def test_a_failed_model_has_a_card_too() -> None:

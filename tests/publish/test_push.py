@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_a_hand_written_card_is_never_overwritten(hub: LoopbackHub, small_model:
     assert head(hub)["README.md"] == b"# My own words\n"
     assert "model.safetensors" in head(hub)
     assert notes == [f"the card of {NAME} is hand-written and stays as it is"]
+
+
+def test_weights_without_a_licence_are_not_pushed(hub: LoopbackHub, small_model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(small_model, tmp_path / "copy"))
+    config = json.loads((copy / "config.json").read_text())
+    config.setdefault("training", {})["redistributable"] = False  # as posezoo weights convert writes it
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="must not be redistributed"):
+        push(copy, NAME)
+    assert NAME not in hub.repositories
 
 
 def test_nothing_damaged_is_pushed(hub: LoopbackHub, small_model: Path, tmp_path: Path) -> None:
