@@ -77,7 +77,7 @@ def evaluate(
         frames=test,
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
-        remarks=(*dataset.remarks, *remarks, *_published(name, dataset.name, test.ground_truth)),
+        remarks=(*dataset.remarks, *remarks, *_published(name, dataset, test, split)),
         settings={
             "batch_size": batch_size,
             "device": place.type,
@@ -111,10 +111,12 @@ def _baselines(
     return methods, remarks
 
 
-def _published(model: str, data: str, ground_truth: str) -> list[str]:
-    """A line for each published number of this model on these data."""
+def _published(model: str, dataset: Dataset, frames: Frames, split: str) -> list[str]:
+    """A line for each published number of this model on these data; none unless all of the card's frames are here."""
+    if dataset.card is None or dataset.card.frames.get(split) != len(frames):
+        return []
     lines = []
-    for table, row in registry.published_results(model, data, ground_truth):
+    for table, row in registry.published_results(model, dataset.name, frames.ground_truth):
         degrees = "" if row.orientation_deg is None else f", {row.orientation_deg} deg"
         origin = "; ".join(filter(None, (table.origin, table.note)))
         lines.append(f"published for {row.model} on {row.data}: median {row.position_m} m{degrees} ({origin})")

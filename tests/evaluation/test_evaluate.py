@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from posezoo import registry
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Dataset, Frames
 from posezoo.errors import DataError, Interrupted, WeightsError
@@ -188,9 +189,13 @@ def test_an_anonymous_model_may_be_tried_anywhere(dataset: Dataset) -> None:
 def test_the_published_number_of_the_same_model_and_data_is_noted(dataset: Dataset) -> None:
     model = TinyModel()
     model.name = "posenet"
-    shop = dataclasses.replace(dataset, name="cambridge-shop-facade")
+    count = len(dataset.require("test"))
+    card = registry.data_card("cambridge-shop-facade").model_copy(update={"frames": {"test": count}})
+    shop = dataclasses.replace(dataset, name="cambridge-shop-facade", card=card)
     noted = "published for posenet on cambridge-shop-facade: median 0.74 m, 4.79 deg (HyperPose supplement, Table 1)"
     assert noted in evaluate(model, shop).notes
     assert not [note for note in evaluate(model, dataset).notes if "published" in note]
+    part = dataclasses.replace(shop, card=card.model_copy(update={"frames": {"test": count + 1}}))
+    assert not [note for note in evaluate(model, part).notes if "published" in note], "another split has other numbers"
     refined = dataclasses.replace(shop, frames=dataclasses.replace(shop.frames, ground_truth="sfm"))
     assert not [note for note in evaluate(model, refined).notes if "published" in note]
