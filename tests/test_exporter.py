@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import onnxruntime
+import posezoo_demo
 import pytest
 import torch
 from test_models import NAMES, build, images
@@ -15,7 +16,7 @@ from posezoo import exported, exporter, zoo
 from posezoo.errors import ResourceError, UsageError, WeightsError
 from posezoo.model import PoseModel
 
-DEMO = sorted((Path(posezoo.__file__).parent.parent / "plugins/posezoo_demo/loop").rglob("*.jpg"))[:4]
+DEMO = sorted((Path(posezoo_demo.__file__).parent / "loop").rglob("*.jpg"))[:4]
 QUICK = {("ms-transformer+hyper=residual", "onnx"), ("atloc", "pt2")}  # the converters take seconds a model
 EVERY = [
     pytest.param(name, to, marks=[] if (name, to) in QUICK else [pytest.mark.slow])

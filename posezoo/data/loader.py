@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -130,7 +131,9 @@ def deaths_told_between(loader: DataLoader[Batch]) -> Iterator[Batch]:
             try:
                 batch = next(batches, None)
             except (ConnectionError, EOFError, FileNotFoundError):  # its tensors are had from the worker that made them
-                theirs(signal.SIGCHLD, None)
+                for _ in range(100):  # a process that is killed loses its files before it counts as dead
+                    theirs(signal.SIGCHLD, None)
+                    time.sleep(0.05)
                 raise
             if batch is None:
                 return

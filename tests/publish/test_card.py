@@ -13,6 +13,7 @@ from small_runs import Train
 from posezoo.errors import UsageError
 from posezoo.publish.card import text, write
 from posezoo.training import card
+from posezoo.version import source_commit
 
 
 def test_the_card_of_a_run(train: Train) -> None:
@@ -32,7 +33,7 @@ def test_the_card_of_a_run(train: Train) -> None:
         facts.data_digest[:16],
         "mean training pose",
         "random start",
-        "commit ",
+        *(["commit "] if source_commit() else []),  # of a checkout, or of what pip fetched from a repository
         "epochs=1",
         "hidden=64",
     ):
