@@ -1,4 +1,7 @@
-"""Every command: help, JSON, names, predictions in every form, and whatever anybody may type."""
+"""Every command: help, JSON, names, predictions in every form, and whatever anybody may type.
+
+Long because every command goes through the same few checks, side by side.
+"""
 
 from __future__ import annotations
 

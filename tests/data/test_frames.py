@@ -1,4 +1,7 @@
-"""Data sets by name: checks, splits, digests, and the real 7Scenes frames."""
+"""Data sets by name: checks, splits, digests, and the real 7Scenes frames.
+
+Long because it mirrors the one table that every reader fills.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Training: what a run leaves, phases, rates, validation, the choice of the best epoch, and faults on the way."""
+"""Training: what a run leaves, phases, rates, validation, the choice of the best epoch, and faults on the way.
+
+Long because it mirrors the training loop, which is one file.
+"""
 
 from __future__ import annotations
 
