@@ -1,4 +1,5 @@
-"""The conformance suite: what every model of the zoo promises, with every infusion. For plugins' own tests.
+"""The conformance suites: what every model of the zoo promises, with every infusion, and every data format. For
+plugins' own tests. One file, though a long one, because it is what an author of a plugin reads.
 
     from posezoo.testing import ModelConformance
 
@@ -17,19 +18,23 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from posezoo import contract, settings, zoo
+from posezoo import contract, loopback, plugins, settings, zoo
 from posezoo.contract import require
-from posezoo.errors import PluginError
+from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError
 from posezoo.hyperhead import HyperHead
 from posezoo.model import PoseModel
+from posezoo.names import parse_data, user_path
+from posezoo.publish.push import push
+from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.types import PoseOutput
 
 SCENES = ("attic", "barn", "cellar")
@@ -182,6 +187,20 @@ class ModelConformance:
         with torch.no_grad():
             _equal(again(self.images(3)), model(self.images(3)), "the loaded model differs")
 
+    def test_push_and_pull(self, infusion: str) -> None:
+        """Pushed to a hub (one on this machine is started for it) and loaded back by its commit, it is the same."""
+        model, repository = self.build(infusion), "conformance/model"
+        with tempfile.TemporaryDirectory() as place, loopback.running() as hub, loopback.used(hub, Path(place) / "hub"):
+            zoo.save(model, Path(place) / "model", "card")
+            commit = push(Path(place) / "model", repository)
+            pushed = hub.repositories[repository][-1][1]
+            again = zoo.load(f"hf-hub:{repository}@{commit}")
+            for name in (zoo.WEIGHTS, zoo.CONFIG):
+                require(pushed[name] == (Path(place) / "model" / name).read_bytes(), f"{name} differs on the hub")
+        require(again.origin == f"hf-hub:{repository}@{commit}", f"it came from {again.origin}")
+        with torch.no_grad():
+            _equal(again(self.images(3)), model(self.images(3)), "the model that was pushed and pulled differs")
+
     def test_compile(self, infusion: str) -> None:
         """torch.compile takes the model without a graph break (backend `eager`: no compiler is needed)."""
         model = self.build(infusion)
@@ -196,17 +215,21 @@ class ModelConformance:
             torch._dynamo.reset()
 
     def test_export(self, infusion: str) -> None:
-        """torch.export takes the model with a batch of any size."""
+        """torch.export takes the model with a batch of any size; the program, saved and loaded, says the same."""
         model = self.build(infusion)
-        shapes = {"images_BCHW": {0: torch.export.Dim("batch", min=1, max=1024)}, "scene_B": None}
+        shapes = {"images_BCHW": {0: torch.export.Dim("batch", min=1, max=1024)}}
         with torch.no_grad():
             try:
-                program = torch.export.export(model, (self.images(3), None), dynamic_shapes=shapes, strict=False)
+                program = torch.export.export(_Numbers(model), (self.images(3),), dynamic_shapes=shapes, strict=False)
             except Exception as error:  # torch.export raises whatever it meets
                 raise _failed("torch.export with a dynamic batch", error) from error
+            torch.export.save(program, file := io.BytesIO())
+            file.seek(0)
+            exported = torch.export.load(file).module()
             for batch in (1, 5):
                 images_BCHW = self.images(batch)
-                _close(program.module()(images_BCHW, None), model(images_BCHW), f"exported, batch {batch}: it differs")
+                given, expected = PoseOutput(*exported(images_BCHW)), model(images_BCHW)
+                _close(given, expected, f"exported, batch {batch}: it differs")
 
     test_compile.traces = test_export.traces = True  # type: ignore[attr-defined]
 
@@ -237,8 +260,91 @@ class ModelConformance:
         require(not said.getvalue(), f"the model prints: {said.getvalue()[:60]!a}")
 
 
+class ReaderConformance:
+    """What every data format promises. Subclass it, name the reader, write a small data set into `folder`.
+
+    class TestYourFormat(ReaderConformance):
+        reader = "yourformat"
+
+        def write(self, folder: Path) -> None:
+            (folder / "poses.txt").write_text("...")
+    """
+
+    reader: ClassVar[str] = ""
+    data: ClassVar[str] = ""
+    """A folder or file in this format, instead of what `write` makes."""
+    options: ClassVar[Mapping[str, str]] = {}
+    """What would stand behind the `?` of the data's name."""
+
+    def write(self, folder: Path) -> None:
+        """Write a small data set; without it an empty folder is read."""
+
+    def read(self, **asked: Any) -> ReadResult:
+        """The reader's answer for the data set; `asked` as in ReadRequest."""
+        with self._place() as place:
+            return self._read(place, **asked)
+
+    def test_frames(self) -> None:
+        """Frames with finite poses and image paths inside the data set, and findings; no image twice."""
+        result = self.read()
+        require(isinstance(result, ReadResult), f"it returned {type(result).__name__}, expected ReadResult")
+        for kind, rows in ((Frame, result.frames), (Finding, result.findings)):
+            strange = [type(row).__name__ for row in rows if not isinstance(row, kind)]
+            require(not strange, f"{', '.join(strange[:3])} among its {kind.__name__.lower()}s")
+        for frame in result.frames:
+            numbers = (*frame.position, *frame.quaternion)
+            require(len(numbers) == 7 and all(map(math.isfinite, numbers)), f"{frame.image}: not seven finite numbers")
+            parts = PurePosixPath(frame.image).parts
+            require(parts and parts[0] != "/" and ".." not in parts, f"{frame.image} is not inside the data set")
+        images = [frame.image for frame in result.frames]
+        require(len(set(images)) == len(images), "an image stands twice")
+
+    def test_the_same_again(self) -> None:
+        """The same folder gives the same frames and findings in the same order."""
+        with self._place() as place:
+            require(vars(self._read(place)) == vars(self._read(place)), "a second reading differs")
+
+    def test_only_the_images_asked_for(self) -> None:
+        """If a split file lists images, the frames are those and no others."""
+        images = {frame.image for frame in self.read().frames}
+        for wanted in (frozenset(sorted(images)[:1]), frozenset()):
+            found = {frame.image for frame in self.read(images=wanted).frames}
+            require(found == wanted, f"asked for {len(wanted)} images, it gave {len(found)}")
+
+    def test_an_empty_folder_is_told(self) -> None:
+        """No frames and a finding, or an error of posezoo."""
+        with tempfile.TemporaryDirectory() as place:
+            try:
+                result = self._read(Path(place))
+            except (PosezooError, OSError):
+                return
+        require(not result.frames and result.findings, "an empty folder gives no finding")
+
+    def test_the_process_is_left_alone(self) -> None:
+        """Reading prints nothing, writes nothing into the data set and changes nothing that belongs to the process."""
+        said = io.StringIO()
+        with self._place() as place, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            before = sorted(place.rglob("*"))
+            with contract.untouched("reading"):
+                self._read(place)
+            require(sorted(place.rglob("*")) == before, "it writes into the data set")
+        require(not said.getvalue(), f"it prints: {said.getvalue()[:60]!a}")
+
+    def _read(self, place: Path, **asked: Any) -> ReadResult:
+        return plugins.load("posezoo_readers", self.reader, "read")(ReadRequest(place, options=self.options, **asked))
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[Path]:
+        if self.data:
+            yield user_path(self.data)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            self.write(Path(folder))
+            yield Path(folder)
+
+
 class Outcome(NamedTuple):
-    """One check with one infusion; `problem` is empty if it passed."""
+    """One check, of models with one infusion; `problem` is empty if it passed."""
 
     check: str
     infusion: str
@@ -246,25 +352,48 @@ class Outcome(NamedTuple):
 
 
 def check(
-    model: str, overrides: Mapping[str, Any] = {}, progress: Callable[[int, int], None] | None = None
+    name: str, overrides: Mapping[str, Any] = {}, progress: Callable[[int, int], None] | None = None
 ) -> list[Outcome]:
-    """The outcome of every check of `ModelConformance` on a model (`hello`, `posenet+tta`), without pytest.
+    """The outcome of every check on a model (`hello`, `posenet+tta`), a modifier or a data format, without pytest.
 
-    `overrides` as for `posezoo.create_model`. Raises UsageError for unknown names and settings.
+    A modifier alone (`tta`) is checked on the first of posezoo's own models, a data format on an empty folder, or on
+    data (`hello-data:PATH`). `overrides` as for `posezoo.create_model`. Raises UsageError for unknown names.
     """
-    zoo.blueprint(model, settings.nested(overrides))
-    own: dict[str, Any] = {"model": model, "settings": settings.nested(overrides)}
-    if "+hyper" in model:
-        own |= {"infusions": ("",), "traced": ("",)}  # it is infused already
-    suite = type("Suite", (ModelConformance,), own)()
-    methods: list[Any] = [method for name, method in inspect.getmembers(suite, callable) if name.startswith("test_")]
-    pairs = [(method, infusion) for method in methods for infusion in suite.infusions_of(method)]
+    suite, pairs = _suite(name, overrides)
     outcomes = []
-    for method, infusion in pairs:
-        outcomes.append(Outcome(_words(method.__name__), infusion, _problem(method, infusion)))
+    for method, infusions in pairs:
+        outcomes.append(Outcome(_words(method.__name__), "".join(infusions), _problem(method, *infusions)))
         if progress:
             progress(len(outcomes), len(pairs))
     return outcomes
+
+
+def _suite(name: str, overrides: Mapping[str, Any]) -> tuple[Any, list[tuple[Any, tuple[str, ...]]]]:
+    """The suite for a name, and (check, its arguments) of all checks."""
+    reader = name.partition(":")[0]
+    if reader in plugins.readers() and name not in plugins.models():
+        if overrides:
+            raise UsageError("a data format has no settings", f"posezoo plugins check {reader}:PATH?key=value")
+        data = parse_data(name)
+        if data.path and not data.path.exists():
+            raise DataError(f"{data.path}: no such file or folder", f"without data: posezoo plugins check {reader}")
+        told = {"reader": reader, "data": str(data.path or ""), "options": data.options}
+        suite: Any = type("Suite", (ReaderConformance,), told)()
+        return suite, [(method, ()) for method in _checks(suite)]
+    if name in plugins.modifiers():
+        owners = plugins.manager().owners
+        ours = [arch for arch in plugins.models() if owners["posezoo_models", arch].distribution == plugins.OURS]
+        name = f"{min(ours)}+{name}"
+    zoo.blueprint(name, settings.nested(overrides))
+    own: dict[str, Any] = {"model": name, "settings": settings.nested(overrides)}
+    if "+hyper" in name:
+        own |= {"infusions": ("",), "traced": ("",)}  # it is infused already
+    suite = type("Suite", (ModelConformance,), own)()
+    return suite, [(method, (infusion,)) for method in _checks(suite) for infusion in suite.infusions_of(method)]
+
+
+def _checks(suite: object) -> list[Any]:
+    return [method for name, method in inspect.getmembers(suite, callable) if name.startswith("test_")]
 
 
 def table(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
@@ -291,9 +420,9 @@ def _words(name: str) -> str:
     return name.removeprefix("test_").replace("_", " ")
 
 
-def _problem(method: Callable[[str], None], infusion: str) -> str:
+def _problem(method: Callable[..., None], *infusion: str) -> str:
     try:
-        method(infusion)
+        method(*infusion)
     except (Exception, SystemExit) as error:  # a plugin may fail in any way
         return " ".join((str(error) if isinstance(error, PluginError) else repr(error)).split())
     return ""
@@ -308,6 +437,17 @@ def _failed(what: str, error: Exception) -> Exception:
 def _equal(one: PoseOutput, other: PoseOutput, message: str) -> None:
     for name, a, b in zip(PoseOutput._fields, one, other, strict=True):
         require(a is b if a is None or b is None else torch.equal(a, b), f"{message} ({name})")
+
+
+class _Numbers(nn.Module):
+    """The model with a plain tuple as its output: what a file can hold."""
+
+    def __init__(self, model: PoseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple(self.model(images_BCHW))
 
 
 def _close(one: PoseOutput, other: PoseOutput, message: str) -> None:
