@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from posezoo.backbones import Backbone
 from posezoo.heads import SceneLinear
-from posezoo_ms_transformer.model import Attention, MSTransformer
+from posezoo_ms_transformer.attention import Attention
+from posezoo_ms_transformer.model import MSTransformer
 
 
 def as_published(model: MSTransformer) -> MSTransformer:
@@ -50,7 +51,7 @@ class _Masked(nn.Module):
     def __init__(self, ours: Attention) -> None:
         super().__init__()
         width = ours.in_proj_weight.shape[1]
-        self.attention = nn.MultiheadAttention(width, ours.num_heads, ours.dropout)
+        self.attention = nn.MultiheadAttention(width, ours.num_heads, ours.dropout.p)
         self.attention.load_state_dict(ours.state_dict())
         self.attention.train(ours.training)
 

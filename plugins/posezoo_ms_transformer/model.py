@@ -29,6 +29,7 @@ from posezoo.geometry import NUMBERS
 from posezoo.heads import MLPHead
 from posezoo.model import ModelConfig, PoseModel
 from posezoo.types import Features
+from posezoo_ms_transformer.attention import Attention
 
 STRIDES = (16, 8)  # of the maps for position and orientation
 
@@ -76,31 +77,6 @@ def _stretched(table: Tensor, count: int) -> Tensor:
     return F.interpolate(table.T[None], size=count, mode="linear", align_corners=True)[0].T
 
 
-class Attention(nn.Module):
-    """Multi-head attention without a mask, with the parameters of nn.MultiheadAttention.
-
-    Each projection is one product over all tokens; torch's own, over (N, B, D), is N small ones and three times slower.
-    """
-
-    def __init__(self, config: MSTransformerConfig) -> None:
-        super().__init__()
-        self.num_heads, self.dropout = config.heads, config.dropout
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.width, config.width))  # of query, key and value
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * config.width))
-        self.out_proj = nn.Linear(config.width, config.width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def forward(self, query_BQD: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
-        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        q, k, v = (
-            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for x, weight, bias in zip((query_BQD, key_BND, value_BND), weights, biases, strict=True)
-        )
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
-        return self.out_proj(y.transpose(1, 2).flatten(-2))
-
-
 class FeedForward(nn.Sequential):
     """The two-layer block of a transformer layer."""
 
@@ -118,7 +94,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
+        self.self_attn = Attention(config.width, config.heads, config.dropout)
         self.feedforward = FeedForward(config)
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
@@ -135,8 +111,8 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
-        self.cross_attn = Attention(config)
+        self.self_attn = Attention(config.width, config.heads, config.dropout)
+        self.cross_attn = Attention(config.width, config.heads, config.dropout)
         self.feedforward = FeedForward(config)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(config.width) for _ in range(3))
         self.dropout = nn.Dropout(config.dropout)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from posezoo_ms_transformer.as_published import as_published
+from posezoo_ms_transformer.attention import DRAWS, Attention, Recomputed, kept
 from posezoo_ms_transformer.model import (
-    Attention,
     DecoderLayer,
     EncoderLayer,
     MSTransformer,
@@ -212,7 +212,10 @@ def test_layers_beyond_stride_16_do_not_run_for_heads_that_read_no_embedding() -
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_attention_needs_no_mask(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+@pytest.mark.parametrize(("scenes", "calls_a_layer"), [(3, 1), (4, 3)])  # few queries are reckoned without it
+def test_attention_needs_no_mask(
+    monkeypatch: pytest.MonkeyPatch, training: bool, scenes: int, calls_a_layer: int
+) -> None:
     calls = []
     plain = F.scaled_dot_product_attention
 
@@ -221,8 +224,9 @@ def test_attention_needs_no_mask(monkeypatch: pytest.MonkeyPatch, training: bool
         return plain(*given, **more)
 
     monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
-    model().train(training)(images(2), torch.tensor([0, 1]))
-    assert calls == [None] * 9  # 2 position and 1 orientation layer, each with three attentions
+    model(scenes=tuple("abcd"[:scenes])).train(training)(images(2), torch.tensor([0, 1]))
+    # 2 position and 1 orientation layer; in training attention is reckoned without it on a CPU
+    assert calls == ([] if training else [None] * 3 * calls_a_layer)
 
 
 @pytest.mark.parametrize("name", ["ms-transformer", "ms-transformer+hyper"])
@@ -256,10 +260,84 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
         model(width=30)
 
 
-def test_attention_has_the_parameters_and_outputs_of_torch() -> None:
+@pytest.mark.parametrize("queries", [3, 5])  # few are reckoned another way: 3 x 4 heads < 16
+def test_attention_has_the_parameters_and_outputs_of_torch(queries: int) -> None:
     torch.manual_seed(5)
-    ours = perturbed(Attention(CONFIG))
-    theirs = nn.MultiheadAttention(D, HEADS, batch_first=True).eval()
+    ours = perturbed(Attention(D, HEADS, 0.1)).double()
+    theirs = nn.MultiheadAttention(D, HEADS, batch_first=True).eval().double()
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    query, key, value = torch.randn(2, 3, D), torch.randn(2, 6, D), torch.randn(2, 6, D)
-    torch.testing.assert_close(ours(query, key, value), theirs(query, key, value)[0])
+    query, key, value = (torch.randn(2, n, D, dtype=torch.float64, requires_grad=True) for n in (queries, 6, 6))
+    one, other = ours(query, key, value), theirs(query, key, value)[0]
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    given = (query, key, value, *ours.parameters())
+    slopes, expected = (
+        torch.autograd.grad((y * y.detach().cos()).sum(), (query, key, value, *layer.parameters()))
+        for y, layer in ((one, ours), (other, theirs))
+    )
+    assert len(slopes) == len(given)
+    for a, b in zip(slopes, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+def test_the_dropout_of_attention_acts_on_its_weights() -> None:
+    """For few queries, whose value projection comes after the sum; a fixed mask in place of a random one."""
+    torch.manual_seed(6)
+    layer = perturbed(Attention(D, HEADS, 0.1)).double()
+    mask_BMN = (torch.rand(1, 2 * HEADS, 6) > 0.3).double() / 0.7
+    layer.dropout.register_forward_hook(lambda module, given, share: share * mask_BMN)
+    query, tokens = torch.randn(1, 2, D).double(), torch.randn(1, 6, D).double()
+    q, k, v = (
+        F.linear(x, weight, bias).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        for x, weight, bias in zip(
+            (query, tokens, tokens), layer.in_proj_weight.chunk(3), layer.in_proj_bias.chunk(3), strict=True
+        )
+    )
+    share = torch.softmax(q @ k.mT / math.sqrt(D // HEADS), -1) * mask_BMN.unflatten(1, (2, HEADS)).transpose(1, 2)
+    expected = layer.out_proj((share @ v).transpose(1, 2).flatten(-2))
+    torch.testing.assert_close(layer(query, tokens, tokens), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_training_keeps_no_attention_weights_and_has_their_gradient(dtype: torch.dtype) -> None:
+    torch.manual_seed(7)
+    given = [torch.randn(2, 3, n, 5, dtype=torch.float64).to(dtype).requires_grad_() for n in (4, 6, 6)]
+    mask = kept((2, 3, 4, 6), 0.3)
+    y = Recomputed.apply(*given, mask, 0.3)
+    assert [x.dtype for x in y.grad_fn.saved_tensors if x.shape == mask.shape] == [torch.bool]
+    exact = [x.detach().double().requires_grad_() for x in given]
+    share = torch.softmax(exact[0] @ exact[1].mT / math.sqrt(5), -1) * mask / 0.7
+    expected = share @ exact[2]
+    out = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    near = {"rtol": 0, "atol": 1e-12 if dtype == torch.float64 else 0.1}
+    torch.testing.assert_close(y.double(), expected, **near)
+    found = torch.autograd.grad(y, given, out.to(dtype))
+    for one, other in zip(found, torch.autograd.grad(expected, exact, out), strict=True):
+        assert one.dtype == dtype
+        torch.testing.assert_close(one.double(), other, **near)
+
+
+def test_dropout_keeps_its_share_and_every_draw_is_its_own() -> None:
+    torch.manual_seed(8)
+    for dropout in (0.1, 0.5, 0.9, 1 / DRAWS):
+        assert abs(float(kept((4, 50, 501), dropout).double().mean()) - (1 - dropout)) < 5 / math.sqrt(100_200)
+    mask = kept((25_001, 4), 0.5).double()
+    assert (mask.mean(0) - 0.5).abs().max() < 0.02  # the four numbers of a draw
+    assert (torch.corrcoef(mask.T) - torch.eye(4)).abs().max() < 0.03
+    state = torch.get_rng_state()
+    one = kept((3, 5), 0.5)
+    torch.set_rng_state(state)
+    assert torch.equal(kept((3, 5), 0.5), one)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_mean_over_dropout_is_the_answer_without(precision: torch.dtype) -> None:
+    torch.manual_seed(9)
+    layer = perturbed(Attention(D, HEADS, 0.1))
+    x = torch.randn(1, 7, D)
+    expected = layer(x, x, x)
+    layer.train()
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        mean = torch.stack([layer(x, x, x).float() for _ in range(600)]).mean(0)
+        (layer(x, x, x) ** 2).sum().backward()
+    assert (mean - expected).abs().max() < 0.1 * expected.abs().max()
+    assert all(p.grad.isfinite().all() and p.grad.abs().max() > 0 for p in layer.parameters())

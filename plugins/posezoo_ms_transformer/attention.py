@@ -1,0 +1,101 @@
+"""Attention without a mask, as cheap as it can be had: all images of a batch have one size.
+
+* no projection of all tokens for a few queries (the decoder, whose queries are the scenes)
+* in training on a CPU nothing of the size of the weights (B, H, Q, N) stays for the backward pass but the dropout's
+  mask, a byte each: they are computed again. torch's own keeps three such arrays of floats, 470 MB a layer for
+  eight images at stride 8, and draws the mask at a number each.
+
+Legend: B batch, Q queries, N tokens, D width, H heads, K = D / H.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DRAWS = 1 << 16  # a probability of dropout is rounded to a part of this
+
+
+class Attention(nn.Module):
+    """Multi-head attention without a mask, with the parameters of nn.MultiheadAttention.
+
+    Each projection is one product over all tokens; torch's own, over (N, B, D), is N small ones and three times slower.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = heads, nn.Dropout(dropout)
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # of query, key and value
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query_BQD: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        query_BQHK = F.linear(query_BQD, weights[0], biases[0]).unflatten(-1, (self.num_heads, -1))
+        if self.num_heads * query_BQD.shape[1] < query_BQD.shape[2]:
+            return self.out_proj(self._of_few(query_BQHK, key_BND, value_BND).flatten(-2))
+        k, v = (
+            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for x, weight, bias in zip((key_BND, value_BND), weights[1:], biases[1:], strict=True)
+        )
+        y = attend(query_BQHK.transpose(1, 2), k, v, self.dropout.p if self.training else 0.0)
+        return self.out_proj(y.transpose(1, 2).flatten(-2))
+
+    def _of_few(self, query_BQHK: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
+        """The same for few queries, whose heads H are projected instead of all tokens: q (W m + b) = (q W) m + q b.
+
+        q b is the same for all tokens, so that the softmax does not see it.
+        """
+        heads, width = query_BQHK.shape[2:]
+        _, key_HKD, value_HKD = self.in_proj_weight.unflatten(0, (3, heads, width)).unbind()
+        reach_BQHD = torch.einsum("bqhk,hkd->bqhd", query_BQHK * width**-0.5, key_HKD)
+        share_BMN = self.dropout(torch.softmax(reach_BQHD.flatten(1, 2) @ key_BND.mT, dim=-1))  # M = Q H
+        mixed_BQHD = (share_BMN @ value_BND).unflatten(1, (-1, heads))
+        sum_BQH1 = share_BMN.sum(-1).unflatten(1, (-1, heads))[..., None]  # 1 but for the dropout
+        bias_HK = self.in_proj_bias[2 * heads * width :].unflatten(0, (heads, width))
+        return torch.einsum("bqhd,hkd->bqhk", mixed_BQHD, value_HKD) + sum_BQH1 * bias_HK
+
+
+def attend(query_BHQK: Tensor, key_BHNK: Tensor, value_BHNK: Tensor, dropout: float) -> Tensor:
+    """softmax(q k / sqrt K) v, (B, H, Q, K), with dropout of the weights."""
+    if not dropout or query_BHQK.device.type != "cpu":
+        return F.scaled_dot_product_attention(query_BHQK, key_BHNK, value_BHNK, dropout_p=dropout)
+    kept_BHQN = kept((*query_BHQK.shape[:-1], key_BHNK.shape[-2]), dropout)
+    return Recomputed.apply(query_BHQK, key_BHNK, value_BHNK, kept_BHQN, dropout)
+
+
+def kept(shape: tuple[int, ...], dropout: float) -> Tensor:
+    """What dropout keeps, true or false; four numbers are drawn at once."""
+    count = torch.Size(shape).numel()
+    bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+    return (bits[:count] >= round(dropout * DRAWS) - DRAWS // 2).view(shape)
+
+
+class Recomputed(torch.autograd.Function):
+    """Attention with given dropout that keeps no weights: (q, k, v, what is kept, dropout) -> y."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, kept_BHQN: Tensor, dropout: float) -> Tensor:
+        ctx.scale, ctx.gain = q.shape[-1] ** -0.5, 1 / (1 - dropout)
+        share = torch.softmax((q * ctx.scale) @ k.mT, dim=-1).mul_(kept_BHQN)
+        y = (share @ v).mul_(ctx.gain)
+        ctx.save_for_backward(q, k, v, kept_BHQN, y)
+        return y
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, kept_BHQN, y = ctx.saved_tensors
+        (g,) = slopes
+        sum_BHQ1 = (g * y).sum(-1, keepdim=True)  # of the weights' slopes times the weights
+        g, q = g * ctx.gain, q * ctx.scale
+        share = torch.softmax(q @ k.mT, dim=-1)
+        slope = (g @ v.mT).mul_(kept_BHQN).sub_(sum_BHQ1).mul_(share)
+        value = share.mul_(kept_BHQN).mT @ g
+        return (slope @ k).mul_(ctx.scale), slope.mT @ q, value, None, None
