@@ -1,24 +1,49 @@
-"""Measurements that compare two things interleaved in one run."""
+"""Measurements of this machine: two things interleaved in one run, or one thing at growing sizes."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from posezoo import transforms
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import open_dataset
+from posezoo.data import cache_build, exporters
+from posezoo.data.cache import ImageCache, cache_folder
+from posezoo.data.frames import Frames, open_dataset
+from posezoo.errors import ResourceError
 from posezoo.memory import raise_malloc_thresholds
+from posezoo.spec import Frame
+from posezoo.training.observe import Observer
 
 BATCH, ROUNDS, IMAGES = 64, 5, 256
+SIZES = (1_000, 10_000, 100_000)
+# run by another Python. Its ru_maxrss would begin with this process's, from before it became another program
+OPEN = """
+import json, pathlib, re, resource, sys, time
+from posezoo.data.frames import open_dataset
+start = time.perf_counter(), time.process_time()
+dataset = open_dataset({name!r})
+seconds = {{"s": round(time.perf_counter() - start[0], 3), "CPU s": round(time.process_time() - start[1], 3)}}
+status = pathlib.Path("/proc/self/status")
+if status.exists():
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) / 2**10
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+print(json.dumps({{"opened": len(dataset.frames), **seconds, "peak MB": round(peak)}}))
+"""
 MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -57,8 +82,82 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
         "decoding (images/s)": round(median(speeds["decoding"])),
         "warm cache (images/s)": round(median(speeds["cache"])),
         "ratio": round(ratio, 1),
+        **_building(frames),
         "threads": torch.get_num_threads(),
     }
+
+
+def _building(frames: Frames) -> dict[str, Any]:
+    """Images/s of decoding on all cores alone, and of building the image cache, in alternating rounds."""
+    digests = [b"0" * 64] * len(frames)  # hashing is no part of either
+    speeds: dict[str, list[float]] = {"decoding": [], "building": []}
+    with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as folder:
+        for number in range(ROUNDS):
+            start = time.perf_counter()
+            assert not cache_build.unreadable_images(frames)
+            middle = time.perf_counter()
+            cache_build.build(frames, digests, Path(folder), str(number), None)
+            speeds["decoding"].append(len(frames) / (middle - start))
+            speeds["building"].append(len(frames) / (time.perf_counter() - middle))
+            shutil.rmtree(Path(folder, str(number)))
+    return {
+        "decoding on all cores (images/s)": round(median(speeds["decoding"])),
+        "building the cache (images/s)": round(median(speeds["building"])),
+        "building to decoding": round(median(np.divide(speeds["building"], speeds["decoding"]).tolist()), 2),
+    }
+
+
+def scale(observer: Observer, sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
+    """Opening data sets of growing size: seconds and peak memory of a process of its own, and microseconds a frame.
+
+    The images are links to one picture of 4x3 pixels: what is measured is the table, and one look at each file.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as place:
+        for done, size in enumerate(sizes):
+            observer.progress("scale", done, len(sizes))
+            root = Path(place, str(size))
+            frames = _many_frames(root, size)
+            for form in ("csv", "labels", "tum"):
+                exporters.export(frames, form, root / form)
+                name = exporters.data_name(form, root / form, root)
+                code = OPEN.format(name=name)
+                told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+                rows.append({"form": form, "frames": size, **json.loads(told.stdout)})
+            shutil.rmtree(root)
+        observer.progress("scale", len(sizes), len(sizes))
+    for row in rows:
+        row["µs a frame"] = round(1e6 * row["CPU s"] / row["frames"], 1)
+    return sorted(rows, key=lambda row: row["form"])
+
+
+def _many_frames(root: Path, size: int) -> Frames:
+    """Frames of one scene in sequences of a thousand, on a curve, each with an image file."""
+    rows = []
+    for n in range(size):
+        folder = root / f"seq-{n // 1000:03d}"
+        if n % 1000 == 0:  # a file has no more than 65,000 names on some systems
+            folder.mkdir(parents=True)
+            Image.new("RGB", (4, 3)).save(folder / "000.png")
+        else:
+            os.link(folder / "000.png", folder / f"{n % 1000:03d}.png")
+        half, split = n / 1000, "test" if n // 1000 % 5 == 4 else "train"
+        turn = (abs(math.cos(half)), 0.0, math.copysign(math.sin(half), math.sin(half) * math.cos(half)), 0.0)
+        position = (n / 10, math.sin(n / 50), 0.0)
+        image = f"seq-{n // 1000:03d}/{n % 1000:03d}.png"
+        rows.append(Frame(image, position, turn, "road", split, "drive", n * 33_333))
+    return Frames.from_rows(root, rows)
+
+
+def _made(folder: Path) -> Path:
+    """The folder, made where it is not there. Raises ResourceError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write {folder}: {error.strerror}", "set POSEZOO_CACHE to another folder"
+        ) from error
+    return folder
 
 
 def startup() -> dict[str, Any]:

@@ -9,14 +9,31 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, computed_field, model_validator
 
 from posezoo.errors import PluginError
 from posezoo.names import COMMIT, check_repository
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+RelativePath = Annotated[str, StringConstraints(pattern=r"^(\.|[\w*-][\w.*-]*(/[\w*-][\w.*-]*)*)$")]
+"""A path that stays below the folder it is relative to."""
 Licence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$")]
 """An SPDX identifier or LicenseRef-NAME."""
+
+
+class Archive(BaseModel):
+    """One archive, or several that one pattern names, of a benchmark that the user fetches."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: RelativePath
+    """Its name, relative to the benchmark's folder; a pattern (`run_*.tar`) where there may be several."""
+    to: RelativePath = "."
+    """Where it is unpacked, relative to the benchmark's folder."""
+    size_gb: float | None = Field(None, gt=0)
+    """As the official page says; None: not known here."""
+    part: str = ""
+    """The scene or sequence that it holds; empty: it is needed whatever part is asked for."""
 
 
 class DataCard(BaseModel):
@@ -34,12 +51,29 @@ class DataCard(BaseModel):
     scenes: tuple[str, ...] = ()
     options: Mapping[str, str] = {}
     """Options of the reader; those of the data name (`NAME?key=value`) win over them."""
-    frames: Mapping[str, int] = {}
+    counts: Mapping[str, Mapping[str, int | Mapping[str, int]]] = {}
+    """Of the complete data set: scene -> split -> frames, or -> sequence -> frames. `posezoo data verify` compares."""
     licence: str
     page: str = ""
     how_to: str = ""
-    """What to fetch and where to put it: shown when the data are absent."""
+    """What to fetch and where to put it, in one line: shown when the data are absent."""
+    archives: tuple[Archive, ...] = ()
+    """What is fetched from the page; `posezoo data how-to` lists them."""
+    frame_mb: float | None = Field(None, gt=0)
+    """What the images of a frame take unpacked at most: their pixels without compression."""
+    steps: tuple[str, ...] = ()
+    """What is to be done beside fetching and unpacking the archives, for `posezoo data how-to`."""
     ground_truth: str = "original"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def frames(self) -> dict[str, int]:
+        """Split -> frames of the complete data set; empty where that is not known."""
+        totals: dict[str, int] = {}
+        for splits in self.counts.values():
+            for split, count in splits.items():
+                totals[split] = totals.get(split, 0) + (count if isinstance(count, int) else sum(count.values()))
+        return totals
 
     @property
     def package(self) -> str:
@@ -53,6 +87,33 @@ class DataCard(BaseModel):
     def embedded_root(self) -> Path | None:
         """The folder of data that ship inside a package; None for data the user brings."""
         return package_folder(self.folder) if self.package else None
+
+
+class Flavour(BaseModel):
+    """One appearance that pictures are redrawn in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instruction: str
+    image_guidance: float = Field(ge=1)
+    """How much the result keeps to the picture."""
+
+
+class AppearanceCard(BaseModel):
+    """How a set of pictures is redrawn by an InstructPix2Pix model of the hub."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str
+    repository: str
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    licence: Licence
+    page: str
+    steps: PositiveInt
+    text_guidance: float
+    scale: float = Field(gt=0, le=1)
+    """Of the picture's size, for the model; what it draws is enlarged to the picture's size again."""
+    flavours: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")], Flavour]
 
 
 class ModelCard(BaseModel):

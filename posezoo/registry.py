@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from posezoo import names, plugins
 from posezoo.cards import (
+    AppearanceCard,
     DataCard,
     External,
     Grid,
@@ -30,29 +31,56 @@ from posezoo.cards import (
     ResultTable,
     WeightsCard,
 )
-from posezoo.errors import PluginError, ResourceError, UsageError, unknown_name
+from posezoo.errors import PluginError, ResourceError, UsageError, near, unknown_name
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "datasets": DataCard,
+    "models": ModelCard,
+    "labels": LabelCard,
+    "recipes": Recipe,
+    "results": ResultTable,
+    "weights": WeightsCard,
+    "published": Published,
+    "grids": Grid,
+    "appearances": AppearanceCard,
+}
+"""Folder of a catalogue -> the form of its entries."""
+
+
+def own_folder() -> Path:
+    """posezoo's own catalogue."""
+    here = Path(__file__).parent
+    return here / "_registry" if (here / "_registry").is_dir() else here.parent / "registry"
 
 
 def folders() -> list[Path]:
     """The catalogue folders: posezoo's own first, then the plugins'."""
-    here = Path(__file__).parent
-    own = here / "_registry" if (here / "_registry").is_dir() else here.parent / "registry"
-    return [own, *(Path(spec.folder) for spec in plugins.catalogues().values())]
+    return [own_folder(), *(Path(spec.folder) for spec in plugins.catalogues().values())]
+
+
+def check(folder: Path, beside: Sequence[Path]) -> None:
+    """Raise PluginError if a file of the catalogue `folder` is not valid, or an entry stands in one `beside` it too."""
+    if not folder.is_dir():
+        raise PluginError(f"catalogue {folder}: no such folder")
+    for section in SECTIONS:
+        if any((folder / section).glob("*.toml")):
+            _read(section, [*beside, folder])
+    _externals(folder / "external.toml")
 
 
 def data_cards() -> dict[str, DataCard]:
     """All data sets by name."""
-    return _read("datasets", DataCard)
+    return _read("datasets")
 
 
 def model_cards() -> dict[str, ModelCard]:
     """Published settings by architecture or combination."""
-    return _read("models", ModelCard)
+    return _read("models")
 
 
 def label_cards() -> dict[str, LabelCard]:
     """The labels of published models, by the name of the data set."""
-    return _read("labels", LabelCard)
+    return _read("labels")
 
 
 def cards_of(arch: str, modifiers: Sequence[str] = (), tag: str = "") -> tuple[list[ModelCard], list[ModelCard]]:
@@ -78,12 +106,12 @@ def variants(name: str) -> dict[str, ModelCard]:
 
 def recipes() -> dict[str, Recipe]:
     """All recipes by name."""
-    return _read("recipes", Recipe)
+    return _read("recipes")
 
 
 def results() -> dict[str, ResultTable]:
     """All tables of results by name."""
-    return _read("results", ResultTable)
+    return _read("results")
 
 
 def results_of(model: str) -> list[tuple[ResultTable, Result]]:
@@ -111,20 +139,17 @@ def published_results(model: str, data: str, ground_truth: str = "original") -> 
 
 def weights_cards() -> dict[str, WeightsCard]:
     """All trained models by alias."""
-    return _read("weights", WeightsCard)
+    return _read("weights")
 
 
 def published(folder: Path | None = None) -> dict[str, Published]:
     """Where weights are, by alias, in all catalogues or in that of `folder`; what is not here is not published."""
-    return _read("published", Published, [folder] if folder else folders())
+    return _read("published", [folder] if folder else folders())
 
 
 def weights_card(alias: str) -> WeightsCard:
     """One trained model's card. Raises UsageError with near names."""
-    cards = weights_cards()
-    if alias not in cards:
-        raise unknown_name("trained model", alias, cards, hint="see posezoo weights list")
-    return cards[alias]
+    return _entry("trained model", alias, weights_cards(), "see posezoo weights list")
 
 
 def write_published(alias: str, entry: Published, folder: Path | None = None) -> Path:
@@ -143,39 +168,53 @@ def write_published(alias: str, entry: Published, folder: Path | None = None) ->
 
 def data_card(name: str) -> DataCard:
     """One data set's card. Raises UsageError with near names."""
-    cards = data_cards()
-    if name not in cards:
-        raise unknown_name("data set", name, cards, hint="see posezoo data list; own data: folder:PATH, csv:PATH")
-    return cards[name]
+    return _entry("data set", name, data_cards(), "see posezoo data list; own data: folder:PATH, csv:PATH")
+
+
+def scenes_asked(parsed: names.DataName, card: DataCard) -> tuple[str, ...]:
+    """The scenes of a card that `?scenes=` names; none: all. Raises UsageError with near names."""
+    asked = parsed.words("scenes")
+    unknown = [scene for scene in asked if card.scenes and scene not in card.scenes]
+    if unknown:
+        raise unknown_name("scene", unknown[0], card.scenes, f"{parsed.name} has {', '.join(card.scenes)}")
+    return asked
 
 
 def label_card(name: str) -> LabelCard:
     """The labels of one data set. Raises UsageError with near names."""
-    cards = label_cards()
-    if name not in cards:
-        raise unknown_name("labels", name, cards, hint=f"known: {', '.join(sorted(cards))}")
-    return cards[name]
+    return _entry("labels", name, label_cards())
 
 
 def recipe(name: str) -> Recipe:
     """One recipe. Raises UsageError with near names."""
-    known = recipes()
-    if name not in known:
-        raise unknown_name("recipe", name, known, hint=f"known: {', '.join(sorted(known))}")
-    return known[name]
+    return _entry("recipe", name, recipes())
+
+
+def appearance(name: str) -> AppearanceCard:
+    """One way to redraw pictures. Raises UsageError with near names."""
+    return _entry("appearance", name, _read("appearances"))
 
 
 def grids() -> dict[str, Grid]:
     """All experiments by name."""
-    return _read("grids", Grid)
+    return _read("grids")
 
 
 def grid(name: str) -> Grid:
     """One experiment. Raises UsageError with near names."""
-    known = grids()
-    if name not in known:
-        raise unknown_name("grid", name, known, hint=f"known: {', '.join(sorted(known))}")
-    return known[name]
+    return _entry("grid", name, grids())
+
+
+def _entry(kind: str, name: str, known: dict[str, Any], hint: str = "") -> Any:
+    """The entry called `name`. Raises UsageError with near names; PluginError if a plugin that is off may have it."""
+    if name in known:
+        return known[name]
+    for plugin in plugins.plugins():
+        brings_some = any(hook == "posezoo_catalogues" for hook, _ in plugin.brings)
+        if plugin.error and brings_some and not near(name, known):
+            off = f"plugin {plugin}, which has a catalogue, is off"
+            raise PluginError(f'{kind} "{name[:60]}" is not known; {off}', "posezoo plugins shows why")
+    raise unknown_name(kind, name, known, hint or f"known: {', '.join(sorted(known))}")
 
 
 def default_recipe(kind: str) -> str:
@@ -195,21 +234,24 @@ def raise_if_external(hook: str, kind: str, name: str) -> None:
     Its tables are `[models.NAME]`, `[modifiers.NAME]` and `[readers.NAME]`.
     """
     for path in (folder / "external.toml" for folder in folders()):
-        if not path.is_file():
-            continue
-        with _valid(path):
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-            entries = TypeAdapter(dict[str, dict[str, External]]).validate_python(tables)
-        found = entries.get(hook.removeprefix("posezoo_"), {}).get(name)
+        found = _externals(path).get(hook.removeprefix("posezoo_"), {}).get(name)
         if found:
             raise UsageError(f'{kind} "{name}" is in {found.distribution} ({found.page})', found.install)
+
+
+def _externals(path: Path) -> dict[str, dict[str, External]]:
+    if not path.is_file():
+        return {}
+    with _valid(path):
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(dict[str, dict[str, External]]).validate_python(tables)
 
 
 @contextlib.contextmanager
 def _valid(path: Path) -> Iterator[None]:
     try:
         yield
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, not of the form, nested without end
         first = str(error).replace("\n", " ")[:160]
         raise PluginError(f"catalogue file {path} is not valid: {first}") from error
 
@@ -220,7 +262,7 @@ def wanted_speed() -> dict[str, dict[str, float]]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _read(section: str, schema: type[BaseModel], catalogues: Sequence[Path] | None = None) -> dict[str, Any]:
+def _read(section: str, catalogues: Sequence[Path] | None = None) -> dict[str, Any]:
     """All tables of all TOML files of one section; each top-level table is an entry."""
     entries: dict[str, Any] = {}
     origin: dict[str, Path] = {}
@@ -231,6 +273,6 @@ def _read(section: str, schema: type[BaseModel], catalogues: Sequence[Path] | No
                 for name, table in tables.items():
                     if name in entries:
                         raise PluginError(f'catalogue entry "{name}" stands in {origin[name]} and in {path}')
-                    entries[name] = schema.model_validate(table)
+                    entries[name] = SECTIONS[section].model_validate(table)
                     origin[name] = path
     return entries

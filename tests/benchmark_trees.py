@@ -1,18 +1,24 @@
-"""The demo town as a RobotCar, Cambridge or ECL tree: the layouts of the real archives, with pictures of our own.
+"""The demo town as a RobotCar, Cambridge, ECL or 7Scenes tree, unpacked or as archives, with pictures of our own.
 
-    python tests/benchmark_trees.py robotcar OUT [--every N] [--size 1280 960]
+    python tests/benchmark_trees.py robotcar OUT [--every N] [--size 1280 960] [--archives]
 
-writes OUT/robotcar/<sequence>/... (`cambridge`: OUT/cambridge/... and OUT/ecl/...), so that
-`posezoo train atloc+hyper --data robotcar-loop --root OUT` runs as on the real data. The raw Bayer images are the
-demo's 341x256 pictures enlarged: as sharp as those, no more.
+writes OUT/robotcar/<sequence>/... (`cambridge`: OUT/cambridge/... and OUT/ecl/..., `7scenes`: OUT/7scenes/...), so that
+`posezoo train atloc+hyper --data robotcar-loop --root OUT` runs as on the real data. With `--archives` the same comes
+packed as it is fetched, OUT/robotcar/<sequence>_gps.tar and so on, and nothing else: `posezoo data prepare` unpacks it.
+The raw Bayer images are the demo's 341x256 pictures enlarged: as sharp as those, no more.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import posezoo_demo
@@ -29,6 +35,7 @@ LOOP = {
     "2014-06-23-15-36-04": "test-overcast",
 }
 CAMBRIDGE = {"ShopFacade": "market-square", "OldHospital": "church-square", "StMarysChurch": "yard"}
+SEVEN_SCENES = {"seq-01": "yard-test", "seq-02": "yard-train"}  # of the scene heads
 TO_NED = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, -1]])  # the town's x, y, z (up) as east, north, down
 BODY_IN_CAMERA = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])  # forward, right, down in camera axes
 INS_HEADER = (
@@ -91,7 +98,8 @@ def robotcar(out: Path, every: int = 1, size: tuple[int, int] = (1280, 960)) -> 
         for n in picked:
             with Image.open(ride.images[n]) as picture:
                 bayer(picture, size).save(folder / "stereo" / "centre" / f"{stamp[n]}.png", compress_level=1)
-        (folder / "stereo.timestamps").write_text("".join(f"{stamp[n]} 1\n" for n in picked))
+        chunks = "".join(f"{stamp[n]} {1 + 2 * place // len(picked)}\n" for place, n in enumerate(picked))
+        (folder / "stereo.timestamps").write_text(chunks)
         times = np.arange(stamp[0] - 100_000, stamp[picked[-2]] - 50_000, 20_000)
         (folder / "gps" / "ins.csv").write_text(_ins(ride, stamp, times, stamp[picked[len(picked) // 2]]))
     return out
@@ -145,16 +153,97 @@ def cambridge(out: Path, every: int = 1, size: tuple[int, int] = (480, 270)) -> 
     return out
 
 
+def seven_scenes(out: Path, every: int = 1, size: tuple[int, int] = (640, 480)) -> Path:
+    """The demo's yard as the 7Scenes scene heads; the folder `out`."""
+    scene = out / "7scenes" / "heads"
+    for sequence, name in SEVEN_SCENES.items():
+        ride = rides("places")[name]
+        (scene / sequence).mkdir(parents=True)
+        for number, n in enumerate(range(0, len(ride.images), every)):
+            pose_44 = np.eye(4)
+            pose_44[:3, :3], pose_44[:3, 3] = ride.rotation[n].as_matrix(), ride.position[n]
+            lines = ["\t ".join(f"{value:.9e}" for value in row) for row in pose_44]
+            (scene / sequence / f"frame-{number:06d}.pose.txt").write_text("\n".join(lines) + "\n")
+            with Image.open(ride.images[n]) as picture:
+                picture.resize(size).save(scene / sequence / f"frame-{number:06d}.color.png", compress_level=1)
+    (scene / "TrainSplit.txt").write_text("sequence2\n")
+    (scene / "TestSplit.txt").write_text("sequence1\n")
+    return out
+
+
+def robotcar_archives(tree: Path, out: Path) -> None:
+    """The tree as tars: one for each chunk of a sequence's images, with all its times, and one for its INS."""
+    for folder in sorted((tree / "robotcar").iterdir()):
+        times = folder / "stereo.timestamps"
+        chunk_of = dict(line.split() for line in times.read_text().splitlines())
+        for chunk in sorted(set(chunk_of.values())):
+            images = [folder / f"stereo/centre/{stamp}.png" for stamp, one in chunk_of.items() if one == chunk]
+            _tar(out / f"robotcar/{folder.name}_stereo_centre_0{chunk}.tar", folder.parent, [*images, times])
+        _tar(out / f"robotcar/{folder.name}_gps.tar", folder.parent, [folder / "gps/ins.csv"])
+
+
+def cambridge_archives(tree: Path, out: Path) -> None:
+    """The trees as a zip for each scene of Cambridge and one for ECL's winter."""
+    for folder in sorted((tree / "cambridge").iterdir()):
+        _zip(out / f"cambridge/{folder.name}.zip", folder.parent, _files(folder))
+    _zip(out / "ecl/winter.zip", tree / "ecl", _files(tree / "ecl"))
+
+
+def seven_scenes_archives(tree: Path, out: Path) -> None:
+    """The tree as a zip for the scene, in which each sequence is a zip of its own."""
+    for scene in sorted((tree / "7scenes").iterdir()):
+        for sequence in sorted(path for path in scene.iterdir() if path.is_dir()):
+            _zip(scene / f"{sequence.name}.zip", scene, _files(sequence))
+        _zip(out / f"7scenes/{scene.name}.zip", scene.parent, [path for path in scene.iterdir() if path.is_file()])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _tar(path: Path, base: Path, files: Iterable[Path]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for file in files:
+            archive.add(file, str(file.relative_to(base)))
+
+
+def _zip(path: Path, base: Path, files: Iterable[Path]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in files:
+            archive.write(file, file.relative_to(base))
+
+
+KINDS = {
+    "robotcar": (robotcar, robotcar_archives),
+    "cambridge": (cambridge, cambridge_archives),
+    "7scenes": (seven_scenes, seven_scenes_archives),
+}
+
+
+def archives(kind: str, out: Path, **options: Any) -> Path:
+    """A benchmark's untouched archives, and nothing else, in the folder `out`; options as of the trees."""
+    write, pack = KINDS[kind]
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        pack(write(Path(folder), **options), out)
+    return out
+
+
 def main() -> None:
     """Write a tree from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["robotcar", "cambridge"])
+    parser.add_argument("kind", choices=list(KINDS))
     parser.add_argument("out", type=Path)
     parser.add_argument("--every", type=int, default=1, help="take every N-th frame")
     parser.add_argument("--size", type=int, nargs=2, help="width and height of the images")
+    parser.add_argument("--archives", action="store_true", help="write the archives as they are fetched")
     given = parser.parse_args()
-    size = {"size": tuple(given.size)} if given.size else {}
-    print({"robotcar": robotcar, "cambridge": cambridge}[given.kind](given.out, given.every, **size))
+    options = {"every": given.every} | ({"size": tuple(given.size)} if given.size else {})
+    if given.archives:
+        print(archives(given.kind, given.out.absolute(), **options))
+    else:
+        print(KINDS[given.kind][0](given.out, **options))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 
 from posezoo.errors import DataError, Finding, UsageError
 from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_csv, read_text
+from posezoo.tables import numbers, read_csv, read_lines
 from posezoo.transforms import image_size
 from posezoo_benchmarks.options import only
 
@@ -100,6 +100,8 @@ def _read_scene(request: ReadRequest, folder: Path, files: dict[str, str], condi
                 continue
             if max(map(abs, pose[:3])) > FARTHEST_METRES:
                 far += 1
+                place = (scene, split, sequence)
+                result.left_out[place] = result.left_out.get(place, 0) + 1
                 continue
             quaternion, length = _camera_to_world(pose[3:])
             lengths.append(length)
@@ -127,10 +129,9 @@ def _tell(result: ReadResult, scene: str, far: int, lengths: list[float], camera
 
 def _rows(root: Path, path: Path, findings: list[Finding]) -> Iterator[tuple[str, list[float], int]]:
     """(image relative to the scene, its seven numbers, line) of each row of a label file."""
-    text = read_text(root / path, str(path), findings)
-    for line, raw in enumerate((text or "").splitlines()[HEADER_LINES:], HEADER_LINES + 1):
+    for line, raw in read_lines(root / path, str(path), findings):
         tokens = raw.rsplit(maxsplit=7)
-        if not tokens:
+        if line <= HEADER_LINES or not tokens:
             continue
         if len(tokens) != 8:
             findings.append(Finding(str(path), line, f"expected 8 columns, got {len(tokens)}: {raw[:60]!a}"))

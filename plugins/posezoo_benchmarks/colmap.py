@@ -8,6 +8,7 @@ Read here rather than by pycolmap: see docs/decisions/0012-colmap-read-here.md.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from posezoo.errors import Finding
 from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_text
+from posezoo.tables import numbers, read_lines
 from posezoo.types import rotation_matrix
 from posezoo_benchmarks.options import only, positive
 
@@ -37,6 +38,7 @@ MODELS = {
 }
 NUMBERED = {number: name for name, (number, _, _) in MODELS.items()}
 LONGEST_NAME = 4096
+LONGEST_POINTS = 1 << 28  # characters: an image may see a million points
 Camera = tuple[str, list[float]]
 
 
@@ -62,10 +64,11 @@ def read(request: ReadRequest) -> ReadResult:
     cameras = dict(readers[0](request.root / shown[0], shown[0], result.findings))
     images = list(readers[1](request.root / shown[1], shown[1], result.findings))
     prefix = _prefix(request.images_root or request.root, images)
-    for image in sorted(images, key=lambda image: image.name):
-        frame = _frame(request, image, prefix, cameras, scale, shown[1], result.findings)
-        if frame is not None and (request.images is None or frame.image in request.images):
-            result.frames.append(frame)
+    if request.images is not None:
+        images = [image for image in images if prefix + image.name in request.images]
+    images = [image for image in images if _is_good(image, cameras, shown[1], result.findings)]
+    images.sort(key=lambda image: image.name)
+    result.frames = _frames(request, images, prefix, cameras, scale, shown[1])
     bent = sorted({kind for kind, parameters in cameras.values() if any(parameters[MODELS[kind][2] + 2 :])})
     if bent:
         result.notes.append(f"lens distortion is not corrected ({', '.join(bent)})")
@@ -91,43 +94,46 @@ def _prefix(root: Path, images: list[_Image]) -> str:
         return ""
 
 
-def _frame(
-    request: ReadRequest,
-    image: _Image,
-    prefix: str,
-    cameras: dict[int, Camera],
-    scale: float,
-    shown: str,
-    findings: list[Finding],
-) -> Frame | None:
-    quaternion_4 = np.array(image.pose[:4])
-    length = float(np.linalg.norm(quaternion_4))
-    if not (np.all(np.isfinite(image.pose)) and 1e-9 < length < 1e9 and np.abs(image.pose[4:]).max() < 1e12):
+def _is_good(image: _Image, cameras: dict[int, Camera], shown: str, findings: list[Finding]) -> bool:
+    length = math.hypot(*image.pose[:4])
+    if not (1e-9 < length < 1e9 and all(-1e12 < value < 1e12 for value in image.pose[4:])):  # NaN is neither
         findings.append(Finding(shown, image.line, f"not a pose: {image.name[:60]!a}"))
-        return None
+        return False
     if image.camera not in cameras:
         findings.append(Finding(shown, image.line, f"camera {image.camera} is not among the cameras"))
-        return None
-    w, x, y, z = quaternion_4 / length
-    centre_3 = -rotation_matrix(np.array([w, -x, -y, -z])) @ np.array(image.pose[4:]) * scale
-    kind, parameters = cameras[image.camera]
-    focals = MODELS[kind][2]
-    fx, fy, (cx, cy) = parameters[0], parameters[focals - 1], parameters[focals : focals + 2]
+        return False
+    return True
+
+
+def _frames(
+    request: ReadRequest, images: list[_Image], prefix: str, cameras: dict[int, Camera], scale: float, shown: str
+) -> list[Frame]:
+    pose_N7 = np.array([image.pose for image in images], dtype=np.float64).reshape(-1, 7)
+    unit_N4 = pose_N7[:, :4] / np.linalg.norm(pose_N7[:, :4], axis=1, keepdims=True) * (1, -1, -1, -1)
+    centre_N3 = -(rotation_matrix(unit_N4) @ pose_N7[:, 4:, None])[..., 0] * scale
     scene = request.scenes[0] if len(request.scenes) == 1 else request.root.resolve().name or "scene"
-    sequence = str(Path(image.name).parent) if Path(image.name).parent != Path() else ""
-    return Frame(
-        prefix + image.name,
-        tuple(centre_3.tolist()),
-        (float(w), float(-x), float(-y), float(-z)),
-        scene,
-        sequence=sequence,
-        intrinsics=(fx, fy, cx, cy),
-        source=(shown, image.line),
-    )
+    frames = []
+    for image, (x, y, z), (w, a, b, c) in zip(images, centre_N3.tolist(), unit_N4.tolist(), strict=True):
+        kind, parameters = cameras[image.camera]
+        focals = MODELS[kind][2]
+        intrinsics = (parameters[0], parameters[focals - 1], parameters[focals], parameters[focals + 1])
+        sequence = image.name.rpartition("/")[0]
+        frames.append(
+            Frame(
+                prefix + image.name,
+                (x, y, z),
+                (w, a, b, c),
+                scene,
+                sequence=sequence,
+                intrinsics=intrinsics,
+                source=(shown, image.line),
+            )
+        )
+    return frames
 
 
 def _cameras_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[tuple[int, Camera]]:
-    for line, raw in enumerate((read_text(path, shown, findings) or "").splitlines(), 1):
+    for line, raw in read_lines(path, shown, findings):
         tokens = raw.split()
         if not tokens or tokens[0].startswith("#"):
             continue
@@ -143,14 +149,14 @@ def _cameras_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[t
 def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_Image]:
     """Every other line that is no comment; between them stand the image's points, which may be none."""
     points = False
-    for line, raw in enumerate((read_text(path, shown, findings) or "").splitlines(), 1):
+    for line, raw in read_lines(path, shown, findings, LONGEST_POINTS):
         if raw.startswith("#"):
             continue
         if points or not raw.strip():
             points = False
             continue
         tokens = raw.split(maxsplit=9)
-        if len(tokens) != 10:
+        if len(tokens) != 10 or len(tokens[9]) > LONGEST_NAME:
             findings.append(Finding(shown, line, f"expected 10 columns, got {len(tokens)}: {raw[:60]!a}"))
             return  # whether the next line is an image or its points cannot be known
         found = numbers(tokens[:9], shown, line, findings)

@@ -8,7 +8,7 @@ import re
 from posezoo.errors import UsageError
 from posezoo.spec import ReadRequest
 
-COMMON = ("scenes", "sequences", "normalise", "follow-symlinks")
+COMMON = ("scenes", "sequences", "normalise", "follow-symlinks", "exif")
 
 
 def only(request: ReadRequest, reader: str, known: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from posezoo_benchmarks.options import only
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 INTRINSICS = ("fx", "fy", "cx", "cy")
 LABEL_POSE = ("t1", "t2", "t3", "q1", "q2", "q3", "q4")
+_TIMESTAMP = re.compile(r"-1|\d{1,18}", re.ASCII)
 CONVENTIONS = ("camera-to-world", "world-to-camera")
 
 
@@ -45,7 +46,7 @@ def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: 
     if pose is None:
         return None
     timestamp = row.get("timestamp") or "-1"
-    if not re.fullmatch(r"-1|\d{1,18}", timestamp, re.ASCII):
+    if not _TIMESTAMP.fullmatch(timestamp):
         findings.append(Finding(name, line, f"timestamp is no number of microseconds: {timestamp[:60]!a}"))
         return None
     given = [row.get(column, "") for column in INTRINSICS]

@@ -28,7 +28,7 @@ import torch
 from posezoo.errors import Finding
 from posezoo.geometry import compose
 from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_csv, read_text
+from posezoo.tables import numbers, read_csv, read_lines
 from posezoo_benchmarks import robotcar_images
 from posezoo_benchmarks.interpolation import Track, interpolated, track
 from posezoo_benchmarks.options import choice, only, positive
@@ -84,6 +84,7 @@ def _read_sequence(
     max_gap = positive(request, "max-gap", 1.0)
     outside_N, hole_N = ~np.isfinite(seconds_N), np.isfinite(seconds_N) & (seconds_N > max_gap)
     if outside_N.any() or hole_N.any():
+        result.left_out["robotcar", split, sequence] = int((outside_N | hole_N).sum())
         result.notes.append(
             f"{sequence}: of {len(stamps)} frames dropped {int(outside_N.sum())} outside the measured poses and"
             f" {int(hole_N.sum())} in holes of more than {max_gap:g} s between them (max-gap=)"
@@ -110,7 +111,7 @@ def _images(request: ReadRequest, sequence: str, result: ReadResult) -> tuple[li
     shown = f"{sequence}/stereo.timestamps"
     chunks: dict[int, str] = {}
     lines: dict[int, int] = {}
-    for line, raw in enumerate((read_text(request.root / shown, shown, result.findings) or "").splitlines(), 1):
+    for line, raw in read_lines(request.root / shown, shown, result.findings):
         match = re.fullmatch(r"\s*(\d{1,18})\s+(\S+)\s*", raw, re.ASCII)
         if match:
             chunks.setdefault(int(match[1]), match[2])

@@ -14,7 +14,9 @@ What is special:
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,9 +24,9 @@ import numpy as np
 
 from posezoo.errors import DataError, Finding
 from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_text
+from posezoo.tables import numbers, read_lines
 from posezoo.transforms import image_size
-from posezoo_benchmarks.matrices import not_rigid, quaternions
+from posezoo_benchmarks.matrices import not_rigid, quaternions, rigid
 from posezoo_benchmarks.options import choice, only
 
 SPLITS = {"TrainSplit.txt": "train", "TestSplit.txt": "test"}
@@ -42,22 +44,47 @@ def read(request: ReadRequest) -> ReadResult:
     only(request, "7scenes", ("ground-truth",))
     result = ReadResult(ground_truth=choice(request, "ground-truth", GROUND_TRUTH))
     rows = _listed(request, result) if request.images is not None else _all(request, result)
-    frames, matrices = [], []
+    frames, texts = [], []
     for image, split in rows:
-        matrix = _pose(request.root, image, result.findings)
-        if matrix is not None:
+        text = _pose_text(request.root, image, result.findings)
+        if text is not None:
             frames.append((image, split))
-            matrices.append(matrix)
-    if not frames:
-        return result
-    quaternion_N4 = quaternions(np.stack(matrices)[:, :3, :3])
-    cameras: dict[Path, tuple[float, float, float, float] | None] = {}
-    for (image, split), matrix, q_4 in zip(frames, matrices, quaternion_N4, strict=True):
-        result.frames.append(_frame(request.root, image, split, matrix, q_4, cameras))
+            texts.append(text)
+    matrix_N44, good_N = _matrices(frames, texts, result.findings)
+    quaternion_N4 = quaternions(matrix_N44[:, :3, :3])
+    cameras: dict[str, tuple[float, float, float, float] | None] = {}
+    for (image, split), position, q_4, good in zip(
+        frames, matrix_N44[:, :3, 3].tolist(), quaternion_N4.tolist(), good_N.tolist(), strict=True
+    ):
+        if good:
+            result.frames.append(_frame(request.root, image, split, position, q_4, cameras))
     return result
 
 
-def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[Path, str]]:
+def _matrices(
+    frames: list[tuple[str, str]], texts: list[str], findings: list[Finding]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices (N, 4, 4) of the pose files, and which are good; a finding for each that is not.
+
+    All are checked at once; only where something is wrong is a file looked at by itself, to say what and where.
+    """
+    matrix_N44 = np.tile(np.eye(4), (len(texts), 1, 1))
+    good_N = np.ones(len(texts), dtype=bool)
+    for n, text in enumerate(texts):
+        rows = [numbers(line.split(), "", 0, []) for line in text.splitlines() if line.strip()]
+        if len(rows) == 4 and all(row is not None and len(row) == 4 for row in rows):
+            matrix_N44[n] = rows
+        else:
+            good_N[n] = False
+    good_N &= rigid(matrix_N44)
+    for n in np.flatnonzero(~good_N).tolist():
+        found = parse_pose(texts[n], _pose_name(frames[n][0]), findings)
+        # a product may be rounded otherwise among many than alone: what the file says by itself counts
+        good_N[n], matrix_N44[n] = found is not None, np.eye(4) if found is None else found
+    return matrix_N44, good_N
+
+
+def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
     """(image relative to the root, split) of every frame of the sequences that the split files name."""
     for scene in request.scenes or _scenes(request.root, result.findings):
         folder = Path() if scene == "." else Path(scene)
@@ -68,7 +95,7 @@ def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[Path, str]]
             yield from ((image, split) for image in _images(request.root, sequence, result.findings))
 
 
-def _listed(request: ReadRequest, result: ReadResult) -> Iterator[tuple[Path, str]]:
+def _listed(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
     """The images asked for, with no split: the split file has it."""
     for name in sorted(request.images or ()):
         image = Path(name)
@@ -78,7 +105,7 @@ def _listed(request: ReadRequest, result: ReadResult) -> Iterator[tuple[Path, st
         elif not _IMAGE.fullmatch(image.name):
             result.findings.append(Finding(name, 0, "not a 7Scenes image: frame-NUMBER.color.png expected"))
         else:
-            yield image, ""
+            yield str(image), ""
 
 
 def _scenes(root: Path, findings: list[Finding]) -> list[str]:
@@ -97,7 +124,7 @@ def _sequences(request: ReadRequest, scene: Path, findings: list[Finding]) -> li
     found: dict[Path, tuple[str, str]] = {}
     for name, split in SPLITS.items():
         shown = str(scene / name)
-        for line, raw in enumerate((read_text(root / scene / name, shown, findings) or "").splitlines(), 1):
+        for line, raw in read_lines(root / scene / name, shown, findings):
             text = raw.partition("#")[0].strip()
             match = _SEQUENCE.fullmatch(text)
             if not text:
@@ -117,29 +144,46 @@ def _sequences(request: ReadRequest, scene: Path, findings: list[Finding]) -> li
     return [(folder, split) for folder, (split, _) in sorted(found.items())]
 
 
-def _images(root: Path, sequence: Path, findings: list[Finding]) -> list[Path]:
+def _images(root: Path, sequence: Path, findings: list[Finding]) -> list[str]:
     """The images of one sequence by number. An image without a pose and a pose without an image are findings."""
     images, poses = {}, {}
-    for path in (root / sequence).iterdir():
-        if match := _IMAGE.fullmatch(path.name):
-            images[match[1]] = sequence / path.name
-        elif match := _POSE.fullmatch(path.name):
-            poses[match[1]] = str(sequence / path.name)
+    for name in os.listdir(root / sequence):  # noqa: PTH208 (1e5 Paths cost a second)
+        if match := _IMAGE.fullmatch(name):
+            images[match[1]] = f"{sequence}/{name}"
+        elif match := _POSE.fullmatch(name):
+            poses[match[1]] = f"{sequence}/{name}"
     findings += [Finding(poses[frame], 0, "no image beside this pose") for frame in sorted(poses.keys() - images)]
-    findings += [Finding(str(images[frame]), 0, "no pose beside this image") for frame in sorted(images.keys() - poses)]
+    findings += [Finding(images[frame], 0, "no pose beside this image") for frame in sorted(images.keys() - poses)]
     if not images and not poses:
         findings.append(Finding(str(sequence), 0, "no frames in this folder"))
     return [images[frame] for frame in sorted(images.keys() & poses)]
 
 
-def _pose(root: Path, image: Path, findings: list[Finding]) -> np.ndarray | None:
-    """The camera-to-world matrix (4, 4) beside the image; None, with a finding, if it is none."""
-    path = image.with_name(image.name.split(".")[0] + ".pose.txt")
-    if (root / path).is_file() and (root / path).stat().st_size > _MAX_POSE_FILE:
-        findings.append(Finding(str(path), 0, "too large for a pose"))
+def _pose_name(image: str) -> str:
+    folder, slash, name = image.rpartition("/")
+    return f"{folder}{slash}{name.partition('.')[0]}.pose.txt"
+
+
+def _pose_text(root: Path, image: str, findings: list[Finding]) -> str | None:
+    """The text of the pose file beside the image; None, with a finding, if it has none."""
+    name = _pose_name(image)
+    path = f"{root}{os.sep}{name}"
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            findings.append(Finding(name, 0, "not a regular file"))
+            return None
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            data = file.read(_MAX_POSE_FILE + 1)
+    except FileNotFoundError:
+        findings.append(Finding(name, 0, "no such file"))
         return None
-    text = read_text(root / path, str(path), findings)
-    return None if text is None else parse_pose(text, str(path), findings)
+    except OSError as error:
+        findings.append(Finding(name, 0, error.strerror or str(error)))
+        return None
+    if len(data) > _MAX_POSE_FILE:
+        findings.append(Finding(name, 0, "too large for a pose"))
+        return None
+    return data.decode("utf-8-sig", "surrogateescape")
 
 
 def parse_pose(text: str, shown: str, findings: list[Finding]) -> np.ndarray | None:
@@ -172,26 +216,27 @@ def parse_pose(text: str, shown: str, findings: list[Finding]) -> np.ndarray | N
 
 def _frame(
     root: Path,
-    image: Path,
+    image: str,
     split: str,
-    matrix_44: np.ndarray,
-    q_4: np.ndarray,
-    cameras: dict[Path, tuple[float, float, float, float] | None],
+    position: list[float],
+    quaternion: list[float],
+    cameras: dict[str, tuple[float, float, float, float] | None],
 ) -> Frame:
-    if image.parent not in cameras:  # one header a sequence: all its frames have one size
-        cameras[image.parent] = _camera(root / image)
-    match = _IMAGE.fullmatch(image.name)
-    number = int(match[2]) if match else 0
+    folder, _, name = image.rpartition("/")
+    if folder not in cameras:  # one header a sequence: all its frames have one size
+        cameras[folder] = _camera(root / image)
+    match = _IMAGE.fullmatch(name)
+    above, _, sequence = folder.rpartition("/")
     return Frame(
-        image=str(image),
-        position=tuple(matrix_44[:3, 3].tolist()),
-        quaternion=tuple(q_4.tolist()),
-        scene=image.parts[-3] if len(image.parts) > 2 else root.resolve().name,
+        image=image,
+        position=(position[0], position[1], position[2]),
+        quaternion=(quaternion[0], quaternion[1], quaternion[2], quaternion[3]),
+        scene=above.rpartition("/")[2] or root.resolve().name,
         split=split,
-        sequence=image.parent.name,
-        timestamp=round(number * 1_000_000 / FRAMES_PER_SECOND),
-        intrinsics=cameras[image.parent],
-        source=(str(image.with_name(image.name.split(".")[0] + ".pose.txt")), 0),
+        sequence=sequence,
+        timestamp=round((int(match[2]) if match else 0) * 1_000_000 / FRAMES_PER_SECOND),
+        intrinsics=cameras[folder],
+        source=(_pose_name(image), 0),
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from posezoo.errors import Finding
 from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_text
+from posezoo.tables import numbers, read_lines
 from posezoo_benchmarks.interpolation import interpolated, track
 from posezoo_benchmarks.matrices import not_rigid, quaternions
 from posezoo_benchmarks.options import positive
@@ -79,9 +79,7 @@ def _timed_images(request: ReadRequest, result: ReadResult) -> list[tuple[int, s
     """(microseconds, image) by rgb.txt, else by the images' names."""
     if (request.root / "rgb.txt").is_file():
         images = []
-        for line, raw in enumerate(
-            (read_text(request.root / "rgb.txt", "rgb.txt", result.findings) or "").splitlines(), 1
-        ):
+        for line, raw in read_lines(request.root / "rgb.txt", "rgb.txt", result.findings):
             tokens = raw.split(maxsplit=1)
             if not tokens or raw.startswith("#"):
                 continue
@@ -125,7 +123,7 @@ def _images(request: ReadRequest) -> list[str]:
 def _rows(path: Path, shown: str, widths: tuple[int, ...], findings: list[Finding]) -> list[Row]:
     """(line, words, numbers) of the lines that are no comments."""
     rows = []
-    for line, raw in enumerate((read_text(path, shown, findings) or "").splitlines(), 1):
+    for line, raw in read_lines(path, shown, findings):
         tokens = raw.partition("#")[0].split()
         if not tokens:
             continue

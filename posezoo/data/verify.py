@@ -1,27 +1,127 @@
-"""Check a whole data set without training: every pose, every split, every image."""
+"""Check a whole data set without training: what is missing of it, every pose, every split, every image."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from posezoo.data.cache_build import Progress, unreadable_images
-from posezoo.data.frames import inspect_dataset
+from posezoo import names
+from posezoo.data import completeness
+from posezoo.data.cache_build import Progress, parallel, unreadable_images
+from posezoo.data.frames import Frames, inspect_dataset, problems
 from posezoo.data.splits import WORDS
-from posezoo.errors import Finding
+from posezoo.data.validation import shown
+from posezoo.errors import DataError, Finding, ResourceError
+from posezoo.tables import read_text
+from posezoo.types import printable
 
 
-def verify(
-    name: str, *, root: str | Path | None = None, split: str | Path | None = None, progress: Progress | None = None
-) -> tuple[dict[str, int], list[Finding]]:
-    """The number of good frames of each split, and everything wrong with the data set; every image is decoded.
+@dataclass(frozen=True)
+class Verified:
+    """What was found: `counts` of good frames by split, what is `missing` by the card's counts, all `findings`."""
 
-    Raises DataError if the data are not here, UsageError for a name that nobody knows.
+    name: str
+    counts: dict[str, int]
+    missing: tuple[completeness.Missing, ...]
+    findings: tuple[Finding, ...]
+    """What is missing first, then everything wrong with what is here."""
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "name": self.name,
+            "frames": self.counts,
+            "missing": [
+                {"place": m.place, "kind": m.kind, "split": m.split, "frames": m.frames, "expected": m.expected}
+                for m in self.missing
+            ],
+            "findings": [{"path": f.path, "line": f.line, "message": f.message} for f in self.findings],
+            "notes": list(self.notes),
+        }
+
+    @cached_property
+    def error(self) -> DataError | None:
+        """The error that carries the findings; None if all is good."""
+        if not self.missing:
+            return problems(self.name, self.findings) if self.findings else None
+        what = f"{self.name} is not complete: {completeness.summary(self.missing)} (first: {self.missing[0].place})"
+        wrong = self.findings[len(self.missing) :]
+        if wrong:
+            what += f"; {len(wrong)} problem{'s' * (len(wrong) > 1)} (first: {wrong[0]})"
+        card = names.parse_data(self.name).name
+        return DataError(
+            what, f"posezoo data how-to {card}, or choose what is here: scenes=, sequences=", self.findings
+        )
+
+
+def verify_dataset(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    manifest: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Verified:
+    """Everything that is missing of the data set or wrong with it; every image is decoded.
+
+    `manifest`: a file of the images' sha256 as `sha256sum` writes it; it is compared with, and written if it is not
+    there. Raises DataError if the data are not here, UsageError for a name that nobody knows, ResourceError.
     """
     dataset, findings = inspect_dataset(name, root=root, split=split)
+    said = {finding for one in dataset.missing for finding in one.said}
     unreadable = unreadable_images(dataset.frames, progress)
     bad = {finding.path for finding in unreadable}
-    good_N = np.array([dataset.frames.name(n) not in bad for n in range(len(dataset.frames))], dtype=bool)
-    counts = {word: int(np.sum(good_N & (dataset.frames.split == word))) for word in WORDS}
-    return {word: count for word, count in counts.items() if count}, [*findings, *unreadable]
+    good_N = np.array([shown(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool)
+    found = {word: int(np.sum(good_N & (dataset.frames.split == word))) for word in WORDS}
+    wrong = [finding for finding in findings if finding not in said] + unreadable
+    notes = list(dataset.notes)
+    if manifest is not None:
+        wrong += _compared(dataset.frames.select(good_N), names.user_path(manifest), notes)
+    return Verified(
+        name,
+        {word: count for word, count in found.items() if count},
+        dataset.missing,
+        (*(one.finding for one in dataset.missing), *wrong),
+        tuple(notes),
+    )
+
+
+def _compared(frames: Frames, manifest: Path, notes: list[str]) -> list[Finding]:
+    """What differs from the manifest; one that is not there is written."""
+    sums = dict(_sums(frames))
+    if not manifest.exists():
+        try:
+            manifest.write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), encoding="utf-8")
+        except OSError as error:
+            raise ResourceError(f"cannot write {manifest}: {error.strerror}", "give another --hash FILE") from None
+        notes.append(f"{manifest}: sha256 of {len(sums)} images written")
+        return []
+    findings: list[Finding] = []
+    same = 0
+    for line, raw in enumerate((read_text(manifest, str(manifest), findings) or "").splitlines(), 1):
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", raw)
+        if not match:
+            findings.append(Finding(str(manifest), line, f"not a line of sha256sum: {raw[:60]!a}"))
+        elif match[2] in sums and sums[match[2]] != match[1]:
+            findings.append(Finding(match[2], 0, f"the image differs from its sha256 in {manifest}:{line}"))
+        else:
+            same += match[2] in sums
+    notes.append(f"{same} of {len(sums)} images as in {manifest}")
+    return findings
+
+
+def _sums(frames: Frames) -> Iterator[tuple[str, str]]:
+    def one(i: int) -> str:
+        with frames.path(i).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    digests = parallel(one, range(len(frames)))
+    return ((printable(shown(frames.name(i))), digest) for i, digest in enumerate(digests))

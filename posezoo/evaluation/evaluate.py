@@ -20,6 +20,7 @@ from posezoo.data.frames import Dataset, Frames
 from posezoo.errors import Interrupted, WeightsError
 from posezoo.evaluation import baselines
 from posezoo.evaluation.report import Report
+from posezoo.pictures import UPRIGHT
 from posezoo.types import Poses
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def evaluate(
         frames=test,
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
-        remarks=(*dataset.remarks, *remarks, *_published(name, dataset, test, split)),
+        remarks=(*dataset.remarks, *_other_pixels(model, test), *remarks, *_published(name, dataset, test, split)),
         settings={
+            "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
             "batch_size": batch_size,
             "device": place.type,
             "data_notes": list(dataset.notes),
@@ -109,6 +111,14 @@ def _baselines(
         methods[baselines.RETRIEVAL] = baselines.nearest_training_image(train, test, *features)
     methods[baselines.ORACLE] = baselines.oracle_nearest_pose(train, test)
     return methods, remarks
+
+
+def _other_pixels(model: PoseModel, frames: Frames) -> list[str]:
+    """A line if the pictures are made of their files in another way than in training."""
+    here, trained = frames.decode.key if frames.decode else "", model.config.decode
+    if here == trained or not (trained or frames.decode == UPRIGHT):
+        return []
+    return [f"pictures are read in another way than in training: {here or 'as stored'}, not {trained or 'as stored'}"]
 
 
 def _published(model: str, dataset: Dataset, frames: Frames, split: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import io
 import json
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from posezoo.data import exporters
 from posezoo.errors import ResourceError
 from posezoo.evaluation.report import FIGURES, Report
-from posezoo.types import Poses, printable
+from posezoo.types import Poses
 
 COLUMNS = (
     *("image", "scene", "sequence", "condition", "timestamp"),
@@ -68,7 +70,7 @@ def predictions(report: Report) -> str:
         true = [*frames.position[n], *frames.quaternion[n]]
         numbers = [repr(float(value)) for value in (*true, *poses.position[n], *poses.quaternion[n])]
         errors = [repr(float(position_N[n])), repr(float(orientation_N[n]))]
-        writer.writerow([printable(frames.name(n)), *where, *numbers, _predicted_scene(report, n), *errors])
+        writer.writerow([frames.name(n), *where, *numbers, _predicted_scene(report, n), *errors])
     return out.getvalue()
 
 
@@ -90,6 +92,17 @@ def trajectories(report: Report) -> dict[str, str]:
     return files
 
 
+def export(report: Report, form: str, folder: Path) -> list[Path]:
+    """The model's poses in one of the forms of `posezoo data export`, without those that are not finite."""
+    poses = report.methods[report.model]
+    finite_N = np.isfinite(poses.position).all(-1) & np.isfinite(poses.quaternion).all(-1)
+    predicted = dataclasses.replace(report.frames, position=poses.position, quaternion=poses.quaternion)
+    try:
+        return exporters.export(predicted.select(finite_N), form, folder, replace=True)
+    except OSError as error:
+        raise cannot_write(error, folder) from error
+
+
 def _part(poses: Poses, true: Poses, index: np.ndarray) -> Poses:
     stamps = tuple(true.timestamps[n] for n in index) if true.timestamps else ()
     return Poses(tuple(true.images[n] for n in index), poses.position[index], poses.quaternion[index], (), stamps)
@@ -103,4 +116,5 @@ def _predicted_scene(report: Report, n: int) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+    content = text.encode("utf-8", "surrogateescape")
+    replace_file(path, lambda temporary: temporary.write_bytes(content))

@@ -91,8 +91,8 @@ def median_interval(error_N: FloatArray) -> tuple[float, float]:
         lower_R = random.beta(half, half + 1, RESAMPLES)
         upper_R = lower_R + (1 - lower_R) * random.beta(1, half, RESAMPLES)
     rank_2R = np.minimum((num * np.stack([lower_R, upper_R])).astype(int), num - 1)
-    median_R = np.sort(x_N[rank_2R].mean(axis=0))
     cut = round(0.025 * RESAMPLES)
+    median_R = np.partition(x_N[rank_2R].mean(axis=0), [cut, RESAMPLES - 1 - cut])
     return float(median_R[cut]), float(median_R[-1 - cut])
 
 

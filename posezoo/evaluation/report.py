@@ -30,6 +30,7 @@ FORMAT = 1  # version of report.json
 GROUPINGS = ("overall", "scene", "sequence", "condition")
 FIGURES = ("trajectory", "errors")
 AVERAGE = "average of scenes"
+MAX_LINES = 25  # of a printed table of groups
 
 Row = dict[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
@@ -83,10 +84,23 @@ class Report:
             names = np.array([f"{scene}/{name}" for scene, name in zip(scenes, names, strict=True)])
         # scenes keep the data set's order, the others are sorted
         order = [s for s in self.frames.scenes if s in set(scenes)] if by == "scene" else sorted(set(names.tolist()))
-        return {str(name): np.flatnonzero(names == name) for name in order}
+        # one sorting for all groups: there may be a thousand
+        known, group_N = np.unique(names, return_inverse=True)
+        parts = np.split(np.argsort(group_N, kind="stable"), np.cumsum(np.bincount(group_N))[:-1])
+        rows = dict(zip(known.tolist(), parts, strict=True))
+        return {str(name): rows[name] for name in order}
 
     def rows(self, by: str = "overall") -> list[Row]:
         """One dict(method, group, **summary) per group and method; by scene also the unweighted average of scenes."""
+        if by not in self._rows:
+            self._rows[by] = self._summaries(by)
+        return self._rows[by]
+
+    @cached_property
+    def _rows(self) -> dict[str, list[Row]]:
+        return {}
+
+    def _summaries(self, by: str) -> list[Row]:
         rows = [
             {"method": method, "group": group, **self._summary(method, index)}
             for group, index in self.groups(by).items()
@@ -185,7 +199,13 @@ class Report:
             for row in rows:
                 if row["method"] == self.model:
                     lines[row["group"]].append(f"{100 * row['scene_accuracy']:.1f} %")
-        return f"by {by}: median m, median deg", header, list(lines.values())
+        shown = list(lines.values())
+        title = f"by {by}: median m, median deg"
+        if len(shown) > MAX_LINES:
+            last = shown[-1:] if AVERAGE in lines else []
+            title += f" (the first {MAX_LINES} of {len(shown) - len(last)}: report.json has all)"
+            shown = shown[:MAX_LINES] + last
+        return title, header, shown
 
     def plot(self, kind: str, path: str | Path | None = None) -> Figure:
         """The figure `kind` ("trajectory" or "errors"); saved too if `path` is given."""
@@ -197,6 +217,12 @@ class Report:
         if path:
             figures.save(figure, Path(path))
         return figure
+
+    def export(self, form: str, folder: str | Path) -> list[Path]:
+        """The files of the model's poses written to `folder`, in a form of `posezoo data export`."""
+        from posezoo.evaluation import files
+
+        return files.export(self, form, Path(folder))
 
     def save(self, folder: str | Path) -> Path:
         """The folder, with report.json, predictions.csv, tum/ and the two figures written into it."""

@@ -32,7 +32,7 @@ class TinyModel(nn.Module):
     def __init__(self, scenes: tuple[str, ...] = ("scene",), answer: float | None = None) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.config = SimpleNamespace(scenes=scenes)
+        self.config = SimpleNamespace(scenes=scenes, decode="")
         self.layer = nn.Linear(3, 7).double()
         self.dropout = nn.Dropout(0.5)
         self.norm = nn.BatchNorm1d(3).double()
@@ -190,12 +190,12 @@ def test_the_published_number_of_the_same_model_and_data_is_noted(dataset: Datas
     model = TinyModel()
     model.name = "posenet"
     count = len(dataset.require("test"))
-    card = registry.data_card("cambridge-shop-facade").model_copy(update={"frames": {"test": count}})
+    card = registry.data_card("cambridge-shop-facade").model_copy(update={"counts": {"shop": {"test": count}}})
     shop = dataclasses.replace(dataset, name="cambridge-shop-facade", card=card)
     noted = "published for posenet on cambridge-shop-facade: median 0.74 m, 4.79 deg (HyperPose supplement, Table 1)"
     assert noted in evaluate(model, shop).notes
     assert not [note for note in evaluate(model, dataset).notes if "published" in note]
-    part = dataclasses.replace(shop, card=card.model_copy(update={"frames": {"test": count + 1}}))
+    part = dataclasses.replace(shop, card=card.model_copy(update={"counts": {"shop": {"test": count + 1}}}))
     assert not [note for note in evaluate(model, part).notes if "published" in note], "another split has other numbers"
     refined = dataclasses.replace(shop, frames=dataclasses.replace(shop.frames, ground_truth="sfm"))
     assert not [note for note in evaluate(model, refined).notes if "published" in note]

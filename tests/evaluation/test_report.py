@@ -186,3 +186,27 @@ def test_one_image_is_enough(make_frames: MakeFrames, make_report: MakeReport, t
     make_report(make_frames(num=1)).save(tmp_path)
     with pytest.raises(UsageError, match="trajectory"):
         make_report(make_frames(num=1)).plot("trajectoy")
+
+
+def test_a_thousand_scenes_stay_readable(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    """The printed tables are cut and say so; the report's rows have every scene."""
+    found = make_report(make_frames(tuple(f"s{n:03d}" for n in range(200)), num=2))
+    tables = {title: rows for title, _, rows in found.table_rows()}
+    (title,) = [title for title in tables if title.startswith("by scene")]
+    assert title.endswith("(the first 25 of 200: report.json has all)")
+    assert [row[0] for row in tables[title]] == [*(f"s{n:03d}" for n in range(25)), report.AVERAGE]
+    assert len(found.to_dict()["results"]["scene"]) == 201 * len(found.methods)
+    assert all(len(rows) <= 26 for rows in tables.values())
+
+
+@pytest.mark.parametrize("form", ["csv", "tum", "kitti", "labels"])
+def test_the_models_poses_in_the_forms_of_other_tools(
+    make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path, form: str
+) -> None:
+    found = make_report(make_frames(), failures=7)
+    (path, *_) = found.export(form, tmp_path / form)
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) == 53 + (form in ("csv", "labels"))
+    x, y, z = found.methods[found.model].position[7]
+    assert all(repr(float(value)) in lines[-53] for value in (x, y, z))
+    assert found.export(form, tmp_path / form)[0] == path  # a report may be written again

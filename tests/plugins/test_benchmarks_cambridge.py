@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from posezoo_benchmarks import cambridge
 from scipy.spatial.transform import Rotation
 
+import posezoo
 from posezoo.data.frames import open_dataset
 from posezoo.errors import DataError, UsageError
 from posezoo.spec import ReadRequest, ReadResult
@@ -42,6 +43,24 @@ def test_a_pose_by_hand(tmp_path: Path) -> None:
     forward = Rotation.from_quat(np.array(train.quaternion)[[1, 2, 3, 0]]).apply([0, 0, 1])
     np.testing.assert_allclose(forward, [1, 0, 0], atol=1e-12)
     assert (test.image, test.quaternion, test.source) == ("S/seq2/a b.png", (1, 0, 0, 0), ("S/dataset_test.txt", 4))
+
+
+def test_archives_give_the_same_as_the_tree(tree: Path, tmp_path: Path) -> None:
+    packed = benchmark_trees.archives("cambridge", tmp_path / "packed", every=10, size=(96, 54))
+    assert sorted(path.suffix for path in packed.rglob("*") if path.is_file()) == [".zip"] * 4
+    name = "ecl-winter?scenes=ShopFacade,OldHospital"
+    with pytest.raises(DataError, match=r"first: cambridge/OldHospital\.zip: not unpacked: posezoo data prepare"):
+        open_dataset(name, root=packed)
+    ready = posezoo.prepare_dataset(name, root=packed)
+    assert [one.name for one in ready.unpacked] == [
+        "cambridge/OldHospital.zip",
+        "cambridge/ShopFacade.zip",
+        "ecl/winter.zip",
+    ]
+    assert not (packed / "cambridge/StMarysChurch").exists()
+    for data in (name, "cambridge?scenes=ShopFacade"):
+        assert open_dataset(data, root=packed).digest == open_dataset(data, root=tree).digest
+    assert posezoo.prepare_dataset("cambridge-shop-facade", root=packed).frames == {"train": 10, "test": 3}
 
 
 def test_the_tree_gives_back_the_demo(tree: Path) -> None:

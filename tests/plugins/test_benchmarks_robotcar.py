@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import benchmark_trees
+import faults
 import numpy as np
 import pytest
 import small_data
@@ -16,10 +17,13 @@ from posezoo_benchmarks import robotcar, robotcar_images
 from posezoo_benchmarks.interpolation import interpolated, slerp, track
 from scipy.spatial.transform import Rotation, Slerp
 
+from posezoo import zoo
 from posezoo.data.cache import ImageCache
-from posezoo.data.frames import open_dataset
+from posezoo.data.completeness import expected, missing
+from posezoo.data.frames import Frames, open_dataset
 from posezoo.errors import DataError, UsageError
 from posezoo.spec import ReadRequest, ReadResult
+from posezoo.training.config import configure
 from posezoo.transforms import read_image
 
 pytest.importorskip("cv2", reason="opencv is not installed: pip install 'posezoo[robotcar]'")
@@ -118,6 +122,42 @@ def test_bad_rows_holes_and_ends(tmp_path: Path) -> None:
     assert errors(kept)[0].max() > 0.5, "a straight line across 2.5 s of a bend"
     with pytest.raises(UsageError, match="max-gap='-1' is no positive number"):
         read(root, max_gap="-1")
+
+
+def test_dropped_frames_count_as_here(tmp_path: Path) -> None:
+    frames = START + np.arange(40) * 62_500
+    root = write_drive(tmp_path / SEQUENCE, frames, START + np.arange(-10, 110) * 20_000)
+    result = read(root, test=SEQUENCE)
+    dropped = 40 - len(result.frames)
+    assert dropped > 0
+    assert result.left_out == {("robotcar", "test", SEQUENCE): dropped}
+    counts = {"robotcar": {"test": {SEQUENCE: 40}}}
+    request = ReadRequest(root)
+    made = Frames.from_rows(root, result.frames)
+    assert missing(expected(counts, request), made, result.left_out, [], False) == []
+    (one,) = missing(expected(counts, request), made, {}, [], False)
+    assert (one.place, one.frames, one.expected) == (SEQUENCE, 40 - dropped, 40)
+
+
+def test_the_kits_folder_is_remembered_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config, _ = configure("posenet", "robotcar-loop?undistort=kit/models&max-gap=2", {})
+    assert config.data.name == f"robotcar-loop?undistort={tmp_path}/kit/models&max-gap=2"
+
+
+def test_raw_images_are_refused_by_a_model_of_coloured_ones(tmp_path: Path) -> None:
+    key = robotcar_images.decoder("").key
+    small = small_data.settings("posenet")
+    given = {name: small[name] for name in ("backbone", "pretrained_backbone", "resize", "crop", "hidden")}
+    model = zoo.build(zoo.blueprint("posenet", given).with_place(decode=key))
+    picture = Image.effect_noise((64, 48), 50)
+    picture.save(tmp_path / "raw.png")
+    picture.convert("RGB").save(tmp_path / "colour.png")
+    assert len(model.predict(tmp_path / "colour.png")) == 1
+    with pytest.raises(
+        DataError, match=r"raw.png: one channel, but the model was trained on colour.*gbrg.*posezoo eval"
+    ):
+        model.predict([tmp_path / "colour.png", tmp_path / "raw.png"])
 
 
 def test_legacy_shift_gives_each_image_the_pose_of_the_one_before(tmp_path: Path) -> None:
@@ -291,8 +331,29 @@ def train_on_tree(tree: Path, capsys: pytest.CaptureFixture[str], **more: object
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_command_on_an_untouched_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tree = benchmark_trees.robotcar(tmp_path / "tree", every=10, size=(64, 48))
+def prepared(tree: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The tree, in which untouched archives lie, checked and unpacked by the commands that a person types."""
+    from posezoo.cli import run
+
+    words = ["robotcar-loop", "--root", str(tree), "--format", "json"]
+    before = faults.digests(tree)
+    assert run(["data", "verify", *words]) == 3
+    found = [finding["message"] for finding in json.loads(capsys.readouterr().out)["findings"]]
+    assert sum("not unpacked: posezoo data prepare" in message for message in found) == 12
+    assert sum("the sequence is missing" in message for message in found) == 4
+    assert run(["data", "prepare", *words]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {one["archive"] for one in answer["unpacked"]} == {Path(name).name for name in before}
+    assert {name: digest for name, digest in faults.digests(tree).items() if name in before} == before
+    assert run(["data", "verify", f"robotcar:{tree}/robotcar"]) == 0  # by itself: the card's counts are the real ones
+    assert run(["data", "prepare", *words]) == 0
+    again = json.loads(capsys.readouterr().out.partition("all good\n")[2])
+    assert again == answer | {"unpacked": [], "unpacked_before": [one["archive"] for one in answer["unpacked"]]}
+    return tree
+
+
+def test_the_command_from_untouched_archives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = prepared(benchmark_trees.archives("robotcar", tmp_path / "tree", every=10, size=(64, 48)), capsys)
     report = train_on_tree(tree, capsys, normalise_pixels="data")
     groups = {row["group"] for row in report["results"]["sequence"]}
     assert groups == {"2014-06-23-15-36-04", "2014-06-23-15-41-25"}
@@ -304,12 +365,13 @@ def test_the_command_on_an_untouched_tree(tmp_path: Path, capsys: pytest.Capture
         [read_image(path, 256, robotcar_images.decoder("")).reshape(-1, 3)
          for path in (tree / "robotcar").glob("2014-06-26*/stereo/centre/*.png")]
     )  # fmt: skip
+    assert stored["decode"] == "gbrg 1 distorted"
     np.testing.assert_allclose(stored["mean"], raw.mean(0) / 255, atol=0.05)
     np.testing.assert_allclose(stored["std"], raw.std(0) / 255, atol=0.05)
 
 
 @pytest.mark.slow
 def test_the_command_on_full_size_raw_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tree = benchmark_trees.robotcar(tmp_path / "tree", every=2)
+    tree = prepared(benchmark_trees.archives("robotcar", tmp_path / "tree", every=2), capsys)
     report = train_on_tree(tree, capsys, recipe="paper-robotcar", phases=[], batch_size=16, epochs=2)
     assert report["num_images"] > 40

@@ -74,10 +74,10 @@ BAD = {
 
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
 def test_good_poses(text: str, tmp_path: Path) -> None:
-    (tmp_path / "pose.txt").write_bytes(text.encode())
+    (tmp_path / "frame-000000.pose.txt").write_bytes(text.encode())
     findings: list[Finding] = []
-    read = seven_scenes.read_text(tmp_path / "pose.txt", "pose.txt", findings)
-    matrix = seven_scenes.parse_pose(read or "", "pose.txt", findings)
+    read = seven_scenes._pose_text(tmp_path, "frame-000000.color.png", findings)
+    matrix = seven_scenes.parse_pose(read or "", "frame-000000.pose.txt", findings)
     assert findings == []
     assert matrix is not None
     np.testing.assert_allclose(matrix[:3, 3], [1, 2, 3])

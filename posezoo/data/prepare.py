@@ -1,0 +1,112 @@
+"""From a benchmark's untouched archives to data that training can start on: unpacked, checked, in the image cache.
+
+It can be stopped at any moment and called again: what is done is not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posezoo.data import frames, unpack
+from posezoo.data.cache import ImageCache
+from posezoo.data.skip import opened
+from posezoo.data.splits import WORDS
+from posezoo.errors import DataError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that is ready: where it lies, what came out of its archives, its frames by split, its image cache."""
+
+    name: str
+    folder: Path
+    unpacked: tuple[unpack.Unpacked, ...]
+    """The archives that were unpacked now."""
+    before: tuple[str, ...]
+    """The archives that were unpacked already."""
+    frames: dict[str, int]
+    cache: Path
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        lines = [f"unpacked: {one.name}: {one.written} new files, {one.kept} were here" for one in self.unpacked]
+        lines += [f"unpacked before: {name}" for name in self.before]
+        lines += [f"note: {note}" for note in self.notes]
+        counts = ", ".join(f"{count} {split}" for split, count in self.frames.items())
+        lines.append(f"{self.name}: {counts} frames in {self.folder}")
+        return [*lines, f"image cache: {self.cache}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON has it."""
+        archives = [{"archive": one.name, "written": one.written, "kept": one.kept} for one in self.unpacked]
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "unpacked": archives,
+            "unpacked_before": list(self.before),
+            "frames": self.frames,
+            "cache": str(self.cache),
+            "notes": list(self.notes),
+        }
+
+
+def prepare(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    skip_bad: bool = False,
+    progress: unpack.Progress = lambda what, done, total: None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Prepared:
+    """Unpack the archives of the data set called `name`, check it as training does, and build its image cache.
+
+    Raises DataError for an archive that is damaged or unsafe and for everything wrong with the data, ResourceError for
+    a disk that is too small or cannot be written.
+    """
+    folder, packed, absent = frames.archives(name, root)
+    before = [one for one in packed if unpack.is_unpacked(one)]
+    done = _unpacked(folder, [one for one in packed if one not in before], progress, tell)
+    progress("reading poses", 0, 1)
+    try:
+        dataset = opened(name, root=root, split=split, skip_bad=skip_bad, progress=_images(progress))
+    except DataError as error:
+        if absent:
+            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            error.hint = f"no archive {absent[0]}{more} here: posezoo data how-to {name.partition('?')[0]}"
+        raise
+    cache = ImageCache.open(dataset.frames, _images(progress))
+    counts = {word: int(np.sum(dataset.frames.split == word)) for word in WORDS}
+    return Prepared(
+        name,
+        folder,
+        tuple(done),
+        tuple(one.name for one in before),
+        {word: count for word, count in counts.items() if count},
+        cache.folder,
+        (*dataset.notes, *dataset.remarks),
+    )
+
+
+def _unpacked(
+    folder: Path, packed: list[unpack.Packed], progress: unpack.Progress, tell: Callable[[str], None]
+) -> list[unpack.Unpacked]:
+    """Unpack all of them. Nothing is written before every archive has been looked into and the disk is large enough."""
+    if not packed:
+        return []
+    with unpack.held(folder, tell):
+        packed = [one for one in packed if not unpack.is_unpacked(one)]  # another process may have done it meanwhile
+        unpack.check_free(
+            folder, unpack.needed(packed, progress), packed[0].name if len(packed) == 1 else f"{len(packed)} archives"
+        )
+        return [unpack.unpack(one, progress) for one in packed]
+
+
+def _images(progress: unpack.Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress("reading images", done, total)

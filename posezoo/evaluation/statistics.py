@@ -1,0 +1,162 @@
+"""A data set in numbers, before anybody trains: how far, how dense, how hard, what the mean pose alone would reach.
+
+Legend: N frames, 3 position (m), 4 quaternion (w, x, y, z).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posezoo.data.cache_build import Progress, parallel
+from posezoo.data.frames import Dataset, Frames, open_dataset
+from posezoo.data.splits import WORDS, runs
+from posezoo.errors import DataError
+from posezoo.evaluation import baselines
+from posezoo.evaluation.metrics import angle_deg, pose_errors
+from posezoo.transforms import image_size
+
+NEAR_METRES = (0.1, 0.25, 1.0, 5.0)
+"""Distances to the nearest training frame whose shares are told."""
+Row = dict[str, Any]
+
+
+def dataset_statistics(
+    name: str, *, root: str | Path | None = None, split: str | Path | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The data set in numbers, as plain data. Image sizes are read from the files' headers.
+
+    Keys: name, kind, ground_truth, frames, splits, image_sizes, intrinsics, scenes, sequences, conditions, and
+    test_beside_training, notes. Metres, degrees, frames; a number that there is no frame for is None.
+    Raises DataError, UsageError.
+    """
+    dataset = open_dataset(name, root=root, split=split)
+    frames = dataset.frames
+    if not len(frames):
+        raise DataError(f'"{name}" has no frames', "posezoo data verify shows why")
+    known = int(np.sum(~np.isnan(frames.intrinsics).any(axis=1)))
+    return {
+        "name": name,
+        "kind": dataset.kind,
+        "ground_truth": frames.ground_truth,
+        "frames": len(frames),
+        "splits": {word: count for word in WORDS if (count := int(np.sum(frames.split == word)))},
+        "image_sizes": _sizes(frames, progress),
+        "intrinsics": f"known for {known} of {len(frames)} frames",
+        "scenes": [row for word in WORDS for row in _scenes(frames.of_split(word), word)],
+        "sequences": _sequences(frames),
+        "conditions": _conditions(frames),
+        "test_beside_training": _tests(dataset),
+        "notes": [*dataset.notes, *dataset.remarks],
+    }
+
+
+def _sizes(frames: Frames, progress: Progress | None) -> dict[str, int]:
+    """WIDTHxHEIGHT -> frames, the most frequent first."""
+    found: Counter[str] = Counter()
+    for n, size in enumerate(parallel(lambda i: image_size(frames.path(i), frames.decode), range(len(frames))), 1):
+        found["x".join(map(str, size))] += 1
+        if progress:
+            progress(n, len(frames))
+    return dict(found.most_common())
+
+
+def _scenes(frames: Frames, split: str) -> list[Row]:
+    """One row for each scene of one split: how long its paths are and how far its poses spread."""
+    rows = []
+    for scene in frames.scenes:
+        part = frames.of_scene(scene)
+        if not len(part):
+            continue
+        mean_4 = baselines.mean_quaternion(part.quaternion)
+        turn_N = angle_deg(part.quaternion, np.broadcast_to(mean_4, part.quaternion.shape))
+        box_3 = np.ptp(part.position, axis=0)
+        rows.append(
+            {
+                "scene": scene,
+                "split": split,
+                "frames": len(part),
+                "sequences": len(runs(part)),
+                **_path(part),
+                **{f"box {axis} (m)": _rounded(side) for axis, side in zip("xyz", box_3, strict=True)},
+                "position spread (m)": _rounded(np.sqrt(part.position.var(axis=0).sum())),
+                "heading spread (deg)": _rounded(np.sqrt(np.mean(turn_N**2))),
+            }
+        )
+    return rows
+
+
+def _sequences(frames: Frames) -> list[Row]:
+    """One row for each sequence of each scene and split."""
+    rows = []
+    for index in runs(frames):
+        for split in dict.fromkeys(frames.split[index].tolist()):
+            part = frames.select(index[frames.split[index] == split])
+            first = {"scene": frames.scenes[part.scene[0]], "sequence": str(part.sequence[0]), "split": split}
+            rows.append({**first, "frames": len(part), **_path(part)})
+    return rows
+
+
+def _path(frames: Frames) -> Row:
+    """Length of the paths, and the spacing of consecutive frames; a jump between two sequences is no path."""
+    metres, degrees = [], []
+    for index in runs(frames):
+        metres.append(np.linalg.norm(np.diff(frames.position[index], axis=0), axis=1))
+        degrees.append(angle_deg(frames.quaternion[index[:-1]], frames.quaternion[index[1:]]))
+    step_N, turn_N = np.concatenate(metres), np.concatenate(degrees)
+    return {
+        "path (m)": _rounded(step_N.sum()),
+        "median spacing (m)": _median(step_N),
+        "largest spacing (m)": _rounded(step_N.max()) if len(step_N) else None,
+        "median turn (deg)": _median(turn_N),
+    }
+
+
+def _conditions(frames: Frames) -> list[Row]:
+    """Frames by condition and split; nothing where the data know no conditions."""
+    found = Counter(zip(frames.condition.tolist(), frames.split.tolist(), strict=True))
+    if not any(condition for condition, _ in found):
+        return []
+    return [{"condition": c or "-", "split": s, "frames": count} for (c, s), count in sorted(found.items())]
+
+
+def _tests(dataset: Dataset) -> list[Row]:
+    """One row for each scene with test frames: how near training frames are, and what the mean pose reaches."""
+    train, test = dataset.frames.of_split("train"), dataset.frames.of_split("test")
+    if not len(train) or not len(test):
+        return []
+    errors = [
+        pose_errors(found.position, found.quaternion, test.position, test.quaternion)
+        for found in (baselines.oracle_nearest_pose(train, test), baselines.mean_training_pose(train, test))
+    ]
+    (near_N, turned_N), (far_N, off_N) = errors
+    rows = []
+    for number, scene in enumerate(test.scenes):
+        here = test.scene == number
+        if not here.any():
+            continue
+        shares = {f"within {d:g} m (%)": _rounded(100 * np.mean(near_N[here] <= d)) for d in NEAR_METRES}
+        rows.append(
+            {
+                "scene": scene,
+                "test frames": int(here.sum()),
+                "nearest training frame (m)": _median(near_N[here]),
+                "its turn (deg)": _median(turned_N[here]),
+                **shares,
+                "mean pose (m)": _median(far_N[here]),
+                "mean pose (deg)": _median(off_N[here]),
+            }
+        )
+    return rows
+
+
+def _median(values: np.ndarray) -> float | None:
+    return _rounded(np.median(values)) if len(values) else None
+
+
+def _rounded(value: float) -> float | None:
+    """To four digits; None for what is not finite (a scene without training frames)."""
+    return float(f"{value:.4g}") if np.isfinite(value) else None
