@@ -81,6 +81,10 @@ class ReaderSpec:
     name: str
     read: str
     summary: str
+    layout: str = ""
+    """What has to lie where, in some lines, for `posezoo data how-to`."""
+    paths: tuple[str, ...] = ()
+    """Options that are paths of the user's: they are made absolute before a run remembers them."""
     api: int = API
 
 
@@ -113,6 +117,13 @@ class Frame:
     condition: str = ""
     intrinsics: tuple[float, float, float, float] | None = None
     source: tuple[str, int] = ("", 0)
+
+    def with_quaternion(self, quaternion: tuple[float, float, float, float]) -> Frame:
+        """The frame with another quaternion. `dataclasses.replace` takes five times as long, and there may be 1e5."""
+        return Frame(
+            self.image, self.position, quaternion, self.scene, self.split, self.sequence, self.timestamp,
+            self.condition, self.intrinsics, self.source,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,8 @@ class ReadResult:
     """Lines a person should see, e.g. how many frames were dropped and why."""
     decode: Decode | None = None
     """None: the files are ordinary pictures."""
+    left_out: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """(scene, split, sequence) -> frames that are there and that the format's rules leave out; notes say why."""
 
 
 def load_object(path: str) -> Any:

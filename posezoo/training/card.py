@@ -1,7 +1,8 @@
 """The model card: what a model was trained on, how, how good it is, and how to use it.
 
-It is made from config.json and report.json alone, so that it can be made again for any model folder. A generated card
-says so in a line of its own; a card without this line belongs to whoever wrote it and is never overwritten.
+It is made from config.json and report.json alone, so that it can be made again for any model folder. It names no folder
+of the machine it was made on: cards are for others. A generated card says so in a line of its own; a card without this
+line belongs to whoever wrote it and is never overwritten.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from posezoo.names import parse_data, without_folders
 from posezoo.training.config import TrainConfig, configure
 from posezoo.training.setup import Job
 from posezoo.version import source_commit
@@ -26,7 +28,7 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
     card = job.dataset.card
     return {
         "training": {
-            "data": job.dataset.name,
+            "data": parse_data(job.dataset.name).public,
             "data_digest": job.dataset.digest,
             "data_licence": card.licence if card else "not stated",
             "ground_truth": job.dataset.frames.ground_truth,
@@ -38,7 +40,8 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
             "selection": selection_note(job.config, best),
             "commit": source_commit(),
             "backbone_weights": [
-                {"source": f.source, "sha256": f.sha256, "licence": f.licence} for f in job.backbone_files
+                {"source": without_folders(f.source), "sha256": f.sha256, "licence": f.licence}
+                for f in job.backbone_files
             ],
         }
     }
@@ -51,7 +54,7 @@ def changed_settings(job: Job) -> list[str]:
                     for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip
     skipped = ("out", "precision", "device", "workers", "seed", "data", "checkpoint")
     return [
-        f"{key}={value}"
+        f"{key}={without_folders(value) if isinstance(value, str) else value}"
         for key, value in ours.items()
         if value != theirs.get(key) and key.partition(".")[0] not in skipped
     ]
@@ -170,7 +173,8 @@ def _headline(report: Mapping[str, Any]) -> Mapping[str, Any]:
 def _evaluation(report: Mapping[str, Any] | None) -> str:
     if report is None:
         return "Not evaluated yet: the run has not come to its end."
-    parts = [f"## Evaluation\n\n{report['data']}, {report['split']} images, {report['ground_truth']} ground truth."]
+    data = parse_data(report["data"]).public
+    parts = [f"## Evaluation\n\n{data}, {report['split']} images, {report['ground_truth']} ground truth."]
     for by, rows in report["results"].items():
         groups = list(dict.fromkeys(row["group"] for row in rows))
         methods = list(dict.fromkeys(row["method"] for row in rows))
@@ -182,7 +186,7 @@ def _evaluation(report: Mapping[str, Any] | None) -> str:
             lines.append(f"| {group} | {found[group, methods[0]]['num']} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     parts.append("Medians of position in metres and orientation in degrees.")
-    return "\n\n".join([*parts, *(f"Note: {note}." for note in report["notes"])])
+    return "\n\n".join([*parts, *(f"Note: {without_folders(note)}." for note in report["notes"])])
 
 
 def _number(value: float | str) -> str:

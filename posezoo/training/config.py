@@ -99,6 +99,8 @@ class PhaseSettings(_Section):
     epochs: PositiveInt
     weights: tuple[float, float] | None = None
     """Fixed (w_x, w_q); None: learned."""
+    augment: bool = True
+    """False: centre crops, colours as they are; where one head learns, what it reads is then computed only once."""
 
 
 class CheckpointSettings(_Section):
@@ -168,7 +170,10 @@ def configure(
     only = recipe.only.get(parsed.arch, {})
     _, variant = registry.cards_of(parsed.arch, list(modifiers), parsed.tag)
     train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in variant), train)
-    given = {"name": names.parse_data(data).absolute} | ({"root": str(root)} if root else {})
+    parsed_data = names.parse_data(data)
+    reader = parsed_data.reader or registry.data_card(parsed_data.name).reader
+    paths = plugins.get("posezoo_readers", "data format", reader).paths
+    given = {"name": parsed_data.absolute(paths)} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]

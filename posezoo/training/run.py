@@ -143,12 +143,20 @@ def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outp
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The run's config.toml. Raises UsageError if `path` holds no run."""
+    """The run's config.toml. Raises UsageError if `path` holds no run, or something else stands in the file."""
     try:
-        return _text_as_none(tomllib.loads((path / CONFIG).read_text(encoding="utf-8")))
+        config: dict[str, Any] = _text_as_none(tomllib.loads((path / CONFIG).read_text(encoding="utf-8")))
+        model, data = config["model"], config["train"]["data"]
+        if not (isinstance(model["name"], str) and isinstance(data["name"], str)):
+            raise TypeError("names are text")
+        if not (isinstance(model["config"], dict) and isinstance(model["modifiers"], dict)):
+            raise TypeError("model.config and model.modifiers are tables")
+        return config
     except FileNotFoundError:
         raise UsageError(f"{path} holds no run (no {CONFIG})", "give a run folder: outputs/MODEL/DATA/TIME") from None
-    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
+    except KeyError as error:
+        raise UsageError(f"{path / CONFIG}: {error.args[0]} is missing", "restore it, or train again") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:  # not TOML, not UTF-8, not a run's
         raise UsageError(f"{path / CONFIG}: {error}", "restore it, or train again") from None
 
 

@@ -63,13 +63,14 @@ class Job:
         pixels, intrinsics_N4 = self.cache.folder.name, self.dataset.frames.intrinsics.astype("<f8")
         return hashlib.sha256(pixels.encode() + intrinsics_N4.tobytes()).hexdigest()
 
-    def batches(self, epoch: int) -> FrameBatches:
-        """The training frames, or tuples of them, as batches of one epoch."""
+    def batches(self, epoch: int, images: bool = True) -> FrameBatches:
+        """The training frames, or tuples of them, as batches of one epoch, on demand without the images."""
         rows = self.train_rows
         if self.config.tuple_length > 1:
             frames = self.dataset.frames.select(rows)
             rows = rows[frame_tuples(frames, self.config.tuple_length, self.config.tuple_gap)]
-        return FrameBatches(self.dataset.frames, self.cache, rows, self.scene_of, self.config.seed, epoch)
+        cache = self.cache if images else None
+        return FrameBatches(self.dataset.frames, cache, rows, self.scene_of, self.config.seed, epoch)
 
 
 def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
@@ -167,9 +168,9 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     return kind_of(rows, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
-def prepared_batch(job: Job, batch: Batch) -> tuple[Tensor, Tensor]:
+def prepared_batch(job: Job, batch: Batch, varied: Augmentation) -> tuple[Tensor, Tensor]:
     """The network's input and the true quaternions of a batch that is on the device."""
-    images_BCHW, quaternion_B4 = augmented(batch, job.model.config, job.augmentation)
+    images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
 
 
@@ -178,13 +179,17 @@ def retrieval_features(job: Job) -> Callable[[Tensor], Tensor] | None:
     return pretrained_features(job.model)
 
 
-def pretrained_features(model: PoseModel) -> Callable[[Tensor], Tensor] | None:
-    """As `retrieval_features`, for any model; None if it was told to start without pretrained weights."""
+def pretrained_features(model: PoseModel, given: bool | str | None = None) -> Callable[[Tensor], Tensor] | None:
+    """As `retrieval_features`, for any model; None if it was told to start without pretrained weights.
+
+    `given`: where they are, if the model's own `pretrained_backbone` does not say. Raises HubError, WeightsError.
+    """
     own = next((module for module in model.modules() if isinstance(module, Backbone)), None)
-    if own is None or model.config.pretrained_backbone is False:
+    given = model.config.pretrained_backbone if given is None else given
+    if own is None or given is False:
         return None
     backbone = Backbone(own.name).eval()
-    file = hub.find_backbone(own.name, model.config.pretrained_backbone)
+    file = hub.find_backbone(own.name, given)
     from posezoo.backbones import load_pretrained
 
     load_pretrained(backbone, hub.read_state(file), file.by_order, file.source)
@@ -239,7 +244,8 @@ def _rows(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray
 
 def _placed(blueprint: zoo.Blueprint, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> zoo.Blueprint:
     position_N3 = dataset.frames.position[rows]
-    fields: dict[str, Any] = {"scenes": dataset.frames.scenes}
+    decode = dataset.frames.decode
+    fields: dict[str, Any] = {"scenes": dataset.frames.scenes, "decode": decode.key if decode else ""}
     if config.normalise_position:
         std_3 = position_N3.std(axis=0)
         # an axis along which nothing moves must not make the scale zero

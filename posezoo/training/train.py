@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +23,18 @@ import torch
 from torch import Tensor
 
 from posezoo import faults, geometry, plugins, settings, zoo
+from posezoo.data.augment import UNVARIED
 from posezoo.data.loader import Batch, BatchOrder, deaths_told_between, epoch_loader
-from posezoo.errors import DataError, Interrupted, NotFiniteError, PluginError, ResourceError
+from posezoo.errors import DataError, Interrupted, NotFiniteError, PluginError, ResourceError, UsageError, WeightsError
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import evaluate, predict_frames
 from posezoo.evaluation.metrics import pose_errors, summarise
 from posezoo.losses import PoseLoss
 from posezoo.names import user_path
-from posezoo.training import card, checkpoint
+from posezoo.training import card, checkpoint, frozen
 from posezoo.training.config import PhaseSettings, TrainConfig
 from posezoo.training.observe import Observer
-from posezoo.training.run import RunFolder, new_run_path, read_config, utc_now
+from posezoo.training.run import CONFIG, RunFolder, new_run_path, read_config, utc_now
 from posezoo.training.setup import (
     Job,
     agreed,
@@ -106,8 +107,14 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
     observer = observer or Observer()
     path = user_path(run)
     stored = read_config(path)
-    config = settings.validated(TrainConfig, stored["train"], "train.")
-    plan = zoo.blueprint_from(stored["model"], path / "config.toml")
+    try:
+        config = settings.validated(TrainConfig, stored["train"], "train.")
+    except UsageError as error:
+        raise UsageError(f"{path / CONFIG}: {error.message}", "correct the file, or train again") from None
+    try:
+        plan = zoo.blueprint_from(stored["model"], path / CONFIG)
+    except WeightsError as error:  # of a model folder it would be; here it is the run's configuration
+        raise UsageError(error.message, error.hint) from None
     with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
         if not checkpoint.any_saved(path):  # killed before the first one: the seed gives the same beginning again
             observer.note("no checkpoint was saved yet: starting again from step 0")
@@ -145,6 +152,7 @@ class _Loop:
         self.per_epoch = len(BatchOrder(len(job.train_rows), self.config.batch_size, 0, 0, 0, 0, world))
         self.saved_at = self.ticked_at = time.monotonic()
         self.loss: PoseLoss
+        self.features: frozen.FrozenFeatures | None = None
         self.optimiser: torch.optim.Optimizer
 
     def run(self, found: checkpoint.Checkpoint | None) -> Result:
@@ -174,10 +182,25 @@ class _Loop:
                 self.loss.load_state_dict(found.state["loss"])
                 self.optimiser.load_state_dict(found.state["optimiser"])
             torch.set_rng_state(found.state["torch_rng"])
-        network = self.accelerator.prepare(self.job.model)
+        self.features = self._frozen_features() if frozen.serve(self.job, phase) else None
+        model = self.job.model if self.features is None else frozen.FromFeatures(self.job.model)
+        network = self.accelerator.prepare(model)
         self.ticked_at = time.monotonic()
         while self.state.epoch < self.first_epoch[self.state.phase + 1]:
             self._epoch(phase, network)
+
+    def _frozen_features(self) -> frozen.FrozenFeatures:
+        features = frozen.FrozenFeatures(self.job)
+        batches = features.batches()
+        for done, places in enumerate(batches, 1):
+            features.add(places, self._autocast())
+            self.observer.progress("features of the frozen part", done, len(batches))
+            self._stop_if_asked()
+        return features
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = AUTOCAST.get(self.config.precision)
+        return torch.autocast(self.accelerator.device.type, dtype) if dtype else nullcontext()
 
     def _epoch(self, phase: PhaseSettings, network: torch.nn.Module) -> None:
         state, config = self.state, self.config
@@ -199,7 +222,9 @@ class _Loop:
     def _batches(self, order: BatchOrder) -> Iterator[Batch]:
         """The epoch's batches. A data worker that dies or hangs ends the run after a saved checkpoint."""
         try:
-            yield from deaths_told_between(epoch_loader(self.job.batches(self.state.epoch), order, self.config.workers))
+            batches = self.job.batches(self.state.epoch, images=self.features is None)
+            workers = self.config.workers if self.features is None else 0
+            yield from deaths_told_between(epoch_loader(batches, order, workers))
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
@@ -210,11 +235,15 @@ class _Loop:
     def _step(self, batch: Batch, network: torch.nn.Module) -> None:
         start = time.perf_counter()
         self._set_rates()
-        images_BCHW, quaternion_B4 = prepared_batch(self.job, batch)
-        dtype = AUTOCAST.get(self.config.precision)
-        scene_B = batch.scene if len(self.job.model.config.scenes) > 1 else None
-        with torch.autocast(self.accelerator.device.type, dtype) if dtype else nullcontext(), self._model_runs():
-            output = network(images_BCHW, scene_B)
+        scene_B = frozen.scenes_of(self.job.model, batch)
+        if self.features is None:
+            varied = self.job.augmentation if self.config.plan[self.state.phase].augment else UNVARIED
+            images_BCHW, quaternion_B4 = prepared_batch(self.job, batch, varied)
+            given: tuple[Tensor | None, ...] = images_BCHW, scene_B
+        else:
+            given, quaternion_B4 = self.features.of(batch), batch.quaternion
+        with self._autocast(), self._model_runs():
+            output = network(*given)
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
         total = terms.total * float("nan") if faults.point("step") == "nan" else terms.total
         self._check_finite("loss", total, batch)

@@ -25,6 +25,7 @@ REASONS = {
     "six-numbers": r"forward: rotation has shape \(2, 6\), expected \(2, 4\)",
     "plain-heads": "position_head is Linear, expected posezoo.heads.Head",
     "nan-weight": "parameter stem.weight is not finite",
+    "non-leaf": "parameter stem.weight is no leaf tensor",
     "wrong-width": r"encode: Features.image has shape \(2, 8\), expected \(2, 9\)",
     "nan": "encode: Features.position is not finite",
     "no-features": "encode returned Tensor, expected Features",

@@ -76,7 +76,11 @@ def test_rewind_without_metrics(tmp_path: Path) -> None:
 
 def test_config_round_trip(tmp_path: Path) -> None:
     """None too: a setting that was switched off must not come back with its default."""
-    config = {"train": {"epochs": 3, "out": None, "name": 'a"b\\c\né'}, "list": [1, {"x": None, "y": 2}]}
+    config = {
+        "train": {"epochs": 3, "out": None, "data": {"name": 'a"b\\c\né'}},
+        "model": {"name": "posenet", "config": {}, "modifiers": {}},
+        "list": [1, {"x": None, "y": 2}],
+    }
     with RunFolder(tmp_path) as folder:
         folder.write_config(config)
     assert read_config(tmp_path) == config

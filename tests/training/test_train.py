@@ -462,6 +462,27 @@ def test_too_few_images(tmp_path: Path, train: Train) -> None:
         train(data=small_data.write(tmp_path / "untested", table[:24]), out=str(tmp_path / "c"))
 
 
+def test_images_deleted_and_poses_edited_while_a_run_reads_them_change_nothing(
+    one_place: Path, tmp_path: Path, no_pictures: None
+) -> None:
+    """Everything is read before step 1: the pixels into the image cache, the poses into memory."""
+
+    class Vandal(Notes):
+        def step(self, line: dict[str, Any]) -> None:
+            shutil.rmtree(tmp_path / "gone", ignore_errors=True)
+
+    losses = []
+    for name, watching in (("kept", Notes()), ("gone", Vandal())):
+        shutil.copytree(one_place, tmp_path / name)
+        given = small_data.settings("posenet", out=str(tmp_path / f"run-{name}"), epochs=1)
+        api.train("posenet", f"folder:{tmp_path / name}", observer=watching, **given)
+        losses.append([line["loss"].hex() for line in faults.metrics(tmp_path / f"run-{name}") if "loss" in line])
+    assert not (tmp_path / "gone").exists()
+    assert losses[0] == losses[1] != []
+    with pytest.raises(DataError, match="gone: no such file or folder"):
+        api.evaluate(tmp_path / "run-gone")
+
+
 def test_measured_precision_leaves_no_trace(one_place: Path) -> None:
     ready = job(one_place)
     before = {name: tensor.clone() for name, tensor in ready.model.state_dict().items()}

@@ -1,0 +1,88 @@
+"""Features of the training frames, computed once, for phases in which all that makes them is frozen.
+
+Exact where an image is the same in every epoch: the phase trains one head, so that backbone and batch norms stay as
+they are and dropout is off in them, and it does not augment (`augment = false` of the phase). The head's own dropout is
+drawn as ever. The features stay in memory: 4 bytes a number, 7 kB an image for MS-HyperPose.
+
+Legend: B batch, N training frames.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from posezoo.data.augment import UNVARIED
+from posezoo.data.loader import Batch, FrameBatches
+from posezoo.model import PoseModel
+from posezoo.training.config import PhaseSettings
+from posezoo.training.setup import Job, prepared_batch
+from posezoo.types import Features, PoseOutput
+
+
+def serve(job: Job, phase: PhaseSettings) -> bool:
+    """Whether features computed once give the phase's outputs: not where a modifier acts on the whole model."""
+    model = job.model
+    own = type(model).forward is PoseModel.forward and not (model._forward_hooks or model._forward_pre_hooks)
+    return own and not phase.augment and phase.train != "all"
+
+
+class FrozenFeatures:
+    """The features of all training frames; `batch[rows]` in the order that they are asked for."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.places = np.full(len(job.dataset.frames), -1)
+        self.places[job.train_rows] = np.arange(len(job.train_rows))
+        self.parts: list[Tensor | None] = []  # of Features, each (N, ...)
+
+    def batches(self) -> list[list[int]]:
+        """What `add` is to be called with, in order: the same in every epoch and after a resume."""
+        size = self.job.config.batch_size
+        places = list(range(len(self.job.train_rows)))
+        return [places[start : start + size] for start in range(0, len(places), size)]
+
+    @torch.no_grad()
+    def add(self, places: list[int], autocast: AbstractContextManager[Any]) -> None:
+        """Compute the features of the next training frames."""
+        job = self.job
+        frames = FrameBatches(job.dataset.frames, job.cache, job.train_rows, job.scene_of, job.config.seed, 0)
+        batch = frames[places].to(job.accelerator.device)
+        images_BCHW, _ = prepared_batch(job, batch, UNVARIED)
+        with autocast:
+            found = job.model.features_for_heads(images_BCHW, scenes_of(job.model, batch))
+        if not self.parts:
+            size, stores = len(job.train_rows), dict[int, Tensor]()  # what both heads read is kept once
+            for part in found:
+                if part is not None and id(part) not in stores:
+                    stores[id(part)] = torch.empty(size, *part.shape[1:], dtype=part.dtype)
+            self.parts = [None if part is None else stores[id(part)] for part in found]
+        for store, part in zip(self.parts, found, strict=True):
+            if store is not None and part is not None:
+                store[places] = part.cpu()
+
+    def of(self, batch: Batch) -> Features:
+        """The features of a batch's frames."""
+        places_B = torch.from_numpy(self.places[batch.rows.cpu().numpy()])
+        device = batch.rows.device
+        return Features(*(None if part is None else part[places_B].to(device) for part in self.parts))  # type: ignore[arg-type]
+
+
+class FromFeatures(nn.Module):
+    """The model from its features on: what is trained in such a phase."""
+
+    def __init__(self, model: PoseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *features: Tensor | None) -> PoseOutput:
+        return self.model.pose_of(Features(*features))  # type: ignore[arg-type]
+
+
+def scenes_of(model: PoseModel, batch: Batch) -> Tensor | None:
+    """The scenes that a model of several is given in training."""
+    return batch.scene if len(model.config.scenes) > 1 else None

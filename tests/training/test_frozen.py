@@ -1,0 +1,87 @@
+"""Later phases on features computed once: the losses of the long way, the cost of one pass, the same after a resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import faults
+import pytest
+from small_runs import Notes, Train
+from torch import nn
+
+from posezoo import api
+from posezoo.backbones import Backbone
+from posezoo.errors import Interrupted
+from posezoo.training import frozen
+
+PHASES = [
+    {"train": "all", "epochs": 1},
+    {"train": "position", "epochs": 2, "weights": (1.0, 0.0), "augment": False},
+    {"train": "orientation", "epochs": 1, "weights": (0.0, 1.0), "augment": False},
+]
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [line for line in faults.metrics(run) if "loss" in line]
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("posenet", {}),
+        ("ms-transformer+hyper", {"head_dropout": 0.2, "shared_heads": False}),
+        ("atloc", {"tuple_length": 2, "tuple_gap": 1}),
+    ],
+)
+def test_the_losses_are_those_of_the_long_way(
+    train: Train, two_places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, more: dict[str, Any]
+) -> None:
+    data = two_places if model.startswith("ms") else None
+    short = lines(train(model, data, phases=PHASES, selection="last", out=str(tmp_path / "short"), **more).path)
+    monkeypatch.setattr(frozen, "serve", lambda job, phase: False)
+    long = lines(train(model, data, phases=PHASES, selection="last", out=str(tmp_path / "long"), **more).path)
+    assert len(short) == len(long) > 8
+    for one, other in zip(short, long, strict=True):
+        assert one["phase"] == other["phase"]
+        for key in ("loss", "position_loss", "rotation_loss", "position_m", "orientation_deg"):
+            # the pass that fills the store has other batches, which moves the last digits
+            assert one[key] == pytest.approx(other[key], rel=1e-4, abs=1e-5), (one, other)
+
+
+def test_the_backbone_sees_each_image_once_a_phase(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def count(module: nn.Module, given: Any, output: Any) -> None:
+        if isinstance(module, Backbone):
+            seen.append(len(given[0]))
+
+    watch = nn.modules.module.register_module_forward_hook(count)
+    try:
+        train(phases=[{"train": "position", "epochs": 5, "augment": False}], selection="last", precision="fp32")
+    finally:
+        watch.remove()
+    assert seen == [2, 2, *[8] * 3, 8]  # the dry run, 24 training images once, the evaluation
+
+
+def test_a_stopped_phase_goes_on_to_the_last_digit(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = lines(train(phases=PHASES, out=str(tmp_path / "whole")).path)
+    monkeypatch.setenv("POSEZOO_TESTING", "1")
+    monkeypatch.setenv("POSEZOO_FAULT", "step:sigterm:5")
+    with pytest.raises(Interrupted, match="step 5"):
+        train(phases=PHASES, out=str(tmp_path / "cut"))
+    monkeypatch.delenv("POSEZOO_FAULT")
+    cut = lines(api.resume(tmp_path / "cut", observer=Notes()).path)
+    timeless = [[{k: v for k, v in line.items() if k != "images_per_s"} for line in run] for run in (whole, cut)]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("train_what", ["all", "position"])
+def test_what_changes_between_epochs_is_not_kept(
+    train: Train, monkeypatch: pytest.MonkeyPatch, train_what: str
+) -> None:
+    monkeypatch.setattr(frozen, "FrozenFeatures", lambda job: pytest.fail("kept"))
+    augment = train_what == "position"  # the whole model changes, or the images do
+    train(phases=[{"train": train_what, "epochs": 1, "augment": augment}])
