@@ -12,12 +12,20 @@ from pathlib import Path
 
 from posezoo.errors import Finding
 
+_PLAIN = re.compile(r"[0-9+\-.eE \t]*", re.ASCII)  # of these characters `float` makes finite numbers or 1e400
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MAX_LINE = 1 << 20  # characters; a longer line is damage, not data
 
 
 def numbers(tokens: Sequence[str], path: str, line: int, findings: list[Finding]) -> list[float] | None:
     """The tokens as finite floats; None, with a finding, if one of them is no finite number."""
+    if _PLAIN.fullmatch(" ".join(tokens)):  # nearly always; all tokens at once take a third of the time
+        try:
+            values = list(map(float, tokens))
+            if not values or (min(values) > -1e300 and max(values) < 1e300):  # such characters make no NaN
+                return values
+        except ValueError:
+            pass
     values = []
     for place, token in enumerate(tokens, 1):
         token = token.strip()
@@ -41,6 +49,16 @@ def read_text(path: Path, shown: str, findings: list[Finding]) -> str | None:
         return None
 
 
+def read_lines(path: Path, shown: str, findings: list[Finding], longest: int = _MAX_LINE) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) of a text file's lines. A line that is no data is a finding and comes as an empty one."""
+    text = read_text(path, shown, findings) or ""
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a file name may hold U+2028
+        bad = len(line) > longest or "\0" in line
+        if bad:
+            findings.append(Finding(shown, number, "not a line of text"))
+        yield number, "" if bad else line
+
+
 def read_csv(
     path: Path, shown: str, required: Sequence[str], findings: list[Finding]
 ) -> Iterator[tuple[int, dict[str, str]]]:
@@ -54,7 +72,7 @@ def read_csv(
     if not text.strip():
         findings.append(Finding(shown, 0, "empty file"))
         return
-    lines = text.splitlines()
+    lines = text.split("\n")  # not splitlines: a file name may hold U+2028
     header = [name.strip() for name in next(csv.reader([lines[0]]))] if len(lines[0]) < _MAX_LINE else []
     missing = [name for name in required if name not in header]
     if missing:
@@ -67,7 +85,7 @@ def read_csv(
             findings.append(Finding(shown, line, "not a line of text"))
             continue
         try:
-            row = next(csv.reader([raw], strict=True))
+            row = next(csv.reader([raw], strict=True)) if '"' in raw else raw.split(",")
         except csv.Error as error:
             findings.append(Finding(shown, line, f"{error}: {raw[:60]!a}"))
             continue
@@ -75,4 +93,4 @@ def read_csv(
             found = f"expected {len(header)} columns, got {len(row)}: {raw[:60]!a}"
             findings.append(Finding(shown, line, found))
             continue
-        yield line, dict(zip(header, (value.strip() for value in row), strict=True))
+        yield line, dict(zip(header, map(str.strip, row), strict=True))

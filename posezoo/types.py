@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,7 +45,10 @@ class PoseOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Poses:
-    """Camera poses of N images: camera-to-world, metres, quaternion (w, x, y, z) unit with w >= 0, float64."""
+    """Camera poses of N images: camera-to-world, metres, quaternion (w, x, y, z) unit with w >= 0, float64.
+
+    Undecodable bytes of file names are surrogates in the texts, as in Python's os: write with errors="surrogateescape".
+    """
 
     images: tuple[str, ...]
     position: np.ndarray  # (N, 3)
@@ -63,23 +66,33 @@ class Poses:
         matrix_N44[:, :3, 3] = self.position
         return matrix_N44
 
-    def to_csv(self) -> str:
-        """Columns image, x, y, z, qw, qx, qy, qz, scene: what `folder:PATH` reads."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene"])
+    def to_csv(self, more: Mapping[str, Sequence[Any]] | None = None) -> str:
+        """Columns image, x, y, z, qw, qx, qy, qz, scene and `more` (column -> values): what `folder:PATH` reads."""
         scenes = self.scenes or ("",) * len(self)
-        for image, t_3, q_4, scene in zip(self.images, self.position, self.quaternion, scenes, strict=True):
-            writer.writerow([printable(image), *(repr(float(v)) for v in (*t_3, *q_4)), scene])
-        return out.getvalue()
+        columns = {"image": self.images, **self._columns("x y z qw qx qy qz"), "scene": scenes, **(more or {})}
+        return table(columns)
+
+    def to_labels(self, splits: Sequence[str] = (), sequences: Sequence[str] = ()) -> str:
+        """The label CSV of the multi-scene papers, camera-to-world; without `splits` all are test."""
+        empty = ("",) * len(self)
+        where = {"scene": self.scenes or empty, "split": splits or ("test",) * len(self), "seq": sequences or empty}
+        return table({**where, "img_path": self.images, **self._columns("t1 t2 t3 q1 q2 q3 q4")})
+
+    def _columns(self, names: str) -> dict[str, list[str]]:
+        """Position and quaternion with all their digits, by column."""
+        numbers_7N = np.hstack([self.position, self.quaternion]).astype(np.float64).T.tolist()
+        return {name: list(map(repr, numbers)) for name, numbers in zip(names.split(), numbers_7N, strict=True)}
+
+    def stamps(self) -> list[str]:
+        """Times in seconds as text; the images' numbers where not all times are known."""
+        if not self.timestamps or min(self.timestamps) < 0:
+            return [str(n) for n in range(len(self))]
+        return [f"{stamp // 1_000_000}.{stamp % 1_000_000:06d}" for stamp in self.timestamps]
 
     def to_tum(self) -> str:
         """Lines `timestamp x y z qx qy qz qw` (TUM order: w last); seconds, or the image's number if unknown."""
-        lines = []
-        for n, (t_3, q_4) in enumerate(zip(self.position, self.quaternion, strict=True)):
-            stamp = f"{self.timestamps[n] / 1e6:.6f}" if self.timestamps and self.timestamps[n] >= 0 else str(n)
-            w, x, y, z = q_4
-            lines.append(" ".join([stamp, *(repr(float(v)) for v in (*t_3, x, y, z, w))]))
+        rows_N7 = np.hstack([self.position, self.quaternion[:, [1, 2, 3, 0]]]).astype(np.float64).tolist()
+        lines = (" ".join([stamp, *map(repr, row)]) for stamp, row in zip(self.stamps(), rows_N7, strict=True))
         return "\n".join(lines) + "\n"
 
     def to_kitti(self) -> str:
@@ -104,7 +117,7 @@ class Poses:
         lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
         for n, (image, (w, x, y, z), t_3) in enumerate(zip(self.images, self.quaternion, t_N3, strict=True)):
             numbers = " ".join(repr(float(v)) for v in (w, -x, -y, -z, *t_3))
-            lines += [f"{n + 1} {numbers} {cameras[n] if cameras else 1} {printable(image)}", ""]
+            lines += [f"{n + 1} {numbers} {cameras[n] if cameras else 1} {image}", ""]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
@@ -127,6 +140,15 @@ class Poses:
         if path:
             figure.savefig(path, dpi=120)
         return figure
+
+
+def table(columns: Mapping[str, Sequence[Any]]) -> str:
+    """CSV text of columns of one length."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return out.getvalue()
 
 
 def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:

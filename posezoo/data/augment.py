@@ -38,6 +38,10 @@ class Augmentation:
     """A fraction of the colour circle."""
 
 
+UNVARIED = Augmentation("centre", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
+"""Centre crops, colours as they are."""
+
+
 def augmented(batch: Batch, config: ModelConfig, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
     """The network's input (B, 3, crop, crop) and the true quaternions (B, 4) float64 of what it shows."""
     assert config.mean is not None and config.std is not None

@@ -19,10 +19,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from posezoo import faults
 from posezoo.data.frames import Frames
 from posezoo.data.validation import shown
 from posezoo.errors import DataError, Finding, ResourceError
-from posezoo.transforms import image_size, read_image
+from posezoo.transforms import read_sized
 
 VERSION = 1  # raise it when decoding or the file format changes
 INDEX = np.dtype(
@@ -57,17 +58,18 @@ def build(frames: Frames, digests: list[bytes], home: Path, key: str, progress: 
     """Build the cache beside its place and rename it there. Whoever comes second throws its own copy away."""
     temporary = home / f".{key[:16]}-{os.getpid()}-{time.monotonic_ns():x}"
     try:
-        _remove_abandoned(home)
-        temporary.mkdir(parents=True)
-        _write(frames, digests, temporary, progress)
-        try:
-            temporary.rename(home / key)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
-            if valid_index(home / key, digests) is None:
-                _replace_damaged(home / key, temporary)
-        _sync(home)
+        with _building(home):
+            temporary.mkdir(parents=True)
+            _write(frames, digests, temporary, progress)
+            faults.point("cache.rename")
+            try:
+                temporary.rename(home / key)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                if valid_index(home / key, digests) is None:
+                    _replace_damaged(home / key, temporary)
+            _sync(home)
     except OSError as error:
         raise ResourceError(
             f"cannot write the image cache {home}: {error.strerror or error}",
@@ -102,6 +104,7 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
                 index[n] = (offset, height, width, stored_height, stored_width, digests[n])
                 pixels.write(np.ascontiguousarray(image_HWC).data)
                 offset += image_HWC.nbytes
+                faults.point("cache.image")
             if progress:
                 progress(n + 1, len(frames))
         if findings:
@@ -146,10 +149,10 @@ def parallel(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
 
 
 def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Finding:
-    """Image i (H, W, 3) and its stored (width, height), or why it cannot be read."""
+    """Image i (H, W, 3) and the (width, height) that its intrinsics are for, or why it cannot be read."""
     path = frames.path(i)
     try:
-        return read_image(path, decode=frames.decode), image_size(path)
+        return read_sized(path, decode=frames.decode)
     except DataError as error:
         return Finding(shown(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
 
@@ -164,9 +167,25 @@ def _sync(folder: Path) -> None:
             os.close(file)
 
 
-def _remove_abandoned(home: Path) -> None:
-    """Remove what killed builds left behind: nothing in it has changed for a day."""
+@contextlib.contextmanager
+def _building(home: Path) -> Iterator[None]:
+    """Say that a cache is being built. What killed builds left behind is removed: all of it if nobody else builds."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f"{home.name}.lock").open("a") as lock:
+        with contextlib.suppress(ImportError, OSError):  # Windows, some network disks
+            import fcntl
+
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_abandoned(home, seconds=-1)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        _remove_abandoned(home, seconds=86400)
+        yield
+
+
+def _remove_abandoned(home: Path, seconds: float) -> None:
+    """Remove unfinished builds in which nothing has changed for so long."""
     for folder in home.glob(".*-*-*"):
         with contextlib.suppress(OSError):  # another process removes it at the same moment
-            if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > 86400:
+            if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > seconds:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -21,12 +21,12 @@ class Digests:
         self._known = _read(self._path)
         self.new: dict[str, list[int | str]] = {}
 
-    def get(self, name: str, path: Path, status: os.stat_result) -> bytes:
+    def get(self, name: str, path: str, status: os.stat_result) -> bytes:
         """The sha256, in hexadecimal, of the file at `path`, which is called `name` below the root."""
         entry = self._known.get(name)
         if entry and entry[:2] == [status.st_size, status.st_mtime_ns]:
             return str(entry[2]).encode()
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.new[name] = [status.st_size, status.st_mtime_ns, digest]
         return digest.encode()

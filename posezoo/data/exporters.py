@@ -8,38 +8,48 @@
     labels   labels.csv of the multi-scene papers, camera-to-world
 
 Every number is written with all its digits: what is read back is the same, but for rounding where a form holds matrices
-or the inverse.
+or the inverse. The poses' own text is that of `Poses.to_csv` and the like, which `posezoo predict` writes too.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from posezoo.data.cache_build import Progress
 from posezoo.data.frames import Frames
 from posezoo.data.splits import WORDS, runs
+from posezoo.data.validation import shown
 from posezoo.errors import DataError, UsageError
+from posezoo.pictures import UPRIGHT
 from posezoo.transforms import image_size
 
-POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
-def export(frames: Frames, form: str, out: Path) -> list[Path]:
-    """The files written to `out` in one of FORMS. Raises UsageError before it would replace a file."""
+def export(
+    frames: Frames,
+    form: str,
+    out: Path,
+    progress: Progress = lambda done, total: None,
+    replace: bool = False,
+) -> list[Path]:
+    """The files written to `out` in one of FORMS. Raises UsageError before it would replace a file unasked."""
     if form not in FORMS:
         raise UsageError(f"unknown form {form!r}", "one of " + ", ".join(FORMS))
-    texts = FORMS[form](frames)
-    paths = {out / name: text for name, text in texts.items()}
+    if frames.decode == UPRIGHT:
+        raise UsageError(
+            "files of poses are for the stored images", "leave exif=true out, and give it when they are read"
+        )
+    if form in LINES:
+        _check_names(frames)
+    paths = {out / name: text for name, text in FORMS[form](frames, progress).items()}
     taken = next((path for path in paths if path.exists()), None)
-    if taken is not None:
+    if taken is not None and not replace:
         raise UsageError(f"{taken} is there already", "choose another --out")
     for path, text in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,51 +57,50 @@ def export(frames: Frames, form: str, out: Path) -> list[Path]:
     return list(paths)
 
 
-def _csv(frames: Frames) -> dict[str, str]:
-    header = ("image", *POSE, "scene", "split", "sequence", "timestamp", "condition", *INTRINSICS)
-    rows = []
-    for n in range(len(frames)):
-        pose = [repr(float(value)) for value in (*frames.position[n], *frames.quaternion[n])]
-        known = not np.isnan(frames.intrinsics[n]).any()
-        camera = [repr(float(value)) if known else "" for value in frames.intrinsics[n]]
-        words = (frames.scenes[frames.scene[n]], frames.split[n], frames.sequence[n])
-        rows.append([frames.name(n), *pose, *words, int(frames.timestamp[n]), frames.condition[n], *camera])
-    return {"poses.csv": _table(header, rows)}
+def _check_names(frames: Frames) -> None:
+    """Raise DataError for a name that a line of text cannot hold: with a line break, or a space at an end."""
+    names = map(frames.name, range(len(frames)))
+    bad = [name for name in names if name != name.strip() or "\n" in name or "\r" in name]
+    if bad:
+        what = f"{len(bad)} image names have a line break, or a space at an end (first: {shown(bad[0])})"
+        raise DataError(what, "rename them, or export to nerf or kitti")
 
 
-def _labels(frames: Frames) -> dict[str, str]:
-    header = ("scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4")
-    rows = []
-    for n in range(len(frames)):
-        pose = [repr(float(value)) for value in (*frames.position[n], *frames.quaternion[n])]
-        rows.append([frames.scenes[frames.scene[n]], frames.split[n], frames.sequence[n], frames.name(n), *pose])
-    return {"labels.csv": _table(header, rows)}
+def _csv(frames: Frames, progress: Progress) -> dict[str, str]:
+    known_N = ~np.isnan(frames.intrinsics).any(axis=1)
+    more = {word: getattr(frames, word).tolist() for word in ("split", "sequence", "timestamp", "condition")}
+    for name, value_N in zip(INTRINSICS, frames.intrinsics.T.tolist(), strict=True):
+        more[name] = [repr(value) if known else "" for value, known in zip(value_N, known_N, strict=True)]
+    return {"poses.csv": frames.poses().to_csv(more)}
 
 
-def _tum(frames: Frames) -> dict[str, str]:
+def _labels(frames: Frames, progress: Progress) -> dict[str, str]:
+    return {"labels.csv": frames.poses().to_labels(frames.split.tolist(), frames.sequence.tolist())}
+
+
+def _tum(frames: Frames, progress: Progress) -> dict[str, str]:
     texts = {}
     for folder, part in _sequences(frames):
         poses = part.poses()
-        stamps = [line.split(maxsplit=1)[0] for line in poses.to_tum().splitlines()]
         texts[f"{folder}groundtruth.txt"] = "# time tx ty tz qx qy qz qw\n" + poses.to_tum()
-        lines = [f"{stamp} {image}\n" for stamp, image in zip(stamps, poses.images, strict=True)]
+        lines = [f"{stamp} {image}\n" for stamp, image in zip(poses.stamps(), poses.images, strict=True)]
         texts[f"{folder}rgb.txt"] = "# time file\n" + "".join(lines)
     return texts
 
 
-def _kitti(frames: Frames) -> dict[str, str]:
+def _kitti(frames: Frames, progress: Progress) -> dict[str, str]:
     texts = {}
     for folder, part in _sequences(frames):
         poses = part.poses()
         texts[f"{folder}poses.txt"] = poses.to_kitti()
-        texts[f"{folder}times.txt"] = "".join(f"{line.split(maxsplit=1)[0]}\n" for line in poses.to_tum().splitlines())
+        texts[f"{folder}times.txt"] = "".join(f"{stamp}\n" for stamp in poses.stamps())
     return texts
 
 
-def _colmap(frames: Frames) -> dict[str, str]:
+def _colmap(frames: Frames, progress: Progress) -> dict[str, str]:
     numbers: dict[tuple[float, ...], int] = {}
     cameras, camera_of = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"], []
-    for camera in _cameras(frames):
+    for camera in _cameras(frames, progress):
         if camera not in numbers:
             numbers[camera] = len(numbers) + 1
             width, height, *pinhole = camera
@@ -102,9 +111,9 @@ def _colmap(frames: Frames) -> dict[str, str]:
     return {"cameras.txt": "\n".join(cameras) + "\n", "images.txt": images, "points3D.txt": ""}
 
 
-def _nerf(frames: Frames) -> dict[str, str]:
+def _nerf(frames: Frames, progress: Progress) -> dict[str, str]:
     content = json.loads(frames.poses().to_nerf())
-    for entry, (width, height, fx, fy, cx, cy) in zip(content["frames"], _cameras(frames), strict=True):
+    for entry, (width, height, fx, fy, cx, cy) in zip(content["frames"], _cameras(frames, progress), strict=True):
         entry |= {"w": int(width), "h": int(height), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
     for word in WORDS:
         names = [frames.name(n) for n in np.flatnonzero(frames.split == word).tolist()]
@@ -112,7 +121,7 @@ def _nerf(frames: Frames) -> dict[str, str]:
     return {"transforms.json": json.dumps(content, indent=1) + "\n"}
 
 
-FORMS: dict[str, Callable[[Frames], dict[str, str]]] = {
+FORMS: dict[str, Callable[[Frames, Progress], dict[str, str]]] = {
     "csv": _csv,
     "tum": _tum,
     "kitti": _kitti,
@@ -120,6 +129,15 @@ FORMS: dict[str, Callable[[Frames], dict[str, str]]] = {
     "nerf": _nerf,
     "labels": _labels,
 }
+LINES = ("csv", "tum", "colmap", "labels")  # forms in which an image's name stands in a line of text
+READERS = {"csv": "folder", "tum": "folder", "kitti": "folder", "colmap": "colmap", "nerf": "nerf", "labels": "csv"}
+
+
+def data_name(form: str, out: Path, root: Path) -> str:
+    """The data name that reads an export of one sequence back; the images stay in `root`."""
+    if form == "labels":
+        return f"{READERS[form]}:{out}/labels.csv?convention=camera-to-world&root={root}"
+    return f"{READERS[form]}:{out}?root={root}"
 
 
 def _sequences(frames: Frames) -> list[tuple[str, Frames]]:
@@ -137,18 +155,13 @@ def _sequences(frames: Frames) -> list[tuple[str, Frames]]:
     return list(folders.items())
 
 
-def _cameras(frames: Frames) -> list[tuple[float, ...]]:
+def _cameras(frames: Frames, progress: Progress) -> list[tuple[float, ...]]:
     """(width, height, fx, fy, cx, cy) of each stored image. Raises DataError where intrinsics are not known."""
     unknown = int(np.isnan(frames.intrinsics).any(axis=1).sum())
     if unknown:
         raise DataError(f"{unknown} of {len(frames)} frames have no intrinsics", "export to csv, tum, kitti or labels")
-    sizes = [image_size(frames.path(n)) for n in range(len(frames))]
+    sizes = []
+    for n in range(len(frames)):
+        sizes.append(image_size(frames.path(n)))
+        progress(n + 1, len(frames))
     return [(*size, *camera) for size, camera in zip(sizes, frames.intrinsics.tolist(), strict=True)]
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()

@@ -7,15 +7,17 @@
 
 Conventions: pose = camera-to-world, metres; quaternion (w, x, y, z), unit, w >= 0; camera axes x right, y down,
 z forward; intrinsics (fx, fy, cx, cy) in pixels of the stored image with (0, 0) at the outer corner of its top-left
-pixel. Legend: N frames.
+pixel. Legend: N frames. Long because the whole way of a name to its table stands here, in the order it is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +26,9 @@ from typing import Any, Literal
 import numpy as np
 
 from posezoo import cards, names, plugins, registry
-from posezoo.data import splits, validation
-from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError, unknown_name
+from posezoo.data import completeness, splits, unpack, validation
+from posezoo.errors import DataError, Finding, PluginError, PosezooError, UsageError
+from posezoo.pictures import UPRIGHT
 from posezoo.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.types import Poses
 
@@ -121,6 +124,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     skipped: tuple[Finding, ...] = ()
     """What was left out because something is wrong with it, where that was asked for."""
+    missing: tuple[completeness.Missing, ...] = ()
+    """What of the complete data set, or of the part that the name asks for, is not here, by the card's counts."""
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
@@ -169,7 +174,7 @@ def inspect_dataset(
     """The data set without the frames that something is wrong with, and everything that is wrong."""
     source = _source(name, names.user_path(root) if root is not None else None)
     findings: list[Finding] = []
-    made = split if split in splits.MADE else None
+    made = str(split) if split in splits.MADE else ""
     file = names.user_path(split) if split is not None and not made else None
     chosen = splits.read_split_file(file, source.root, findings) if file is not None else None
     if findings:  # nothing can be said about the data while it is unclear which of them are wanted
@@ -178,8 +183,21 @@ def inspect_dataset(
     request = ReadRequest(
         source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
     )
+    with _collection_paused():
+        return _inspected(name, source, request, chosen, made, findings)
+
+
+def _inspected(
+    name: str,
+    source: _Source,
+    request: ReadRequest,
+    chosen: splits.SplitFile | None,
+    made: str,
+    findings: list[Finding],
+) -> tuple[Dataset, list[Finding]]:
     result = _read(source, request)
     findings += result.findings
+    findings[:0] = source.still_packed(bool(findings))
     result.frames = _asked_for(result.frames, request, findings)
     notes = list(result.notes)
     rows = validation.placed(result.frames, source.root, source.follow_symlinks, findings)
@@ -188,19 +206,46 @@ def inspect_dataset(
         rows = chosen.applied(rows, {os.path.normpath(row.image) for row in result.frames}, findings)
     rows = validation.unique(rows, findings, notes)
     rows = splits.checked_words(rows, findings) if not made else rows
+    decode = result.decode
+    if source.exif:
+        decode, rows = _turned(decode, source.reader), validation.upright(rows, source.root, notes)
     if source.card is None:  # one's own photographs
-        validation.turned(rows, source.root, notes)
-    frames = Frames.from_rows(source.root, rows, result.ground_truth, result.decode)
+        validation.photographs(rows, source.root, source.exif, notes)
+    frames = Frames.from_rows(source.root, rows, result.ground_truth, decode)
     if len(frames) and (made or not np.any(frames.split != "")):
-        frames = dataclasses.replace(frames, split=splits.made(frames, str(made or "blocks"), notes))
+        frames = dataclasses.replace(frames, split=splits.made(frames, made or "blocks", notes))
     kind = source.card.kind if source.card else _kind(frames)
-    if source.card and split is None and not source.partial:
-        notes += [
-            f"{word}: {found} frames here, {count} in the complete data set"
-            for word, count in source.card.frames.items()
-            if (found := int(np.sum(frames.split == word))) != count
-        ]
-    return Dataset(name, kind, frames, source.card, tuple(notes)), findings
+    missing: list[completeness.Missing] = []
+    if chosen is None and not made:
+        counts = completeness.expected(source.counts, request)
+        missing = completeness.missing(counts, frames, result.left_out, findings, bool(source.scenes))
+        notes += _compared(source, frames)
+    return Dataset(name, kind, frames, source.card, tuple(notes), missing=tuple(missing)), findings
+
+
+def _compared(source: _Source, frames: Frames) -> list[str]:
+    """Lines on how many of the card's frames are here."""
+    if source.card is None or not source.counts:
+        return []
+    if source.partial:
+        return [f"a part by choice: {len(frames)} of {sum(source.card.frames.values())} frames"]
+    return [
+        f"{word}: {found} frames here, {count} in the complete data set"
+        for word, count in source.card.frames.items()
+        if (found := int(np.sum(frames.split == word))) != count
+    ]
+
+
+@contextlib.contextmanager
+def _collection_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: 1e5 rows make no garbage, but each round looks at all of them again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def problems(name: str, findings: Sequence[Finding]) -> DataError:
@@ -225,25 +270,59 @@ class _Source:
     normalise: bool = False
     follow_symlinks: bool = False
     sequences: tuple[str, ...] = ()
+    exif: bool = False
+    """Whether pictures are turned by their EXIF orientation."""
     partial: bool = False
     """Whether the name asks for some scenes or sequences only."""
+    counts: completeness.Counts = dataclasses.field(default_factory=dict)
+    """Those of the card, if the name reads the data as the card does."""
+
+    def archives(self) -> tuple[list[unpack.Packed], list[str]]:
+        """(the archives here of the parts asked for, the patterns of the card that fit none)."""
+        return unpack.archives_of(self.card, self.location, self._wants) if self.card else ([], [])
+
+    def still_packed(self, broken: bool) -> list[Finding]:
+        """A finding for each archive with only some files in place; if the data are `broken`, for each packed one."""
+        if self.card is None:
+            return []
+        halves = unpack.interrupted(self.card, self.location, self._wants)
+        packed = [one.name for one in self.archives()[0] if not unpack.is_unpacked(one)] if broken else []
+        lines = dict.fromkeys(packed, "not unpacked") | dict.fromkeys(halves, "only half unpacked")
+        return [Finding(name, 0, f"{line}: posezoo data prepare does it") for name, line in lines.items()]
+
+    def _wants(self, part: str) -> bool:
+        """Whether a scene or sequence is asked for."""
+        if self.scenes:
+            return part in self.scenes
+        return ReadRequest(self.location, sequences=self.sequences).wants_sequence(part)
 
 
-def _source(name: str, root: Path | None) -> _Source:
+def archives(name: str, root: str | Path | None = None) -> tuple[Path, list[unpack.Packed], list[str]]:
+    """(folder, archives, patterns that fit no archive) of the data set called `name`, unpacked or not.
+
+    Raises DataError if not even its folder is here.
+    """
+    source = _source(name, names.user_path(root) if root is not None else None, packed=True)
+    return source.location, *source.archives()
+
+
+def _source(name: str, root: Path | None, packed: bool = False) -> _Source:
+    """Where the data lie and how they are read. `packed`: a folder with the archives is enough."""
     parsed = names.parse_data(name)
     card = registry.data_card(parsed.name) if parsed.path is None else None
     options = {**(card.options if card else {}), **parsed.options}
-    normalise, follow = (_flag(options, key) for key in ("normalise", "follow-symlinks"))
-    asked, sequences = (_words(options, key) for key in ("scenes", "sequences"))
+    normalise, follow, exif = (_flag(options, key) for key in ("normalise", "follow-symlinks", "exif"))
+    asked, sequences = parsed.words("scenes"), parsed.words("sequences")
+    for key in ("scenes", "sequences"):
+        options.pop(key, None)
     if card is not None:
-        unknown = [scene for scene in asked if card.scenes and scene not in card.scenes]
-        if unknown:
-            raise unknown_name("scene", unknown[0], card.scenes, f"{parsed.name} has {', '.join(card.scenes)}")
+        registry.scenes_asked(parsed, card)
         card = card.model_copy(update={"scenes": asked or card.scenes})
-        folder = _card_folder(parsed.name, card, root)
+        folder = _card_folder(parsed.name, card, root, packed)
+        as_told = all(options[key] == value for key, value in card.options.items() if key in options)
         return _Source(
-            card.reader, folder, folder, card.scenes, options, card, normalise, follow, sequences,
-            bool(asked or sequences),
+            card.reader, folder, folder, card.scenes, options, card, normalise, follow, sequences, exif,
+            bool(asked or sequences), card.counts if as_told else {},
         )  # fmt: skip
     assert parsed.path is not None
     plugins.get("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
@@ -252,11 +331,7 @@ def _source(name: str, root: Path | None) -> _Source:
     own = parsed.path if parsed.path.is_dir() else parsed.path.parent
     given = options.pop("root", None)
     images = root or (names.user_path(given) if given else own)
-    return _Source(parsed.reader, parsed.path, images, asked, options, None, normalise, follow, sequences)
-
-
-def _words(options: dict[str, str], key: str) -> tuple[str, ...]:
-    return tuple(filter(None, options.pop(key, "").split(",")))
+    return _Source(parsed.reader, parsed.path, images, asked, options, None, normalise, follow, sequences, exif)
 
 
 def _asked_for(rows: Sequence[Frame], request: ReadRequest, findings: list[Finding]) -> list[Frame]:
@@ -273,6 +348,14 @@ def _asked_for(rows: Sequence[Frame], request: ReadRequest, findings: list[Findi
     return kept
 
 
+def _turned(decode: Decode | None, reader: str) -> Decode:
+    if decode is not None:
+        raise UsageError(
+            f"exif=true is for photographs: the pictures of {reader} are made of raw pixels", "leave it out"
+        )
+    return UPRIGHT
+
+
 def _flag(options: dict[str, str], key: str) -> bool:
     value = options.pop(key, "false")
     if value not in ("true", "false"):
@@ -280,7 +363,7 @@ def _flag(options: dict[str, str], key: str) -> bool:
     return value == "true"
 
 
-def _card_folder(name: str, card: cards.DataCard, root: Path | None) -> Path:
+def _card_folder(name: str, card: cards.DataCard, root: Path | None, packed: bool = False) -> Path:
     """The folder of a catalogued data set. Raises DataError that says what to fetch and where to put it."""
     embedded = card.embedded_root()
     hint = "; then ".join(filter(None, (card.how_to or card.page, "set POSEZOO_DATA or give --root")))
@@ -296,7 +379,7 @@ def _card_folder(name: str, card: cards.DataCard, root: Path | None) -> Path:
         raise DataError(f'no folder is known for "{name}"', hint)
     if folder.name in card.needs and not card.lies_in(folder):
         folder = folder.absolute().parent  # one of the data sets' own folder was given
-    if not card.lies_in(folder):
+    if not card.lies_in(folder) and not (packed and folder.is_dir()):
         hint = "install posezoo again" if embedded is not None and root is None else hint
         raise DataError(f'"{name}" is not here: looked in {folder}', hint)
     return folder

@@ -71,17 +71,21 @@ class FrameBatches(Dataset[Batch]):
     """Rows `rows` (N,) of the frames; an item is a whole batch, asked for by a list of positions in `rows`.
 
     With `rows` (N, T) a position stands for a tuple of T frames; a batch then holds whole tuples, one after another.
+    Without a cache the batches have no images.
     """
 
     def __init__(
-        self, frames: Frames, cache: ImageCache, rows: np.ndarray, scene_of: np.ndarray, seed: int, epoch: int
+        self, frames: Frames, cache: ImageCache | None, rows: np.ndarray, scene_of: np.ndarray, seed: int, epoch: int
     ) -> None:
         self.frames, self.cache, self.rows, self.scene_of = frames, cache, rows, scene_of
         self.seed, self.epoch = seed, epoch
 
     def __getitem__(self, places: list[int]) -> Batch:
         rows = self.rows[places].reshape(-1)
-        images, intrinsics_B4 = self.cache.batch(rows)
+        if self.cache is None:
+            images, intrinsics_B4 = torch.empty(len(rows), 0), np.full((len(rows), 4), np.nan)
+        else:
+            images, intrinsics_B4 = self.cache.batch(rows)
         return Batch(
             images,
             torch.from_numpy(self.frames.position[rows]),

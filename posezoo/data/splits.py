@@ -105,6 +105,14 @@ def runs(frames: Frames) -> list[np.ndarray]:
     return ordered
 
 
+def _runs_of_scenes(frames: Frames) -> list[list[np.ndarray]]:
+    """The runs of each scene: one pass over the frames, however many scenes there are."""
+    scenes: list[list[np.ndarray]] = [[] for _ in frames.scenes]
+    for index in runs(frames):
+        scenes[frames.scene[index[0]]].append(index)
+    return scenes
+
+
 def made(frames: Frames, kind: str, notes: list[str]) -> np.ndarray:
     """The split of each frame by `blocks` or `sequences`, whatever the data say themselves."""
     return every_fifth_sequence(frames, notes) if kind == "sequences" else default_blocks(frames, notes)
@@ -114,8 +122,7 @@ def every_fifth_sequence(frames: Frames, notes: list[str]) -> np.ndarray:
     """The split of each frame: every fifth sequence of a scene, and at least its last one, is test."""
     split = np.full(len(frames), "train", dtype="<U5")
     count = total = 0
-    for scene in range(len(frames.scenes)):
-        parts = [index for index in runs(frames) if frames.scene[index[0]] == scene]
+    for scene, parts in enumerate(_runs_of_scenes(frames)):
         if len(parts) < 2:
             raise DataError(
                 f'scene "{frames.scenes[scene]}" has {len(parts)} sequence: it cannot be split by sequences',
@@ -157,8 +164,7 @@ def default_blocks(frames: Frames, notes: list[str]) -> np.ndarray:
     """The split of each frame where the data give none: every fifth block of consecutive frames of a scene is test."""
     split = np.full(len(frames), "train", dtype="<U5")
     lengths = set()
-    for scene in range(len(frames.scenes)):
-        parts = [index for index in runs(frames) if frames.scene[index[0]] == scene]
+    for parts in _runs_of_scenes(frames):
         length = int(np.clip(sum(map(len, parts)) // 10, 1, LONGEST_BLOCK))
         lengths.add(length)
         # a block ends with its sequence, the count runs on: short sequences are then whole blocks
@@ -180,9 +186,7 @@ def validation_blocks(frames: Frames, fraction: float) -> np.ndarray:
     held_N = np.zeros(len(frames), dtype=bool)
     if not 0 < fraction < 1:
         return held_N
-    everything = runs(frames)
-    for scene in range(len(frames.scenes)):
-        parts = [index for index in everything if frames.scene[index[0]] == scene]
+    for parts in _runs_of_scenes(frames):
         total = sum(map(len, parts))
         if total < 2:
             continue

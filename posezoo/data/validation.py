@@ -8,20 +8,19 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from posezoo import pictures
 from posezoo.errors import Finding, PluginError
 from posezoo.spec import Frame
 
 FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use; also keeps squares finite
 UNIT_ERROR = 1e-3  # | |q| - 1 | above this is no rounding: a finding, unless normalising was asked for
-ORIENTATION = 0x0112  # the EXIF tag
+LOOKED_AT = 200  # from twice as many images on, not each is opened for a note
 UNIT_NOTE = 1e-6  # above this it is said that quaternions were normalised
 
 
@@ -32,12 +31,13 @@ def shown(name: str) -> str:
 
 def placed(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findings: list[Finding]) -> list[Frame]:
     """The rows whose image is a regular, non-empty file inside `root`, with normalised paths."""
-    real_root = os.path.realpath(root)
-    folders: dict[Path, bool] = {}  # folder -> inside the root after following links; one look-up a folder
+    place = _Place(str(root), os.path.realpath(root), follow_symlinks)
     kept = []
     for row in rows:
-        image = os.path.normpath(row.image) if row.image else ""
-        problem = _misplaced(image, root, real_root, folders, follow_symlinks)
+        # tables are UTF-8 whatever the locale: under LC_ALL=C Python would not find "é.png" by its name
+        name = row.image if row.image.isascii() else os.fsdecode(row.image.encode("utf-8", "surrogateescape"))
+        image = os.path.normpath(name) if name else ""
+        problem = place.problem(image)
         if problem:
             findings.append(Finding(*row.source, f"{problem}: {shown(row.image)}"))
         else:
@@ -45,33 +45,44 @@ def placed(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findings: l
     return kept
 
 
-def _misplaced(image: str, root: Path, real_root: str, folders: dict[Path, bool], follow_symlinks: bool) -> str:
-    """What is wrong with an image's path or file; empty if nothing is."""
-    if not image or image == "." or "\0" in image:
-        return "not a file name"
-    outside = "points outside the data set"
-    if Path(image).is_absolute() or image.startswith(".." + os.sep) or image == ".." or image[1:3] == ":\\":
-        return outside
-    path = root / image
-    try:
-        if not follow_symlinks:
-            if path.parent not in folders:
-                folders[path.parent] = _inside(os.path.realpath(path.parent), real_root)
-            is_link = stat.S_ISLNK(path.lstat().st_mode)
-            if not folders[path.parent] or (is_link and not _inside(os.path.realpath(path), real_root)):
+class _Place:
+    """The folder of a data set. Paths are text here and each image costs one system call: there may be 1e5."""
+
+    def __init__(self, root: str, real_root: str, follow_symlinks: bool) -> None:
+        self.root, self.real_root, self.follow_symlinks = root, real_root, follow_symlinks
+        self._folders: dict[str, bool] = {}  # folder -> inside the root after following links; one look-up a folder
+
+    def problem(self, image: str) -> str:
+        """What is wrong with an image's path or file; empty if nothing is."""
+        if not image or image == "." or "\0" in image:
+            return "not a file name"
+        outside = "points outside the data set"
+        if image[0] == os.sep or image.startswith(".." + os.sep) or image == ".." or image[1:3] == ":\\":
+            return outside
+        path = f"{self.root}{os.sep}{image}"
+        try:
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                if not self.follow_symlinks and not self._inside(os.path.realpath(path)):
+                    return outside
+                status = os.stat(path)  # noqa: PTH116
+            if not self.follow_symlinks and not self._folder_inside(path.rpartition(os.sep)[0]):
                 return outside
-        status = path.stat()
-    except FileNotFoundError:
-        return "no such image"
-    except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or "not a file name"
-    if not stat.S_ISREG(status.st_mode):
-        return "not a regular file"
-    return "" if status.st_size else "empty file"
+        except FileNotFoundError:
+            return "no such image"
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or "not a file name"
+        if not stat.S_ISREG(status.st_mode):
+            return "not a regular file"
+        return "" if status.st_size else "empty file"
 
+    def _folder_inside(self, folder: str) -> bool:
+        if folder not in self._folders:
+            self._folders[folder] = self._inside(os.path.realpath(folder))
+        return self._folders[folder]
 
-def _inside(path: str, real_root: str) -> bool:
-    return path == real_root or path.startswith(real_root.rstrip(os.sep) + os.sep)
+    def _inside(self, path: str) -> bool:
+        return path == self.real_root or path.startswith(self.real_root.rstrip(os.sep) + os.sep)
 
 
 def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], notes: list[str]) -> list[Frame]:
@@ -97,12 +108,14 @@ def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], 
         (np.full(len(rows), not normalise) & (error_N > UNIT_ERROR), "quaternion is not unit (option normalise=true)"),
         (~np.isfinite(intrinsics_N4).all(1) | (intrinsics_N4[:, :2] <= 0).any(1), "focal length is not positive"),
     ]
+    bad_N = np.any([mask_N for mask_N, _ in wrong], axis=0).tolist()
     kept = []
-    for n, row in enumerate(rows):
-        problem = next((text for mask_N, text in wrong if mask_N[n]), "")
-        if not problem:
-            kept.append(dataclasses.replace(row, quaternion=tuple(unit_N4[n].tolist())))
-        elif "not unit" in problem:
+    for n, (row, bad, q_4) in enumerate(zip(rows, bad_N, unit_N4.tolist(), strict=True)):
+        if not bad:
+            kept.append(row.with_quaternion((q_4[0], q_4[1], q_4[2], q_4[3])))
+            continue
+        problem = next(text for mask_N, text in wrong if mask_N[n])
+        if "not unit" in problem:
             findings.append(Finding(*row.source, f"{problem}: |q| = {length_N[n]:.6g}"))
         else:
             findings.append(Finding(*row.source, f"{problem} ({shown(row.image)})"))
@@ -113,21 +126,36 @@ def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], 
     return kept
 
 
-def turned(rows: Sequence[Frame], root: Path, notes: list[str]) -> None:
-    """A note if JPEG files ask to be shown turned: poses refer to the stored pixels, so the tag is ignored."""
-    count = sum(_is_turned(root / row.image) for row in rows if row.image.lower().endswith((".jpg", ".jpeg")))
-    if count:
+def photographs(rows: Sequence[Frame], root: Path, upright: bool, notes: list[str]) -> None:
+    """Notes on own photographs: orientations that are ignored (poses refer to the stored pixels), and animations.
+
+    Of many images some, evenly spread, are looked at: a camera stores all of its pictures alike.
+    """
+    paths = [root / row.image for row in rows[:: max(1, len(rows) // LOOKED_AT)]]
+    count = f"{len(paths)} images" if len(paths) == len(rows) else f"{len(paths)} images that were looked at"
+    turned = 0 if upright else sum(pictures.orientation_of(path) != 1 for path in paths)
+    if turned:
         notes.append(
-            f"{count} of {len(rows)} images have an EXIF orientation: ignored, poses refer to the stored pixels"
+            f"{turned} of {count} have an EXIF orientation: ignored, poses refer to the stored pixels"
+            " (exif=true turns them)"
         )
+    animated = sum(pictures.is_animated(path) for path in paths)
+    if animated:
+        notes.append(f"{animated} of {count} hold several pictures: the first of each is read")
 
 
-def _is_turned(path: Path) -> bool:
-    try:
-        with Image.open(path, formats=("JPEG",)) as image:
-            return image.getexif().get(ORIENTATION, 1) != 1
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
-        return False  # what cannot be read is found when the image cache is built
+def upright(rows: Sequence[Frame], root: Path, notes: list[str]) -> list[Frame]:
+    """The rows with the intrinsics of the pictures turned as their EXIF orientation says; poses are theirs already."""
+    tags = [pictures.orientation_of(root / row.image) for row in rows]
+    count = sum(tag != 1 for tag in tags)
+    if count:
+        notes.append(f"{count} of {len(rows)} images are turned by their EXIF orientation, their intrinsics too")
+    return [
+        dataclasses.replace(row, intrinsics=pictures.turned_camera(root / row.image, row.intrinsics))
+        if tag != 1 and row.intrinsics
+        else row
+        for row, tag in zip(rows, tags, strict=True)
+    ]
 
 
 def unique(rows: Sequence[Frame], findings: list[Finding], notes: list[str]) -> list[Frame]:

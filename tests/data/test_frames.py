@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from own_folder import MakeFolder, picture, pose_row, write_csv
 from PIL import Image
 
+from posezoo.data import validation
+from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Dataset, Frames, inspect_dataset, open_dataset
 from posezoo.data.splits import default_blocks, runs, validation_blocks
 from posezoo.errors import DataError, PluginError, UsageError
@@ -169,7 +171,39 @@ def test_turned_photographs_are_counted(make_folder: MakeFolder) -> None:
         Image.new("RGB", (40, 30)).save(folder / f"{n}.jpg", exif=exif)
     (folder / "3.jpg").write_bytes(b"\xff\xd8\xff\xe1\x00\x10Exif\0\0MM\0*\xff\xff\xff\xff")
     notes = open_dataset(f"folder:{folder}").notes
-    assert "1 of 4 images have an EXIF orientation: ignored, poses refer to the stored pixels" in notes
+    ignored = "1 of 4 images have an EXIF orientation: ignored, poses refer to the stored pixels (exif=true turns them)"
+    assert ignored in notes
+
+
+def test_turned_on_request(make_folder: MakeFolder) -> None:
+    rows = [pose_row(f"{n}.jpg", n, fx=50, fy=30, cx=11, cy=5) for n in range(3)]
+    folder = make_folder([*rows, pose_row("3.jpg", 3)], pictures=False)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for n in range(4):
+        Image.new("RGB", (40, 24)).save(folder / f"{n}.jpg", exif=Image.Exif() if n == 1 else exif)
+    dataset = open_dataset(f"folder:{folder}?exif=true")
+    np.testing.assert_array_equal(dataset.frames.intrinsics[:2], [[30, 50, 24 - 5, 11], [50, 30, 11, 5]])
+    assert np.isnan(dataset.frames.intrinsics[3]).all()
+    assert "3 of 4 images are turned by their EXIF orientation, their intrinsics too" in dataset.notes
+    assert not any("ignored" in note for note in dataset.notes)
+    cache = ImageCache.open(dataset.frames)
+    images, intrinsics = cache.batch([0])
+    assert images.shape == (1, 3, 427, 256)
+    x, y = 256 / 24, 427 / 40
+    np.testing.assert_allclose(intrinsics[0], [30 * x, 50 * y, 19 * x, 11 * y])
+    stored = ImageCache.open(open_dataset(f"folder:{folder}").frames)
+    assert stored.folder != cache.folder
+    assert stored.batch([0])[0].shape == (1, 3, 256, 427)
+    with pytest.raises(UsageError, match="exif='yes' is neither true nor false"):
+        open_dataset(f"folder:{folder}?exif=yes")
+
+
+def test_animations_are_told(make_folder: MakeFolder) -> None:
+    folder = make_folder([pose_row("a.png"), pose_row("b.png", 1)])
+    Image.new("RGB", (16, 16)).save(folder / "a.png", save_all=True, append_images=[Image.new("RGB", (16, 16), "red")])
+    notes = open_dataset(f"folder:{folder}").notes
+    assert "1 of 2 images hold several pictures: the first of each is read" in notes
 
 
 def test_repeated_rows_are_dropped_and_counted(make_folder: MakeFolder) -> None:
@@ -430,3 +464,14 @@ def test_test_frames_beside_training_frames_are_told(make_folder: MakeFolder) ->
     rows += [pose_row("b.png", 9, split="test", sequence="b")]
     dataset = open_dataset(f"folder:{make_folder(rows)}")
     assert dataset.remarks == ("2 of 4 test frames are next to a training frame of their own sequence",)
+
+
+def test_of_many_photographs_some_are_looked_at(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 3)).save(tmp_path / "turned.jpg", exif=exif)
+    rows = [Frame("turned.jpg", (n, 0, 0), (1, 0, 0, 0)) for n in range(2 * validation.LOOKED_AT)]
+    notes: list[str] = []
+    validation.photographs(rows, tmp_path, False, notes)
+    (note,) = notes
+    assert note.startswith("200 of 200 images that were looked at have an EXIF orientation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import small_data
 from own_folder import MakeFolder, pose_row
 
 from posezoo.data.frames import open_dataset
@@ -30,6 +31,16 @@ def test_what_is_wrong_is_left_out_and_named(spoiled: Path) -> None:
     lines = [str(finding) for finding in dataset.skipped]
     assert [line.partition(": ")[0] for line in lines] == ["poses.csv:3", "poses.csv:5", "poses.csv:6", "5.png"]
     assert dataset.remarks[-1].startswith("bad data left out as asked: 4 problems (first: poses.csv:3: value 1 is not")
+
+
+def test_lost_tracking_is_left_out_only_on_request(tmp_path: Path) -> None:
+    root = small_data.seven_scenes(tmp_path, {"attic": {"train": {1: 3}, "test": {2: 2}}})
+    lost = root / "attic/seq-01/frame-000001.pose.txt"
+    lost.write_text(lost.read_text().replace("0.01", "nan"))
+    with pytest.raises(DataError, match=r"frame-000001.pose.txt:1: tracking lost"):
+        open_dataset(f"7scenes:{root}")
+    dataset = opened(f"7scenes:{root}", skip_bad=True)
+    assert (len(dataset.frames), len(dataset.skipped)) == (4, 1)
 
 
 def test_nothing_is_left_out_unasked(spoiled: Path) -> None:
