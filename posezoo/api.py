@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo import names, plugins, registry, settings
 from posezoo.download import Note, silent
-from posezoo.errors import UsageError
+from posezoo.errors import HubError, UsageError
 from posezoo.names import user_path
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from posezoo.convert import Converted
+    from posezoo.data.prepare import Prepared
     from posezoo.evaluation.report import Report
     from posezoo.exported import ExportedModel
     from posezoo.model import PoseModel
@@ -34,6 +37,26 @@ def list_models(pattern: str = "*") -> list[str]:
 def list_datasets(pattern: str = "*") -> list[str]:
     """The names of the data sets of the catalogue that match `pattern`."""
     return fnmatch.filter(sorted(registry.data_cards()), pattern)
+
+
+def prepare_dataset(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    skip_bad: bool = False,
+    observer: Observer | None = None,
+) -> Prepared:
+    """Unpack the archives of a benchmark, check everything, build its image cache: `prepare_dataset("7scenes-chess")`.
+
+    The archives stay as they are, and nothing that is there is replaced. It may be stopped at any moment and called
+    again. Own data (`folder:PATH`) get their image cache. Raises DataError, ResourceError.
+    """
+    from posezoo.data.prepare import prepare
+    from posezoo.training.observe import Observer
+
+    watch = observer or Observer()
+    return prepare(name, root=root, split=split, skip_bad=skip_bad, progress=watch.progress, tell=watch.note)
 
 
 def list_weights(pattern: str = "*") -> list[str]:
@@ -123,7 +146,8 @@ def evaluate(
 ) -> Report:
     """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, baselines beside it.
 
-    `data` None: what the run was trained on. `split`: `blocks`, `sequences` or a split file (image, split).
+    `data` None: what the run was trained on. Without the backbone's pretrained weights at hand the retrieval baseline
+    is left out, and noted. `split`: `blocks`, `sequences` or a split file (image, split).
     `subset`: which of its splits. `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
     """
     from posezoo import trained, zoo
@@ -131,20 +155,21 @@ def evaluate(
     from posezoo.evaluation.evaluate import evaluate as run
     from posezoo.model import PoseModel
     from posezoo.training.run import CONFIG, read_config
-    from posezoo.training.setup import pretrained_features
     from posezoo.training.train import Result
 
     given = model.path if isinstance(model, Result) else model
     selection = ""
+    backbone = given.config.pretrained_backbone if isinstance(given, PoseModel) else None
     if not isinstance(given, PoseModel):
         found = trained.find(trained.full_name(given), observer.note if observer else silent)
         path = user_path(str(given).removeprefix("local-dir:"))
         if data is None and (path / CONFIG).is_file():
-            trained_on = read_config(path)["train"]["data"]
+            run_config = read_config(path)
+            trained_on, backbone = run_config["train"]["data"], run_config["model"]["config"]["pretrained_backbone"]
             data, root, split = trained_on["name"], root or trained_on.get("root"), split or trained_on.get("split")
             skip_bad = skip_bad or trained_on.get("skip_bad", False)
         facts = found.config.get("training", {})
-        data, selection = data or facts.get("data"), facts.get("selection", "")
+        data, selection = data or _catalogued(facts.get("data")), facts.get("selection", "")
         given = zoo.load_found(found, device)
     if data is None:
         raise UsageError("which data set?", "give --data NAME, see posezoo data list")
@@ -163,10 +188,29 @@ def evaluate(
         given,
         dataset,
         split=subset,
-        embed=pretrained_features(given),
+        embed=_retrieval_features(given, backbone, observer.note if observer else silent),
         selection=selection,
         progress=lambda done, total: watch("evaluating", done, total),
     )
+
+
+def _catalogued(data: str | None) -> str | None:
+    """The data set that a model folder names, if it has a name everywhere: own data are somewhere else elsewhere."""
+    return None if data is None or names.parse_data(data).reader else data
+
+
+def _retrieval_features(model: PoseModel, given: bool | str | None, note: Note) -> Callable[[Tensor], Tensor] | None:
+    from posezoo.training.setup import pretrained_features
+
+    source = model.config.pretrained_backbone
+    if isinstance(source, str) and not (isinstance(given, str) and user_path(given).is_file()):
+        note(f"no image retrieval: the backbone's weights were {source}, a file of its trainer")
+        return None
+    try:
+        return pretrained_features(model, given)
+    except HubError as error:
+        note(f"no image retrieval: {error.message}")
+        return None
 
 
 def convert_weights(

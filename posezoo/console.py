@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -156,6 +156,17 @@ class TrainView(Observer):
         return Group(bar, now, table) if table.row_count else Group(bar, now)
 
 
+@contextlib.contextmanager
+def watching(quiet: bool) -> Iterator[TrainView]:
+    """A view for long work on data; its bar is gone at the end, whatever happened. It begins with poses."""
+    view = TrainView(quiet)
+    view.progress("reading poses", 0, 1)
+    try:
+        yield view
+    finally:
+        view.end()
+
+
 def is_main_process() -> bool:
     """Whether this is the one process, or the first of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
@@ -183,6 +194,40 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has no edge to wrap at
     console.print(table)
+
+
+def print_how_to(found: Mapping[str, Any]) -> None:
+    """What `posezoo.data.how_to` says, on stdout: facts, the layout, numbered steps."""
+    unknown = "not known here: see the page" if found["page"] else ""
+    gigabytes = {key: f"{found[key]:g} GB" if found[key] else "" for key in ("download_gb", "disk_gb", "cache_gb")}
+    facts = {
+        "what": found["summary"],
+        "licence": found["licence"],
+        "page": found["page"],
+        "frames": ", ".join(f"{count:,} {split}" for split, count in found["frames"].items()),
+        "archives": "\n".join(_archive(archive) for archive in found["archives"]),
+        "download": gigabytes["download_gb"] or unknown,
+        "unpacked": f"images of at most {gigabytes['disk_gb']}" if gigabytes["disk_gb"] else unknown,
+        "image cache": f"about {gigabytes['cache_gb']} more" if gigabytes["cache_gb"] else "",
+        "folder": f"{found['folder']} ({'here' if found['here'] else 'not here yet'})",
+        "layout": found["layout"],
+    }
+    console = Console()
+    table = Table("", "", title=found["name"], title_justify="left", show_header=False)
+    for key, value in facts.items():
+        if value:
+            table.add_row(key, Text(value))
+    if not console.is_terminal:
+        console.width = max(console.width, 200)  # a file has no edge to wrap at
+    console.print(table)
+    for number, step in enumerate(found["steps"], 1):
+        console.print(Text(f"{number:2}. {step}"), soft_wrap=True)
+
+
+def _archive(archive: Mapping[str, Any]) -> str:
+    size = f" ({archive['size_gb']:g} GB)" if archive["size_gb"] else ""
+    place = "" if archive["to"] == "." else f", unpacked to {archive['to']}"
+    return f"{archive['file']}{size}{place}"
 
 
 def print_text(text: str) -> None:

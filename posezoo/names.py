@@ -7,6 +7,7 @@ DATA  = (NAME | READER:PATH) ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,14 +53,24 @@ class DataName:
     path: Path | None = None
     options: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def absolute(self) -> str:
-        """The name with an absolute path, where it has one."""
+    def words(self, key: str) -> tuple[str, ...]:
+        """The words of an option that is a list: `scenes=chess,fire`."""
+        return tuple(filter(None, self.options.get(key, "").split(",")))
+
+    def absolute(self, paths: Iterable[str] = ()) -> str:
+        """The name with its path, and those of the options `root` and `paths`, absolute."""
         options = dict(self.options)
-        if "root" in options:
-            options["root"] = str(user_path(options["root"]).absolute())
+        for key in {"root", *paths} & options.keys():
+            options[key] = str(user_path(options[key]).absolute())
         query = "&".join(f"{key}={value}" for key, value in options.items())
         place = self.name if self.path is None else f"{self.reader}:{self.path.absolute()}"
+        return place + (f"?{query}" if query else "")
+
+    @property
+    def public(self) -> str:
+        """The name for others: of each path only its last part, so that a card names no folder of this machine."""
+        query = "&".join(f"{key}={without_folders(value)}" for key, value in self.options.items())
+        place = self.name if self.path is None else f"{self.reader}:{self.path.name}"
         return place + (f"?{query}" if query else "")
 
     @property
@@ -122,6 +133,16 @@ def parse_data(name: str) -> DataName:
     return DataName(name, scheme, user_path(path), options) if colon else DataName(place, options=options)
 
 
+def with_options(name: str, words: Iterable[str]) -> str:
+    """The data name with more options: `7scenes` and the word `scenes=fire` make `7scenes?scenes=fire`.
+
+    A word without `=` is told when the name is parsed.
+    """
+    for word in words:
+        name += ("&" if "?" in name else "?") + word
+    return name
+
+
 def is_name(text: str) -> bool:
     """Whether a model, modifier, data format or data set can be called `text`."""
     return re.fullmatch(_NAME, text, re.ASCII) is not None
@@ -133,6 +154,13 @@ def user_path(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def without_folders(text: str) -> str:
+    """The text with the last part only of an absolute path that it is, or of those that stand in it."""
+    if text.startswith(("/", "~")):
+        return Path(text).name
+    return re.sub(r"(?<![\w:/.~])~?/(?:[^\s/:]+/)*(?=[^\s/])", "", text)
 
 
 def _shown(text: str) -> str:

@@ -1,9 +1,10 @@
-"""Our models against the published code's cost: inference, training step and peak memory, measured side by side.
+"""Our models against the published code's cost: inference, training steps and peak memory, measured side by side.
 
 Every model is built with random weights and 224-pixel input. `as published` is the reference of its plugin
 (`ModelSpec.as_published`; else the model as it is), in the default layout, with Adam that is not fused. `ours` is what
 `posezoo.create_model` and training give: channels last, fused Adam, raised malloc thresholds (all three in training
-only); `optimized` is `model.optimize()`.
+only); `optimized` is `model.optimize()`. In the step of phase 2 only the position head learns, and ours has the
+features of its images kept (posezoo.training.frozen).
 
 All run in alternating rounds; a figure is the median of the rounds, a ratio the median of the rounds' ratios. Each has
 a process of its own, so that its peak memory and its malloc settings are its own.
@@ -21,10 +22,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from posezoo import geometry, plugins, registry, settings, zoo
 from posezoo.errors import ResourceError
@@ -33,13 +34,17 @@ from posezoo.losses import PoseLoss
 from posezoo.memory import raise_malloc_thresholds
 from posezoo.model import PoseModel
 from posezoo.spec import load_object
+from posezoo.training.config import PhaseSettings
+from posezoo.training.frozen import FromFeatures
 from posezoo.training.observe import Observer
+from posezoo.training.setup import set_trainable, trainable
 
-BATCH, ROUNDS = 8, 5
+BATCH, ROUNDS = 8, 4
 RANK = 256
 COMMON: dict[str, Any] = {"pretrained_backbone": False, "crop": 224, "scenes": tuple("1234567")}
 PUBLISHED = "as published"
 Make = Callable[[str, str, dict[str, Any]], Callable[[], object]]  # variant, model, settings -> a step to be timed
+Learns = Literal["all", "position", "orientation"]
 Figures = dict[str, list[float]]  # of each variant, one a round
 
 
@@ -56,14 +61,16 @@ def speed(
     tell = (observer or Observer()).progress
     rows: list[dict[str, str | float]] = []
     for done, name in enumerate(names):
-        tell(f"measuring {name}", 2 * done, 2 * len(names))
+        tell(f"measuring {name}", 3 * done, 3 * len(names))
         for batch in (1, BATCH):
             rows += _rows(name, f"inference B={batch}", "ms/image", _inference(name, overrides, batch), 1000 / batch)
-        tell(f"measuring {name}", 2 * done + 1, 2 * len(names))
-        seconds, peaks = _training(name, overrides)
+        tell(f"measuring {name}", 3 * done + 1, 3 * len(names))
+        seconds, peaks = _training(name, overrides, "all")
         rows += _rows(name, f"training step B={BATCH}", "ms", seconds, 1000)
         rows += _rows(name, "training peak memory", "MB", peaks, 1e-6, less=True)
-    tell("measured", 2 * len(names), 2 * len(names))
+        tell(f"measuring {name}", 3 * done + 2, 3 * len(names))
+        rows += _rows(name, f"phase 2 step B={BATCH}", "ms", _training(name, overrides, "position")[0], 1000)
+    tell("measured", 3 * len(names), 3 * len(names))
     return rows
 
 
@@ -94,12 +101,12 @@ def _inference(name: str, overrides: dict[str, Any], batch: int) -> Figures:
     ]
 
 
-def _training(name: str, overrides: dict[str, Any]) -> tuple[Figures, Figures]:
+def _training(name: str, overrides: dict[str, Any], learns: Learns) -> tuple[Figures, Figures]:
     """Seconds a training step takes, a figure a round, and the peak memory of each process in bytes."""
     variants = {PUBLISHED: overrides, "ours": overrides}
     if any(isinstance(config, HyperConfig) for _, config in zoo.blueprint(name, COMMON, overrides).modifiers):
         variants[f"rank={RANK}"] = settings.merged(overrides, {"hyper": {"rank": RANK}})
-    return _measured(training_step, name, variants)
+    return _measured(partial(training_step, learns), name, variants)
 
 
 def _measured(make: Make, name: str, variants: dict[str, dict[str, Any]]) -> tuple[Figures, Figures]:
@@ -130,7 +137,7 @@ def _worker(make: Make, variant: str, name: str, overrides: dict[str, Any]) -> I
     there.close()  # else the end of the process would not be seen here
     try:
         yield here
-    except EOFError:
+    except (EOFError, ConnectionError):
         raise ResourceError(f"{name}, {variant}: the measured process died", "more memory, or fewer models") from None
     finally:
         here.close()
@@ -161,7 +168,7 @@ def inference_step(batch: int, variant: str, name: str, overrides: dict[str, Any
     return torch.inference_mode()(partial(kinds[variant](model), images_BCHW))
 
 
-def training_step(variant: str, name: str, overrides: dict[str, Any]) -> Callable[[], None]:
+def training_step(learns: Learns, variant: str, name: str, overrides: dict[str, Any]) -> Callable[[], None]:
     """A function that trains one step on random images: forward, loss, backward, optimiser."""
     ours = variant != PUBLISHED
     model = zoo.build(zoo.blueprint(name, COMMON, overrides))
@@ -171,23 +178,29 @@ def training_step(variant: str, name: str, overrides: dict[str, Any]) -> Callabl
         raise_malloc_thresholds()
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
-    network = (model if ours else as_published(model)).train()
+    whole = model if ours else as_published(model)
+    set_trainable(whole, PhaseSettings(train=learns, epochs=1))
     loss = PoseLoss(model.config.rotation, "quaternion", "l2", (0.0, 0.0), None, 1.0)
-    parameters = [*network.parameters(), *loss.parameters()]
+    parameters = [*trainable(whole), *loss.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=1e-4, fused=ours)
     scene_B = torch.arange(BATCH) % scenes
+    network: nn.Module = whole
+    given: tuple[Tensor | None, ...] = images_BCHW, scene_B
+    if ours and learns != "all":
+        with torch.no_grad():
+            network, given = FromFeatures(model), model.features_for_heads(images_BCHW, scene_B)
     position_B3, quaternion_B4 = torch.randn(BATCH, 3).double(), geometry.unit(torch.randn(BATCH, 4)).double()
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        output = network(images_BCHW, scene_B)
+        output = network(*given)
         loss(output, position_B3, quaternion_B4, scene_B if output.scene_logits is not None else None).total.backward()
         optimiser.step()
 
     return step
 
 
-def as_published(model: PoseModel) -> nn.Module:
+def as_published(model: PoseModel) -> PoseModel:
     """The plugin's reference for what the published code costs; the model itself where it has none."""
     plan: zoo.Blueprint = model.blueprint  # type: ignore[assignment]
     slow = plugins.get("posezoo_models", "model", plan.name.arch).as_published

@@ -49,6 +49,11 @@ def run(argv: Sequence[str]) -> int:
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return _fail(ResourceError(what, "check the path, the free space and your rights"), debug)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package.startswith("posezoo"):
+            return _bug(error, debug)
+        return _fail(UsageError(f"this needs {package}, which is not installed", "pip install posezoo"), debug)
     except RuntimeError as error:
         if "out of memory" in str(error).lower():
             return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)

@@ -20,7 +20,7 @@ def loading(
     split: Annotated[str | None, typer.Option(help="blocks, sequences, or a split file.")] = None,
     format: Format = "human",
 ) -> None:
-    """Images a second from the warm cache and by decoding the originals, interleaved.
+    """Images a second from the warm cache, by decoding the originals, and of building the cache, interleaved.
 
     Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
     """
@@ -40,6 +40,19 @@ def startup(format: Format = "human") -> None:
     from posezoo.cli.commands import _print
 
     _print(benchmarks.startup(), format, "bench startup")
+
+
+@app.command()
+def scale(format: Format = "human") -> None:
+    """Seconds, memory and microseconds a frame of opening 1e3, 1e4 and 1e5 frames, in files written for it (a minute).
+
+    Example: posezoo bench scale
+    """
+    from posezoo import benchmarks
+    from posezoo.cli.commands import _print
+    from posezoo.console import TrainView
+
+    _print(benchmarks.scale(TrainView(format == "quiet")), format, "bench scale")
 
 
 @app.command()

@@ -62,11 +62,15 @@ def list_(
     Example: posezoo list 'atloc*'
     """
     from posezoo import describe
+    from posezoo.console import TrainView
 
     _print(describe.models(pattern), format, "models")
     trained = describe.weights_in_short(pattern) if format == "human" else []
     if trained:
-        _print(trained, format, "trained models (not published: posezoo weights list NAME says how to get it)")
+        ways = "not published: train by the recipe or weights convert the authors' file, see posezoo weights list NAME"
+        _print(trained, format, f"trained models ({ways})")
+    for remark in describe.plugin_remarks():
+        TrainView(format != "human").note(remark)
 
 
 @app.command()
@@ -150,6 +154,10 @@ def eval_(
     ] = None,
     skip_bad: SkipBad = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    to: Annotated[
+        Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
+        typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
+    ] = None,
     format: Format = "human",
 ) -> None:
     """Evaluate a trained model beside the baselines; write report.json, predictions.csv, TUM files and pictures.
@@ -165,6 +173,8 @@ def eval_(
         model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
     )
     folder = report.save(out or report_folder(model))
+    if to:
+        report.export(to, folder / to)
     _print_report(report, folder, None, format)
 
 
@@ -175,7 +185,8 @@ def predict(
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     to: Annotated[
-        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf"], typer.Option(help="Form of the poses.")
+        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf", "labels"],
+        typer.Option(help="Form of the poses."),
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -188,18 +199,19 @@ def predict(
     """
     from posezoo import api, describe
     from posezoo.console import TrainView
+    from posezoo.types import printable
 
     note = TrainView(format == "quiet").note
-    poses = api.load(_place(model), device, trust=trust, note=note).predict(list(images))
+    poses = api.load(_place(model), device, trust=trust, note=note).predict(list(images), note=note)
     if to == "table" and out is None and format == "human":
         _print(describe.poses(poses), "human", "poses")
         return
     kind = "json" if format == "json" else "csv" if to == "table" else to
     text = getattr(poses, f"to_{kind}")()
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        out.write_text(text, encoding="utf-8", errors="surrogateescape")
     elif format != "quiet":
-        typer.echo(text, nl=False)
+        typer.echo(printable(text), nl=False)
 
 
 @app.command()
@@ -252,6 +264,8 @@ def _is_rows(value: list[Any]) -> bool:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

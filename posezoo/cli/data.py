@@ -10,9 +10,18 @@ import typer
 
 Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
+Options = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Options of the data, e.g. scenes=redkitchen sequences=1"),
+]
 Split = Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")]
+Subset = Annotated[Literal["test", "val", "train", "all"], typer.Option(help="Which frames.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first frames.")]
+Seed = Annotated[int, typer.Option(help="Of all that is random; each picture has its own, made of this and its name.")]
 
-app = typer.Typer(help="Data sets: list them, check them, look at their trajectories.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data sets: get them, check, plot and export them, make them in other weather.", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -29,9 +38,84 @@ def list_(
     _print(describe.data_sets(pattern), format, "data sets")
 
 
+@app.command("how-to")
+def how_to(
+    name: Annotated[str, typer.Argument(help="A data set, e.g. 7scenes-chess, or folder:PATH.")],
+    options: Options = None,
+    root: Root = None,
+    format: Format = "human",
+) -> None:
+    """What to do to have a data set: licence, official page, archives, disk, where to put them, step by step.
+
+    Example: posezoo data how-to 7scenes-chess --root /data/7scenes
+    """
+    from posezoo.console import print_how_to
+    from posezoo.data.how_to import how_to as steps
+    from posezoo.names import with_options
+
+    found = steps(with_options(name, options or []), root=root)
+    if format == "json":
+        typer.echo(json.dumps(found, indent=1))
+    elif format == "human":
+        print_how_to(found)
+
+
+@app.command()
+def stats(
+    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.")],
+    options: Options = None,
+    root: Root = None,
+    split: Split = None,
+    format: Format = "human",
+) -> None:
+    """A data set in numbers: frames, paths, spread, spacing, nearest training frames, what the mean pose reaches.
+
+    Example: posezoo data stats demo-loop
+    """
+    from posezoo.cli.commands import _print
+    from posezoo.console import watching
+    from posezoo.evaluation.statistics import dataset_statistics
+    from posezoo.names import with_options
+
+    name = with_options(name, options or [])
+    with watching(format == "quiet") as view:
+        found = dataset_statistics(
+            name, root=root, split=split, progress=lambda done, total: view.progress("reading sizes", done, total)
+        )
+    _print(found, format, name)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="A data set, e.g. 7scenes-chess or robotcar-loop.")],
+    options: Options = None,
+    root: Root = None,
+    split: Split = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is wrong with the data.")] = False,
+    format: Format = "human",
+) -> None:
+    """Unpack a benchmark's archives, check the data, build the image cache. Stopped? The same command goes on.
+
+    Example: posezoo data prepare robotcar-loop --root /data/robotcar
+    """
+    from posezoo import api
+    from posezoo.console import watching
+    from posezoo.names import with_options
+
+    name = with_options(name, options or [])
+    with watching(format == "quiet") as view:
+        ready = api.prepare_dataset(name, root=root, split=split, skip_bad=skip_bad, observer=view)
+    if format == "json":
+        typer.echo(json.dumps(ready.to_dict(), indent=1))
+    elif format == "human":
+        for line in ready.lines():
+            typer.echo(line)
+
+
 @app.command()
 def plot(
     name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.")],
+    options: Options = None,
     root: Root = None,
     split: Split = None,
     out: Annotated[Path | None, typer.Option(help="The picture; without it NAME.png here.")] = None,
@@ -41,12 +125,15 @@ def plot(
 
     Example: posezoo data plot demo-loop --out loop.png
     """
+    from posezoo.console import watching
     from posezoo.data.frames import open_dataset
     from posezoo.evaluation.figures import save_dataset_plot
-    from posezoo.names import parse_data
+    from posezoo.names import parse_data, with_options
 
-    dataset = open_dataset(name, root=root, split=split)
-    path = save_dataset_plot(dataset, out or Path(f"{parse_data(name).slug}.png"))
+    name = with_options(name, options or [])
+    with watching(format == "quiet"):
+        dataset = open_dataset(name, root=root, split=split)
+        path = save_dataset_plot(dataset, out or Path(f"{parse_data(name).slug}.png"))
     if format == "json":
         typer.echo(
             json.dumps(
@@ -64,6 +151,7 @@ def export(
     name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or 7scenes-chess.")],
     to: Annotated[Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"], typer.Option(help="Form of the poses.")],
     out: Annotated[Path, typer.Option(help="The folder to write to; nothing in it is replaced.")],
+    options: Options = None,
     root: Root = None,
     split: Split = None,
     format: Format = "human",
@@ -72,42 +160,155 @@ def export(
 
     Example: posezoo data export demo-loop --to tum --out loop-tum
     """
+    from posezoo.console import watching
     from posezoo.data import exporters
     from posezoo.data.frames import open_dataset
+    from posezoo.names import with_options
 
-    frames = open_dataset(name, root=root, split=split).frames
-    paths = exporters.export(frames, to, out)
+    with watching(format == "quiet") as view:
+        frames = open_dataset(with_options(name, options or []), root=root, split=split).frames
+        paths = exporters.export(frames, to, out, lambda done, total: view.progress("reading sizes", done, total))
     if format == "json":
         typer.echo(json.dumps({"files": [str(path) for path in paths], "images": str(frames.root)}))
     elif format == "human":
         for path in paths:
             typer.echo(f"written: {path}")
         typer.echo(f"image names are relative to {frames.root}")
+        if len({path.parent for path in paths}) == 1:
+            typer.echo(f"reads it back: '{exporters.data_name(to, out, frames.root)}'")
 
 
 @app.command()
 def verify(
     name: Annotated[str, typer.Argument(help="A data set, e.g. 7scenes-chess or folder:PATH.")],
+    options: Options = None,
+    root: Root = None,
+    split: Split = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--hash", help="Compare the images' sha256 with this file; write it if it is new.")
+    ] = None,
+    format: Format = "human",
+) -> None:
+    """Check what is here against the complete data set, and every pose and image; all is listed, exit code 3.
+
+    Example: posezoo data verify 7scenes scenes=redkitchen sequences=1 --root /data/7scenes
+    """
+    from posezoo.console import watching
+    from posezoo.data.verify import verify_dataset
+    from posezoo.names import with_options
+
+    name = with_options(name, options or [])
+    with watching(format == "quiet") as view:
+        found = verify_dataset(
+            name,
+            root=root,
+            split=split,
+            manifest=manifest,
+            progress=lambda done, total: view.progress("decoding images", done, total),
+        )
+    if format == "json":
+        typer.echo(json.dumps(found.as_dict(), indent=1))
+    elif format == "human":
+        for note in found.notes:
+            typer.echo(f"note: {note}")
+    if found.error:
+        if format == "json":  # they stand in the answer already
+            found.error.findings = ()
+        raise found.error
+    if format == "human":
+        counts = ", ".join(f"{count} {split}" for split, count in found.counts.items())
+        typer.echo(f"{found.name}: {counts} frames, all good")
+
+
+@app.command()
+def corrupt(
+    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.")],
+    out: Annotated[Path, typer.Option(help="The folder to fill; what is in it from this command stays.")],
+    options: Options = None,
+    kind: Annotated[
+        str, typer.Option(help="Some of fog,snow,night,rain,blur,occlusion; original: as it is.")
+    ] = "fog,snow,night,rain,blur,occlusion",
+    severity: Annotated[str, typer.Option(help="1 to 5, for example 3, 1,3,5 or 1..5.")] = "3",
+    seed: Seed = 0,
+    subset: Subset = "test",
+    limit: Limit = None,
     root: Root = None,
     split: Split = None,
     format: Format = "human",
 ) -> None:
-    """Check every pose and image; everything wrong is listed with file and line, exit code 3.
+    """Pictures in worse weather or seen by a worse camera, with their poses; no generative model.
 
-    Example: posezoo data verify 7scenes-chess --root /data/7scenes
+    Example: posezoo data corrupt demo-loop --kind original,fog,snow --severity 1..5 --out loop-weather
     """
-    from posezoo.data.verify import verify as check
+    from posezoo.appearance.corrupt import corrupt, parse_severities
+    from posezoo.console import TrainView
+    from posezoo.names import with_options
 
-    counts, findings = check(name, root=root, split=split)
+    counts = corrupt(
+        with_options(name, options or []),
+        out,
+        kinds=_words(kind),
+        severities=parse_severities(severity),
+        seed=seed,
+        root=root,
+        split=split,
+        subset=subset,
+        limit=limit,
+        observer=TrainView(format == "quiet"),
+    )
+    _print_pictures(out, counts, format)
+
+
+@app.command("make-ecl")
+def make_ecl(
+    name: Annotated[str, typer.Argument(help="A data set, e.g. cambridge-shop-facade or folder:PATH.")],
+    out: Annotated[Path, typer.Option(help="The folder to fill; what is in it from this command stays.")],
+    options: Options = None,
+    flavours: Annotated[str, typer.Option(help="Some of winter,summer,evening.")] = "winter,summer,evening",
+    seed: Seed = 0,
+    model: Annotated[str, typer.Option(help="OWNER/REPO or a folder, instead of timbrooks/instruct-pix2pix.")] = "",
+    revision: Annotated[str, typer.Option(help="The commit of another OWNER/REPO, 40 hexadecimal digits.")] = "",
+    batch: Annotated[int, typer.Option(min=1, help="Pictures drawn together.")] = 4,
+    device: Annotated[str, typer.Option(help="cpu or cuda; without it cuda where it is.")] = "",
+    subset: Subset = "test",
+    limit: Limit = None,
+    root: Root = None,
+    split: Split = None,
+    format: Format = "human",
+) -> None:
+    """Redraw pictures for other seasons and hours with InstructPix2Pix, as Extended Cambridge Landmarks was made.
+
+    Example: posezoo data make-ecl cambridge --flavours winter,evening --root /data/cambridge --out /data/ecl
+    """
+    from posezoo.appearance.redraw import redraw
+    from posezoo.console import TrainView
+    from posezoo.names import with_options
+
+    counts = redraw(
+        with_options(name, options or []),
+        out,
+        flavours=_words(flavours),
+        seed=seed,
+        model=model,
+        revision=revision,
+        batch=batch,
+        device=device,
+        root=root,
+        split=split,
+        subset=subset,
+        limit=limit,
+        observer=TrainView(format == "quiet"),
+    )
+    _print_pictures(out, counts, format)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _print_pictures(out: Path, counts: dict[str, int], format: str) -> None:
     if format == "json":
-        rows = [{"path": f.path, "line": f.line, "message": f.message} for f in findings]
-        typer.echo(json.dumps({"name": name, "frames": counts, "findings": rows}, indent=1))
-    if findings:
-        from posezoo.data.frames import problems
-
-        error = problems(name, findings)
-        if format == "json":  # they stand in the answer already
-            error.findings = ()
-        raise error
-    if format == "human":
-        typer.echo(f"{name}: " + ", ".join(f"{count} {split}" for split, count in counts.items()) + " frames, all good")
+        typer.echo(json.dumps({"folder": str(out), "pictures": counts}))
+    elif format == "human":
+        typer.echo(f"{out}: " + ", ".join(f"{count} {condition}" for condition, count in counts.items()))
+        typer.echo(f"next: posezoo eval MODEL --data folder:{out}")

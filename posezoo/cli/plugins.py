@@ -50,13 +50,13 @@ def new(
 
 @app.command()
 def check(
-    model: Annotated[str, typer.Argument(help="A model, e.g. yourmodel, or posenet+yourmodifier.")],
+    name: Annotated[str, typer.Argument(help="A model, MODEL+MODIFIER, a modifier, a data format, or FORMAT:PATH.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. hidden=16, to make it small.")
     ] = None,
     format: Format = "human",
 ) -> None:
-    """Check what every model promises, with every infusion: shapes, gradients, saving, compiling, exporting, and more.
+    """Check what every model and every data format promises: shapes, gradients, saving, exporting, and more.
 
     Example: posezoo plugins check posenet hidden=64
     """
@@ -65,10 +65,10 @@ def check(
 
     view = TrainView(format != "human")
     outcomes = testing.check(
-        model, settings.parse(overrides or []), lambda done, total: view.progress("checking", done, total)
+        name, settings.parse(overrides or []), lambda done, total: view.progress("checking", done, total)
     )
     if format == "json":
         typer.echo(json.dumps([outcome._asdict() for outcome in outcomes], indent=1))
     elif format == "human":
-        print_table(f"what {model} promises", *testing.table(outcomes))
-    testing.raise_if_failed(model, outcomes)
+        print_table(f"what {name} promises", *testing.table(outcomes))
+    testing.raise_if_failed(name, outcomes)

@@ -31,7 +31,7 @@ def list_(
 def pull(
     names: Annotated[list[str], typer.Argument(help="Aliases, or hf-hub:OWNER/REPO[@REV].")], format: Format = "human"
 ) -> None:
-    """Fetch trained models into the hub's cache and check them, so that they can be loaded offline.
+    """Fetch trained models into the hub's cache and check them, so that they can be loaded offline. Says the licence.
 
     Example: posezoo weights pull hf-hub:posezoo/atloc-hyper-demo@main
     """
@@ -43,7 +43,8 @@ def pull(
         found = trained.find(trained.full_name(name), note)
         size = len(found.read())
         if format == "json":
-            typer.echo(json.dumps({"name": name, "origin": found.origin, "size": size}))
+            row = {"name": name, "origin": found.origin, "size": size, "licence": found.licence}
+            typer.echo(json.dumps(row))
         elif format == "human":
             typer.echo(f"{name}: {found.origin}, {size / 1e6:.1f} MB, as pinned")
 
@@ -74,6 +75,7 @@ def card(
     out: Annotated[
         Path | None, typer.Option(help="Write to this file; a hand-written one is never overwritten.")
     ] = None,
+    format: Format = "human",
 ) -> None:
     """The model card, made again from the model's configuration and its report.
 
@@ -82,10 +84,12 @@ def card(
     from posezoo.publish.card import text, write
 
     content = text(model)
-    if out is None:
-        typer.echo(content, nl=False)
-    else:
+    if out is not None:
         write(out, content)
+    if format == "json":
+        typer.echo(json.dumps({"card": content, "file": str(out) if out else None}))
+    elif format == "human" and out is None:
+        typer.echo(content, nl=False)
 
 
 @app.command()

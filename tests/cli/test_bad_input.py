@@ -13,6 +13,7 @@ from pathlib import Path
 import faults
 import pytest
 import small_data
+from another_python import run_python
 
 Spoil = Callable[[Path], object]
 
@@ -239,6 +240,65 @@ def test_existing_run_and_run_in_use(data: Path) -> None:
         faults.assert_fails(train(data), 9, "run is used by pid .* on host .*another folder with out=")
         folder.write_config({"x": 1})
     faults.assert_fails(train(data), 2, "run already holds a run: posezoo resume run", [Path("run")])
+
+
+CONFIGS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
+    "a typing error": (
+        lambda text: text.replace("clip =", "clipp ="),
+        r"train\.optim\.clipp.*did you mean .optim\.clip",
+    ),
+    "another type": (lambda text: text.replace("\nepochs = 2", '\nepochs = "many"'), "train.epochs='many': .*integer"),
+    "negative": (lambda text: text.replace("\nepochs = 2", "\nepochs = -2"), "train.epochs=-2: .*greater than 0"),
+    "too large": (lambda text: text.replace("lr = 0.001", "lr = 1e999", 1), "train.optim.lr=inf: .*finite"),
+    "a key twice": (lambda text: text.replace("\nepochs = 2", "\nepochs = 2\nepochs = 3"), "Cannot overwrite a value"),
+    "several": (
+        lambda text: text.replace("\nepochs = 2", "\nepochs = -2").replace("batch_size = 8", "batch_size = 0"),
+        "train.epochs=-2: .*; train.batch_size=0: ",
+    ),
+    "empty": (lambda text: "", "model is missing"),
+    "no data": (lambda text: text.replace("[train.data]", "[train.date]"), "data is missing"),
+    "a name that is none": (lambda text: text.replace('name = "posenet"', "name = 3"), "names are text"),
+    "not UTF-8": (lambda text: b"\xff\xfe" + text.encode(), "utf-8"),
+    "nested without end": (lambda text: "a = " + "[" * 5000, "config.toml: "),
+    "a model's setting": (lambda text: text.replace("hidden = 64", "hiden = 64"), "did you mean .hidden"),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_runs_config_that_was_changed(one_place: Path, kind: str) -> None:
+    """Everything wrong with it is one line that names the file."""
+    from posezoo import settings
+    from posezoo.training.config import configure
+    from posezoo.training.run import RunFolder
+
+    given = settings.nested(small_data.settings("posenet"))
+    config, plan = configure("posenet", f"folder:{one_place}", given)
+    with RunFolder(Path("run")) as folder:
+        folder.write_config({"train": config.model_dump(), "model": plan.as_dict()})
+    change, reason = CONFIGS[kind]
+    path = Path("run/config.toml")
+    before = path.read_text()
+    content = change(before)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert path.read_bytes() != before.encode()
+    ended = faults.assert_fails(["resume", "run"], 2, reason, [Path("run")])
+    assert "run/config.toml: " in ended.stderr
+
+
+def test_a_package_that_is_missing(tmp_path: Path) -> None:
+    """What can work without it does, the rest says what to type."""
+    code = """
+import sys
+sys.modules.update({name: None for name in sys.argv.pop(1).split(",")})
+from posezoo.cli import main
+main()
+"""
+    for argv in (["list"], ["plugins"], ["weights", "list"], ["data", "list"]):
+        done = run_python(code, "torch,torchvision,timm,huggingface_hub.hf_api,onnx", *argv)
+        assert (done.returncode, done.stderr) == (0, ""), done
+    done = run_python(code, "torchvision", "info", "posenet")
+    assert done.returncode == 2
+    assert done.stderr == "posezoo: error: this needs torchvision, which is not installed: pip install posezoo\n"
 
 
 def test_out_that_cannot_be_written(data: Path) -> None:

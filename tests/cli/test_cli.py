@@ -32,8 +32,10 @@ from posezoo.cli.commands import app
 from posezoo.types import Poses, rotation_matrix
 
 COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "export"})
-BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "speed", "startup")]
-DATA_COMMANDS = ["data export", "data list", "data plot", "data verify"]
+BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
+DATA_COMMANDS = [
+    f"data {word}" for word in ("corrupt", "export", "how-to", "list", "make-ecl", "plot", "prepare", "stats", "verify")
+]
 PLUGIN_COMMANDS = ["plugins new", "plugins check"]
 WEIGHTS_COMMANDS = [f"weights {word}" for word in ("build", "card", "convert", "list", "pull", "push", "verify")]
 ALL = [*COMMANDS, *BENCH_COMMANDS, *DATA_COMMANDS, *PLUGIN_COMMANDS, *WEIGHTS_COMMANDS]

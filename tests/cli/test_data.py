@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import faults
@@ -60,6 +63,121 @@ def test_a_part_of_a_card_has_a_run_folder_of_its_own(no_pictures: None) -> None
     report = json.loads((made / "report/report.json").read_text())
     assert (report["data"], report["num_images"]) == ("demo-loop?sequences=train-1,test-sunny", 60)
     assert run(["eval", str(made), "--format", "quiet"]) == 0
+
+
+def test_how_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["data", "how-to", "7scenes", "scenes=fire", "--root", "/data/7scenes"]) == 0
+    told = capsys.readouterr().out
+    for words in (
+        "non-commercial",
+        "microsoft.com",
+        "fire.zip",
+        "SCENE/seq-01/frame-000000.color.png",
+        "/data/7scenes",
+    ):
+        assert words in told, words
+    assert "chess.zip" not in told
+    assert [line.split(".")[0].strip() for line in told.splitlines() if line[:3].strip(" .").isdigit()] == list(
+        "123456"
+    )
+    assert run(["data", "how-to", "demo-loop", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"][0] == "Nothing: it comes with posezoo."
+    assert run(["data", "how-to", "nerf:capture", "--format", "human"]) == 0
+    assert "transforms.json" in capsys.readouterr().out
+    assert run(["data", "how-to", "7scenes", "--format", "quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    faults.assert_fails(["data", "how-to", "7scene"], 2, "did you mean .7scenes")
+    faults.assert_fails(["data", "how-to", "7scenes", "scenes"], 2, "data option .scenes. has no value")
+
+
+def test_stats(two_places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "stats", f"folder:{two_places}"]) == 0
+    told = capsys.readouterr().out
+    for words in ("96x72 = 64", "known for 64 of 64 frames", "nearest training frame (m)", "mean pose (deg)", "rain"):
+        assert words in told, words
+    assert run(["data", "stats", f"folder:{two_places}", "scenes=hall", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["splits"], {row["scene"] for row in found["scenes"]}) == ({"train": 24, "test": 8}, {"hall"})
+    Path("empty").mkdir()
+    faults.assert_fails(["data", "stats", "folder:empty"], 3, "poses.csv: no such file")
+    faults.assert_fails(["data", "stats", f"folder:{two_places}", "scenes=attic"], 3, "no frames of scene .attic")
+
+
+def test_verify_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    root = small_data.seven_scenes(Path("7scenes"), {"stairs": {"train": {2: 500}}}, listed={"train": (2, 3)})
+    line = (
+        r"7scenes is not complete: 6 scenes missing, 5 sequences missing \(first: chess\): posezoo data how-to 7scenes"
+    )
+    ended = faults.assert_fails(["data", "verify", "7scenes", "--root", str(root), "--format", "json"], 3, line)
+    found = json.loads(ended.stdout)
+    assert found["frames"] == {"train": 500}
+    places = [row["place"] for row in found["missing"]]
+    assert places == [
+        *("chess", "fire", "heads", "office", "pumpkin", "redkitchen"),
+        *(f"stairs/seq-{n:02d}" for n in (3, 5, 6, 1, 4)),
+    ]
+    assert [row["path"] for row in found["findings"]] == places
+    assert found["findings"][6]["message"] == (
+        "the sequence is missing (500 train frames, listed in stairs/TrainSplit.txt:2)"
+    )
+    part = ["data", "verify", "7scenes", "scenes=stairs", "sequences=2", "--root", str(root), "--hash", "sums.txt"]
+    assert run(part) == 0
+    told = capsys.readouterr().out
+    assert "note: a part by choice: 500 of 43000 frames" in told
+    assert "note: sums.txt: sha256 of 500 images written" in told
+    assert "7scenes?scenes=stairs&sequences=2: 500 train frames, all good" in told
+    faults.assert_fails(["data", "verify", "7scenes", "scenes=stair"], 2, "did you mean .stairs")
+
+
+def test_names_of_any_script_where_the_terminal_knows_ascii_only(one_place: Path) -> None:
+    shutil.copytree(one_place, "d")
+    table = Path("d/poses.csv").read_text().replace("yard/05.png", "yard/bücher 日本 😀.png")
+    Path("d/yard/05.png").rename("d/yard/bücher 日本 😀.png")
+    Path("d/poses.csv").write_text(table.replace("yard/07.png", "yard/café‮.png"), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "posezoo", "data", "verify", "folder:d"],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 3, ended
+    assert ended.stdout.decode("ascii").startswith("poses.csv:9: no such image: yard/caf")
+    (line,) = ended.stderr.decode("ascii").splitlines()
+    assert line.startswith("posezoo: error: 1 problem in folder:d (first: poses.csv:9: no such image")
+
+
+def test_photographs_are_turned_alike_in_training_evaluation_and_prediction(
+    no_pictures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upright, turned = small_data.turned_pair(Path("upright"), Path("turned"))
+    assert run(words(f"folder:{turned}?exif=true", "augment.geometry=centre", "--format", "quiet")) == 0
+    assert json.loads(Path("run/best/config.json").read_text())["config"]["decode"] == "exif 1"
+    capsys.readouterr()
+    for folder in (turned, upright):
+        assert run(["predict", "run", str(folder / "yard/05.jpg"), "--to", "json"]) == 0
+        told = capsys.readouterr()
+        assert "EXIF" not in told.err
+        (pose,) = json.loads(told.out)
+        del pose["image"]
+        first = pose if folder == turned else first
+        assert pose == first, "the stored pixels of one are the turned ones of the other"
+    reports = []
+    for name in (f"folder:{turned}?exif=true", f"folder:{turned}"):
+        assert run(["eval", "run", "--data", name, "--format", "json"]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    assert not any("another way" in note for note in reports[0]["notes"])
+    assert any("read in another way than in training: as stored, not exif 1" in note for note in reports[1]["notes"])
+
+
+def test_predict_tells_once_of_orientations_that_it_ignores(
+    no_pictures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, turned = small_data.turned_pair(Path("upright"), Path("turned"))
+    assert run(words(f"folder:{turned}", "--format", "quiet")) == 0
+    assert run(["predict", "run", *map(str, sorted(turned.glob("yard/0*.jpg"))), "--to", "tum"]) == 0
+    told = capsys.readouterr()
+    assert told.err.count("10 of 10 images have an EXIF orientation: ignored, as in training") == 1
+    assert len(told.out.splitlines()) == 10
 
 
 @pytest.mark.parametrize(
