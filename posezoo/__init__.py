@@ -24,11 +24,15 @@ if TYPE_CHECKING:
         list_plugins,
         list_weights,
         load,
+        prepare_dataset,
         pull,
         push,
         resume,
         train,
     )
+    from posezoo.data.how_to import how_to
+    from posezoo.data.verify import verify_dataset
+    from posezoo.evaluation.statistics import dataset_statistics
     from posezoo.exporter import export
     from posezoo.hooks import hookimpl
     from posezoo.hyperhead import HyperConfig, HyperHead
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "create_model": "posezoo.zoo",
+    "dataset_statistics": "posezoo.evaluation.statistics",
+    "how_to": "posezoo.data.how_to",
+    "verify_dataset": "posezoo.data.verify",
     "load": "posezoo.api",
     "export": "posezoo.exporter",
     "train": "posezoo.api",
@@ -47,6 +54,7 @@ _HOME = {
     "list_datasets": "posezoo.api",
     "list_plugins": "posezoo.api",
     "list_weights": "posezoo.api",
+    "prepare_dataset": "posezoo.api",
     "pull": "posezoo.api",
     "push": "posezoo.api",
     "resume": "posezoo.api",

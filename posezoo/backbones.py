@@ -50,7 +50,6 @@ class Backbone(nn.Module):
 
         Without `pooled` the embedding is empty, (B, 0), and the layers beyond the last tap do not run.
         """
-        """The embedding (pooled after the head convolution where the network has one), and the tapped maps."""
         if self.name.startswith(TORCHVISION):
             return self.net(images_BCHW), ()
         if not self._indices:
@@ -63,7 +62,7 @@ class Backbone(nn.Module):
             maps = self.net.forward_intermediates(
                 images_BCHW, indices=wanted, output_fmt="NCHW", stop_early=True, intermediates_only=True
             )
-            embedding_BE = images_BCHW.new_empty(len(images_BCHW), 0)
+            embedding_BE = images_BCHW.new_empty(images_BCHW.shape[0], 0)  # len() would fix the batch in an export
         return embedding_BE, tuple(maps[wanted.index(index)] for index in self._indices)
 
     def _pooled(self, features: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def installed_plugins() -> list[dict[str, Any]]:
             for other in owners
             if other != plugin
         ]
-        state = f"off: {plugin.error}" if plugin.error else "; ".join(["on", *shared])
+        state = f"off: {plugin.error}" if plugin.error else "; ".join([plugin.remark or "on", *shared])
         rows.append(
             {
                 "plugin": plugin.name,
@@ -153,6 +153,11 @@ def installed_plugins() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def plugin_remarks() -> list[str]:
+    """One line for each plugin that is off or slow to import."""
+    return [f"plugin {plugin} is {plugin.remark}" for plugin in plugins.plugins() if plugin.remark]
 
 
 def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:

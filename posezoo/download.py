@@ -20,11 +20,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from posezoo.errors import HubError, PosezooError, ResourceError, UsageError, WeightsError, redacted
 from posezoo.names import COMMIT
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
 
 T = TypeVar("T")
 Note = Callable[[str], None]
@@ -93,6 +96,14 @@ def resolve(repository: str, file: str, revision: str) -> str:
         return revision
     _need_network(repository, file)
     return guarded(lambda: _head(repository, file, revision), repository)
+
+
+def size_of(repository: str, file: str, revision: str) -> int | None:
+    """The bytes of the file, in the cache or on the hub; None if it is on neither, or not here while offline."""
+    found = cached(repository, file, revision)
+    if found or offline():
+        return found.stat().st_size if found else None
+    return guarded(lambda: _size(repository, file, revision), repository)
 
 
 def read(
@@ -230,12 +241,28 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _need_network(repository: str, file: str) -> None:
+    if _cache().startswith("~"):  # the library would make a folder of this name here
+        raise ResourceError("no home folder for the hub's cache", "set HF_HOME to a folder you may write")
     if offline():
         raise HubError(f"offline, and {file} of {repository} is not cached", "posezoo weights pull NAME while online")
 
 
+def _size(repository: str, file: str, revision: str) -> int | None:
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return _asked(repository, file, revision).size
+    except EntryNotFoundError:
+        return None
+
+
 def _head(repository: str, file: str, revision: str) -> str:
-    """The commit that the hub names for this file: one request, no retry."""
+    """The commit that the hub names for this file."""
+    return str(_asked(repository, file, revision).commit_hash)
+
+
+def _asked(repository: str, file: str, revision: str) -> HfFileMetadata:
+    """What the hub says of a file: one request, no retry."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint())
@@ -245,7 +272,7 @@ def _head(repository: str, file: str, revision: str) -> str:
         raise HubError(f"{repository}: this is no answer of a hub", "does the network want a login in the browser?")
     if COMMIT.fullmatch(revision) and commit != revision:
         raise HubError(f"{repository}: the hub answered with commit {commit[:8]}…, not {revision[:8]}…", "try again")
-    return commit
+    return answer
 
 
 def _download(repository: str, file: str, revision: str) -> Path:

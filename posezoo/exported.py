@@ -11,6 +11,7 @@ as Python. It is opened only if the caller trusts who wrote it.
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from posezoo import settings
 from posezoo.errors import PosezooError, UsageError, WeightsError
-from posezoo.model import ModelConfig, predict_files
+from posezoo.model import ModelConfig, Note, predict_files
 from posezoo.names import user_path
 from posezoo.types import CONVENTIONS, PoseOutput, Poses
 from posezoo.version import __version__
@@ -50,9 +51,11 @@ class ExportedModel:
         position_B3, quaternion_B4, *scene = self._run(images_BCHW)
         return PoseOutput(position_B3, quaternion_B4, quaternion_B4, None, scene[0] if scene else None)
 
-    def predict(self, images: Sequence[str | Path] | str | Path, batch_size: int = 32) -> Poses:
-        """The poses of image files, in order. Raises DataError for a file that is no readable image."""
-        return predict_files(self, images, self.config, "cpu", batch_size)
+    def predict(
+        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
+    ) -> Poses:
+        """As `PoseModel.predict`. Raises DataError for a file that is no readable image."""
+        return predict_files(self, images, self.config, "cpu", batch_size, note)
 
 
 def load(path: str | Path, trust: bool = False) -> ExportedModel:
@@ -80,6 +83,7 @@ def description(name: str, config: ModelConfig) -> str:
     """The JSON text that goes into the file."""
     known = {field.name for field in fields(ModelConfig)}
     values = {key: value for key, value in asdict(config).items() if key in known}
+    values["pretrained_backbone"] = False  # the weights are in the file; where they were read first is the user's own
     facts = {"format": 1, "posezoo": __version__, "conventions": CONVENTIONS, "name": name, "config": values}
     return json.dumps(facts)
 

@@ -106,6 +106,9 @@ def _write(model: PoseModel, path: Path) -> None:
     fast = model.optimize().cpu()
     images_BCHW = torch.zeros(2, 3, model.config.crop, model.config.crop)
     program = torch.export.export(_Outputs(fast), (images_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for part in program.graph_module.modules():  # torch notes the source line of each operation, with its whole path
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
     if path.suffix == ".pt2":
         torch.export.save(program, path, extra_files={f"{exported.KEY}.json": text})
         return

@@ -1,9 +1,11 @@
 """Deterministic faults for tests: `POSEZOO_FAULT=point:action[:n]` acts at the n-th pass of a point.
 
 Active only with `POSEZOO_TESTING=1`. Points: `step`, `checkpoint.weights`, `checkpoint.state`, `checkpoint.manifest`,
-`checkpoint.rename`, `best`. Actions: `kill9` (the process dies as by the kernel), `sigterm` and `sigint` (a signal to
-itself), `group-sigterm` and `group-sigint` (to its process group, data workers included), `sigint-twice`, `nan` (the
-caller makes the loss not a number), `full` (the disk is full).
+`checkpoint.rename`, `best`, `appearance.picture`, `unpack.file`, `unpack.merge`, `unpack.rename`, `unpack.note`,
+`cache.image`, `cache.rename`, and of a build `build.trained`, `build.stored`, `build.evaluated`, `build.pushed`.
+Actions: `kill9` (the process dies as by the kernel), `sigterm` and `sigint` (a signal to itself),
+`group-sigterm` and `group-sigint` (to its process group, data workers included), `sigint-twice`, `nan` (the caller
+makes the loss not a number), `full` (the disk is full).
 """
 
 from __future__ import annotations

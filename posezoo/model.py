@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import abc
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -20,13 +21,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from posezoo import geometry, transforms
-from posezoo.errors import UsageError
+from posezoo import geometry, pictures, transforms
+from posezoo.errors import DataError, UsageError
 from posezoo.folding import fold_batch_norms
 from posezoo.heads import Head
 from posezoo.hyperhead import HyperHead
 from posezoo.memory import raise_malloc_thresholds
+from posezoo.spec import Decode
 from posezoo.types import Features, PoseOutput, Poses
+
+Note = Callable[[str], object]
+"""Is told what a person should see."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class ModelConfig:
     position_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     label_frame: geometry.LabelFrame = "camera-to-world"
     """What the orientation head was taught to say; the model answers camera-to-world whatever this is."""
+    decode: str = ""
+    """How the training pictures were made of their files (`Decode.key`): empty, as stored; `exif 1`, turned upright."""
 
     def __post_init__(self) -> None:
         if self.crop > self.resize or self.crop < 32:
@@ -105,14 +112,22 @@ class PoseModel(nn.Module, abc.ABC):
 
     def forward(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> PoseOutput:
         """The poses of prepared images (see `prepare`): position in metres in the world, rotation camera-to-world."""
-        with torch.autocast(images_BCHW.device.type, torch.bfloat16) if self.bf16 else nullcontext():
+        with self._precision():
             features = self.features_for_heads(images_BCHW, scene_B)
+        return self.pose_of(features)
+
+    def pose_of(self, features: Features) -> PoseOutput:
+        """The poses that the heads read from features: the second half of `forward`."""
+        with self._precision():
             position_B3 = self.position_head(features.position, features.image, features.scene)
             rotation_BR = self.orientation_head(features.orientation, features.image, features.scene)
         position_B3 = position_B3.to(self.position_std_3.dtype) * self.position_std_3 + self.position_mean_3
         label_B4 = geometry.to_quaternion(rotation_BR.float(), self.config.rotation)
         quaternion_B4 = geometry.from_label_frame(label_B4, self.config.label_frame)
         return PoseOutput(position_B3, rotation_BR.float(), quaternion_B4, features.scene_logits, features.scene)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     @property
     def device(self) -> torch.device:
@@ -123,10 +138,15 @@ class PoseModel(nn.Module, abc.ABC):
         """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
         return prepare(images_BCHW, self.config)
 
-    def predict(self, images: Sequence[str | Path] | str | Path, batch_size: int = 32) -> Poses:
-        """The poses of image files, in order. Raises DataError for a file that is no readable image."""
+    def predict(
+        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
+    ) -> Poses:
+        """The poses of image files, in order, read as the training pictures were.
+
+        `note` is told what a person should see. Raises DataError for a file that is no readable image.
+        """
         with evaluating(self):
-            return predict_files(self, images, self.config, self.device, batch_size)
+            return predict_files(self, images, self.config, self.device, batch_size, note)
 
     def optimize(self, bf16: bool = False) -> Self:
         """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
@@ -167,16 +187,38 @@ def predict_files(
     config: ModelConfig,
     device: torch.device | str,
     batch_size: int,
+    note: Note,
 ) -> Poses:
     """The poses that `network` (prepared images to output) gives for image files, in order."""
     paths = [images] if isinstance(images, (str, Path)) else list(images)
+    decode = _decode(paths, config, note)
     outputs = []
     for start in range(0, len(paths), batch_size):
         # prepared one by one: photographs of different shapes share a batch once they are cropped
-        tensors = [torch.from_numpy(transforms.read_image(p).copy()) for p in paths[start : start + batch_size]]
+        tensors = [
+            torch.from_numpy(transforms.read_image(p, decode=decode).copy()) for p in paths[start : start + batch_size]
+        ]
         prepared = [prepare(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
         outputs.append(network(torch.cat(prepared)))
     return _poses(paths, outputs, config.scenes)
+
+
+def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:
+    """How the files are read: as the training pictures were. Raises DataError for raw files: only readers read them."""
+    if config.decode == pictures.UPRIGHT.key:
+        return pictures.UPRIGHT
+    if config.decode:
+        raw = next((path for path in paths if transforms.is_grey(path)), None)
+        if raw is not None:
+            what = (
+                f"{raw}: one channel, but the model was trained on colour pictures made of raw pixels ({config.decode})"
+            )
+            raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
+    turned = sum(pictures.orientation_of(path) != 1 for path in paths)
+    if turned:
+        what = f"{turned} of {len(paths)} images have an EXIF orientation: ignored, as in training"
+        note(f"{what} (data option exif=true trains on turned pictures)")
+    return None
 
 
 def _poses(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:

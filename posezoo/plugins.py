@@ -3,7 +3,7 @@
 `pluggy.PluginManager.load_setuptools_entrypoints` is not used: its first broken plugin ends everything, and it skips a
 second entry point of the same name without a word. Discovery imports only the plugins' top modules (no torch).
 
-Environment: `POSEZOO_PLUGINS` limits what is loaded (empty: nothing; `a,b`: only these entry points);
+Environment: `POSEZOO_PLUGINS` limits what is loaded (empty: nothing; `a,b`: only these entry points or distributions);
 `POSEZOO_PLUGIN_PATH` names folders with a pyproject.toml that are used as if they were installed;
 `POSEZOO_STRICT_PLUGINS=1` re-raises instead of switching off.
 """
@@ -14,7 +14,11 @@ import contextlib
 import dataclasses
 import io
 import os
+import re
+import signal
 import sys
+import threading
+import time
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +35,8 @@ from posezoo.errors import PluginError, PosezooError, unknown_name
 from posezoo.spec import API, CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec, load_object
 
 OURS = "posezoo"  # the distribution whose plugins are never shadowed
+IMPORT_S = 30.0  # a plugin that takes longer hangs: its module imports next to nothing, specs carry strings
+SLOW_S = 2.0  # from here on its time is told
 
 KINDS: dict[str, type] = {
     "posezoo_models": ModelSpec,
@@ -52,6 +58,15 @@ class Plugin:
     error: str = ""
     brings: tuple[tuple[str, str], ...] = ()
     """(hook, name) of everything it offers; of a plugin that is off, as far as it got."""
+    seconds: float = 0.0
+    """What importing it took."""
+
+    @property
+    def remark(self) -> str:
+        """What a person must know of it: why it is off, or that it is slow to import; empty if nothing."""
+        if self.error:
+            return f"off: {_short(self.error)}"
+        return f"on; it takes {self.seconds:.1f} s to import" if self.seconds >= SLOW_S else ""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"
@@ -106,8 +121,10 @@ def get(hook: str, kind: str, name: str) -> Any:
     if name in found.specs[hook]:
         return found.specs[hook][name]
     if (hook, name) in found.clashes:
-        both = " and ".join(map(str, found.clashes[hook, name]))
-        raise PluginError(f'{kind} "{name}" is offered by {both}', "pip uninstall one of the two")
+        owners = found.clashes[hook, name]
+        both, chosen = " and ".join(map(str, owners)), f"POSEZOO_PLUGINS={OURS},{owners[0].distribution}"
+        hint = f"pip uninstall one of them, or say which to use: {chosen}"
+        raise PluginError(f'{kind} "{name}" is offered by {both}', hint)
     for plugin in found.plugins:
         if plugin.error and ((hook, name) in plugin.brings or name.replace("_", "-") in _likely_names(plugin)):
             raise PluginError(f"plugin {plugin} is off: {_short(plugin.error)}", "posezoo plugins shows every plugin")
@@ -166,13 +183,16 @@ def manager() -> Loaded:
     found = []
     for entry, plugin in _found():
         offered: dict[tuple[str, str], Any] = {}
+        begun = time.monotonic()
         try:
             if plugin.error:
                 raise PluginError(plugin.error)
-            _load(pm, entry, f"{plugin.distribution}:{plugin.name}", offered)
+            with _deadline(IMPORT_S) if plugin.distribution != OURS else contextlib.nullcontext():
+                _load(pm, entry, f"{plugin.distribution}:{plugin.name}", offered)
             for key in offered.keys() & owners.keys():
                 if owners[key].distribution == OURS:
                     raise PluginError(f'"{key[1]}" is already offered by {owners[key]}')
+            _check_catalogues(offered, specs["posezoo_catalogues"])
         except (Exception, SystemExit) as error:  # a plugin may fail in any way; KeyboardInterrupt stays the user's
             if _strict():
                 raise
@@ -180,7 +200,7 @@ def manager() -> Loaded:
             message = exits or str(error) or type(error).__name__
             found.append(dataclasses.replace(plugin, error=message, brings=tuple(offered)))
             continue
-        plugin = dataclasses.replace(plugin, brings=tuple(offered))
+        plugin = dataclasses.replace(plugin, brings=tuple(offered), seconds=time.monotonic() - begun)
         found.append(plugin)
         for key, spec in offered.items():
             if key in clashes or key in owners:
@@ -201,8 +221,8 @@ def _found() -> list[tuple[EntryPoint, Plugin]]:
     allowed = os.environ.get("POSEZOO_PLUGINS")
     if allowed is None:
         return entries
-    chosen = {name.strip() for name in allowed.split(",")}
-    return [pair for pair in entries if pair[1].name in chosen]
+    chosen = {_normal(name.strip()) for name in allowed.split(",")}
+    return [pair for pair in entries if {_normal(pair[1].name), _normal(pair[1].distribution)} & chosen]
 
 
 def _plugin(entry: EntryPoint) -> Plugin:
@@ -254,6 +274,30 @@ def _load(pm: pluggy.PluginManager, entry: EntryPoint, label: str, offered: dict
 
 
 @contextlib.contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """Around an import that may hang: PluginError when the time is up.
+
+    A timer's signal interrupts it, which only the main thread gets; elsewhere nothing can end an import from outside.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGALRM) is None:
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise PluginError(f"importing it takes longer than {seconds:g} s")
+
+    begun, handler = time.monotonic(), signal.signal(signal.SIGALRM, stop)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if left:  # whoever has a timer running keeps it
+            signal.setitimer(signal.ITIMER_REAL, max(1e-3, left - (time.monotonic() - begun)), interval)
+
+
+@contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """A plugin that prints or warns must spoil neither `--format json` nor the one line of an error."""
     quiet = io.StringIO()
@@ -267,6 +311,15 @@ def _call(module: Any, hook: str) -> tuple[Any, ...]:
     if implementation is None or not hasattr(implementation, "posezoo_impl"):
         return ()
     return tuple(implementation())
+
+
+def _check_catalogues(offered: Mapping[tuple[str, str], Any], known: Mapping[str, CatalogueSpec]) -> None:
+    """Raise PluginError for a catalogue with a file that is not valid, or with an entry that another one has too."""
+    from posezoo import registry  # as in `get`
+
+    for (hook, _), spec in offered.items():
+        if hook == "posezoo_catalogues":
+            registry.check(spec.folder, [registry.own_folder(), *(other.folder for other in known.values())])
 
 
 def _check_name(hook: str, spec: Any) -> None:
@@ -295,6 +348,11 @@ def _likely_names(plugin: Plugin) -> set[str]:
     """What a plugin that could not be asked may bring, by the names it goes by."""
     module = plugin.module.partition(":")[0].removeprefix("posezoo_")
     return {name.replace("_", "-") for name in (plugin.name, module, plugin.distribution.removeprefix("posezoo-"))}
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _short(text: str, limit: int = 110) -> str:

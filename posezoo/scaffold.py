@@ -18,8 +18,8 @@ EXAMPLES = {"model": "hello", "reader": "hello-data", "modifier": "tta"}
 """Kind of plugin -> the name in the example `posezoo-NAME`."""
 NEXT = {
     "model": "posezoo plugins check {name}",
-    "reader": "posezoo data verify {name}:PATH",
-    "modifier": "posezoo plugins check posenet+{name}",
+    "reader": "posezoo plugins check {name}",
+    "modifier": "posezoo plugins check {name}",
 }
 """What to type once it is installed."""
 HOOKS = {"model": "posezoo_models", "reader": "posezoo_readers", "modifier": "posezoo_modifiers"}

@@ -31,6 +31,8 @@ class Trained:
     """Where it is, exactly: a folder, or hf-hub:OWNER/REPO@COMMIT."""
     read: Callable[[], bytes]
     """The weights file's content, of the right size and sha256. Raises WeightsError, HubError."""
+    licence: str = ""
+    """Of the weights, or where it stands; empty for a folder."""
 
     @property
     def folder(self) -> Path | None:
@@ -87,6 +89,9 @@ def model_folder(path: Path) -> Path:
     for folder in (path, path / "best"):
         if (folder / CONFIG).is_file():
             return folder
+    if path.is_file():
+        hint = "a model is a folder; authors' checkpoints: posezoo weights convert FILE --from ... --data ... --out DIR"
+        raise WeightsError(f"{path} is a file, no model folder", hint)
     what = "no such folder" if not path.exists() else "no config.json or best/config.json in it"
     raise WeightsError(f"{path}: {what}", "give a run folder, for example outputs/atloc+hyper/demo-loop/…")
 
@@ -130,11 +135,13 @@ def _on_hub(repository: str, revision: str, note: Note) -> Trained:
     commit = _commit(repository, revision, note)
     config = parse_config(_config_of(repository, commit, "", note), f"{repository}: {CONFIG}")
     expected = config["weights"]
-    return Trained(
-        config,
-        f"hf-hub:{repository}@{commit}",
-        lambda: download.read(repository, WEIGHTS, commit, expected.get("size"), expected["sha256"], note=note),
-    )
+    place, licence = f"hf-hub:{repository}@{commit}", f"see {download.endpoint()}/{repository}"
+
+    def read() -> bytes:
+        _tell_licence(repository, WEIGHTS, commit, licence, note)
+        return download.read(repository, WEIGHTS, commit, expected.get("size"), expected["sha256"], note=note)
+
+    return Trained(config, place, read, licence)
 
 
 def _by_alias(alias: str, note: Note) -> Trained:
@@ -150,9 +157,10 @@ def _by_alias(alias: str, note: Note) -> Trained:
         config, origin = _config_of(*place, entry.config_sha256, note), f"hf-hub:{place[0]}@{place[1]}"
 
         def read() -> bytes:
+            _tell_licence(place[0], entry.file, place[1], entry.licence, note)
             return download.read(place[0], entry.file, place[1], entry.size, entry.sha256, note=note)
 
-    return Trained(parse_config(config, f"{alias}: {CONFIG}"), origin, read)
+    return Trained(parse_config(config, f"{alias}: {CONFIG}"), origin, read, entry.licence)
 
 
 def _commit(repository: str, revision: str, note: Note) -> str:
@@ -172,6 +180,12 @@ def _commit(repository: str, revision: str, note: Note) -> str:
         if download.cached(repository, CONFIG, commit) is None:
             download.fetch(repository, CONFIG, revision)  # by this name, so that the cache knows it when offline
     return commit
+
+
+def _tell_licence(repository: str, file: str, commit: str, licence: str, note: Note) -> None:
+    """Note the licence of weights that are about to be fetched: once, because then they are in the cache."""
+    if download.cached(repository, file, commit) is None:
+        note(f"licence of {repository}: {licence}")
 
 
 def _config_of(repository: str, commit: str, sha256: str, note: Note) -> bytes:

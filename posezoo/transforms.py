@@ -23,12 +23,11 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from posezoo.errors import DataError
+from posezoo.pictures import FORMATS, UPRIGHT, orientation
 from posezoo.spec import Decode, load_object
 
 CACHE_SHORT_EDGE = 256
 MAX_PIXELS = 64_000_000
-# by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "PPM", "BMP")
 # what can be read is read, what cannot is a DataError that names the file: Pillow's own lines name none
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -36,10 +35,17 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
 
-    Orientation tags are ignored: poses refer to the stored pixels. 16-bit images are scaled, not clipped; transparent
-    ones are laid on black. `decode` makes pictures of files that are none, such as a sensor's raw pixels. Raises
-    DataError that names the file.
+    Orientation tags are ignored, unless `decode` is UPRIGHT: poses refer to the stored pixels. 16-bit images are
+    scaled, not clipped; transparent ones are laid on black. `decode` makes pictures of files that are none, such as a
+    sensor's raw pixels. Raises DataError that names the file.
     """
+    return read_sized(path, short_edge, decode)[0]
+
+
+def read_sized(
+    path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `read_image`, and the (width, height) of the picture before it was resized."""
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would never end
@@ -50,10 +56,10 @@ def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Dec
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
-            scale = short_edge / min(width, height)
-            size = (max(short_edge, round(width * scale)), max(short_edge, round(height * scale)))
             rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
-            return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))
+            scale = short_edge / min(rgb.size)
+            size = (max(short_edge, round(rgb.width * scale)), max(short_edge, round(rgb.height * scale)))
+            return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR)), rgb.size
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:
@@ -64,13 +70,22 @@ def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Dec
         raise DataError(f"{path}: {error or 'damaged image'}") from error
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """(width, height) of the stored image, from its header only."""
+def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int]:
+    """(width, height) of the stored image, from its header only; of the turned one if `decode` is UPRIGHT."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return image.size
+            return image.size[::-1] if decode == UPRIGHT and orientation(image) >= 5 else image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
+
+
+def is_grey(path: str | Path) -> bool:
+    """Whether the image file has one channel; not if it cannot be opened, which `read_image` tells."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -36,7 +36,7 @@ def check(content: bytes, what: str) -> None:
     if is_pickle(content):
         raise WeightsError(
             f"{what} is a Python pickle, which can run code",
-            "posezoo loads only .safetensors; authors' files: posezoo weights --help",
+            "posezoo loads only .safetensors; authors' files: posezoo weights convert FILE",
         )
     if content[:64].lstrip()[:1] == b"<":
         raise WeightsError(f"{what} is damaged: a web page, no weights", REFETCH)

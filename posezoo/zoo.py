@@ -27,7 +27,7 @@ from posezoo.trained import read_config as read_config
 from posezoo.types import CONVENTIONS
 from posezoo.version import __version__
 
-PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame")  # set by training, not by the user
+PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame", "decode")  # set by training, not by the user
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,15 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
     """Write the model as a folder that `load("local-dir:...")` reads; `facts` (data, seed, ...) go into config.json.
 
     `dtype` "float16" stores floating tensors in half the bytes; a loaded model computes in float32 all the same.
+    Of the path of a backbone's file only the name is stored: the folders are the user's own, its weights in the model.
     Written beside and renamed, so that a folder of this name is always whole. Raises ResourceError.
     """
     if model.optimized:
         raise UsageError("an optimized model cannot be saved", "save the model it was made from, or posezoo.export it")
     content = weights.dump(model.state_dict(), dtype)
     plan: Blueprint = model.blueprint  # type: ignore[assignment]
+    if isinstance(given := plan.config.pretrained_backbone, str):
+        plan = plan.with_place(pretrained_backbone=Path(given).name)
     config = {
         "format": 1,
         "posezoo": __version__,
@@ -204,21 +207,20 @@ def load(name: str | Path, device: str | torch.device = "cpu", note: Note = sile
     says exactly where they came from. `note` is told what a person should see. Raises WeightsError, HubError, and
     UsageError for no such device.
     """
-    place = _device(device)  # told before anything is fetched
+    place = torch_device(device)  # told before anything is fetched
     return load_found(trained.find(str(name), note), place)
 
 
 def load_found(found: trained.Trained, device: str | torch.device = "cpu") -> PoseModel:
     """The model that `trained.find` found; see `load`."""
-    place = _device(device)
+    place = torch_device(device)
     model = build(blueprint_from(found.config, Path(found.origin) / CONFIG))
     state = weights.tensors(found.read(), f"{found.origin}: {WEIGHTS}")
-    missing, extra = model.load_state_dict(state, strict=False) if _fits(model, state) else (["shapes"], [])
-    if missing or extra:
-        wrong = [*missing, *extra]
+    if misfits := _misfits(model, state):
         raise WeightsError(
-            f"{found.origin}: weights are not for {found.config['name']}: {', '.join(wrong[:3])}", "posezoo info NAME"
+            f"{found.origin}: weights are not for {found.config['name']}: {misfits}", "train, fetch or convert it again"
         )
+    model.load_state_dict(state, strict=True)
     if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
         raise WeightsError(f"{found.origin}: weights are not finite", "train or fetch it again")
     model.origin = found.origin
@@ -226,9 +228,15 @@ def load_found(found: trained.Trained, device: str | torch.device = "cpu") -> Po
 
 
 def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
-    """The blueprint that `Blueprint.as_dict` described. Raises WeightsError for settings nobody knows."""
-    parsed = names.parse_model(config["name"])
-    classes = config_class(parsed.arch), {name: modifier_class(name) for name in config["modifiers"]}
+    """The blueprint that `Blueprint.as_dict` described.
+
+    Raises WeightsError for names and settings nobody knows here, PluginError if the plugin that brings them is off.
+    """
+    try:
+        parsed = names.parse_model(config["name"])
+        classes = config_class(parsed.arch), {name: modifier_class(name) for name in config["modifiers"]}
+    except UsageError as error:  # not what the user typed is wrong, but what the folder needs
+        raise WeightsError(f"{source}: it needs a plugin that is not here: {error.message}", error.hint) from None
     try:
         own = settings.validated(classes[0], config["config"])
         modifiers = tuple((n, settings.validated(classes[1][n], values)) for n, values in config["modifiers"].items())
@@ -248,7 +256,8 @@ def _subclass(hook: str, name: str, field: str, parent: type) -> Any:
     return found
 
 
-def _device(device: str | torch.device) -> torch.device:
+def torch_device(device: str | torch.device) -> torch.device:
+    """The device of that name. Raises UsageError for one that is not known or not here."""
     try:
         place = torch.device(device)
     except RuntimeError:
@@ -258,10 +267,17 @@ def _device(device: str | torch.device) -> torch.device:
     return place
 
 
-def _fits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> bool:
+def _misfits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> str:
+    """How many tensors are missing, too many or of another shape or kind, and the first of each; empty if none is."""
     own = model.state_dict()
-    return all(
-        own[key].shape == value.shape and own[key].is_floating_point() == value.is_floating_point()
+    other = [
+        key
         for key, value in state.items()
-        if key in own
-    )
+        if key in own and (own[key].shape != value.shape or own[key].is_floating_point() != value.is_floating_point())
+    ]
+    kinds = {
+        "missing": [key for key in own if key not in state],
+        "too many": [key for key in state if key not in own],
+        "of another shape": other,
+    }
+    return "; ".join(f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in kinds.items() if keys)

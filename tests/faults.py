@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,7 @@ def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> E
 
 def _run(argv: list[str], environment: dict[str, str], files: list[str], folder: str) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

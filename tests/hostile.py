@@ -93,6 +93,10 @@ class NanWeight(Good):
     def __init__(self, config):
         super().__init__(config)
         with torch.no_grad(): self.stem.weight[0, 0] = float("nan")
+class NonLeaf(Good):
+    def __init__(self, config):
+        super().__init__(config)
+        self.stem._parameters["weight"] = self.stem.weight * 2
 class WrongWidth(Good):
     def __init__(self, config):
         super().__init__(config)

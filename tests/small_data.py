@@ -73,6 +73,45 @@ def write(folder: Path, table: list[dict[str, object]]) -> Path:
     return folder
 
 
+def turned_pair(upright: Path, turned: Path) -> tuple[Path, Path]:
+    """The same place twice, as JPEG: pictures as they are shown, and the same stored on their side with EXIF tag 6.
+
+    The pixels are the same to the last bit: blocks of 16 pixels of one colour each survive JPEG in both directions.
+    """
+    table = [{**row, "image": str(row["image"]).replace(".png", ".jpg")} for row in rows("yard")]
+    for folder in (upright, turned):
+        write(folder, table)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for n, row in enumerate(table):
+        grey = np.random.default_rng(n).integers(0, 256, (4, 5), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+        shown = Image.fromarray(grey).convert("RGB")
+        shown.save(upright / str(row["image"]), quality=100)
+        stored = shown.transpose(Image.Transpose.ROTATE_90)
+        stored.save(turned / str(row["image"]), quality=100, exif=exif)
+    return upright, turned
+
+
+def seven_scenes(
+    root: Path, scenes: dict[str, dict[str, dict[int, int]]], listed: dict[str, tuple[int, ...]] | None = None
+) -> Path:
+    """7Scenes in its official layout: scene -> split -> sequence -> frames; `listed` stands in the split files too."""
+    picture = Image.new("RGB", (64, 48), "grey")
+    for scene, splits in scenes.items():
+        for split, file in (("train", "TrainSplit.txt"), ("test", "TestSplit.txt")):
+            numbers = sorted({*splits.get(split, {}), *(listed or {}).get(split, ())})
+            (root / scene).mkdir(parents=True, exist_ok=True)
+            (root / scene / file).write_text("".join(f"sequence{n}\n" for n in numbers))
+            for n, count in splits.get(split, {}).items():
+                folder = root / scene / f"seq-{n:02d}"
+                folder.mkdir()
+                for i in range(count):
+                    picture.save(folder / f"frame-{i:06d}.color.png")
+                    pose = f"1 0 0 {i / 100}\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
+                    (folder / f"frame-{i:06d}.pose.txt").write_text(pose)
+    return root
+
+
 def one_place(folder: Path) -> Path:
     """A data set of one scene."""
     return write(folder, rows("yard"))

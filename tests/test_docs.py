@@ -17,7 +17,7 @@ from posezoo import plugins, registry, settings
 from posezoo.hyperhead import HyperConfig
 from posezoo.model import ModelConfig
 from posezoo.spec import API
-from posezoo.testing import ModelConformance
+from posezoo.testing import ModelConformance, ReaderConformance
 from posezoo.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ PAGES = sorted(
 )
 EXAMPLES = ROOT / "docs" / "examples"
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PLACE_KEYS = ("scenes", "position_mean", "position_std", "label_frame")  # training sets them
+PLACE_KEYS = ("scenes", "position_mean", "position_std", "label_frame", "decode")  # training sets them
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -158,6 +158,7 @@ def test_the_plugin_page_shows_the_examples_as_they_are() -> None:
     shown = {path for path in files if path.read_text(encoding="utf-8") in contents}
     assert {path for path in files if "tests" not in path.parts and path.name != "pyproject.toml"} <= shown
     assert {EXAMPLES / "posezoo-hello" / name for name in ("pyproject.toml", "tests/test_hello.py")} <= shown
+    assert EXAMPLES / "posezoo-hello-data" / "tests/test_hello_data.py" in shown
 
 
 def declared(nodes: list[ast.stmt]) -> dict[str, list[str]]:
@@ -187,10 +188,10 @@ def test_hooks_and_specs_are_documented_exactly(module: str) -> None:
 
 def test_checks_are_documented() -> None:
     text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
-    rows = re.findall(
-        r"^\| `(test_\w+)` \|", text.partition("<!-- checks -->")[2].partition("<!-- /checks -->")[0], re.M
-    )
-    assert set(rows) == {name for name in dir(ModelConformance) if name.startswith("test_")}
+    for suite, mark in ((ModelConformance, "checks"), (ReaderConformance, "reader checks")):
+        table = text.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
+        rows = re.findall(r"^\| `(test_\w+)` \|", table, re.M)
+        assert set(rows) == {name for name in dir(suite) if name.startswith("test_")}
 
 
 def test_environment_variables_are_documented() -> None:

@@ -63,6 +63,19 @@ def test_a_good_file_comes_once_and_then_from_the_cache(hub: LoopbackHub) -> Non
     assert len(hub.asked) == before
 
 
+def test_the_size_is_asked_once_and_an_absent_file_has_none(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert download.size_of(REPOSITORY, FILE, commit_of(hub)) == len(CONTENT)
+    assert download.size_of(REPOSITORY, "other.safetensors", commit_of(hub)) is None
+    with pytest.raises(HubError, match="no such repository"):
+        download.size_of("tester/nothing", FILE, commit_of(hub))
+    read(hub)
+    monkeypatch.setenv("POSEZOO_OFFLINE", "1")
+    before = len(hub.asked)
+    assert download.size_of(REPOSITORY, FILE, commit_of(hub)) == len(CONTENT)
+    assert download.size_of(REPOSITORY, "config.json", commit_of(hub)) is None
+    assert len(hub.asked) == before
+
+
 FAILS: list[tuple[str, tuple[str, ...], type[PosezooError], str]] = [
     ("401", ("HEAD",), HubError, r"not logged in, or no such repository \(401\)"),
     ("403", ("HEAD",), HubError, r"no access \(403\)"),
@@ -74,6 +87,7 @@ FAILS: list[tuple[str, tuple[str, ...], type[PosezooError], str]] = [
     ("hang", ("HEAD",), HubError, "not answered within 1.5"),
     ("hang", ("GET",), HubError, "not answered within 1.5"),
     ("stall", ("GET",), HubError, "not answered within 1.5"),
+    ("cut", ("GET",), HubError, "not answered within 1.5|tester/model: "),
     ("429", ("GET",), HubError, "not answered within 1.5"),
     ("drop", ("HEAD",), HubError, "tester/model"),
     ("portal", ("HEAD", "GET"), HubError, "no answer of a hub"),
@@ -197,6 +211,17 @@ def test_nobody_answers(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> No
     one_line(error.value)
 
 
+def test_a_hub_whose_name_nobody_knows(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*given: object, **more: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example.org")
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    with pytest.raises(HubError, match=r"cannot be reached \(Name or service not known\)") as error:
+        read(hub)
+    one_line(error.value)
+
+
 def test_only_https_except_here(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.example.org")
     with pytest.raises(HubError, match="is not https"):
@@ -256,6 +281,16 @@ def test_a_cache_that_cannot_be_written(hub: LoopbackHub, tmp_path: Path) -> Non
     with pytest.raises(ResourceError, match="cannot write the hub's cache") as error:
         read(hub)
     assert "HF_HOME" in one_line(error.value)
+
+
+def test_no_home_for_the_cache(hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What huggingface_hub makes of a user without HOME and without an entry in the password file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", "~/.cache/huggingface/hub")
+    with pytest.raises(ResourceError, match="no home folder") as error:
+        read(hub)
+    assert "HF_HOME" in one_line(error.value)
+    assert not (tmp_path / "~").exists()
 
 
 def test_a_full_disk(hub: LoopbackHub) -> None:

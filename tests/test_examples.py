@@ -17,7 +17,7 @@ import small_data
 import torch
 from torch import Tensor
 
-from posezoo import geometry, plugins, transforms, zoo
+from posezoo import geometry, plugins, testing, transforms, zoo
 from posezoo.heads import MLPHead
 from posezoo.model import ModelConfig, PoseModel
 from posezoo.testing import ModelConformance
@@ -59,6 +59,17 @@ class TestTta(ModelConformance):
     model = "posenet+tta"
     settings = {"hidden": 16}
     traced = ("+hyper=two",)
+
+
+def test_a_format_and_a_modifier_are_checked_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trajectory.txt").write_text("1.5 1 2 3 0 0 0 1\n2.5 1 2 3 0 0 0 1\n")
+    for name in ("hello-data", f"hello-data:{tmp_path}"):
+        outcomes = testing.check(name)
+        assert len(outcomes) == 5
+        assert {outcome.problem for outcome in outcomes} == {""}
+    for name in [name for name in dir(ModelConformance) if name.startswith("test_") and name != "test_pose"]:
+        monkeypatch.delattr(ModelConformance, name)
+    assert {outcome.problem for outcome in testing.check("tta", {"feature": 8})} == {""}
 
 
 class Level(PoseModel):
@@ -143,6 +154,10 @@ def test_installed_beside_the_wheel(tmp_path: Path) -> None:
     states = {row["plugin"]: row["state"] for row in json.loads(run(script, "plugins", "--format", "json"))}
     assert [states[name] for name in ("hello", "hello-data", "tta")] == ["on"] * 3
     assert "hello-data-room" in run(script, "data", "list", "--format", "json")
+    for name in ("hello", "hello-data", "tta"):
+        outcomes = json.loads(run(script, "plugins", "check", name, "--format", "json"))
+        assert outcomes
+        assert {outcome["problem"] for outcome in outcomes} == {""}, name
     tiny = small_data.words({**small_data.FAST, "hyper.rank": 4, "hidden": 16, "out": "run"})
     run(script, "train", "hello+hyper", "--data", "demo-loop", "--format", "quiet", *tiny)
     losses = [line["loss"] for line in faults.metrics(tmp_path / "run") if "loss" in line]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from another_python import run_python
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from posezoo import plugins, settings, zoo
 from posezoo.backbones import Backbone
@@ -205,11 +206,39 @@ def test_compiles_without_graph_breaks(models: dict[str, PoseModel], name: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_compiles_to_machine_code() -> None:
     torch.compiler.reset()
-    model = build("ms-transformer+hyper")
+    model = build("ms-transformer+hyper", backbone="test_efficientnet.r160_in1k")
     with torch.no_grad():
         close(torch.compile(model, fullgraph=True)(images(2)), model(images(2)))
+
+
+class _Operations(TorchDispatchMode):
+    """Counts the operations that are run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@every_model
+@pytest.mark.parametrize("training", [False, True])
+def test_no_loop_over_the_batch(name: str, training: bool) -> None:
+    """As many operations for nine images as for three, and for as many scenes."""
+    counts = []
+    for batch, scenes in ((3, SCENES[:2]), (9, SCENES[:2]), (9, SCENES)):
+        model, scene_B = build(name, scenes=scenes).train(training), torch.arange(batch) % 2
+        with torch.set_grad_enabled(training), _Operations() as operations:
+            out = model(images(batch, 64), scene_B if training else None)
+            if training:
+                (out.position.sum() + out.rotation.sum()).backward()
+        counts.append(operations.count)
+    assert counts == counts[:1] * 3
 
 
 @every_model

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from posezoo.errors import UsageError
-from posezoo.names import DataName, ModelName, parse_data, parse_model
+from posezoo.names import DataName, ModelName, parse_data, parse_model, with_options
 
 STRANGE = [
     "",
@@ -124,9 +124,25 @@ def test_data_names() -> None:
     assert parsed.slug == "folder-2024"
     card = parse_data("7scenes?scenes=chess,fire&max_gap=2")
     assert card == DataName("7scenes", options={"scenes": "chess,fire", "max-gap": "2"})
-    assert parse_data(card.absolute) == card
+    assert parse_data(card.absolute()) == card
     assert card.slug == "7scenes-scenes-chess-fire-max-gap-2"
     assert parse_data("folder:~/x").path == Path("~/x").expanduser()
+
+
+def test_options_as_words() -> None:
+    name = with_options("7scenes", ["scenes=chess,fire", "sequences=1"])
+    assert name == "7scenes?scenes=chess,fire&sequences=1"
+    assert with_options(name, []) == name
+    assert parse_data(with_options("folder:a b?scale=2", ["exif=true"])).options == {"scale": "2", "exif": "true"}
+    with pytest.raises(UsageError, match=r"data option 'scenes' has no value"):
+        parse_data(with_options("7scenes", ["scenes"]))
+
+
+def test_paths_in_options_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    parsed = parse_data("robotcar:x?undistort=kit&poses=vo.csv&root=r")
+    assert parsed.absolute() == f"robotcar:{tmp_path}/x?undistort=kit&poses=vo.csv&root={tmp_path}/r"
+    assert "undistort=" + str(tmp_path / "kit") in parsed.absolute(["undistort"])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
-"""Plugins that break in every way they can are named and off, the others work. And: no torch for `posezoo list`."""
+"""Plugins that break in every way they can are named and off, the others work. And: no torch for `posezoo list`.
+
+Long because each way to break is a plugin written here.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import signal
 import textwrap
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -12,7 +17,7 @@ import pytest
 from another_python import run_python
 from hostile import MODEL, assert_fails, install, posezoo
 
-from posezoo import plugins
+from posezoo import plugins, registry
 from posezoo.errors import PluginError, UsageError
 
 MODULES = {
@@ -52,7 +57,7 @@ REASONS = {
 }
 SHOW = """
 import json, sys
-from posezoo import plugins
+from posezoo import plugins, registry
 rows = [(p.name, p.distribution, p.version, p.error) for p in plugins.plugins()]
 print(json.dumps({"plugins": rows, "models": sorted(plugins.models()), "torch": "torch" in sys.modules}))
 """
@@ -128,6 +133,9 @@ def test_a_name_that_two_offer_belongs_to_neither(tmp_path: Path) -> None:
     install(tmp_path, "two", MODEL.format(name="twin", more='"'), entry="twin")
     done = posezoo("info", "twin", path=tmp_path)
     assert_fails(done, 7, 'model "twin" is offered by twin (pz-one 1.0) and twin (pz-two 1.0)', "pip uninstall")
+    chosen = done.stderr.partition("POSEZOO_PLUGINS=")[2].strip()  # the way out that the line shows, typed
+    rows = json.loads(posezoo("list", "twin", "--format", "json", path=tmp_path, POSEZOO_PLUGINS=chosen).stdout)
+    assert [row["from"] for row in rows] == ["twin (pz-one 1.0)"]
     rows = json.loads(posezoo("plugins", "--format", "json", path=tmp_path).stdout)
     states = {row["distribution"]: row["state"] for row in rows}
     assert states["pz-one"] == 'on; "twin" is also offered by twin (pz-two 1.0)'
@@ -232,11 +240,97 @@ def test_a_known_plugin_that_is_not_installed(tmp_path: Path, arguments: list[st
     assert_fails(posezoo(*arguments, path=tmp_path), 2, what, "pip install pz-theirs", "https://example.org/theirs")
 
 
-def test_a_catalogue_of_known_plugins_is_checked(tmp_path: Path) -> None:
+CARD = '[%s]\nsummary = "s"\nreader = "folder"\nfolder = "x"\nkind = "indoor"\nlicence = "MIT"\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("external.toml", EXTERNAL.replace("page =", "pages =").encode(), "external.toml is not valid"),
+        ("weights/x.toml", b"[theirs]\nmodel = 3\n", "x.toml is not valid"),
+        ("recipes/x.toml", b"a = '\xff'", "x.toml is not valid"),
+        ("grids/x.toml", b"a = " + b"[" * 5000, "x.toml is not valid"),
+        (
+            "datasets/x.toml",
+            b"[demo-loop]\nsummary = 'x'\nreader = 'csv'\nfolder = 'x'\nkind = 'demo'\nlicence = 'x'",
+            "demo-loop",
+        ),
+    ],
+)
+def test_a_catalogue_that_is_not_valid_switches_its_plugin_off(
+    tmp_path: Path, file: str, content: bytes, reason: str
+) -> None:
     install(tmp_path, "known", CATALOGUE)
-    (tmp_path / "catalogue").mkdir()
-    (tmp_path / "catalogue" / "external.toml").write_text(EXTERNAL.replace("page =", "pages ="))
-    assert_fails(posezoo("info", "theirs", path=tmp_path), 7, "external.toml is not valid")
+    path = tmp_path / "catalogue" / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    code = SHOW + "from posezoo import registry; assert 'demo-loop' in registry.data_cards(); registry.weights_cards()"
+    done = run_python(code, path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    errors = {name: error for name, _, _, error in json.loads(done.stdout)["plugins"] if error}
+    assert list(errors) == ["known"]
+    assert reason in errors["known"]
+
+
+def test_list_says_what_is_off_and_what_is_slow(tmp_path: Path) -> None:
+    install(tmp_path, "importing", MODULES["importing"])
+    install(tmp_path, "slow", "import time\ntime.sleep(2.1)\n" + textwrap.dedent(MODEL.format(name="slow", more='"')))
+    done = posezoo("list", path=tmp_path)
+    assert done.returncode == 0
+    off, slow = done.stderr.splitlines()
+    assert off == "note: plugin importing (pz-importing 1.0) is off: No module named 'not_there'"
+    assert re.fullmatch(r"note: plugin slow \(pz-slow 1.0\) is on; it takes \d+\.\d s to import", slow)
+    assert "slow+hyper" in done.stdout
+
+
+def test_a_plugin_that_hangs_is_off(tmp_path: Path) -> None:
+    install(tmp_path, "hanging", "import time\ntime.sleep(500)\n")
+    done = run_python("from posezoo import plugins\nplugins.IMPORT_S = 0.2" + SHOW, path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert "posenet" in shown["models"]
+    (error,) = [error for name, _, _, error in shown["plugins"] if name == "hanging"]
+    assert error == "importing it takes longer than 0.2 s"
+
+
+def test_the_deadline_leaves_other_timers_alone() -> None:
+    def mine(*_: object) -> None:
+        raise AssertionError
+
+    handler, before = signal.signal(signal.SIGALRM, mine), signal.setitimer(signal.ITIMER_REAL, 100)
+    try:
+        with plugins._deadline(50):
+            assert signal.getitimer(signal.ITIMER_REAL)[0] <= 50
+        assert signal.getsignal(signal.SIGALRM) is mine
+        assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] <= 100
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        with plugins._deadline(50):
+            pass
+        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+def test_commands_go_on_beside_a_broken_catalogue(tmp_path: Path) -> None:
+    install(tmp_path, "known", CATALOGUE)
+    (tmp_path / "catalogue" / "datasets").mkdir(parents=True)
+    (tmp_path / "catalogue" / "datasets" / "rooms.toml").write_text("[rooms\n")
+    told = posezoo("data", "list", "--format", "json", path=tmp_path)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "demo-loop" in told.stdout
+    assert "rooms.toml is not valid" in posezoo("plugins", "--format", "json", path=tmp_path).stdout
+    assert_fails(posezoo("data", "verify", "zzzz", path=tmp_path), 7, "is off")
+
+
+def test_two_plugins_with_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_plugins: None) -> None:
+    for name in ("one", "two"):
+        install(tmp_path, name, CATALOGUE.replace('"known"', f'"{name}"').replace('"catalogue"', f'"{name}-cat"'))
+        (tmp_path / f"{name}-cat" / "datasets").mkdir(parents=True)
+        (tmp_path / f"{name}-cat" / "datasets" / "rooms.toml").write_text(CARD % "rooms")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [plugin.name for plugin in plugins.plugins() if plugin.error] == ["two"]
+    assert registry.data_card("rooms").folder == "x"
 
 
 COMMANDS = [

@@ -30,6 +30,9 @@ def test_every_data_card_is_complete() -> None:
             assert card.kind == "demo", name
         else:
             assert card.how_to, name  # what to fetch, for who has not got it
+            assert card.archives, name
+            assert f"posezoo data how-to {name}" in card.how_to, name
+            assert set(card.counts) == set(card.scenes or card.counts) != set(), name
             assert card.page.startswith("https://"), name
             assert not Path(card.folder).is_absolute(), name
             assert set(card.frames) <= {"train", "val", "test"}, name

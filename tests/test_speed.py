@@ -28,7 +28,8 @@ def test_a_row_compares_with_the_published_code(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_wanted_is_measured() -> None:
     variants = {"ours", "optimized", f"rank={speed.RANK}"}
-    whats = {f"inference B={speed.BATCH}", f"training step B={speed.BATCH}", "training peak memory"}
+    whats = {f"inference B={speed.BATCH}", f"training step B={speed.BATCH}", f"phase 2 step B={speed.BATCH}"}
+    whats |= {"training peak memory"}
     for name, wanted in registry.wanted_speed().items():
         assert zoo.blueprint(name).name.arch in plugins.models()
         assert {tuple(key.split(", ")) for key in wanted} <= {(what, variant) for what in whats for variant in variants}
@@ -40,7 +41,7 @@ def test_a_training_step_trains_every_scene(variant: str, monkeypatch: pytest.Mo
     made: list[torch.optim.Adam] = []
     adam = torch.optim.Adam
     monkeypatch.setattr(torch.optim, "Adam", lambda *given, **more: made.append(adam(*given, **more)) or made[-1])
-    step = speed.training_step(variant, "ms-transformer+hyper", {**MS, "hyper": {"rank": 4}})
+    step = speed.training_step("all", variant, "ms-transformer+hyper", {**MS, "hyper": {"rank": 4}})
     (optimiser,) = made
     queries = [p for group in optimiser.param_groups for p in group["params"] if p.shape == (7, 16)]
     before = [query.detach().clone() for query in queries]
@@ -48,6 +49,28 @@ def test_a_training_step_trains_every_scene(variant: str, monkeypatch: pytest.Mo
     assert len(queries) == 2
     assert all((old != new).any(dim=1).all() for old, new in zip(before, queries, strict=True))
     assert optimiser.defaults["fused"] == (variant == "ours")
+
+
+@pytest.mark.parametrize("variant", ["as published", "ours"])
+def test_a_step_of_phase_2_trains_one_head_and_ours_reads_kept_features(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "raise_malloc_thresholds", lambda: None)
+    built: list[Any] = []
+    make = zoo.build
+    monkeypatch.setattr(zoo, "build", lambda plan: built.append(make(plan)) or built[-1])
+    monkeypatch.setattr(speed, "as_published", lambda model: model)
+    step = speed.training_step("position", variant, "ms-transformer+hyper", {**MS, "hyper": {"rank": 4}})
+    (model,) = built
+    passes: list[int] = []
+    model.backbone.register_forward_hook(lambda *_: passes.append(1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    step()
+    after = model.state_dict()
+    assert {name.partition(".")[0] for name in before if not torch.equal(after[name], before[name])} == {
+        "position_head"
+    }
+    assert len(passes) == (0 if variant == "ours" else 1)
 
 
 def test_inference_gives_the_same_poses_in_every_variant() -> None:
@@ -65,7 +88,11 @@ def test_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = speed.speed(["ms-transformer+hyper"], **MS)
     assert [(row["what"], row["variant"]) for row in rows] == [
         *[(f"inference B={batch}", variant) for batch in (1, 8) for variant in ("ours", "optimized")],
-        *[(what, v) for what in ("training step B=8", "training peak memory") for v in ("ours", "rank=256")],
+        *[
+            (what, v)
+            for what in ("training step B=8", "training peak memory", "phase 2 step B=8")
+            for v in ("ours", "rank=256")
+        ],
     ]
     assert all(row["figure"] > 0 and row["ratio"] > 0 for row in rows)
 

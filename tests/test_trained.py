@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,19 @@ def test_an_alias_is_loaded_from_the_hub_and_then_from_the_cache(
     assert next(model.parameters()).device.type == "cpu"
     assert same(model, small_model)
     asked = len(hub.asked)
-    zoo.load("small")
+
+    def no_socket(*given: object, **more: object) -> None:
+        raise AssertionError("a socket")
+
+    with pytest.MonkeyPatch.context() as patch:  # online and offline alike: what is pinned and cached asks nobody
+        for name in ("socket", "create_connection", "getaddrinfo"):
+            patch.setattr(socket, name, no_socket)
+        zoo.load("small")
+        patch.setenv("POSEZOO_OFFLINE", "1")
+        zoo.load("small")
+        zoo.load(f"hf-hub:{REPOSITORY}@{commit}")
+        with pytest.raises(HubError, match=r"offline, and config\.json of tester/small is not cached"):
+            zoo.load(f"hf-hub:{REPOSITORY}@{'0' * 40}")
     assert len(hub.asked) == asked
 
 
@@ -113,13 +126,17 @@ def test_what_is_published_as_weights_but_is_none(
 # Repositories
 
 
-def test_a_branch_is_resolved_noted_and_recorded(hub: LoopbackHub, commit: str, small_model: Path) -> None:
+def test_a_branch_is_resolved_noted_and_recorded(
+    hub: LoopbackHub, commit: str, small_model: Path, tmp_path: Path
+) -> None:
     for name in (f"hf-hub:{REPOSITORY}", f"hf-hub:{REPOSITORY}@main"):
         notes: list[str] = []
+        first = not list((tmp_path / "hub-cache").rglob("model.safetensors"))
         model = zoo.load(name, note=notes.append)
         assert model.origin == f"hf-hub:{REPOSITORY}@{commit}"
-        assert len(notes) == 1
         assert commit in notes[0]
+        # the licence is told when the weights are fetched, once
+        assert notes[1:] == ([f"licence of {REPOSITORY}: see {hub.url}/{REPOSITORY}"] if first else [])
     assert same(model, small_model)
 
 

@@ -62,6 +62,13 @@ def test_every_mode_becomes_three_bytes(tmp_path: Path, mode: str) -> None:
     assert pixels.std() > (0 if base == "I" else 5)
 
 
+def test_inverted_cmyk_keeps_its_colours(tmp_path: Path) -> None:
+    """Adobe's programs store CMYK inverted and say so in a marker of the file."""
+    Image.new("RGB", (64, 48), (200, 40, 40)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()
+    assert np.abs(read_image(tmp_path / "a.jpg")[128, 128].astype(int) - (200, 40, 40)).max() < 12
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "ppm", "bmp"])
 def test_content_decides_not_the_name(tmp_path: Path, suffix: str) -> None:
     photograph().save(tmp_path / f"a.{suffix}")

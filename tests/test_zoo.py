@@ -16,11 +16,11 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from posezoo import hub, zoo
+from posezoo import hub, weights, zoo
 from posezoo.backbones import create_timm
 from posezoo.data.cache import ImageCache
 from posezoo.data.frames import Frames
-from posezoo.errors import DataError, HubError, PosezooError, ResourceError, UsageError, WeightsError
+from posezoo.errors import DataError, HubError, ResourceError, UsageError, WeightsError
 from posezoo.model import PoseModel
 from posezoo.spec import Frame
 
@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "crop": 96,
     "resize": 128,
 }
+ATLOC = {**{key: value for key, value in SMALL.items() if key != "hidden"}, "feature": 16}
 HYPER = {"code_position": 4, "code_orientation": 4, "init": "paper"}
 
 
@@ -239,7 +240,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "zero bytes that agree": (lambda f: rewrite(f, b""), "damaged"),
     "text that agrees": (lambda f: rewrite(f, b"<html>404</html>"), "damaged"),
     "pickle that agrees": (pickled, "pickle, which can run code"),
-    "wrong shape": (change_state(lambda s: s.update({next(iter(s)): torch.ones(3)})), "not for posenet"),
+    "wrong shape": (
+        change_state(lambda s: s.update({"hidden.0.bias": torch.ones(3)})),
+        r"not for posenet\+hyper: 1 of another shape \(hidden.0.bias\)",
+    ),
+    "of another architecture": (
+        lambda f: rewrite(f, weights.dump(zoo.create_model("atloc", **ATLOC).state_dict())),
+        r"not for posenet\+hyper: \d+ missing \(.*; \d+ too many \(",
+    ),
+    "integers": (
+        change_state(lambda s: s.update({"hidden.0.bias": s["hidden.0.bias"].long()})),
+        r"1 of another shape \(hidden.0.bias\)",
+    ),
     "a key missing": (change_state(lambda s: s.pop("hidden.0.weight")), "hidden.0.weight"),
     "a key too many": (change_state(lambda s: s.update(extra=torch.ones(3))), "extra"),
     "not a number": (change_state(lambda s: s["hidden.0.bias"].fill_(float("nan"))), "not finite"),
@@ -272,10 +284,24 @@ def test_damaged_models_are_refused(copy: Path, damage: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_architecture_in_the_config(copy: Path) -> None:
-    change_config(name="someones-model")(copy)
-    with pytest.raises(PosezooError, match="someones-model"):
+@pytest.mark.parametrize("name", ["someones-model", "posenet+theirs", "posenet.theirs", "No Name", ""])
+def test_a_saved_model_that_needs_what_is_not_here(copy: Path, name: str) -> None:
+    """4, not 2: the name that the user typed is right."""
+    modifiers = {"theirs": {}} if "+" in name else {}
+    change_config(name=name, modifiers=modifiers)(copy)
+    if name == "posenet.theirs":
+        with pytest.raises(WeightsError, match="not for posenet"):
+            zoo.load(f"local-dir:{copy}")
+        return
+    with pytest.raises(WeightsError, match=r"config\.json: it needs a plugin that is not here") as error:
         zoo.load(f"local-dir:{copy}")
+    assert error.value.exit_code == 4
+
+
+def test_a_file_is_no_model_folder(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "theirs.pth")
+    with pytest.raises(WeightsError, match=r"theirs\.pth is a file, no model folder: .*weights convert"):
+        zoo.load(f"local-dir:{tmp_path / 'theirs.pth'}")
 
 
 def test_a_saved_model_is_whole(saved: Path) -> None:

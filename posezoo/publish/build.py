@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posezoo import api, registry, settings, trained, zoo
+from posezoo import api, faults, registry, settings, trained, zoo
 from posezoo.cards import Published, WeightsCard, package_folder
 from posezoo.errors import UsageError
 from posezoo.publish.push import push
@@ -59,6 +59,7 @@ def build(
     made = registry.weights_card(alias)
     work = WORK / alias
     run = _trained_run(made, work / "run", root, dict(overrides or {}), observer)
+    faults.point("build.trained")
     folder = (out or WORK) / alias / ("" if out else "model")
     report = _stored(alias, made, run, folder, work / "report", root, observer)
     content = (folder / trained.CONFIG).read_bytes()
@@ -112,17 +113,24 @@ def _stored(
         if zoo.read_config(folder).get("stored_from") == source:
             observer.note(f"{folder} is stored and evaluated already")
             return report
+    (reports / REPORT).unlink(missing_ok=True)  # of other tensors than those that are stored now
+    written = folder / trained.CARD
+    by_hand = written.read_text(encoding="utf-8") if card.is_handwritten(written) else ""
     model = zoo.load(f"local-dir:{run}")
     facts = {"training": best["training"], "stored_from": source}
-    zoo.save(model, folder, card.text(best, None), made.dtype, **facts)
+    zoo.save(model, folder, by_hand or card.text(best, None), made.dtype, **facts)
+    faults.point("build.stored")
     data = read_config(run)["train"]["data"]
     found = api.evaluate(
         f"local-dir:{folder}", data["name"], root=root or data.get("root"), split=data.get("split"), observer=observer
     )
     report = found.to_dict()
     text = card.text(zoo.read_config(folder), report, load_as=alias, licence=made.licence)
-    zoo.write_card(folder, text)
+    zoo.write_card(folder, by_hand or text)
+    if by_hand:
+        observer.note(f"{written} is hand-written and stays as it is")
     found.save(reports)  # last: it says that all of this is done
+    faults.point("build.evaluated")
     return report
 
 
@@ -150,6 +158,7 @@ def _entry(
         fields |= {"repository": made.ships, "revision": ""}
     else:
         return None
+    faults.point("build.pushed")
     entry = Published(**fields)
     observer.note(f"entry written: {registry.write_published(alias, entry, catalogue)}")
     return entry

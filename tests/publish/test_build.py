@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 
 import faults
 import pytest
 import small_data
-from loopback_hub import LoopbackHub
+from another_python import run_python
+from loopback_hub import TOKEN, LoopbackHub
 from small_hub import add_alias
 from small_runs import Notes
 
@@ -135,6 +139,71 @@ def test_killed_between_storing_and_evaluating(
     built = make(alias, notes, catalogue, out=out)
     assert "Evaluation" in (built.folder / "README.md").read_text()
     assert (WORK / alias / "report" / "report.json").exists()
+    # a card that somebody has written there survives the next build
+    (built.folder / "README.md").write_text("my own words")
+    shutil.rmtree(WORK / alias / "report")
+    make(alias, notes, catalogue, out=out)
+    assert (built.folder / "README.md").read_text() == "my own words"
+    assert (WORK / alias / "report" / "report.json").exists()
+
+
+CATALOGUE = """
+from pathlib import Path
+from posezoo.hooks import hookimpl
+from posezoo.spec import CatalogueSpec
+
+@hookimpl
+def posezoo_catalogues():
+    return (CatalogueSpec("mine", Path(__file__).parent / "catalogue"),)
+"""
+STAGES = ["step:kill9:2", "best:kill9", "build.trained:kill9", "build.stored:kill9", "build.evaluated:kill9"]
+
+
+@pytest.mark.slow
+def test_killed_at_every_stage(hub: LoopbackHub, one_place: Path, tmp_path: Path) -> None:
+    """`posezoo weights build` as a maintainer types it, each time killed one stage later, until all is done."""
+    plugin = tmp_path / "mine"
+    (plugin / "catalogue").mkdir(parents=True)
+    (plugin / "pz_mine.py").write_text(CATALOGUE)
+    (plugin / "pyproject.toml").write_text(
+        '[project]\nname = "pz-mine"\n[project.entry-points.posezoo]\nm = "pz_mine"\n'
+    )
+    catalogue = plugin / "catalogue"
+    add_alias(catalogue, "mine", model="posenet+hyper", data=f"folder:{one_place}", recipe="indoor", dtype="float16")
+    environment = {
+        "POSEZOO_PLUGIN_PATH": str(plugin),
+        **{"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home"), "POSEZOO_HUB_TIMEOUT": "60"},
+        "POSEZOO_TESTING": "1",
+    }
+    command = ["weights", "build", "mine", *small_data.words(TINY), "--registry", str(catalogue)]
+    program = "from posezoo.cli import main; main()"
+
+    def posezoo(*argv: str, fault: str = "") -> subprocess.CompletedProcess[str]:
+        return run_python(program, *argv, **environment, POSEZOO_FAULT=fault)
+
+    for stage in STAGES:
+        done = posezoo(*command, fault=stage)
+        assert done.returncode == -9, (stage, done)
+        assert "tester/mine" not in hub.repositories, stage
+    assert posezoo(*command, fault="build.pushed:kill9").returncode == -9
+    assert len(hub.repositories["tester/mine"]) == 1
+    assert not (catalogue / "published").exists()
+    done = posezoo(*command, "--format", "json")
+    assert done.returncode == 0, done
+    assert "is trained already" in done.stderr
+    assert "is stored and evaluated already" in done.stderr
+    published = json.loads(done.stdout)["published"]
+    commit, files = hub.repositories["tester/mine"][-1]
+    weights = files["model.safetensors"]
+    assert published == tomllib.loads((catalogue / "published" / "mine.toml").read_text())["mine"]
+    assert (published["revision"], published["size"]) == (commit, len(weights))
+    assert published["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert published["config_sha256"] == hashlib.sha256(files["config.json"]).hexdigest()
+    assert str(tmp_path) not in files["config.json"].decode() + files["README.md"].decode() + str(published)
+    pulled = posezoo("weights", "pull", "mine", "--format", "json")
+    assert json.loads(pulled.stdout)["origin"] == f"hf-hub:tester/mine@{commit}"
+    assert "good: hf-hub:tester/mine" in posezoo("weights", "verify", "mine").stdout
+    assert TOKEN not in done.stdout + done.stderr + pulled.stdout + pulled.stderr
 
 
 def _fails_on_the_second(save: object) -> object:

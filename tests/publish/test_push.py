@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import zipfile
 from pathlib import Path
 
 import faults
 import pytest
+import torch
 from loopback_hub import TOKEN, LoopbackHub
+from safetensors.torch import save_file
+from small_runs import Notes, Train
 
-from posezoo import cards, zoo
+import posezoo
+from posezoo import api, cards, exporter, zoo
+from posezoo.backbones import Backbone
 from posezoo.errors import HubError, UsageError, WeightsError
+from posezoo.evaluation import baselines
+from posezoo.publish.card import text as card_of
 from posezoo.publish.push import push
 from posezoo.training import card
 
@@ -55,6 +63,45 @@ def test_a_hand_written_card_is_never_overwritten(hub: LoopbackHub, small_model:
     assert head(hub)["README.md"] == b"# My own words\n"
     assert "model.safetensors" in head(hub)
     assert notes == [f"the card of {NAME} is hand-written and stays as it is"]
+
+
+def test_nothing_that_is_pushed_names_a_folder_of_this_machine(
+    hub: LoopbackHub, train: Train, one_place: Path, tmp_path: Path
+) -> None:
+    """Own data by absolute path, images and split below another, a backbone's file somewhere else, bad data skipped."""
+    private = tmp_path / "alice secret"
+    photos = Path(shutil.copytree(one_place, private / "photos"))
+    (photos / "yard" / "03.png").write_text("no picture")
+    backbone = Backbone("test_efficientnet.r160_in1k")
+    save_file(backbone.net.state_dict(), private / "backbone.safetensors")
+    given = {"pretrained_backbone": str(private / "backbone.safetensors"), "data.skip_bad": True, "epochs": 1}
+    run = train(data=f"{photos}?root={photos}", **given).path
+    push(run, NAME)
+    config = json.loads(head(hub)["config.json"])
+    assert config["training"]["data"] == "folder:photos?root=photos"
+    assert config["training"]["backbone_weights"][0]["source"] == "backbone.safetensors"
+    assert config["config"]["pretrained_backbone"] == "backbone.safetensors"
+    assert "yard/03.png" in head(hub)["README.md"].decode()
+    (tmp_path / "card.md").write_text(card_of(run))
+    exporter.export(run, "pt2", tmp_path / "m.pt2")
+    exporter.export(run, "onnx", tmp_path / "m.onnx")
+    shown = [*head(hub).values(), (tmp_path / "card.md").read_bytes(), (tmp_path / "m.onnx").read_bytes()]
+    with zipfile.ZipFile(tmp_path / "m.pt2") as archive:
+        shown += [archive.read(name) for name in archive.namelist()]
+    installed = [str(Path(module.__file__).parent) for module in (posezoo, torch)]  # where sources lie, in traces
+    for content in shown:
+        for secret in ("alice", str(tmp_path), *installed):
+            assert secret.encode() not in content
+    # here the run still knows where its data and its backbone's file are; the pushed model does not
+    notes = Notes()
+    assert baselines.RETRIEVAL in api.evaluate(run, observer=notes).methods
+    pushed = api.evaluate(f"hf-hub:{NAME}", f"folder:{photos}", skip_bad=True, observer=notes)
+    assert baselines.RETRIEVAL not in pushed.methods
+    assert any("no image retrieval: the backbone's weights were backbone.safetensors" in text for text in notes.notes)
+    (private / "backbone.safetensors").unlink()  # or the run was carried to another machine
+    assert baselines.RETRIEVAL not in api.evaluate(run, observer=notes).methods
+    with pytest.raises(UsageError, match="which data set"):
+        api.evaluate(f"hf-hub:{NAME}")
 
 
 def test_weights_without_a_licence_are_not_pushed(hub: LoopbackHub, small_model: Path, tmp_path: Path) -> None:
