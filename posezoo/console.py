@@ -230,11 +230,6 @@ def _archive(archive: Mapping[str, Any]) -> str:
     return f"{archive['file']}{size}{place}"
 
 
-def print_text(text: str) -> None:
-    """One line on stdout as it is."""
-    print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
-
-
 def error_line(error: PosezooError) -> str:
     """`posezoo: error: what: hint` on one line of at most 240 characters, control characters escaped."""
     text = escaped(redacted(f"posezoo: error: {error}"))

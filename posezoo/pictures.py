@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from posezoo.errors import DataError
 from posezoo.spec import Decode
 
 # by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
@@ -52,6 +53,18 @@ def orientation(image: Image.Image) -> int:
     except _DAMAGE:
         return 1
     return tag if tag in _TURNS else 1
+
+
+def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int]:
+    """(width, height) of the stored image, from its header only; of the turned one if `decode` is UPRIGHT.
+
+    Raises DataError that names the file.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size[::-1] if decode == UPRIGHT and orientation(image) >= 5 else image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: {error or 'damaged image'}") from error
 
 
 def orientation_of(path: str | Path) -> int:

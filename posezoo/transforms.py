@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from posezoo.errors import DataError
-from posezoo.pictures import FORMATS, UPRIGHT, orientation
+from posezoo.pictures import FORMATS
 from posezoo.spec import Decode, load_object
 
 CACHE_SHORT_EDGE = 256
@@ -67,15 +67,6 @@ def read_sized(
     except Image.DecompressionBombError:
         raise DataError(f"{path}: image too large (limit {MAX_PIXELS // 1_000_000} Mpx)") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
-        raise DataError(f"{path}: {error or 'damaged image'}") from error
-
-
-def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int]:
-    """(width, height) of the stored image, from its header only; of the turned one if `decode` is UPRIGHT."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            return image.size[::-1] if decode == UPRIGHT and orientation(image) >= 5 else image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
 
 

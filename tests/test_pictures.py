@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from posezoo import pictures
-from posezoo.transforms import image_size, read_image, read_sized
+from posezoo.pictures import image_size
+from posezoo.transforms import read_image, read_sized
 
 SPOT = (11, 5)  # column, row of the one white block of 2x2 pixels
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from posezoo import geometry, transforms
+from posezoo import geometry, pictures, transforms
 from posezoo.errors import DataError
 from posezoo.transforms import prepare, read_image, resized, rotate_cameras
 
@@ -123,7 +123,7 @@ def test_orientation_tags_are_ignored(tmp_path: Path) -> None:
     exif[0x0112] = 6
     photograph(300, 200).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").shape == (256, 384, 3)
-    assert transforms.image_size(tmp_path / "a.jpg") == (300, 200)
+    assert pictures.image_size(tmp_path / "a.jpg") == (300, 200)
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:

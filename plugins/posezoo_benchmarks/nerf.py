@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from posezoo.errors import DataError, Finding
+from posezoo.pictures import image_size
 from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.tables import read_text
-from posezoo.transforms import image_size
 from posezoo_benchmarks.matrices import not_rigid, quaternions
 from posezoo_benchmarks.options import only, positive
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 
@@ -21,6 +22,7 @@ from posezoo_benchmarks.options import only
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 INTRINSICS = ("fx", "fy", "cx", "cy")
 LABEL_POSE = ("t1", "t2", "t3", "q1", "q2", "q3", "q4")
+_pose, _label_pose = operator.itemgetter(*POSE), operator.itemgetter(*LABEL_POSE)
 _TIMESTAMP = re.compile(r"-1|\d{1,18}", re.ASCII)
 CONVENTIONS = ("camera-to-world", "world-to-camera")
 
@@ -42,17 +44,18 @@ def read_folder(request: ReadRequest) -> ReadResult:
 
 
 def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: list[Finding]) -> Frame | None:
-    pose = numbers([row[column] for column in POSE], name, line, findings)
+    pose = numbers(_pose(row), name, line, findings)
     if pose is None:
         return None
     timestamp = row.get("timestamp") or "-1"
     if not _TIMESTAMP.fullmatch(timestamp):
         findings.append(Finding(name, line, f"timestamp is no number of microseconds: {timestamp[:60]!a}"))
         return None
-    given = [row.get(column, "") for column in INTRINSICS]
-    intrinsics = numbers(given, name, line, findings) if any(given) else None
-    if any(given) and intrinsics is None:
-        return None
+    intrinsics = None
+    if any(row.get(column) for column in INTRINSICS):
+        intrinsics = numbers([row.get(column, "") for column in INTRINSICS], name, line, findings)
+        if intrinsics is None:
+            return None
     return Frame(
         image=os.path.normpath(row["image"]) if row["image"] else "",
         position=(pose[0], pose[1], pose[2]),
@@ -79,7 +82,7 @@ def read_labels(request: ReadRequest) -> ReadResult:
     result = ReadResult()
     name = request.root.name
     for line, row in read_csv(request.root, name, ("scene", "split", "img_path", *LABEL_POSE), result.findings):
-        pose = numbers([row[column] for column in LABEL_POSE], name, line, result.findings)
+        pose = numbers(_label_pose(row), name, line, result.findings)
         if pose is None:
             continue
         x, y, z, w, a, b, c = pose

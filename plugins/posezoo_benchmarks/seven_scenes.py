@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.errors import DataError, Finding
+from posezoo.pictures import image_size
 from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.tables import numbers, read_lines
-from posezoo.transforms import image_size
-from posezoo_benchmarks.matrices import not_rigid, quaternions, rigid
+from posezoo_benchmarks.matrices import not_rigid, problems, quaternions
 from posezoo_benchmarks.options import choice, only
 
 SPLITS = {"TrainSplit.txt": "train", "TestSplit.txt": "test"}
@@ -44,44 +44,26 @@ def read(request: ReadRequest) -> ReadResult:
     only(request, "7scenes", ("ground-truth",))
     result = ReadResult(ground_truth=choice(request, "ground-truth", GROUND_TRUTH))
     rows = _listed(request, result) if request.images is not None else _all(request, result)
-    frames, texts = [], []
+    frames, found = [], []
     for image, split in rows:
         text = _pose_text(request.root, image, result.findings)
-        if text is not None:
+        values = None if text is None else _values(text, _pose_name(image), result.findings)
+        if values is not None:
             frames.append((image, split))
-            texts.append(text)
-    matrix_N44, good_N = _matrices(frames, texts, result.findings)
+            found.append(values)
+    matrix_N44 = np.array(found, dtype=np.float64).reshape(-1, 4, 4)
+    wrong = problems(matrix_N44)
+    matrix_N44[[bool(problem) for problem in wrong]] = np.eye(4)
     quaternion_N4 = quaternions(matrix_N44[:, :3, :3])
     cameras: dict[str, tuple[float, float, float, float] | None] = {}
-    for (image, split), position, q_4, good in zip(
-        frames, matrix_N44[:, :3, 3].tolist(), quaternion_N4.tolist(), good_N.tolist(), strict=True
+    for (image, split), position, q_4, problem in zip(
+        frames, matrix_N44[:, :3, 3].tolist(), quaternion_N4.tolist(), wrong, strict=True
     ):
-        if good:
+        if problem:
+            result.findings.append(Finding(_pose_name(image), 0, problem))
+        else:
             result.frames.append(_frame(request.root, image, split, position, q_4, cameras))
     return result
-
-
-def _matrices(
-    frames: list[tuple[str, str]], texts: list[str], findings: list[Finding]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices (N, 4, 4) of the pose files, and which are good; a finding for each that is not.
-
-    All are checked at once; only where something is wrong is a file looked at by itself, to say what and where.
-    """
-    matrix_N44 = np.tile(np.eye(4), (len(texts), 1, 1))
-    good_N = np.ones(len(texts), dtype=bool)
-    for n, text in enumerate(texts):
-        rows = [numbers(line.split(), "", 0, []) for line in text.splitlines() if line.strip()]
-        if len(rows) == 4 and all(row is not None and len(row) == 4 for row in rows):
-            matrix_N44[n] = rows
-        else:
-            good_N[n] = False
-    good_N &= rigid(matrix_N44)
-    for n in np.flatnonzero(~good_N).tolist():
-        found = parse_pose(texts[n], _pose_name(frames[n][0]), findings)
-        # a product may be rounded otherwise among many than alone: what the file says by itself counts
-        good_N[n], matrix_N44[n] = found is not None, np.eye(4) if found is None else found
-    return matrix_N44, good_N
 
 
 def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
@@ -188,30 +170,35 @@ def _pose_text(root: Path, image: str, findings: list[Finding]) -> str | None:
 
 def parse_pose(text: str, shown: str, findings: list[Finding]) -> np.ndarray | None:
     """The matrix (4, 4) that the text of a pose file holds; None, with one finding, if it holds none."""
-    rows = []
-    for line, raw in enumerate(text.splitlines(), 1):
+    values = _values(text, shown, findings)
+    if values is None:
+        return None
+    matrix_44 = np.array(values).reshape(4, 4)
+    problem = not_rigid(matrix_44)
+    if problem:
+        findings.append(Finding(shown, 0, problem))
+    return None if problem else matrix_44
+
+
+def _values(text: str, shown: str, findings: list[Finding]) -> list[float] | None:
+    """The 16 numbers of a pose file, row by row; None, with one finding, if it has others."""
+    rows = [tokens for line in text.splitlines() if (tokens := line.split())]
+    if [len(tokens) for tokens in rows] == [4, 4, 4, 4]:
+        values = numbers([token for tokens in rows for token in tokens], shown, 0, [])
+        if values is not None:
+            return values
+    for line, raw in enumerate(text.splitlines(), 1):  # what is wrong, and where
         tokens = raw.split()
-        if not tokens:
-            continue
-        if len(tokens) != 4:
+        if len(tokens) not in (0, 4):
             findings.append(Finding(shown, line, f"expected 4 columns, got {len(tokens)}: {raw[:60]!a}"))
             return None
         if any(re.fullmatch(r"[+-]?(nan|inf)(inity)?", token, re.IGNORECASE) for token in tokens):
             findings.append(Finding(shown, line, f"tracking lost, the pose is not finite: {raw[:60]!a}"))
             return None
-        row = numbers(tokens, shown, line, findings)
-        if row is None:
+        if tokens and numbers(tokens, shown, line, findings) is None:
             return None
-        rows.append(row)
-    if len(rows) != 4:
-        findings.append(Finding(shown, 0, f"expected 4 rows, got {len(rows)}"))
-        return None
-    matrix_44 = np.array(rows)
-    problem = not_rigid(matrix_44)
-    if problem:
-        findings.append(Finding(shown, 0, problem))
-        return None
-    return matrix_44
+    findings.append(Finding(shown, 0, f"expected 4 rows, got {len(rows)}"))
+    return None
 
 
 def _frame(

@@ -19,7 +19,7 @@ from posezoo.errors import Finding
 from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.tables import numbers, read_lines
 from posezoo_benchmarks.interpolation import interpolated, track
-from posezoo_benchmarks.matrices import not_rigid, quaternions
+from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import positive
 
 NAMES = ("groundtruth.txt", "poses.txt")
@@ -100,15 +100,17 @@ def _kitti(request: ReadRequest, name: str, rows: list[Row], scene: str, result:
     if len(images) != len(rows):
         result.findings.append(Finding(name, 0, f"{len(rows)} poses, but {len(images)} images (images=FOLDER)"))
         return
-    for (line, _, values), image in zip(rows, images, strict=True):
-        matrix_44 = np.vstack([np.reshape(values, (3, 4)), [0, 0, 0, 1]])
-        problem = not_rigid(matrix_44)
-        if problem:
-            result.findings.append(Finding(name, line, problem))
+    matrix_N44 = np.tile(np.eye(4), (len(rows), 1, 1))
+    matrix_N44[:, :3] = np.reshape([values for _, _, values in rows], (-1, 3, 4))
+    wrong = problems(matrix_N44)
+    matrix_N44[[bool(problem) for problem in wrong]] = np.eye(4)
+    quaternion_N4 = quaternions(matrix_N44[:, :3, :3])
+    for n, image in enumerate(images):
+        if wrong[n]:
+            result.findings.append(Finding(name, rows[n][0], wrong[n]))
         elif request.images is None or image in request.images:
-            quaternion = tuple(quaternions(matrix_44[None, :3, :3])[0].tolist())
-            position = tuple(matrix_44[:3, 3].tolist())
-            result.frames.append(Frame(image, position, quaternion, scene, source=(name, line)))
+            pose = tuple(matrix_N44[n, :3, 3].tolist()), tuple(quaternion_N4[n].tolist())
+            result.frames.append(Frame(image, *pose, scene, source=(name, rows[n][0])))
 
 
 def _images(request: ReadRequest) -> list[str]:

@@ -29,7 +29,8 @@ from posezoo import faults
 from posezoo.data.exporters import FORMS
 from posezoo.data.frames import Dataset, Frames
 from posezoo.errors import DataError, LockedError, ResourceError, UsageError
-from posezoo.transforms import image_size, read_image
+from posezoo.pictures import image_size
+from posezoo.transforms import read_image
 from posezoo.version import __version__
 
 CARD, LOCK, TEMPORARY = "card.json", ".lock", ".part"

@@ -25,8 +25,7 @@ from posezoo.data.frames import Frames
 from posezoo.data.splits import WORDS, runs
 from posezoo.data.validation import shown
 from posezoo.errors import DataError, UsageError
-from posezoo.pictures import UPRIGHT
-from posezoo.transforms import image_size
+from posezoo.pictures import UPRIGHT, image_size
 
 INTRINSICS = ("fx", "fy", "cx", "cy")
 

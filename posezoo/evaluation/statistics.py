@@ -17,7 +17,7 @@ from posezoo.data.splits import WORDS, runs
 from posezoo.errors import DataError
 from posezoo.evaluation import baselines
 from posezoo.evaluation.metrics import angle_deg, pose_errors
-from posezoo.transforms import image_size
+from posezoo.pictures import image_size
 
 NEAR_METRES = (0.1, 0.25, 1.0, 5.0)
 """Distances to the nearest training frame whose shares are told."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from posezoo_benchmarks import own_data, posezoo_readers, seven_scenes
+from posezoo_benchmarks.matrices import quaternions
 from scipy.spatial.transform import Rotation
 
 from posezoo.errors import DataError, Finding, UsageError
@@ -339,3 +342,30 @@ def test_every_format_can_be_loaded() -> None:
     assert {spec.name for spec in posezoo_readers()} == names
     assert all(callable(load_object(spec.read)) for spec in posezoo_readers())
     assert issubclass(DataError, Exception)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_quaternions_of_matrices(seed: int) -> None:
+    """As scipy has them, also half a turn and nearly half a turn away from where the camera looks ahead."""
+    axis = np.random.default_rng(seed).normal(size=3)
+    axis /= np.linalg.norm(axis)
+    angles = np.array([0, 1e-9, 1e-4, 1, 2, np.pi - 1e-4, np.pi - 1e-9, np.pi])
+    rotations = Rotation.from_rotvec(np.concatenate([angles[:, None] * axis, np.pi * np.eye(3)]))
+    found = quaternions(rotations.as_matrix())
+    want = rotations.as_quat()[:, [3, 0, 1, 2]]
+    np.testing.assert_allclose(np.abs(np.sum(found * want, axis=1)), 1, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-12)
+    assert (found[:, 0] >= 0).all()
+
+
+def test_poses_are_read_without_torch(tmp_path: Path) -> None:
+    """It takes seconds and half a gigabyte."""
+    folder = tmp_path / "chess" / "seq-01"
+    folder.mkdir(parents=True)
+    for name, line in (("TrainSplit.txt", "sequence1"), ("TestSplit.txt", "")):
+        (tmp_path / "chess" / name).write_text(line)
+    (folder / "frame-000000.pose.txt").write_text(EYE)
+    Image.new("RGB", (64, 48)).save(folder / "frame-000000.color.png")
+    code = "import sys; from posezoo.data import open_dataset; d = open_dataset('7scenes-chess', root=sys.argv[1]); "
+    code += "sys.exit('torch' in sys.modules or len(d.frames) != 1 or not d.frames.intrinsics[0, 0] == 58.5)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
