@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -278,6 +279,8 @@ def _asked(repository: str, file: str, revision: str) -> HfFileMetadata:
 def _download(repository: str, file: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
 
+    # a full disk is told in one line of ours; this would be a second one, from before the library tries
+    warnings.filterwarnings("ignore", message="Not enough free disk space")
     _head(repository, file, revision)
     return Path(hf_hub_download(repository, file, revision=revision, endpoint=endpoint(), etag_timeout=REQUEST_S))
 
