@@ -16,7 +16,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -176,14 +176,9 @@ class LoopbackHub:
         return next((entry for entry in history if entry[0] == revision), None)
 
 
-@contextmanager
-def running() -> Iterator[LoopbackHub]:
-    """A hub that is up."""
-    hub = LoopbackHub()
-    try:
-        yield hub
-    finally:
-        hub.close()
+def running() -> closing[LoopbackHub]:
+    """A hub that is up, in a with-statement."""
+    return closing(LoopbackHub())
 
 
 @contextmanager

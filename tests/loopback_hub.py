@@ -7,8 +7,7 @@ asked.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -97,11 +96,6 @@ class _Handler(loopback.Handler):
             hub.mode = ""
 
 
-@contextmanager
-def running() -> Iterator[LoopbackHub]:
-    """A hub that is up."""
-    hub = LoopbackHub()
-    try:
-        yield hub
-    finally:
-        hub.close()
+def running() -> closing[LoopbackHub]:
+    """A hub that is up, in a with-statement."""
+    return closing(LoopbackHub())
