@@ -26,7 +26,7 @@ from posezoo.errors import DataError, Finding
 from posezoo.pictures import image_size
 from posezoo.spec import Frame, ReadRequest, ReadResult
 from posezoo.tables import numbers, read_lines
-from posezoo_benchmarks.matrices import not_rigid, problems, quaternions
+from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import choice, only
 
 SPLITS = {"TrainSplit.txt": "train", "TestSplit.txt": "test"}
@@ -166,18 +166,6 @@ def _pose_text(root: Path, image: str, findings: list[Finding]) -> str | None:
         findings.append(Finding(name, 0, "too large for a pose"))
         return None
     return data.decode("utf-8-sig", "surrogateescape")
-
-
-def parse_pose(text: str, shown: str, findings: list[Finding]) -> np.ndarray | None:
-    """The matrix (4, 4) that the text of a pose file holds; None, with one finding, if it holds none."""
-    values = _values(text, shown, findings)
-    if values is None:
-        return None
-    matrix_44 = np.array(values).reshape(4, 4)
-    problem = not_rigid(matrix_44)
-    if problem:
-        findings.append(Finding(shown, 0, problem))
-    return None if problem else matrix_44
 
 
 def _values(text: str, shown: str, findings: list[Finding]) -> list[float] | None:

@@ -16,7 +16,7 @@ from posezoo_benchmarks import own_data, posezoo_readers, seven_scenes
 from posezoo_benchmarks.matrices import quaternions
 from scipy.spatial.transform import Rotation
 
-from posezoo.errors import DataError, Finding, UsageError
+from posezoo.errors import DataError, UsageError
 from posezoo.spec import ReadRequest, ReadResult
 from posezoo.types import rotation_matrix
 
@@ -75,22 +75,27 @@ BAD = {
 }
 
 
+def read_pose(folder: Path, text: str) -> ReadResult:
+    """What the reader makes of a pose file with this text."""
+    (folder / "seq-01").mkdir(exist_ok=True)
+    (folder / "seq-01/frame-000012.pose.txt").write_bytes(text.encode("utf-8", "surrogateescape"))
+    return seven_scenes.read(ReadRequest(folder, images=frozenset({"seq-01/frame-000012.color.png"})))
+
+
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
 def test_good_poses(text: str, tmp_path: Path) -> None:
-    (tmp_path / "frame-000000.pose.txt").write_bytes(text.encode())
-    findings: list[Finding] = []
-    read = seven_scenes._pose_text(tmp_path, "frame-000000.color.png", findings)
-    matrix = seven_scenes.parse_pose(read or "", "frame-000000.pose.txt", findings)
-    assert findings == []
-    assert matrix is not None
-    np.testing.assert_allclose(matrix[:3, 3], [1, 2, 3])
+    found = read_pose(tmp_path, text)
+    assert found.findings == []
+    (frame,) = found.frames
+    np.testing.assert_allclose(frame.position, [1, 2, 3])
+    np.testing.assert_allclose(frame.quaternion, [1, 0, 0, 0])
 
 
 @pytest.mark.parametrize(("text", "words"), BAD.items(), ids=range(len(BAD)))
-def test_bad_poses(text: str, words: str) -> None:
-    findings: list[Finding] = []
-    assert seven_scenes.parse_pose(text, "seq-01/frame-000012.pose.txt", findings) is None
-    (finding,) = findings
+def test_bad_poses(text: str, words: str, tmp_path: Path) -> None:
+    found = read_pose(tmp_path, text)
+    assert not found.frames
+    (finding,) = found.findings
     assert words in str(finding)
     assert str(finding).startswith("seq-01/frame-000012.pose.txt")
     assert len(str(finding)) < 240
@@ -109,10 +114,9 @@ LINES = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(LINES)
-def test_the_pose_parser_raises_nothing(text: str) -> None:
-    findings: list[Finding] = []
-    matrix = seven_scenes.parse_pose(text, "p", findings)
-    assert (matrix is None) == (len(findings) == 1)
+def test_the_pose_parser_raises_nothing(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    found = read_pose(tmp_path_factory.mktemp("pose"), text)
+    assert (len(found.frames), len(found.findings)) in ((1, 0), (0, 1))
 
 
 @settings(max_examples=100, deadline=None)
