@@ -13,40 +13,40 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from posezoo.version import __version__
+from posezoo.base.version import __version__
 
 if TYPE_CHECKING:
     from posezoo.api import (
         convert_weights,
-        evaluate,
         list_datasets,
         list_models,
         list_plugins,
         list_weights,
-        load,
         prepare_dataset,
         pull,
         push,
         resume,
         train,
     )
+    from posezoo.base.hooks import hookimpl
+    from posezoo.base.spec import CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
     from posezoo.data.how_to import how_to
     from posezoo.data.verify import verify_dataset
     from posezoo.evaluation.statistics import dataset_statistics
-    from posezoo.exporter import export
-    from posezoo.hooks import hookimpl
-    from posezoo.hyperhead import HyperConfig, HyperHead
-    from posezoo.model import ModelConfig, PoseModel
-    from posezoo.spec import CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
-    from posezoo.zoo import create_model
+    from posezoo.nn.hyperhead import HyperConfig, HyperHead
+    from posezoo.nn.model import ModelConfig, PoseModel
+    from posezoo.training.again import evaluate
+    from posezoo.zoo.build import create_model
+    from posezoo.zoo.export import export
+    from posezoo.zoo.load import load
 
 _HOME = {
-    "create_model": "posezoo.zoo",
+    "create_model": "posezoo.zoo.build",
     "dataset_statistics": "posezoo.evaluation.statistics",
     "how_to": "posezoo.data.how_to",
     "verify_dataset": "posezoo.data.verify",
-    "load": "posezoo.api",
-    "export": "posezoo.exporter",
+    "load": "posezoo.zoo.load",
+    "export": "posezoo.zoo.export",
     "train": "posezoo.api",
     "evaluate": "posezoo.api",
     "convert_weights": "posezoo.api",
@@ -58,15 +58,15 @@ _HOME = {
     "pull": "posezoo.api",
     "push": "posezoo.api",
     "resume": "posezoo.api",
-    "PoseModel": "posezoo.model",
-    "ModelConfig": "posezoo.model",
-    "HyperHead": "posezoo.hyperhead",
-    "HyperConfig": "posezoo.hyperhead",
-    "ModelSpec": "posezoo.spec",
-    "ModifierSpec": "posezoo.spec",
-    "ReaderSpec": "posezoo.spec",
-    "CatalogueSpec": "posezoo.spec",
-    "hookimpl": "posezoo.hooks",
+    "PoseModel": "posezoo.nn.model",
+    "ModelConfig": "posezoo.nn.model",
+    "HyperHead": "posezoo.nn.hyperhead",
+    "HyperConfig": "posezoo.nn.hyperhead",
+    "ModelSpec": "posezoo.base.spec",
+    "ModifierSpec": "posezoo.base.spec",
+    "ReaderSpec": "posezoo.base.spec",
+    "CatalogueSpec": "posezoo.base.spec",
+    "hookimpl": "posezoo.base.hooks",
 }
 
 __all__ = ["__version__", *_HOME]

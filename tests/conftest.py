@@ -36,7 +36,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def fresh_plugins() -> Iterator[None]:
     """Plugins are discovered anew, for a test that changes them; nothing of it stays."""
-    from posezoo import plugins
+    from posezoo.catalogue import plugins
 
     plugins.manager.cache_clear()
     yield

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PRELOAD = ["posezoo.api", "posezoo.training.train", "posezoo.console", "posezoo.cli.commands", "matplotlib.figure"]
+PRELOAD = ["posezoo.api", "posezoo.training.train", "posezoo.cli.console", "posezoo.cli.commands", "matplotlib.figure"]
 UNEQUAL = ("images_per_s", "time")  # what two runs with the same numbers may differ in
 
 
@@ -47,7 +47,7 @@ def in_process(argv: Sequence[str]) -> Ended:
 
 
 def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> Ended:
-    """The command line in a process and process group of its own; `fault` as in posezoo.faults."""
+    """The command line in a process and process group of its own; `fault` as in posezoo.base.faults."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     environment = {**os.environ, "POSEZOO_TESTING": "1", "POSEZOO_FAULT": fault}

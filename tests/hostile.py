@@ -9,8 +9,8 @@ from subprocess import CompletedProcess
 from another_python import run_python
 
 MODEL = """
-    from posezoo.hooks import hookimpl
-    from posezoo.spec import ModelSpec
+    from posezoo.base.hooks import hookimpl
+    from posezoo.base.spec import ModelSpec
 
     @hookimpl
     def posezoo_models():
@@ -27,10 +27,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from posezoo.geometry import NUMBERS
-from posezoo.heads import Head, MLPHead
-from posezoo.model import ModelConfig, PoseModel
-from posezoo.types import Features
+from posezoo.nn.geometry import NUMBERS
+from posezoo.nn.heads import Head, MLPHead
+from posezoo.nn.model import ModelConfig, PoseModel
+from posezoo.base.poses import Features
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
@@ -146,8 +146,8 @@ class Late(Good):
         return super().encode(images)
 """
 HOOK = """
-    from posezoo.hooks import hookimpl
-    from posezoo.spec import ModelSpec
+    from posezoo.base.hooks import hookimpl
+    from posezoo.base.spec import ModelSpec
 
     @hookimpl
     def posezoo_models():

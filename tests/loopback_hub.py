@@ -1,4 +1,4 @@
-"""posezoo.loopback's hub with every way to fail.
+"""posezoo.testing.loopback's hub with every way to fail.
 
 `hub.mode` is how it fails (empty: not at all), for the requests named in `hub.methods`; `hub.asked` is what it was
 asked.
@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from posezoo import loopback
+from posezoo.testing import loopback
 
 TOKEN = "hf_ThisIsNoRealTokenButLooksLikeOne"
 

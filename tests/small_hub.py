@@ -12,9 +12,11 @@ import pytest
 import torch
 from loopback_hub import TOKEN, LoopbackHub, running
 
-from posezoo import plugins, registry, zoo
-from posezoo.cards import Published
-from posezoo.spec import CatalogueSpec
+from posezoo.base.spec import CatalogueSpec
+from posezoo.catalogue import entries, plugins
+from posezoo.catalogue.forms import Published
+from posezoo.zoo.build import create_model
+from posezoo.zoo.saved import save
 
 SMALL = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "hidden": 8, "resize": 64, "crop": 64}
 
@@ -46,7 +48,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model with random weights. Not to be changed: copy it."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("small") / "model"
-    zoo.save(zoo.create_model("posenet", **SMALL), folder, "# by hand\n", training={"data": "demo-loop"})
+    save(create_model("posenet", **SMALL), folder, "# by hand\n", training={"data": "demo-loop"})
     return folder
 
 
@@ -77,4 +79,4 @@ def add_alias(catalogue: Path, alias: str, entry: Published | None = None, **mor
     text = f"[{alias}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
     (catalogue / "weights" / f"{alias}.toml").write_text(text)
     if entry:
-        registry.write_published(alias, entry, catalogue)
+        entries.write_published(alias, entry, catalogue)

@@ -10,10 +10,11 @@ import pytest
 import small_data
 import torch
 
-from posezoo import api, faults
+from posezoo import api
+from posezoo.base import faults
+from posezoo.base.observe import Observer
 from posezoo.evaluation.report import Report
-from posezoo.training.observe import Observer
-from posezoo.training.train import Result
+from posezoo.training.loop import Result
 
 Train = Callable[..., Result]
 

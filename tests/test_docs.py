@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import tomllib
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 import pytest
 
 import posezoo
-from posezoo import plugins, registry, settings
-from posezoo.hyperhead import HyperConfig
-from posezoo.model import ModelConfig
-from posezoo.spec import API
+from posezoo.base.spec import API
+from posezoo.catalogue import entries, plugins, settings
+from posezoo.nn.hyperhead import HyperConfig
+from posezoo.nn.model import ModelConfig
 from posezoo.testing import ModelConformance, ReaderConformance
 from posezoo.training.config import TrainConfig
 
@@ -136,7 +137,7 @@ def test_model_keys_are_documented(name: str, schema: Any, prefix: str) -> None:
 
 def test_recipes_are_documented() -> None:
     text = (ROOT / "docs/guides/settings.md").read_text(encoding="utf-8")
-    for name in registry.recipes():
+    for name in entries.recipes():
         assert f"| `{name}` |" in text, name
 
 
@@ -172,13 +173,13 @@ def declared(nodes: list[ast.stmt]) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("module", ["hooks", "spec"])
-def test_hooks_and_specs_are_documented_exactly(module: str) -> None:
+@pytest.mark.parametrize(("module", "title"), [("hooks", "hooks"), ("spec", "specs")])
+def test_hooks_and_specs_are_documented_exactly(module: str, title: str) -> None:
     """Every signature and every field, its type and default; and nothing that is not there."""
-    code = declared(ast.parse((ROOT / f"posezoo/{module}.py").read_text(encoding="utf-8")).body)
+    code = declared(ast.parse((ROOT / f"posezoo/base/{module}.py").read_text(encoding="utf-8")).body)
     code.pop("load_object", None)
     text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
-    page = text.partition(f'```python title="posezoo.{module}"')[2].partition("```")[0]
+    page = text.partition(f'```python title="posezoo.plugin, {title}"')[2].partition("```")[0]
     assert declared(ast.parse(page).body) == code
     if module == "hooks":
         assert set(code) == set(plugins.KINDS)
@@ -196,6 +197,17 @@ def test_checks_are_documented() -> None:
 
 def test_environment_variables_are_documented() -> None:
     text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
-    code = (ROOT / "posezoo/plugins.py").read_text(encoding="utf-8")
+    code = (ROOT / "posezoo/catalogue/plugins.py").read_text(encoding="utf-8")
     names = set(re.findall(r"POSEZOO_[A-Z_]*PLUGIN[A-Z_]*", code))
     assert names == set(re.findall(r"^\| `(POSEZOO_\w+)` \|", text, re.M))
+
+
+def test_rooms_are_listed_as_import_linter_holds_them() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (c["layers"] for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Rooms")[2]
+    listed = [line.split()[0] for line in section.split("```")[1].strip().splitlines()]
+    assert listed == layers
+    folders = {path.parent.name for path in (ROOT / "posezoo").glob("*/__init__.py")}
+    assert folders == set(layers) - {"api"}
+    assert {path.name for path in (ROOT / "posezoo").glob("*.py")} == {"__init__.py", "__main__.py", "api.py"}

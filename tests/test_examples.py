@@ -17,11 +17,15 @@ import small_data
 import torch
 from torch import Tensor
 
-from posezoo import geometry, plugins, testing, transforms, zoo
-from posezoo.heads import MLPHead
-from posezoo.model import ModelConfig, PoseModel
+from posezoo.catalogue import plugins
+from posezoo.nn import geometry, transforms
+from posezoo.nn.heads import MLPHead
+from posezoo.nn.model import ModelConfig, PoseModel
+from posezoo.nn.outputs import Features
 from posezoo.testing import ModelConformance
-from posezoo.types import Features
+from posezoo.testing.run import check
+from posezoo.zoo.build import create_model
+from posezoo.zoo.saved import load, save
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -64,12 +68,12 @@ class TestTta(ModelConformance):
 def test_a_format_and_a_modifier_are_checked_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "trajectory.txt").write_text("1.5 1 2 3 0 0 0 1\n2.5 1 2 3 0 0 0 1\n")
     for name in ("hello-data", f"hello-data:{tmp_path}"):
-        outcomes = testing.check(name)
+        outcomes = check(name)
         assert len(outcomes) == 5
         assert {outcome.problem for outcome in outcomes} == {""}
     for name in [name for name in dir(ModelConformance) if name.startswith("test_") and name != "test_pose"]:
         monkeypatch.delattr(ModelConformance, name)
-    assert {outcome.problem for outcome in testing.check("tta", {"feature": 8})} == {""}
+    assert {outcome.problem for outcome in check("tta", {"feature": 8})} == {""}
 
 
 class Level(PoseModel):
@@ -120,9 +124,9 @@ def test_tta_is_true_to_the_pose(angles: tuple[float, ...]) -> None:
 
 def test_tta_is_saved_with_the_model(tmp_path: Path) -> None:
     more = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "resize": 64, "crop": 64}
-    model = zoo.create_model("hello+tta+hyper", tta={"angles": (3.0,)}, hyper={"rank": 4}, **more)
-    zoo.save(model, tmp_path / "m", "card")
-    again = zoo.load(f"local-dir:{tmp_path / 'm'}")
+    model = create_model("hello+tta+hyper", tta={"angles": (3.0,)}, hyper={"rank": 4}, **more)
+    save(model, tmp_path / "m", "card")
+    again = load(f"local-dir:{tmp_path / 'm'}")
     images_BCHW = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(again(images_BCHW).quaternion, model(images_BCHW).quaternion)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from posezoo import zoo
+from posezoo.base.spec import Frame
 from posezoo.data import splits
-from posezoo.data.frames import Frames
-from posezoo.spec import Frame
+from posezoo.data.table import Frames
+from posezoo.zoo.build import create_model
 
 
 class Count(TorchDispatchMode):
@@ -32,7 +32,7 @@ def operations(model: str, scenes: int) -> tuple[int, nn.Module]:
     """Operations of one training step and one evaluation of a model with that many scenes."""
     settings = {key: value for key, value in small_data.settings(model).items() if key.partition(".")[0] in KEYS}
     torch.manual_seed(0)
-    network = zoo.create_model(model, scenes=tuple(f"s{n}" for n in range(scenes)), **settings)
+    network = create_model(model, scenes=tuple(f"s{n}" for n in range(scenes)), **settings)
     images_BCHW, scene_B = torch.randn(4, 3, 64, 64), torch.tensor([0, 1, scenes - 1, 1])
     optimiser = torch.optim.Adam(network.parameters(), foreach=True)
     with Count() as step:

@@ -14,13 +14,15 @@ from another_python import run_python
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from posezoo import plugins, settings, zoo
-from posezoo.backbones import Backbone
-from posezoo.errors import UsageError
-from posezoo.geometry import NUMBERS
-from posezoo.model import PoseModel
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import plugins, settings
+from posezoo.nn.backbones import Backbone
+from posezoo.nn.geometry import NUMBERS
+from posezoo.nn.model import PoseModel
+from posezoo.nn.outputs import PoseOutput
 from posezoo.testing import ModelConformance
-from posezoo.types import PoseOutput
+from posezoo.zoo.build import create_model
+from posezoo.zoo.saved import save
 
 SCENES = ("attic", "barn", "cellar")
 SMALL: dict[str, Any] = {
@@ -50,7 +52,7 @@ def build(name: str, seed: int = 0, **overrides: Any) -> PoseModel:
     """A small model, randomly started, in eval mode; infused ones with live generators."""
     torch.manual_seed(seed)
     small = settings.merged(SMALL, {"hyper": HYPER}, OF_MODEL.get(name.partition("+")[0], {}), overrides)
-    return zoo.create_model(name, **small)
+    return create_model(name, **small)
 
 
 def images(batch: int, side: int = 96, seed: int = 1) -> Tensor:
@@ -128,10 +130,10 @@ def test_building_draws_from_no_other_generator() -> None:
     code = """
 import random, sys
 import numpy as np, torch
-import posezoo.zoo
+import posezoo.zoo.build
 state, numpy_state = random.getstate(), np.random.get_state()[1].tolist()
 for name in sys.argv[1:]:
-    posezoo.zoo.create_model(name, backbone="mobilenetv3_small_050", pretrained_backbone=False, hyper={"rank": 4})
+    posezoo.zoo.build.create_model(name, backbone="mobilenetv3_small_050", pretrained_backbone=False, hyper={"rank": 4})
     assert random.getstate() == state, name
     assert np.random.get_state()[1].tolist() == numpy_state, name
 """
@@ -192,7 +194,7 @@ def test_optimize_keeps_the_poses(name: str) -> None:
     assert moved.position.dtype == torch.float64
     assert torch.isfinite(moved.quaternion).all()
     with pytest.raises(UsageError, match="cannot be saved"):
-        zoo.save(fast, Path("nowhere"), "card")
+        save(fast, Path("nowhere"), "card")
 
 
 @pytest.mark.parametrize(

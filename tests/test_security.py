@@ -144,8 +144,8 @@ def test_safe_calls_are_not(line: str) -> None:
 
 
 def test_no_secret_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from posezoo.console import error_line
-    from posezoo.errors import HubError, redacted
+    from posezoo.base.errors import HubError, redacted
+    from posezoo.cli.console import error_line
 
     monkeypatch.setenv("HF_TOKEN", "some-other-form-of-token")
     text = "Authorization: Bearer abc.def-123, hf_AbCdEf123456 and some-other-form-of-token"

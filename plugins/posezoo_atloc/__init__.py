@@ -1,7 +1,6 @@
 """AtLoc (Wang 2020): the plugin's specs. Importing this imports no torch."""
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import ModelSpec
+from posezoo.plugin import ModelSpec, hookimpl
 
 
 @hookimpl

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from posezoo.geometry import representation_of
-from posezoo.spec import Conversion
+from posezoo.nn.geometry import representation_of
+from posezoo.plugin import Conversion
 
 
 def authors(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None:

@@ -5,7 +5,7 @@
   z = W_{256->2048}(A g) + x
 * AtLoc-LSTM, `attention="lstm"` (as in PoseLSTM, Walch et al., ICCV 2017): the 2048 numbers as a matrix of 32 x 64; one
   bidirectional LSTM of width 256 reads its 32 rows, another its 64 columns; the four last hidden states (1024) go on
-* AtLoc+ is the same network, trained on tuples of frames (posezoo.losses)
+* AtLoc+ is the same network, trained on tuples of frames (posezoo.nn.losses)
 * new linear layers kaiming-normal with zero bias
 * the dropout is one mask for both heads; a hypernetwork taps the attended feature before it
 
@@ -22,12 +22,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from posezoo.backbones import Backbone
-from posezoo.errors import UsageError
-from posezoo.geometry import NUMBERS, Representation
-from posezoo.heads import MLPHead
-from posezoo.model import ModelConfig, PoseModel
-from posezoo.types import Features
+from posezoo.nn.backbones import Backbone
+from posezoo.nn.geometry import NUMBERS, Representation
+from posezoo.nn.heads import MLPHead
+from posezoo.nn.model import ModelConfig, PoseModel
+from posezoo.nn.outputs import Features
+from posezoo.plugin import UsageError
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import ReaderSpec
+from posezoo.plugin import ReaderSpec, hookimpl
 from posezoo_benchmarks import layouts
 
 

@@ -20,10 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posezoo.errors import DataError, Finding, UsageError
-from posezoo.pictures import image_size
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_csv, read_lines
+from posezoo.plugin import DataError, Finding, Frame, ReadRequest, ReadResult, UsageError
+from posezoo.plugin.reading import image_size, numbers, read_csv, read_lines
 from posezoo_benchmarks.options import only
 
 SPLITS = {"dataset_train.txt": "train", "dataset_test.txt": "test"}

@@ -16,10 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posezoo.errors import Finding
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_lines
-from posezoo.types import rotation_matrix
+from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin.reading import numbers, read_lines, rotation_matrix
 from posezoo_benchmarks.options import only, positive
 
 # name -> (number in binary files, parameters, of which focal lengths); the rest after the centre is distortion

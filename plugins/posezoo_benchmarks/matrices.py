@@ -37,8 +37,8 @@ def not_rigid(matrix_44: np.ndarray) -> str:
 def quaternions(rotation_N33: np.ndarray) -> np.ndarray:
     """The unit quaternions (N, 4), (w, x, y, z) with w >= 0, of rotation matrices.
 
-    Shepperd, "Quaternion from Rotation Matrix", 1978, as `posezoo.geometry` has it; in numpy, because a table of poses
-    needs no torch, which takes seconds and half a gigabyte.
+    Shepperd, "Quaternion from Rotation Matrix", 1978, as `posezoo.nn.geometry` has it; in numpy, because a table of
+    poses needs no torch, which takes seconds and half a gigabyte.
     """
     r = np.asarray(rotation_N33, dtype=np.float64)
     trace_N = np.trace(r, axis1=1, axis2=2)

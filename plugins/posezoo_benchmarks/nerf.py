@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.errors import DataError, Finding
-from posezoo.pictures import image_size
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import read_text
+from posezoo.plugin import DataError, Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin.reading import image_size, read_text
 from posezoo_benchmarks.matrices import not_rigid, quaternions
 from posezoo_benchmarks.options import only, positive
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from posezoo.errors import UsageError
-from posezoo.spec import ReadRequest
+from posezoo.plugin import ReadRequest, UsageError
 
 COMMON = ("scenes", "sequences", "normalise", "follow-symlinks", "exif")
 

@@ -13,9 +13,8 @@ import operator
 import os
 import re
 
-from posezoo.errors import Finding, UsageError
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_csv
+from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult, UsageError
+from posezoo.plugin.reading import numbers, read_csv
 from posezoo_benchmarks import trajectories
 from posezoo_benchmarks.options import only
 

@@ -25,10 +25,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from posezoo.errors import Finding
-from posezoo.geometry import compose
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_csv, read_lines
+from posezoo.nn.geometry import compose
+from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin.reading import numbers, read_csv, read_lines
 from posezoo_benchmarks import robotcar_images
 from posezoo_benchmarks.interpolation import Track, interpolated, track
 from posezoo_benchmarks.options import choice, only, positive

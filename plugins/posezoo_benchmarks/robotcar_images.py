@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from posezoo.errors import DataError, UsageError
-from posezoo.spec import Decode
+from posezoo.plugin import DataError, Decode, UsageError
 
 VERSION = 1  # raise it when the pixels change
 TABLE, CAMERA = "stereo_narrow_left_distortion_lut.bin", "stereo_narrow_left.txt"

@@ -22,10 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posezoo.errors import DataError, Finding
-from posezoo.pictures import image_size
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_lines
+from posezoo.plugin import DataError, Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin.reading import image_size, numbers, read_lines
 from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import choice, only
 

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posezoo.errors import Finding
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_lines
+from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin.reading import numbers, read_lines
 from posezoo_benchmarks.interpolation import interpolated, track
 from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import positive

@@ -1,7 +1,6 @@
 """The modifier `+hyper` (HyperPose, Ferens and Keller, CVPR 2025). Importing this imports no torch."""
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import ModifierSpec
+from posezoo.plugin import ModifierSpec, hookimpl
 
 
 @hookimpl
@@ -10,7 +9,7 @@ def posezoo_modifiers() -> tuple[ModifierSpec, ...]:
         ModifierSpec(
             name="hyper",
             apply="posezoo_hyper.modifier:infuse",
-            config="posezoo.hyperhead:HyperConfig",
+            config="posezoo.nn.hyperhead:HyperConfig",
             summary="regression layers whose weights are computed from the image",
             values=("residual", "single", "two"),
             value_field="infusion",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from posezoo.spec import Conversion
+from posezoo.plugin import Conversion
 
 BRANCHES = {"t": "position", "rot": "orientation"}
 

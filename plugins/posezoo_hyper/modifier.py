@@ -1,18 +1,18 @@
-"""Wrap both heads of a model in a `HyperHead` (posezoo.hyperhead has the mathematics)."""
+"""Wrap both heads of a model in a `HyperHead` (posezoo.nn.hyperhead has the mathematics)."""
 
 from __future__ import annotations
 
-from posezoo.errors import PluginError
-from posezoo.heads import Head
-from posezoo.hyperhead import HyperConfig, HyperHead
-from posezoo.model import PoseModel
+from posezoo.nn.heads import Head
+from posezoo.nn.hyperhead import HyperConfig, HyperHead
+from posezoo.nn.model import PoseModel
+from posezoo.plugin import PluginError
 
 
 def infuse(model: PoseModel, config: HyperConfig) -> None:
     """Replace the model's two heads by their infused forms."""
     position, orientation = model.position_head, model.orientation_head
     if not isinstance(position, Head) or not isinstance(orientation, Head):
-        raise PluginError(f"{type(model).__name__}: the heads are no posezoo.heads.Head", "see docs: write a plugin")
+        raise PluginError(f"{type(model).__name__}: the heads are no posezoo.nn.heads.Head", "see docs: write a plugin")
     first = config.code_position, config.hidden_position
     second = first if config.shared else (config.code_orientation, config.hidden_orientation)
     extra = orientation.out_dim if config.shared else 0

@@ -1,7 +1,6 @@
 """MS-Transformer (Shavit, Ferens and Keller 2021): the plugin's specs. Importing this imports no torch."""
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import ModelSpec
+from posezoo.plugin import ModelSpec, hookimpl
 
 
 @hookimpl

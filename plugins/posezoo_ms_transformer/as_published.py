@@ -15,8 +15,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from posezoo.backbones import Backbone
-from posezoo.heads import SceneLinear
+from posezoo.nn.backbones import Backbone
+from posezoo.nn.heads import SceneLinear
 from posezoo_ms_transformer.attention import Attention
 from posezoo_ms_transformer.model import MSTransformer
 

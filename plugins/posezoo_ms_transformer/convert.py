@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from posezoo.geometry import representation_of
-from posezoo.spec import Conversion
+from posezoo.nn.geometry import representation_of
+from posezoo.plugin import Conversion
 
 BRANCHES = {"t": "position", "rot": "orientation"}
 REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks a stage of EfficientNet-B0

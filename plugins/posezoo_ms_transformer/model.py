@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posezoo.backbones import Backbone
-from posezoo.errors import UsageError
-from posezoo.geometry import NUMBERS
-from posezoo.heads import MLPHead
-from posezoo.model import ModelConfig, PoseModel
-from posezoo.types import Features
+from posezoo.nn.backbones import Backbone
+from posezoo.nn.geometry import NUMBERS
+from posezoo.nn.heads import MLPHead
+from posezoo.nn.model import ModelConfig, PoseModel
+from posezoo.nn.outputs import Features
+from posezoo.plugin import UsageError
 from posezoo_ms_transformer.attention import Attention
 
 STRIDES = (16, 8)  # of the maps for position and orientation

@@ -1,7 +1,6 @@
 """PoseNet-style regression (Kendall 2015, 2017): the plugin's specs. Importing this imports no torch."""
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import ModelSpec
+from posezoo.plugin import ModelSpec, hookimpl
 
 
 @hookimpl

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from posezoo.geometry import representation_of
-from posezoo.spec import Conversion
+from posezoo.nn.geometry import representation_of
+from posezoo.plugin import Conversion
 
 REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks a stage of EfficientNet-B0
 # the first stage's block does not expand, which shifts its batch norms

@@ -16,11 +16,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from posezoo.backbones import Backbone
-from posezoo.geometry import NUMBERS
-from posezoo.heads import MLPHead
-from posezoo.model import ModelConfig, PoseModel
-from posezoo.types import Features
+from posezoo.nn.backbones import Backbone
+from posezoo.nn.geometry import NUMBERS
+from posezoo.nn.heads import MLPHead
+from posezoo.nn.model import ModelConfig, PoseModel
+from posezoo.nn.outputs import Features
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The command line: each command parses, calls one public function and prints.
 
 No command's module imports torch before it is needed. Errors become one line on stderr and an exit code
-(posezoo.errors); `--debug` or POSEZOO_DEBUG=1 adds the traceback.
+(posezoo.base.errors); `--debug` or POSEZOO_DEBUG=1 adds the traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from posezoo.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError, redacted
+from posezoo.base.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError, redacted
 
 STOPPED = 130
 
@@ -65,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _fail(error: PosezooError, debug: bool) -> int:
-    from posezoo.console import error_line, escaped
+    from posezoo.cli.console import error_line, escaped
 
     if isinstance(error, (DataError, WeightsError)):
         try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
-Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
+from posezoo.cli.options import Format, Root, Split
+from posezoo.cli.output import print_content
 
 app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models.", no_args_is_help=True)
 
@@ -17,17 +17,16 @@ app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models
 def loading(
     data: Annotated[str, typer.Option("--data", help="Data set.")] = "demo-loop",
     root: Root = None,
-    split: Annotated[str | None, typer.Option(help="blocks, sequences, or a split file.")] = None,
+    split: Split = None,
     format: Format = "human",
 ) -> None:
     """Images a second from the warm cache, by decoding the originals, and of building the cache, interleaved.
 
     Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
     """
-    from posezoo import benchmarks
-    from posezoo.cli.commands import _print
+    from posezoo.bench import machine
 
-    _print(benchmarks.loading(data, root, split), format, "bench loading")
+    print_content(machine.loading(data, root, split), format, "bench loading")
 
 
 @app.command()
@@ -36,10 +35,9 @@ def startup(format: Format = "human") -> None:
 
     Example: posezoo bench startup
     """
-    from posezoo import benchmarks
-    from posezoo.cli.commands import _print
+    from posezoo.bench import machine
 
-    _print(benchmarks.startup(), format, "bench startup")
+    print_content(machine.startup(), format, "bench startup")
 
 
 @app.command()
@@ -48,11 +46,10 @@ def scale(format: Format = "human") -> None:
 
     Example: posezoo bench scale
     """
-    from posezoo import benchmarks
-    from posezoo.cli.commands import _print
-    from posezoo.console import TrainView
+    from posezoo.bench import machine
+    from posezoo.cli.console import TrainView
 
-    _print(benchmarks.scale(TrainView(format == "quiet")), format, "bench scale")
+    print_content(machine.scale(TrainView(format == "quiet")), format, "bench scale")
 
 
 @app.command()
@@ -64,11 +61,10 @@ def speed(
 
     Example: posezoo bench speed ms-transformer+hyper
     """
-    from posezoo import speed
-    from posezoo.cli.commands import _print
-    from posezoo.console import TrainView
+    from posezoo.bench import speed
+    from posezoo.cli.console import TrainView
 
-    _print(speed.speed(models or [], TrainView(format == "quiet")), format, "bench speed")
+    print_content(speed.speed(models or [], TrainView(format == "quiet")), format, "bench speed")
 
 
 @app.command()
@@ -89,12 +85,11 @@ def grid(
 
     Example: posezoo bench grid hypernetwork --data demo-loop --out outputs/hypernetwork
     """
-    from posezoo import settings
-    from posezoo.cli.commands import _print
-    from posezoo.console import TrainView
-    from posezoo.training import grid
+    from posezoo.catalogue import settings
+    from posezoo.cli.console import TrainView
+    from posezoo.studies import grid
 
     view = TrainView(format == "quiet")
     plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, settings.parse(overrides or []))
     rows = grid.run(plan, lambda cell: grid.told(cell, plan, view))
-    _print(rows if format == "json" else grid.shown(rows), format, f"{name} on {data}")
+    print_content(rows if format == "json" else grid.shown(rows), format, f"{name} on {data}")

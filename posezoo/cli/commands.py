@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
+from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Split, Trust
+from posezoo.cli.output import print_content, print_report, print_result
 from posezoo.cli.plugins import app as plugins_app
 from posezoo.cli.weights import app as weights_app
-
-Format = Annotated[
-    Literal["human", "json", "quiet"],
-    typer.Option("--format", help="human tables, json on stdout, or nothing but files."),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. epochs=30 backbone=resnet18 hyper.rank=64"),
-]
-Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what is wrong with the data, and record it.")]
 
 app = typer.Typer(
     help="The model zoo of absolute camera pose regression.\n\nExample: posezoo train atloc+hyper --data demo-loop",
@@ -46,7 +36,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
     Add --debug to any command to see the traceback of an error.
     """
     if show:
-        from posezoo.version import __version__
+        from posezoo.base.version import __version__
 
         typer.echo(f"posezoo {__version__}")
         raise typer.Exit()
@@ -61,15 +51,15 @@ def list_(
 
     Example: posezoo list 'atloc*'
     """
-    from posezoo import describe
-    from posezoo.console import TrainView
+    from posezoo.cli import rows
+    from posezoo.cli.console import TrainView
 
-    _print(describe.models(pattern), format, "models")
-    trained = describe.weights_in_short(pattern) if format == "human" else []
+    print_content(rows.models(pattern), format, "models")
+    trained = rows.weights_in_short(pattern) if format == "human" else []
     if trained:
         ways = "not published: train by the recipe or weights convert the authors' file, see posezoo weights list NAME"
-        _print(trained, format, f"trained models ({ways})")
-    for remark in describe.plugin_remarks():
+        print_content(trained, format, f"trained models ({ways})")
+    for remark in rows.plugin_remarks():
         TrainView(format != "human").note(remark)
 
 
@@ -86,9 +76,10 @@ def info(
 
     Example: posezoo info atloc+hyper hyper.rank=256
     """
-    from posezoo import describe, settings
+    from posezoo.catalogue import settings
+    from posezoo.cli.info import one
 
-    _print(describe.one(name, settings.nested(settings.parse(overrides or []))), format, name)
+    print_content(one(name, settings.nested(settings.parse(overrides or []))), format, name)
 
 
 @app.command()
@@ -97,9 +88,9 @@ def doctor(format: Format = "human") -> None:
 
     Example: posezoo doctor --format json
     """
-    from posezoo import describe
+    from posezoo.cli import info as installation
 
-    _print(describe.doctor(), format, "this installation")
+    print_content(installation.doctor(), format, "this installation")
 
 
 @app.command()
@@ -117,12 +108,16 @@ def train(
 
     Example: posezoo train atloc+hyper --data demo-loop epochs=10 seed=1
     """
-    from posezoo import api, settings
-    from posezoo.console import TrainView
+    from posezoo.catalogue import settings
+    from posezoo.catalogue.entries import check_names
+    from posezoo.cli.console import TrainView
 
-    view = TrainView(format == "quiet")
+    check_names(model, data)  # before torch is imported
+    from posezoo.training.train import train as train_model
+
     given = ({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or [])
-    _print_result(api.train(model, data, root=root, observer=view, **given), format)
+    view = TrainView(format == "quiet")
+    print_result(train_model(model, data, settings.nested(given), root=root, observer=view), format)
 
 
 @app.command()
@@ -134,10 +129,10 @@ def resume(
 
     Example: posezoo resume outputs/atloc+hyper/demo-loop/20261122T101500Z
     """
-    from posezoo import api
-    from posezoo.console import TrainView
+    from posezoo.cli.console import TrainView
+    from posezoo.training.train import resume as resume_run
 
-    _print_result(api.resume(run, observer=TrainView(format == "quiet")), format)
+    print_result(resume_run(run, observer=TrainView(format == "quiet")), format)
 
 
 @app.command("eval")
@@ -147,13 +142,13 @@ def eval_(
         str | None, typer.Option("--data", help="Data set; without it, the one the run was trained on.")
     ] = None,
     root: Root = None,
-    split: Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")] = None,
+    split: Split = None,
     subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
     ] = None,
     skip_bad: SkipBad = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     to: Annotated[
         Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
         typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
@@ -164,18 +159,18 @@ def eval_(
 
     Example: posezoo eval outputs/atloc+hyper/demo-loop/20261122T101500Z
     """
-    from posezoo import api
-    from posezoo.console import TrainView
-    from posezoo.trained import report_folder
+    from posezoo.cli.console import TrainView
+    from posezoo.training.again import evaluate
+    from posezoo.zoo.find import report_folder
 
     view = TrainView(format == "quiet")
-    report = api.evaluate(
+    report = evaluate(
         model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
     )
     folder = report.save(out or report_folder(model))
     if to:
         report.export(to, folder / to)
-    _print_report(report, folder, None, format)
+    print_report(report, folder, None, format)
 
 
 @app.command()
@@ -189,22 +184,24 @@ def predict(
         typer.Option(help="Form of the poses."),
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    trust: Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run code of who wrote it.")] = False,
+    device: Device = "cpu",
+    trust: Trust = False,
     format: Format = "human",
 ) -> None:
     """Camera poses of images, no ground truth needed: camera-to-world, metres, quaternion (w, x, y, z).
 
     Example: posezoo predict outputs/atloc+hyper/demo-loop/20261122T101500Z photo.jpg --to tum
     """
-    from posezoo import api, describe
-    from posezoo.console import TrainView
-    from posezoo.types import printable
+    from posezoo.base.poses import printable
+    from posezoo.cli import rows
+    from posezoo.cli.console import TrainView
+    from posezoo.zoo.find import full_name
+    from posezoo.zoo.load import load
 
     note = TrainView(format == "quiet").note
-    poses = api.load(_place(model), device, trust=trust, note=note).predict(list(images), note=note)
+    poses = load(full_name(model), device, trust=trust, note=note).predict(list(images), note=note)
     if to == "table" and out is None and format == "human":
-        _print(describe.poses(poses), "human", "poses")
+        print_content(rows.poses(poses), "human", "poses")
         return
     kind = "json" if format == "json" else "csv" if to == "table" else to
     text = getattr(poses, f"to_{kind}")()
@@ -228,78 +225,9 @@ def export(
 
     Example: posezoo export outputs/atloc+hyper/demo-loop/20261122T101500Z --to onnx --check
     """
-    from posezoo import exporter
-    from posezoo.console import TrainView
+    from posezoo.cli.console import TrainView
+    from posezoo.zoo.export import export as export_model
+    from posezoo.zoo.find import full_name
 
     view = TrainView(format == "quiet")
-    _print(exporter.export(_place(model), to, out, check, view).rows(), format, "export")
-
-
-def _place(model: str) -> str:
-    """What `posezoo.load` calls the model: a bare path is a folder, unless it is a file that posezoo export wrote."""
-    from posezoo.trained import full_name
-
-    return model if model.endswith((".onnx", ".pt2")) else full_name(model)
-
-
-def _print(content: Any, format: str, title: str) -> None:
-    """Rows (a list of dicts) as a table, a dict as two columns and a table for each list of rows in it; all as JSON."""
-    from posezoo.console import print_table
-
-    if format == "json":
-        typer.echo(json.dumps(content, indent=1, default=str))
-    elif format == "human" and isinstance(content, list):
-        header = list(content[0]) if content else ["nothing"]
-        print_table(title, header, [[_cell(row[key]) for key in header] for row in content])
-    elif format == "human":
-        tables = {key: value for key, value in content.items() if isinstance(value, list) and _is_rows(value)}
-        rows = [[key, _shown(value)] for key, value in content.items() if key not in tables]
-        print_table(title, ["what", "value"], rows)
-        for key, value in tables.items():
-            _print(value, format, f"{title}: {key}")
-
-
-def _is_rows(value: list[Any]) -> bool:
-    return bool(value) and all(isinstance(row, dict) for row in value)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{key} = {item}" for key, item in value.items())
-    return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _print_result(result: Any, format: str) -> None:
-    from posezoo.console import duration, is_main_process
-
-    if not is_main_process():  # torchrun started several: one table is enough
-        return
-    _print_report(result.report, result.path / "report", result.path, format)
-    if format == "human":
-        typer.echo(f"training took {duration(result.seconds)}")
-
-
-def _print_report(report: Any, folder: Path, run: Path | None, format: str) -> None:
-    from posezoo.console import print_table
-
-    if format == "json":
-        typer.echo(
-            json.dumps(report.to_dict() | {"report": str(folder)} | ({"run": str(run)} if run else {}), indent=1)
-        )
-    if format != "human":
-        return
-    for title, header, rows in report.table_rows():
-        print_table(title, header, rows)
-    for note in report.notes:
-        typer.echo(f"note: {note}")
-    if report.selection:
-        typer.echo(f"weights: {report.selection}")
-    typer.echo(f"report: {folder}/report.json, predictions.csv, trajectory.png, errors.png")
-    if run is not None:
-        typer.echo(f"next: posezoo predict {run} IMAGE...   posezoo eval {run}")
+    print_content(export_model(full_name(model), to, out, check, view).rows(), format, "export")

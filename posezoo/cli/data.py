@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
-Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
-Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
+from posezoo.cli.options import Format, Root, SkipBad, Split
+from posezoo.cli.output import print_content
+
 Options = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Options of the data, e.g. scenes=redkitchen sequences=1"),
 ]
-Split = Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")]
 Subset = Annotated[Literal["test", "val", "train", "all"], typer.Option(help="Which frames.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first frames.")]
 Seed = Annotated[int, typer.Option(help="Of all that is random; each picture has its own, made of this and its name.")]
@@ -32,10 +32,9 @@ def list_(
 
     Example: posezoo data list '7scenes*'
     """
-    from posezoo import describe
-    from posezoo.cli.commands import _print
+    from posezoo.cli import rows
 
-    _print(describe.data_sets(pattern), format, "data sets")
+    print_content(rows.data_sets(pattern), format, "data sets")
 
 
 @app.command("how-to")
@@ -49,9 +48,9 @@ def how_to(
 
     Example: posezoo data how-to 7scenes-chess --root /data/7scenes
     """
-    from posezoo.console import print_how_to
+    from posezoo.catalogue.names import with_options
+    from posezoo.cli.console import print_how_to
     from posezoo.data.how_to import how_to as steps
-    from posezoo.names import with_options
 
     found = steps(with_options(name, options or []), root=root)
     if format == "json":
@@ -72,17 +71,16 @@ def stats(
 
     Example: posezoo data stats demo-loop
     """
-    from posezoo.cli.commands import _print
-    from posezoo.console import watching
+    from posezoo.catalogue.names import with_options
+    from posezoo.cli.console import watching
     from posezoo.evaluation.statistics import dataset_statistics
-    from posezoo.names import with_options
 
     name = with_options(name, options or [])
     with watching(format == "quiet") as view:
         found = dataset_statistics(
             name, root=root, split=split, progress=lambda done, total: view.progress("reading sizes", done, total)
         )
-    _print(found, format, name)
+    print_content(found, format, name)
 
 
 @app.command()
@@ -91,20 +89,20 @@ def prepare(
     options: Options = None,
     root: Root = None,
     split: Split = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is wrong with the data.")] = False,
+    skip_bad: SkipBad = False,
     format: Format = "human",
 ) -> None:
     """Unpack a benchmark's archives, check the data, build the image cache. Stopped? The same command goes on.
 
     Example: posezoo data prepare robotcar-loop --root /data/robotcar
     """
-    from posezoo import api
-    from posezoo.console import watching
-    from posezoo.names import with_options
+    from posezoo.catalogue.names import with_options
+    from posezoo.cli.console import watching
+    from posezoo.data.prepare import prepare as prepare_dataset
 
     name = with_options(name, options or [])
     with watching(format == "quiet") as view:
-        ready = api.prepare_dataset(name, root=root, split=split, skip_bad=skip_bad, observer=view)
+        ready = prepare_dataset(name, root=root, split=split, skip_bad=skip_bad, progress=view.progress, tell=view.note)
     if format == "json":
         typer.echo(json.dumps(ready.to_dict(), indent=1))
     elif format == "human":
@@ -125,10 +123,10 @@ def plot(
 
     Example: posezoo data plot demo-loop --out loop.png
     """
-    from posezoo.console import watching
-    from posezoo.data.frames import open_dataset
+    from posezoo.catalogue.names import parse_data, with_options
+    from posezoo.cli.console import watching
+    from posezoo.data.open import open_dataset
     from posezoo.evaluation.figures import save_dataset_plot
-    from posezoo.names import parse_data, with_options
 
     name = with_options(name, options or [])
     with watching(format == "quiet"):
@@ -160,14 +158,15 @@ def export(
 
     Example: posezoo data export demo-loop --to tum --out loop-tum
     """
-    from posezoo.console import watching
-    from posezoo.data import exporters
-    from posezoo.data.frames import open_dataset
-    from posezoo.names import with_options
+    from posezoo.catalogue.names import with_options
+    from posezoo.cli.console import watching
+    from posezoo.data.export import data_name
+    from posezoo.data.export import export as export_poses
+    from posezoo.data.open import open_dataset
 
     with watching(format == "quiet") as view:
         frames = open_dataset(with_options(name, options or []), root=root, split=split).frames
-        paths = exporters.export(frames, to, out, lambda done, total: view.progress("reading sizes", done, total))
+        paths = export_poses(frames, to, out, lambda done, total: view.progress("reading sizes", done, total))
     if format == "json":
         typer.echo(json.dumps({"files": [str(path) for path in paths], "images": str(frames.root)}))
     elif format == "human":
@@ -175,7 +174,7 @@ def export(
             typer.echo(f"written: {path}")
         typer.echo(f"image names are relative to {frames.root}")
         if len({path.parent for path in paths}) == 1:
-            typer.echo(f"reads it back: '{exporters.data_name(to, out, frames.root)}'")
+            typer.echo(f"reads it back: '{data_name(to, out, frames.root)}'")
 
 
 @app.command()
@@ -193,9 +192,9 @@ def verify(
 
     Example: posezoo data verify 7scenes scenes=redkitchen sequences=1 --root /data/7scenes
     """
-    from posezoo.console import watching
+    from posezoo.catalogue.names import with_options
+    from posezoo.cli.console import watching
     from posezoo.data.verify import verify_dataset
-    from posezoo.names import with_options
 
     name = with_options(name, options or [])
     with watching(format == "quiet") as view:
@@ -240,9 +239,9 @@ def corrupt(
 
     Example: posezoo data corrupt demo-loop --kind original,fog,snow --severity 1..5 --out loop-weather
     """
-    from posezoo.appearance.corrupt import corrupt, parse_severities
-    from posezoo.console import TrainView
-    from posezoo.names import with_options
+    from posezoo.catalogue.names import with_options
+    from posezoo.cli.console import TrainView
+    from posezoo.data.appearance.corrupt import corrupt, parse_severities
 
     counts = corrupt(
         with_options(name, options or []),
@@ -280,9 +279,9 @@ def make_ecl(
 
     Example: posezoo data make-ecl cambridge --flavours winter,evening --root /data/cambridge --out /data/ecl
     """
-    from posezoo.appearance.redraw import redraw
-    from posezoo.console import TrainView
-    from posezoo.names import with_options
+    from posezoo.catalogue.names import with_options
+    from posezoo.cli.console import TrainView
+    from posezoo.data.appearance.redraw import redraw
 
     counts = redraw(
         with_options(name, options or []),

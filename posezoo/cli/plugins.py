@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
+from posezoo.cli.options import Format
+from posezoo.cli.output import print_content
 
 app = typer.Typer()
 
@@ -20,10 +21,9 @@ def plugins(context: typer.Context, format: Format = "human") -> None:
     Example: posezoo plugins
     """
     if context.invoked_subcommand is None:
-        from posezoo import describe
-        from posezoo.cli.commands import _print
+        from posezoo.cli import rows
 
-        _print(describe.installed_plugins(), format, "plugins")
+        print_content(rows.installed_plugins(), format, "plugins")
 
 
 @app.command()
@@ -37,9 +37,13 @@ def new(
 
     Example: posezoo plugins new mymodel --kind model
     """
-    from posezoo import scaffold
+    from posezoo.catalogue import plugins as catalogue
+    from posezoo.plugin import scaffold
 
-    folder = scaffold.new_plugin(name, kind, out)
+    taken = {
+        taken: owner for (hook, taken), owner in catalogue.manager().owners.items() if hook == scaffold.HOOKS[kind]
+    }
+    folder = scaffold.new_plugin(name, kind, out, taken)
     if format == "json":
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
         typer.echo(json.dumps({"folder": str(folder), "files": files}, indent=1))
@@ -60,15 +64,17 @@ def check(
 
     Example: posezoo plugins check posenet hidden=64
     """
-    from posezoo import settings, testing
-    from posezoo.console import TrainView, print_table
+    from posezoo.catalogue import settings
+    from posezoo.cli.console import TrainView, print_table
+    from posezoo.testing import run
+    from posezoo.testing.run import raise_if_failed, table
 
     view = TrainView(format != "human")
-    outcomes = testing.check(
+    outcomes = run.check(
         name, settings.parse(overrides or []), lambda done, total: view.progress("checking", done, total)
     )
     if format == "json":
         typer.echo(json.dumps([outcome._asdict() for outcome in outcomes], indent=1))
     elif format == "human":
-        print_table(f"what {name} promises", *testing.table(outcomes))
-    testing.raise_if_failed(name, outcomes)
+        print_table(f"what {name} promises", *table(outcomes))
+    raise_if_failed(name, outcomes)

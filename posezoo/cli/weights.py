@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-Format = Annotated[Literal["human", "json", "quiet"], typer.Option("--format", help="human tables, json, or nothing.")]
+from posezoo.cli.options import Format, Root
+from posezoo.cli.output import print_content
 
 app = typer.Typer(help="Weights of trained models: list, fetch, check, publish, build, convert.", no_args_is_help=True)
 
@@ -21,10 +22,9 @@ def list_(
 
     Example: posezoo weights list '*demo'
     """
-    from posezoo import describe
-    from posezoo.cli.commands import _print
+    from posezoo.cli.rows import weights
 
-    _print(describe.weights(pattern), format, "trained models")
+    print_content(weights(pattern), format, "trained models")
 
 
 @app.command()
@@ -35,12 +35,12 @@ def pull(
 
     Example: posezoo weights pull hf-hub:posezoo/atloc-hyper-demo@main
     """
-    from posezoo import trained
-    from posezoo.console import TrainView
+    from posezoo.cli.console import TrainView
+    from posezoo.zoo.find import find, full_name
 
     note = TrainView(format == "quiet").note
     for name in names:
-        found = trained.find(trained.full_name(name), note)
+        found = find(full_name(name), note)
         size = len(found.read())
         if format == "json":
             row = {"name": name, "origin": found.origin, "size": size, "licence": found.licence}
@@ -58,12 +58,11 @@ def verify(
 
     Example: posezoo weights verify
     """
-    from posezoo import describe
-    from posezoo.cli.commands import _print
-    from posezoo.errors import WeightsError
+    from posezoo.base.errors import WeightsError
+    from posezoo.cli.rows import verified_weights
 
-    rows = describe.verified_weights(names or [])
-    _print(rows, format, "weights that are here")
+    rows = verified_weights(names or [])
+    print_content(rows, format, "weights that are here")
     bad = [row["name"] for row in rows if row["state"].startswith("bad")]
     if bad:
         raise WeightsError(f"{len(bad)} of {len(rows)} are damaged: {', '.join(bad[:3])}", "posezoo weights pull NAME")
@@ -81,9 +80,9 @@ def card(
 
     Example: posezoo weights card outputs/atloc+hyper/demo-loop/20261122T101500Z --out README.md
     """
-    from posezoo.publish.card import text, write
+    from posezoo.zoo.card import text_of, write
 
-    content = text(model)
+    content = text_of(model)
     if out is not None:
         write(out, content)
     if format == "json":
@@ -103,7 +102,7 @@ def push(
 
     Example: posezoo weights push outputs/atloc+hyper/demo-loop/20261122T101500Z you/atloc-my-street
     """
-    from posezoo.console import TrainView
+    from posezoo.cli.console import TrainView
     from posezoo.publish.push import push as push_model
 
     commit = push_model(model, repository, private=private, note=TrainView(format == "quiet").note)
@@ -117,7 +116,7 @@ def push(
 def build(
     aliases: Annotated[list[str], typer.Argument(metavar="ALIAS... [KEY=VALUE...]", help="Aliases, then settings.")],
     out: Annotated[Path | None, typer.Option(help="Write to OUT/ALIAS instead of pushing to the hub.")] = None,
-    root: Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")] = None,
+    root: Root = None,
     registry: Annotated[
         Path | None, typer.Option(help="The catalogue to write entries into; else posezoo's own.")
     ] = None,
@@ -127,8 +126,8 @@ def build(
 
     Example: posezoo weights build posenet-hyper-demo atloc-hyper-demo --out plugins/posezoo_demo/weights
     """
-    from posezoo import settings
-    from posezoo.console import TrainView
+    from posezoo.catalogue import settings
+    from posezoo.cli.console import TrainView
     from posezoo.publish.build import build as build_model
 
     view = TrainView(format == "quiet")
@@ -162,10 +161,10 @@ def convert(
 
     Example: posezoo weights convert hyperpose_7scenes.pth --from hyperpose --data 7scenes --out ms-hyperpose
     """
-    from posezoo import api, settings
-    from posezoo.cli.commands import _print
-    from posezoo.console import TrainView
+    from posezoo.catalogue import settings
+    from posezoo.cli.console import TrainView
+    from posezoo.zoo.convert import convert as convert_weights
 
-    view, given = TrainView(format == "quiet"), settings.parse(overrides or [])
-    made = api.convert_weights(file, source, data, out, trust=trust, observer=view, **given)
-    _print(vars(made) | {"next": f"posezoo eval {made.path} --data {data}"}, format, "converted")
+    view, given = TrainView(format == "quiet"), settings.nested(settings.parse(overrides or []))
+    made = convert_weights(file, source, data, out, trust=trust, overrides=given, progress=view.progress)
+    print_content(vars(made) | {"next": f"posezoo eval {made.path} --data {data}"}, format, "converted")

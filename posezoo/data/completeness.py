@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from posezoo.errors import Finding
-from posezoo.spec import ReadRequest
+from posezoo.base.errors import Finding
+from posezoo.base.spec import ReadRequest
 
 if TYPE_CHECKING:
-    from posezoo.data.frames import Frames
+    from posezoo.data.table import Frames
 
 Counts = Mapping[str, Mapping[str, int | Mapping[str, int]]]
 Key = tuple[str, str, str]

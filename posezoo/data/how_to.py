@@ -7,10 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from posezoo import names, plugins, registry
-from posezoo.cards import Archive, DataCard
+from posezoo.base import paths
+from posezoo.base.spec import ReadRequest
+from posezoo.catalogue import entries, names, plugins
+from posezoo.catalogue.forms import Archive, DataCard
 from posezoo.data import completeness
-from posezoo.spec import ReadRequest
 
 CACHE_MB = 0.3  # of an image in the image cache: short edge 256, three bytes a pixel
 
@@ -25,10 +26,10 @@ def how_to(name: str, *, root: str | Path | None = None) -> dict[str, Any]:
     parsed = names.parse_data(name)
     if parsed.path is not None:
         return _own(name, parsed)
-    card = registry.data_card(parsed.name)
+    card = entries.data_card(parsed.name)
     layout = plugins.get("posezoo_readers", "data format", card.reader).layout
     folder = _folder(card, root)
-    asked = ReadRequest(Path(), registry.scenes_asked(parsed, card), sequences=parsed.words("sequences"))
+    asked = ReadRequest(Path(), entries.scenes_asked(parsed, card), sequences=parsed.words("sequences"))
     archives = _wanted(card, asked)
     frames: dict[str, int] = {}
     for (_, split, _), count in completeness.expected(card.counts, asked).items():
@@ -87,8 +88,8 @@ def _folder(card: DataCard, root: str | Path | None) -> str:
     if card.package:
         return str(card.embedded_root())
     if root is not None:
-        return str(names.user_path(root))
-    return str(names.user_path(os.environ.get("POSEZOO_DATA") or "$POSEZOO_DATA") / card.folder)
+        return str(paths.user_path(root))
+    return str(paths.user_path(os.environ.get("POSEZOO_DATA") or "$POSEZOO_DATA") / card.folder)
 
 
 def _packaged(name: str) -> list[str]:

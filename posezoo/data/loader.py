@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Frames
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.table import Frames
 
 NUM_UNIFORMS = 8  # what `augment` reads: three angles or two offsets, four colours, one spare
 

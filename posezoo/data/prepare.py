@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.data import frames, unpack
-from posezoo.data.cache import ImageCache
-from posezoo.data.skip import opened
+from posezoo.base.errors import DataError
+from posezoo.data import source
+from posezoo.data.archives import unpack
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.open import opened
 from posezoo.data.splits import WORDS
-from posezoo.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def prepare(
     Raises DataError for an archive that is damaged or unsafe and for everything wrong with the data, ResourceError for
     a disk that is too small or cannot be written.
     """
-    folder, packed, absent = frames.archives(name, root)
+    folder, packed, absent = source.archives(name, root)
     before = [one for one in packed if unpack.is_unpacked(one)]
     done = _unpacked(folder, [one for one in packed if one not in before], progress, tell)
     progress("reading poses", 0, 1)

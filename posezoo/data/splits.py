@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posezoo.data.validation import shown
-from posezoo.errors import DataError, Finding, near
-from posezoo.spec import Frame
-from posezoo.tables import read_csv
+from posezoo.base.errors import DataError, Finding, near
+from posezoo.base.files.tables import read_csv
+from posezoo.base.paths import shown
+from posezoo.base.spec import Frame
 
 if TYPE_CHECKING:
-    from posezoo.data.frames import Frames
+    from posezoo.data.table import Frames
 
 WORDS = ("train", "val", "test")
 MADE = ("blocks", "sequences")

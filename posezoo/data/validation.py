@@ -14,19 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from posezoo import pictures
-from posezoo.errors import Finding, PluginError
-from posezoo.spec import Frame
+from posezoo.base.errors import Finding, PluginError
+from posezoo.base.files import pictures
+from posezoo.base.paths import shown
+from posezoo.base.spec import Frame
 
 FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use; also keeps squares finite
 UNIT_ERROR = 1e-3  # | |q| - 1 | above this is no rounding: a finding, unless normalising was asked for
 LOOKED_AT = 200  # from twice as many images on, not each is opened for a note
 UNIT_NOTE = 1e-6  # above this it is said that quaternions were normalised
-
-
-def shown(name: str) -> str:
-    """A file name fit for a message: control characters and undecodable bytes are escaped."""
-    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def placed(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findings: list[Finding]) -> list[Frame]:

@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from posezoo import names
+from posezoo.base import paths
+from posezoo.base.errors import DataError, Finding, ResourceError
+from posezoo.base.files.tables import read_text
+from posezoo.base.observe import Progress, parallel
+from posezoo.base.paths import shown
+from posezoo.base.poses import printable
+from posezoo.catalogue import names
 from posezoo.data import completeness
-from posezoo.data.cache_build import Progress, parallel, unreadable_images
-from posezoo.data.frames import Frames, inspect_dataset, problems
+from posezoo.data.images.build import unreadable_images
+from posezoo.data.open import inspect_dataset, problems
 from posezoo.data.splits import WORDS
-from posezoo.data.validation import shown
-from posezoo.errors import DataError, Finding, ResourceError
-from posezoo.tables import read_text
-from posezoo.types import printable
+from posezoo.data.table import Frames
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def verify_dataset(
     wrong = [finding for finding in findings if finding not in said] + unreadable
     notes = list(dataset.notes)
     if manifest is not None:
-        wrong += _compared(dataset.frames.select(good_N), names.user_path(manifest), notes)
+        wrong += _compared(dataset.frames.select(good_N), paths.user_path(manifest), notes)
     return Verified(
         name,
         {word: count for word, count in found.items() if count},

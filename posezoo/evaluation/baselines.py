@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from posezoo.data.frames import Frames
-from posezoo.types import Poses
+from posezoo.base.poses import Poses
+from posezoo.data.table import Frames
 
 MEAN = "mean training pose"
 RETRIEVAL = "nearest training image"

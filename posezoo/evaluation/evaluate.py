@@ -14,17 +14,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from posezoo import geometry, registry
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Dataset, Frames
-from posezoo.errors import Interrupted, WeightsError
+from posezoo.base.errors import Interrupted, WeightsError
+from posezoo.base.files.pictures import UPRIGHT
+from posezoo.base.poses import Poses
+from posezoo.catalogue import entries
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.open import Dataset
+from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
 from posezoo.evaluation.report import Report
-from posezoo.pictures import UPRIGHT
-from posezoo.types import Poses
+from posezoo.nn import geometry
 
 if TYPE_CHECKING:
-    from posezoo.model import PoseModel
+    from posezoo.nn.model import PoseModel
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all) of the present stage."""
@@ -126,7 +128,7 @@ def _published(model: str, dataset: Dataset, frames: Frames, split: str) -> list
     if dataset.card is None or dataset.card.frames.get(split) != len(frames):
         return []
     lines = []
-    for table, row in registry.published_results(model, dataset.name, frames.ground_truth):
+    for table, row in entries.published_results(model, dataset.name, frames.ground_truth):
         degrees = "" if row.orientation_deg is None else f", {row.orientation_deg} deg"
         origin = "; ".join(filter(None, (table.origin, table.note)))
         lines.append(f"published for {row.model} on {row.data}: median {row.position_m} m{degrees} ({origin})")

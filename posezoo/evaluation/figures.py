@@ -22,13 +22,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from posezoo.data.frames import Dataset, Frames
-from posezoo.errors import DataError, UsageError
-from posezoo.evaluation import baselines, files
-from posezoo.types import rotation_matrix, widest_axes
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files.write import cannot_write, replace_file
+from posezoo.base.poses import rotation_matrix, widest_axes
+from posezoo.data.open import Dataset
+from posezoo.data.table import Frames
+from posezoo.evaluation import baselines
 
 if TYPE_CHECKING:
-    from posezoo.evaluation.report import Report
+    from posezoo.evaluation.results import Results
 
 DPI = 150
 MAX_PANELS = 8
@@ -51,7 +53,7 @@ _GROUP_COLOURS = ("#56B4E9", "#CC79A7", "#E69F00", "#882255", "#117733", "#33228
 _GRID = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (2, 3), (2, 4), (2, 4))  # rows, columns of 1, 2, ... panels
 
 
-def trajectory(report: Report) -> Figure:
+def trajectory(report: Results) -> Figure:
     """The paths seen along the world's narrowest axis: training (grey), true (black), predicted (coloured by error).
 
     One panel a scene, or a condition where there is one scene. All panels share the colours, which stop at the 5th
@@ -78,7 +80,7 @@ def trajectory(report: Report) -> Figure:
     return figure
 
 
-def errors(report: Report) -> Figure:
+def errors(report: Results) -> Figure:
     """The share of images with less than an error, for position and orientation: model, its parts, baselines."""
     figure = Figure(figsize=(10.5, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -123,7 +125,7 @@ class _View:
     train: Frames | None
 
 
-def _views(report: Report, panels: dict[str, Index]) -> dict[str, _View]:
+def _views(report: Results, panels: dict[str, Index]) -> dict[str, _View]:
     """The view of each panel; panels of one scene share one, so that they can be compared."""
     views: dict[str, _View] = {}
     by_scene: dict[int, _View] = {}
@@ -184,18 +186,18 @@ def save(figure: Figure, path: Path) -> None:
         raise UsageError(f"{path}: no picture format of that name", "end it in .png, .pdf or .svg")
     try:
         # the path has its suffix, so that the temporary file has it too
-        files.replace_file(path, lambda temporary: figure.savefig(temporary, dpi=DPI, bbox_inches="tight"))
+        replace_file(path, lambda temporary: figure.savefig(temporary, dpi=DPI, bbox_inches="tight"))
     except OSError as error:
-        raise files.cannot_write(error, path) from error
+        raise cannot_write(error, path) from error
 
 
-def _panels(report: Report) -> dict[str, Index]:
+def _panels(report: Results) -> dict[str, Index]:
     scenes = report.groups("scene")
     return scenes if len(scenes) > 1 else report.groups("condition")
 
 
 def _trajectory_panel(
-    axes: Axes, report: Report, index: Index, view: _View, title: str, norm: LogNorm
+    axes: Axes, report: Results, index: Index, view: _View, title: str, norm: LogNorm
 ) -> PathCollection:
     frames, pair = report.frames, view.pair
     true_N2, predicted_N2 = frames.position[index][:, pair], report.methods[report.model].position[index][:, pair]
@@ -292,7 +294,7 @@ def _plain_log(axis: matplotlib.axis.Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _trajectory_legend(report: Report) -> list[Line2D]:
+def _trajectory_legend(report: Results) -> list[Line2D]:
     train = [Line2D([], [], color=_TRAIN, lw=2.2, label="training path")] if report.train is not None else []
     return [
         *train,

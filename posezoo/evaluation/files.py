@@ -1,23 +1,19 @@
-"""The files of a report. Each is written beside its place and then renamed, so a reader never sees half of one."""
+"""The texts of a report's files, and its poses in other tools' forms."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import errno
 import io
-import json
-import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from posezoo.data import exporters
-from posezoo.errors import ResourceError
-from posezoo.evaluation.report import FIGURES, Report
-from posezoo.types import Poses
+from posezoo.base.files.write import cannot_write, replace_file
+from posezoo.base.poses import Poses
+from posezoo.data.export import export as export_poses
+from posezoo.evaluation.results import Results
 
 COLUMNS = (
     *("image", "scene", "sequence", "condition", "timestamp"),
@@ -27,38 +23,7 @@ COLUMNS = (
 )
 
 
-def save(report: Report, folder: Path) -> Path:
-    """The folder with report.json, predictions.csv, tum/*.txt and PNG figures. Raises ResourceError."""
-    try:
-        (folder / "tum").mkdir(parents=True, exist_ok=True)
-        _write_text(folder / "report.json", json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
-        _write_text(folder / "predictions.csv", predictions(report))
-        for name, text in trajectories(report).items():
-            _write_text(folder / "tum" / name, text)
-        for kind in FIGURES:
-            report.plot(kind, folder / f"{kind}.png")
-    except OSError as error:
-        raise cannot_write(error, folder) from error
-    return folder
-
-
-def cannot_write(error: OSError, path: Path) -> ResourceError:
-    """The error for a file that cannot be written."""
-    hint = "free some space" if error.errno == errno.ENOSPC else "choose another folder"
-    return ResourceError(f"cannot write {error.filename or path}: {error.strerror or error}", hint)
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` write a file beside `path`, then rename it to `path`."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def predictions(report: Report) -> str:
+def predictions(report: Results) -> str:
     """CSV text: one line an image with its true pose, the model's pose and both errors."""
     frames, poses = report.frames, report.methods[report.model]
     position_N, orientation_N = report.errors[report.model]
@@ -74,7 +39,7 @@ def predictions(report: Report) -> str:
     return out.getvalue()
 
 
-def trajectories(report: Report) -> dict[str, str]:
+def trajectories(report: Results) -> dict[str, str]:
     """File name -> TUM text of each sequence, true and predicted (without the poses that are not finite)."""
     files: dict[str, str] = {}
     true, predicted = report.frames.poses(), report.methods[report.model]
@@ -92,13 +57,13 @@ def trajectories(report: Report) -> dict[str, str]:
     return files
 
 
-def export(report: Report, form: str, folder: Path) -> list[Path]:
+def export(report: Results, form: str, folder: Path) -> list[Path]:
     """The model's poses in one of the forms of `posezoo data export`, without those that are not finite."""
     poses = report.methods[report.model]
     finite_N = np.isfinite(poses.position).all(-1) & np.isfinite(poses.quaternion).all(-1)
     predicted = dataclasses.replace(report.frames, position=poses.position, quaternion=poses.quaternion)
     try:
-        return exporters.export(predicted.select(finite_N), form, folder, replace=True)
+        return export_poses(predicted.select(finite_N), form, folder, replace=True)
     except OSError as error:
         raise cannot_write(error, folder) from error
 
@@ -108,13 +73,14 @@ def _part(poses: Poses, true: Poses, index: np.ndarray) -> Poses:
     return Poses(tuple(true.images[n] for n in index), poses.position[index], poses.quaternion[index], (), stamps)
 
 
-def _predicted_scene(report: Report, n: int) -> str:
+def _predicted_scene(report: Results, n: int) -> str:
     if report.scene_predicted is None:
         return ""
     number = int(report.scene_predicted[n])
     return report.frames.scenes[number] if number >= 0 else "(other)"
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write the file whole; undecodable bytes of image names come out as they were."""
     content = text.encode("utf-8", "surrogateescape")
     replace_file(path, lambda temporary: temporary.write_bytes(content))

@@ -1,4 +1,4 @@
-"""What an evaluation found: every method's poses on the same frames, summarised, tabulated, plotted and saved.
+"""What an evaluation found, in words, tables, pictures and files.
 
 In JSON, a number that is not finite is the string "inf" (a method failed on half of the images or more); recalls are
 shares in 0..1; `..._ci95` are bootstrap intervals of medians.
@@ -6,126 +6,34 @@ shares in 0..1; `..._ci95` are bootstrap intervals of medians.
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from posezoo.data.frames import Frames
-from posezoo.errors import unknown_name
-from posezoo.evaluation import baselines, metrics
-from posezoo.types import CONVENTIONS, Poses
+from posezoo.base.errors import unknown_name
+from posezoo.base.files.write import cannot_write
+from posezoo.base.poses import CONVENTIONS
+from posezoo.evaluation import baselines, files, metrics
+from posezoo.evaluation.results import AVERAGE, GROUPINGS, Results, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 1  # version of report.json
-GROUPINGS = ("overall", "scene", "sequence", "condition")
 FIGURES = ("trajectory", "errors")
-AVERAGE = "average of scenes"
 MAX_LINES = 25  # of a printed table of groups
 
-Row = dict[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
-class Report:
-    """The poses of one model and of the baselines on the frames of one split. `methods` has the model first."""
-
-    model: str
-    data: str
-    data_digest: str
-    ground_truth: str
-    split: str
-    selection: str
-    """How the weights were chosen, e.g. "lowest validation median position"; empty: not known."""
-    methods: Mapping[str, Poses]
-    frames: Frames
-    train: Frames | None = None
-    scene_predicted: npt.NDArray[np.int64] | None = None
-    """(N,) the scene the model chose, as an index into `frames.scenes`, -1 if it is none of them; None: not asked."""
-    remarks: tuple[str, ...] = ()
-    """What a reader must know, e.g. which baseline is left out and why."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def errors(self) -> dict[str, tuple[metrics.FloatArray, metrics.FloatArray]]:
-        """Method -> (position errors in metres, orientation errors in degrees), each (N,)."""
-        true = self.frames
-        return {
-            name: metrics.pose_errors(poses.position, poses.quaternion, true.position, true.quaternion)
-            for name, poses in self.methods.items()
-        }
-
-    @property
-    def scene_accuracy(self) -> float | None:
-        """The share of images whose scene the model found; None where it does not choose."""
-        if self.scene_predicted is None:
-            return None
-        return float(np.mean(self.scene_predicted == self.frames.scene))
-
-    def groups(self, by: str) -> dict[str, npt.NDArray[np.int64]]:
-        """Group name -> rows of the frames in it. Sequences of several scenes are named scene/sequence."""
-        if by not in GROUPINGS:
-            raise unknown_name("grouping", by, GROUPINGS, "one of " + ", ".join(GROUPINGS))
-        if by == "overall":
-            return {"overall": np.arange(len(self.frames))}
-        scenes = np.array(self.frames.scenes)[self.frames.scene]
-        names = scenes if by == "scene" else getattr(self.frames, by)
-        if by == "sequence" and len(set(scenes)) > 1:
-            names = np.array([f"{scene}/{name}" for scene, name in zip(scenes, names, strict=True)])
-        # scenes keep the data set's order, the others are sorted
-        order = [s for s in self.frames.scenes if s in set(scenes)] if by == "scene" else sorted(set(names.tolist()))
-        # one sorting for all groups: there may be a thousand
-        known, group_N = np.unique(names, return_inverse=True)
-        parts = np.split(np.argsort(group_N, kind="stable"), np.cumsum(np.bincount(group_N))[:-1])
-        rows = dict(zip(known.tolist(), parts, strict=True))
-        return {str(name): rows[name] for name in order}
-
-    def rows(self, by: str = "overall") -> list[Row]:
-        """One dict(method, group, **summary) per group and method; by scene also the unweighted average of scenes."""
-        if by not in self._rows:
-            self._rows[by] = self._summaries(by)
-        return self._rows[by]
-
-    @cached_property
-    def _rows(self) -> dict[str, list[Row]]:
-        return {}
-
-    def _summaries(self, by: str) -> list[Row]:
-        rows = [
-            {"method": method, "group": group, **self._summary(method, index)}
-            for group, index in self.groups(by).items()
-            for method in self.methods
-        ]
-        if by == "scene" and len(rows) > len(self.methods):
-            for method in self.methods:
-                summaries = [row for row in rows if row["method"] == method]
-                rows.append(metrics.average(summaries) | {"method": method, "group": AVERAGE})
-        return rows
-
-    def _summary(self, method: str, index: npt.NDArray[np.int64]) -> Row:
-        position_N, orientation_N = self.errors[method]
-        summary = metrics.summarise(position_N[index], orientation_N[index])
-        if self.scene_predicted is not None and method == self.model:
-            right_N = self.scene_predicted[index] == self.frames.scene[index]
-            summary["scene_accuracy"] = float(np.mean(right_N))
-        return summary
-
-    @cached_property
-    def headline(self) -> dict[str, Row]:
-        """Method -> the row that ranks it: the average of scenes where there are several, else all images."""
-        rows = self.rows("scene")
-        last = rows[-1]["group"]
-        return {row["method"]: row for row in rows if row["group"] == last}
+class Report(Results):
+    """The results of one model and of the baselines on the frames of one split, to be read, drawn and saved."""
 
     @property
     def notes(self) -> list[str]:
@@ -220,15 +128,22 @@ class Report:
 
     def export(self, form: str, folder: str | Path) -> list[Path]:
         """The files of the model's poses written to `folder`, in a form of `posezoo data export`."""
-        from posezoo.evaluation import files
-
         return files.export(self, form, Path(folder))
 
     def save(self, folder: str | Path) -> Path:
-        """The folder, with report.json, predictions.csv, tum/ and the two figures written into it."""
-        from posezoo.evaluation import files
-
-        return files.save(self, Path(folder))
+        """The folder, with report.json, predictions.csv, tum/*.txt and the figures written. Raises ResourceError."""
+        folder = Path(folder)
+        try:
+            (folder / "tum").mkdir(parents=True, exist_ok=True)
+            files.write_text(folder / "report.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+            files.write_text(folder / "predictions.csv", files.predictions(self))
+            for name, text in files.trajectories(self).items():
+                files.write_text(folder / "tum" / name, text)
+            for kind in FIGURES:
+                self.plot(kind, folder / f"{kind}.png")
+        except OSError as error:
+            raise cannot_write(error, folder) from error
+        return folder
 
 
 def _cells(row: Row) -> list[str]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.data.cache_build import Progress, parallel
-from posezoo.data.frames import Dataset, Frames, open_dataset
+from posezoo.base.errors import DataError
+from posezoo.base.files.pictures import image_size
+from posezoo.base.observe import Progress, parallel
+from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import WORDS, runs
-from posezoo.errors import DataError
+from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
 from posezoo.evaluation.metrics import angle_deg, pose_errors
-from posezoo.pictures import image_size
 
 NEAR_METRES = (0.1, 0.25, 1.0, 5.0)
 """Distances to the nearest training frame whose shares are told."""

@@ -1,6 +1,5 @@
-"""Publishing trained models: cards, the push to the hub, and building the models of the catalogue.
+"""Filling the zoo.
 
-card.py    the card of a run, a folder or an alias
 push.py    a model folder to a repository of the hub
 build.py   an alias from its recipe to its published, pinned entry
 """

@@ -16,14 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posezoo import api, faults, registry, settings, trained, zoo
-from posezoo.cards import Published, WeightsCard, package_folder
-from posezoo.errors import UsageError
+from posezoo.base.errors import UsageError
+from posezoo.base.faults import point
+from posezoo.base.observe import Observer
+from posezoo.catalogue import entries, settings
+from posezoo.catalogue.forms import Published, WeightsCard, package_folder
 from posezoo.publish.push import push
-from posezoo.training import card
+from posezoo.training.again import evaluate
 from posezoo.training.config import configure
-from posezoo.training.observe import Observer
-from posezoo.training.run import CONFIG, read_config
+from posezoo.training.run import CONFIG
+from posezoo.training.run import read_config as read_run
+from posezoo.training.train import resume, train
+from posezoo.zoo import card, find
+from posezoo.zoo.card import is_handwritten, provenance
+from posezoo.zoo.find import CARD, WEIGHTS, parse_config, read_config
+from posezoo.zoo.saved import load, save, write_card
 
 WORK = Path("outputs/build")
 REPORT = "report.json"
@@ -56,21 +63,21 @@ def build(
     is in the way.
     """
     observer = observer or Observer()
-    made = registry.weights_card(alias)
+    made = entries.weights_card(alias)
     work = WORK / alias
     run = _trained_run(made, work / "run", root, dict(overrides or {}), observer)
-    faults.point("build.trained")
+    point("build.trained")
     folder = (out or WORK) / alias / ("" if out else "model")
     report = _stored(alias, made, run, folder, work / "report", root, observer)
-    content = (folder / trained.CONFIG).read_bytes()
-    found = trained.parse_config(content, str(folder / trained.CONFIG))
+    content = (folder / find.CONFIG).read_bytes()
+    found = parse_config(content, str(folder / find.CONFIG))
     fields = {
-        "file": trained.WEIGHTS,
+        "file": WEIGHTS,
         "size": found["weights"]["size"],
         "sha256": found["weights"]["sha256"],
         "config_sha256": hashlib.sha256(content).hexdigest(),
         "licence": made.licence,
-        "provenance": card.provenance(found),
+        "provenance": provenance(found),
     }
     entry = _entry(alias, made, folder, out is None, fields, catalogue, observer)
     return Built(alias, folder, entry, report)
@@ -84,7 +91,7 @@ def _trained_run(
     given |= {"recipe": made.recipe} if made.recipe else {}
     if (run / CONFIG).is_file():
         config, plan = configure(made.model, made.data, settings.merged(given, {"out": str(run)}), root)
-        stored = read_config(run)
+        stored = read_run(run)
         # what was measured (precision) and what only says where to compute may differ
         same = {k: v for k, v in config.model_dump().items() if k not in ("precision", "device", "workers")}
         if _plain(stored["model"]) != _plain(plan.as_dict()) or _plain(same) != _plain(
@@ -96,9 +103,9 @@ def _trained_run(
         if (run / "report" / REPORT).is_file():
             observer.note(f"{run} is trained already")
         else:
-            api.resume(run, observer=observer)
+            resume(run, observer=observer)
     else:
-        api.train(made.model, made.data, root=root, observer=observer, **settings.merged(given, {"out": str(run)}))
+        train(made.model, made.data, settings.merged(given, {"out": str(run)}), root=root, observer=observer)
     return run
 
 
@@ -106,31 +113,31 @@ def _stored(
     alias: str, made: WeightsCard, run: Path, folder: Path, reports: Path, root: str | Path | None, observer: Observer
 ) -> dict[str, Any]:
     """The report of the stored model; stores, evaluates and writes the card unless that is done."""
-    best = zoo.read_config(run / "best")
+    best = read_config(run / "best")
     source = best["weights"]["sha256"]
-    if (folder / trained.CONFIG).is_file() and (reports / REPORT).is_file():
+    if (folder / find.CONFIG).is_file() and (reports / REPORT).is_file():
         report: dict[str, Any] = json.loads((reports / REPORT).read_text(encoding="utf-8"))
-        if zoo.read_config(folder).get("stored_from") == source:
+        if read_config(folder).get("stored_from") == source:
             observer.note(f"{folder} is stored and evaluated already")
             return report
     (reports / REPORT).unlink(missing_ok=True)  # of other tensors than those that are stored now
-    written = folder / trained.CARD
-    by_hand = written.read_text(encoding="utf-8") if card.is_handwritten(written) else ""
-    model = zoo.load(f"local-dir:{run}")
+    written = folder / CARD
+    by_hand = written.read_text(encoding="utf-8") if is_handwritten(written) else ""
+    model = load(f"local-dir:{run}")
     facts = {"training": best["training"], "stored_from": source}
-    zoo.save(model, folder, by_hand or card.text(best, None), made.dtype, **facts)
-    faults.point("build.stored")
-    data = read_config(run)["train"]["data"]
-    found = api.evaluate(
+    save(model, folder, by_hand or card.text(best, None), made.dtype, **facts)
+    point("build.stored")
+    data = read_run(run)["train"]["data"]
+    found = evaluate(
         f"local-dir:{folder}", data["name"], root=root or data.get("root"), split=data.get("split"), observer=observer
     )
     report = found.to_dict()
-    text = card.text(zoo.read_config(folder), report, load_as=alias, licence=made.licence)
-    zoo.write_card(folder, by_hand or text)
+    text = card.text(read_config(folder), report, load_as=alias, licence=made.licence)
+    write_card(folder, by_hand or text)
     if by_hand:
         observer.note(f"{written} is hand-written and stays as it is")
     found.save(reports)  # last: it says that all of this is done
-    faults.point("build.evaluated")
+    point("build.evaluated")
     return report
 
 
@@ -144,7 +151,7 @@ def _entry(
     observer: Observer,
 ) -> Published | None:
     """The pinned entry, published and written unless it is; None where the folder is all that was asked for."""
-    old = registry.published(catalogue or registry.folders()[0]).get(alias)  # in the catalogue that is written to
+    old = entries.published(catalogue or entries.folders()[0]).get(alias)  # in the catalogue that is written to
     if (
         old
         and old.in_package != to_hub
@@ -158,9 +165,9 @@ def _entry(
         fields |= {"repository": made.ships, "revision": ""}
     else:
         return None
-    faults.point("build.pushed")
+    point("build.pushed")
     entry = Published(**fields)
-    observer.note(f"entry written: {registry.write_published(alias, entry, catalogue)}")
+    observer.note(f"entry written: {entries.write_published(alias, entry, catalogue)}")
     return entry
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posezoo import cards, download, trained
-from posezoo.download import Note, silent
-from posezoo.errors import UsageError
-from posezoo.names import check_repository
-from posezoo.training import card
+from posezoo.base.errors import UsageError
+from posezoo.base.files import hub
+from posezoo.base.files.hub import Note, silent
+from posezoo.catalogue import forms
+from posezoo.catalogue.names import check_repository
+from posezoo.zoo import card
+from posezoo.zoo.card import HERE, is_handwritten
+from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, find, full_name
 
 
 def push(model: str | Path, repository: str, *, private: bool = False, note: Note = silent) -> str:
@@ -20,23 +23,23 @@ def push(model: str | Path, repository: str, *, private: bool = False, note: Not
     `repository` is OWNER/REPO, or REPO in the namespace (POSEZOO_HUB_NAMESPACE). The token is the hub's own (HF_TOKEN
     or `hf auth login`). Raises WeightsError for damaged weights, HubError, ResourceError.
     """
-    repository = repository if "/" in repository else f"{cards.namespace()}/{repository}"
+    repository = repository if "/" in repository else f"{forms.namespace()}/{repository}"
     check_repository(repository)
-    found = trained.find(trained.full_name(model), note)
+    found = find(full_name(model), note)
     if found.folder is None:
         raise UsageError(f"{model} lies on the hub already", "push a run folder or local-dir:PATH")
     if not found.config.get("training", {}).get("redistributable", True):
         raise UsageError(
             f"{model}: its authors state no licence, so it must not be redistributed", "keep it to yourself"
         )
-    if download.offline():
+    if hub.offline():
         raise UsageError("offline: nothing can be pushed", "unset POSEZOO_OFFLINE and HF_HUB_OFFLINE")
     weights = found.read()  # of the right size and sha256, or it raises
-    config, path = (found.folder / trained.CONFIG).read_bytes(), found.folder / trained.CARD
+    config, path = (found.folder / CONFIG).read_bytes(), found.folder / CARD
     text = path.read_text(encoding="utf-8") if path.is_file() else card.text(found.config, None)
-    text = text.replace(card.HERE, f"hf-hub:{repository}")
-    files = {trained.CONFIG: config, trained.WEIGHTS: weights, trained.CARD: text.encode()}
-    commit, kept = download.guarded(lambda: _commit(repository, files, private), repository, len(weights))
+    text = text.replace(HERE, f"hf-hub:{repository}")
+    files = {CONFIG: config, WEIGHTS: weights, CARD: text.encode()}
+    commit, kept = hub.guarded(lambda: _commit(repository, files, private), repository, len(weights))
     if kept:
         note(f"the card of {repository} is hand-written and stays as it is")
     return commit
@@ -46,13 +49,11 @@ def _commit(repository: str, files: dict[str, bytes], private: bool) -> tuple[st
     """The new commit, and whether a hand-written card was kept."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    api = HfApi(endpoint=download.endpoint())
+    api = HfApi(endpoint=hub.endpoint())
     api.create_repo(repository, exist_ok=True, private=private)
     head = api.repo_info(repository).sha
     kept = head is not None and _is_handwritten(api, repository, head)
-    operations = [
-        CommitOperationAdd(name, content) for name, content in files.items() if not (kept and name == trained.CARD)
-    ]
+    operations = [CommitOperationAdd(name, content) for name, content in files.items() if not (kept and name == CARD)]
     # on top of what was looked at: if somebody commits in between, this fails instead of overwriting
     done = api.create_commit(repository, operations, commit_message="posezoo weights push", parent_commit=head)
     return done.oid, kept
@@ -64,6 +65,6 @@ def _is_handwritten(api: object, repository: str, head: str) -> bool:
 
     assert isinstance(api, HfApi)
     try:
-        return card.is_handwritten(Path(api.hf_hub_download(repository, trained.CARD, revision=head)))
+        return is_handwritten(Path(api.hf_hub_download(repository, CARD, revision=head)))
     except RemoteEntryNotFoundError:
         return False

@@ -1,8 +1,10 @@
 """Training: configuration, the loop, checkpoints and the run folder.
 
+train.py       the door: `train`, `start`, `resume`
 config.py      settings and recipes -> TrainConfig and the model's blueprint
 setup.py       data, model, loss, optimiser, precision
-train.py       the loop; `train` and `resume`
+loop.py        phases, epochs, steps
 checkpoint.py  the store that survives a kill at any moment
 run.py         the run folder: lock, config.toml, metrics.jsonl
+again.py       evaluate a run, a saved model or an alias
 """

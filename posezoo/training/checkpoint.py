@@ -25,8 +25,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from posezoo import faults
-from posezoo.errors import ResourceError, WeightsError
+from posezoo.base.errors import ResourceError, WeightsError
+from posezoo.base.faults import point
 
 SCHEMA = 1
 WEIGHTS, STATE, MANIFEST = "model.safetensors", "state.pt", "manifest.json"
@@ -67,13 +67,13 @@ def save(
         }
         for name, data in content.items():
             _write(temporary / name, data)
-            faults.point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
+            point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
         files = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in content.items()}
         manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
         _write(temporary / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-        faults.point("checkpoint.manifest")
+        point("checkpoint.manifest")
         sync_folder(temporary)
-        faults.point("checkpoint.rename")
+        point("checkpoint.rename")
         temporary.rename(target)
         sync_folder(store)
     except OSError as error:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from posezoo import names, plugins, registry, settings, zoo
-from posezoo.errors import UsageError
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import entries, names, plugins, settings
+from posezoo.zoo.blueprint import PLACE_FIELDS, Blueprint, blueprint, config_class, modifier_class
 
 MADE_SPLITS = (("split", "blocks"), ("split", "sequences"))
 
@@ -66,7 +67,7 @@ class OptimSettings(_Section):
 
 
 class LossSettings(_Section):
-    """See posezoo.losses.PoseLoss."""
+    """See posezoo.nn.losses.PoseLoss."""
 
     rotation: Literal["sign-free", "quaternion", "matrix", "log"] = "sign-free"
     position: Literal["l2", "l1"] = "l2"
@@ -79,7 +80,7 @@ class LossSettings(_Section):
 
 
 class AugmentSettings(_Section):
-    """See posezoo.data.augment.Augmentation."""
+    """See posezoo.training.augment.Augmentation."""
 
     geometry: Literal["rotate", "crop", "centre"] = "rotate"
     yaw: float = Field(10.0, ge=0, le=60)
@@ -154,35 +155,34 @@ def configure(
     data: str,
     overrides: Mapping[str, Any] = {},
     root: str | Path | None = None,
-) -> tuple[TrainConfig, zoo.Blueprint]:
-    """The run's configuration and the model's blueprint: recipe, variant, then `overrides` (see posezoo.settings).
+) -> tuple[TrainConfig, Blueprint]:
+    """The run's configuration and the model's blueprint: recipe, variant, then `overrides`.
 
     Raises UsageError with near names for unknown models, data sets, recipes and keys.
     """
     parsed = names.parse_model(model)
-    if parsed.scheme or model in registry.weights_cards():
+    if parsed.scheme or model in entries.weights_cards():
         raise UsageError(f"{model} is a trained model", "train starts from an architecture: posezoo list")
-    config_class = zoo.config_class(parsed.arch)
-    modifiers = {name: zoo.modifier_class(name) for name, _ in parsed.modifiers}
-    train, rest = _routed(overrides, modifiers, config_class)
+    modifiers = {name: modifier_class(name) for name, _ in parsed.modifiers}
+    train, rest = _routed(overrides, modifiers, config_class(parsed.arch))
     recipe_name = train.get("recipe") or _default_recipe(data)
-    recipe = registry.recipe(recipe_name)
+    recipe = entries.recipe(recipe_name)
     only = recipe.only.get(parsed.arch, {})
-    _, variant = registry.cards_of(parsed.arch, list(modifiers), parsed.tag)
+    _, variant = entries.cards_of(parsed.arch, list(modifiers), parsed.tag)
     train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in variant), train)
     parsed_data = names.parse_data(data)
-    reader = parsed_data.reader or registry.data_card(parsed_data.name).reader
+    reader = parsed_data.reader or entries.data_card(parsed_data.name).reader
     paths = plugins.get("posezoo_readers", "data format", reader).paths
     given = {"name": parsed_data.absolute(paths)} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
-    return config, zoo.blueprint(model, rest, recipe=layers)
+    return config, blueprint(model, rest, recipe=layers)
 
 
 def augmentation(config: TrainConfig) -> Any:
     """The augmentation that the configuration asks for."""
-    from posezoo.data.augment import Augmentation
+    from posezoo.training.augment import Augmentation
 
     return Augmentation(**config.augment.model_dump())
 
@@ -200,15 +200,15 @@ def _default_recipe(data: str) -> str:
     if parsed.reader:  # a wrong name is told before anything is made
         plugins.get("posezoo_readers", "data format", parsed.reader)
     # the extent of own data is known only after reading them; indoor settings serve both
-    kind = "indoor" if parsed.reader else registry.data_card(parsed.name).kind
-    return registry.default_recipe(kind)
+    kind = "indoor" if parsed.reader else entries.data_card(parsed.name).kind
+    return entries.default_recipe(kind)
 
 
 def _routed(
-    overrides: Mapping[str, Any], modifiers: Mapping[str, type], config_class: type
+    overrides: Mapping[str, Any], modifiers: Mapping[str, type], architecture: type
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Overrides for the run, and for the model and its modifiers. Raises UsageError for keys that belong to neither."""
-    own_fields = [name for name in settings.field_names(config_class) if name not in zoo.PLACE_FIELDS]
+    own_fields = [name for name in settings.field_names(architecture) if name not in PLACE_FIELDS]
     train: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for key, value in overrides.items():
@@ -218,8 +218,8 @@ def _routed(
             rest[key] = value
         else:
             known = settings.field_names(TrainConfig) + own_fields
-            for name, modifier_class in modifiers.items():
-                known += settings.field_names(modifier_class, f"{name}.")
+            for name, config in modifiers.items():
+                known += settings.field_names(config, f"{name}.")
             if key in plugins.modifiers():
                 raise UsageError(f"setting {key}.* needs the modifier", f"write +{key} after the model's name")
             raise settings.unknown_key(key, known)

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posezoo.data.augment import UNVARIED
 from posezoo.data.loader import Batch, FrameBatches
-from posezoo.model import PoseModel
+from posezoo.nn.model import PoseModel
+from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.training.augment import UNVARIED
 from posezoo.training.config import PhaseSettings
 from posezoo.training.setup import Job, prepared_batch
-from posezoo.types import Features, PoseOutput
 
 
 def serve(job: Job, phase: PhaseSettings) -> bool:

@@ -20,9 +20,17 @@ from typing import IO, Any
 
 import tomli_w
 
-from posezoo.errors import Finding, LockedError, PluginError, PosezooError, ResourceError, UsageError, redacted
-from posezoo.names import user_path
-from posezoo.types import printable
+from posezoo.base.errors import (
+    Finding,
+    LockedError,
+    PluginError,
+    PosezooError,
+    ResourceError,
+    UsageError,
+    redacted,
+)
+from posezoo.base.paths import user_path
+from posezoo.base.poses import printable
 
 CONFIG, METRICS, LOCK, SKIPPED = "config.toml", "metrics.jsonl", "run.lock", "skipped.txt"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,24 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
-from posezoo import contract, hub, plugins, zoo
-from posezoo.backbones import Backbone
-from posezoo.data.augment import Augmentation, augmented
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Dataset
+from posezoo.base.errors import DataError, PluginError, UsageError
+from posezoo.base.memory import raise_malloc_thresholds
+from posezoo.base.observe import Observer
+from posezoo.catalogue import guard
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.loader import Batch, FrameBatches
-from posezoo.data.pixels import pixel_statistics
-from posezoo.data.skip import opened
+from posezoo.data.open import Dataset, opened
 from posezoo.data.splits import frame_tuples, validation_blocks
-from posezoo.errors import DataError, PluginError, UsageError
-from posezoo.losses import PoseLoss
-from posezoo.memory import raise_malloc_thresholds
-from posezoo.model import PoseModel
+from posezoo.nn import promises
+from posezoo.nn.backbones import Backbone
+from posezoo.nn.losses import PoseLoss
+from posezoo.nn.model import PoseModel
+from posezoo.training.augment import Augmentation, augmented
 from posezoo.training.config import PhaseSettings, TrainConfig, augmentation
-from posezoo.training.observe import Observer
+from posezoo.zoo import pretrained
+from posezoo.zoo.blueprint import Blueprint, owners
+from posezoo.zoo.build import build, load_backbones
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Job:
     """A run that is ready to start. `train_rows` and `validation_rows` index `dataset.frames`."""
 
     config: TrainConfig
-    blueprint: zoo.Blueprint
+    blueprint: Blueprint
     dataset: Dataset
     cache: ImageCache
     train_rows: np.ndarray
@@ -49,7 +52,7 @@ class Job:
     augmentation: Augmentation
     accelerator: Accelerator
     unit_m: float
-    backbone_files: list[hub.WeightsFile]
+    backbone_files: list[pretrained.WeightsFile]
 
     @property
     def scene_of(self) -> np.ndarray:
@@ -73,7 +76,7 @@ class Job:
         return FrameBatches(self.dataset.frames, cache, rows, self.scene_of, self.config.seed, epoch)
 
 
-def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -> Job:
+def prepare(config: TrainConfig, blueprint: Blueprint, observer: Observer) -> Job:
     """Open the data, build the model, choose device and precision. Raises DataError with all findings."""
     raise_malloc_thresholds()
     where = config.data
@@ -96,7 +99,7 @@ def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -
         )
         plan = plan.with_place(mean=mean, std=std)
     model = built(plan)
-    backbone_files = zoo.load_backbones(model)
+    backbone_files = load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and what tensor cores want
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     varied = _augmentation(config, dataset, train_rows, observer)
@@ -107,21 +110,21 @@ def prepare(config: TrainConfig, blueprint: zoo.Blueprint, observer: Observer) -
     )  # fmt: skip
 
 
-def built(plan: zoo.Blueprint) -> PoseModel:
+def built(plan: Blueprint) -> PoseModel:
     """The model, after a dry run with two images: a plugin that breaks the contract is named before step 1.
 
     Raises PluginError. Of the process only torch's random state has moved, from which the weights are drawn.
     """
-    owners = zoo.owners(plan.name)
+    whose = owners(plan.name)
     try:
-        with contract.untouched("building", but=(contract.DRAWING,)):
-            model = zoo.build(plan)
-        with plugins.guarded(owners, "forward of two images"):
-            contract.dry_run(model)
+        with promises.untouched("building", but=(promises.DRAWING,)):
+            model = build(plan)
+        with guard.guarded(whose, "forward of two images"):
+            promises.dry_run(model)
     except PluginError as error:
         if error.hint:  # it says already whose plugin it is
             raise
-        raise PluginError(f"plugin {', '.join(map(str, owners))}: {error.message}", "see posezoo plugins") from error
+        raise PluginError(f"plugin {', '.join(map(str, whose))}: {error.message}", "see posezoo plugins") from error
     return model
 
 
@@ -174,29 +177,6 @@ def prepared_batch(job: Job, batch: Batch, varied: Augmentation) -> tuple[Tensor
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
 
 
-def retrieval_features(job: Job) -> Callable[[Tensor], Tensor] | None:
-    """Features of the frozen, pretrained backbone for the retrieval baseline: uint8 (B, 3, H, W) -> (B, E)."""
-    return pretrained_features(job.model)
-
-
-def pretrained_features(model: PoseModel, given: bool | str | None = None) -> Callable[[Tensor], Tensor] | None:
-    """As `retrieval_features`, for any model; None if it was told to start without pretrained weights.
-
-    `given`: where they are, if the model's own `pretrained_backbone` does not say. Raises HubError, WeightsError.
-    """
-    own = next((module for module in model.modules() if isinstance(module, Backbone)), None)
-    given = model.config.pretrained_backbone if given is None else given
-    if own is None or given is False:
-        return None
-    backbone = Backbone(own.name).eval()
-    file = hub.find_backbone(own.name, given)
-    from posezoo.backbones import load_pretrained
-
-    load_pretrained(backbone, hub.read_state(file), file.by_order, file.source)
-    backbone.to(model.device)
-    return lambda images_BCHW: backbone(model.prepare(images_BCHW))[0]
-
-
 def measured_precision(job: Job) -> str:
     """bf16 if a training step is at least a tenth faster with it on this machine, else fp32. Leaves no trace."""
     device = job.accelerator.device
@@ -242,7 +222,7 @@ def _rows(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray
     return train[~held], train[held]
 
 
-def _placed(blueprint: zoo.Blueprint, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> zoo.Blueprint:
+def _placed(blueprint: Blueprint, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> Blueprint:
     position_N3 = dataset.frames.position[rows]
     decode = dataset.frames.decode
     fields: dict[str, Any] = {"scenes": dataset.frames.scenes, "decode": decode.key if decode else ""}

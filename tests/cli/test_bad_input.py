@@ -213,11 +213,12 @@ def test_predict_names_the_image(one_place: Path, tmp_path: Path, kind: str, unt
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model as it starts."""
-    from posezoo import zoo
+    from posezoo.zoo.build import create_model
+    from posezoo.zoo.saved import save
 
     folder = tmp_path_factory.mktemp("models") / "m"
     fast = {"backbone": small_data.FAST["backbone"], "resize": 64, "crop": 64, "pretrained_backbone": False}
-    zoo.save(zoo.create_model("posenet", **fast), folder, "card")
+    save(create_model("posenet", **fast), folder, "card")
     return folder
 
 
@@ -267,7 +268,7 @@ CONFIGS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_runs_config_that_was_changed(one_place: Path, kind: str) -> None:
     """Everything wrong with it is one line that names the file."""
-    from posezoo import settings
+    from posezoo.catalogue import settings
     from posezoo.training.config import configure
     from posezoo.training.run import RunFolder
 

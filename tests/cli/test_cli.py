@@ -27,9 +27,11 @@ from hypothesis import strategies as st
 from small_runs import Notes
 from typer.main import get_command
 
-from posezoo import api, cli, zoo
+from posezoo import cli
+from posezoo.api import train
+from posezoo.base.poses import Poses, rotation_matrix
 from posezoo.cli.commands import app
-from posezoo.types import Poses, rotation_matrix
+from posezoo.zoo.saved import load
 
 COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "export"})
 BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
@@ -56,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, one_place: Path) -> Path:
     """A finished run."""
     out = tmp_path_factory.mktemp("runs") / "run"
     more = small_data.settings("posenet", out=str(out), epochs=1)
-    return api.train("posenet", f"folder:{one_place}", observer=Notes(), **more).path
+    return train("posenet", f"folder:{one_place}", observer=Notes(), **more).path
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_help_of_the_whole() -> None:
 
 
 def test_version() -> None:
-    from posezoo.version import __version__
+    from posezoo.base.version import __version__
 
     assert ok("--version").strip() == f"posezoo {__version__}"
 
@@ -219,7 +221,7 @@ def test_chosen_on_test_frames_is_said(one_place: Path, no_pictures: None) -> No
 
 
 def test_predictions_in_every_form(run: Path, images: list[str], tmp_path: Path) -> None:
-    truth = zoo.load(f"local-dir:{run}").predict(images)
+    truth = load(f"local-dir:{run}").predict(images)
     texts = {kind: ok("predict", str(run), *images, "--to", kind) for kind in ("csv", "tum", "json", "colmap")}
     np.testing.assert_allclose(np.linalg.norm(truth.quaternion, axis=1), 1, atol=1e-15)
     for kind, text in texts.items():
@@ -382,20 +384,20 @@ def test_debug_adds_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from posezoo import describe
+    from posezoo.cli import info
 
-    monkeypatch.setattr(describe, "doctor", lambda: 1 // 0)
+    monkeypatch.setattr(info, "doctor", lambda: 1 // 0)
     faults.assert_fails(["doctor"], 1, "ZeroDivisionError.*a bug in posezoo.*--debug")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
 def test_out_of_memory(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    from posezoo import describe
+    from posezoo.cli import info
 
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(describe, "doctor", fail)
+    monkeypatch.setattr(info, "doctor", fail)
     faults.assert_fails(["doctor"], 6, "out of memory: try a smaller batch_size=")
 
 
@@ -492,7 +494,7 @@ def test_full_output_is_said() -> None:
 
 
 def test_exit_codes_are_those_of_the_table() -> None:
-    from posezoo import errors
+    from posezoo.base import errors
 
     found = {
         kind.__name__: kind.exit_code

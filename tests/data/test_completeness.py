@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from posezoo.base.errors import Finding
+from posezoo.base.spec import Frame, ReadRequest
 from posezoo.data.completeness import Missing, expected, missing, summary
-from posezoo.data.frames import Frames
-from posezoo.errors import Finding
-from posezoo.spec import Frame, ReadRequest
+from posezoo.data.table import Frames
 
 COUNTS = {
     "chess": {"train": {"seq-01": 3, "seq-02": 2}, "test": {"seq-03": 2}},

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from posezoo import how_to, plugins, registry
-from posezoo.errors import UsageError
+from posezoo import how_to
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import entries, plugins
 
 
-@pytest.mark.parametrize("name", sorted(registry.data_cards()))
+@pytest.mark.parametrize("name", sorted(entries.data_cards()))
 def test_every_card(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSEZOO_DATA", raising=False)
     found = how_to(name)
-    card = registry.data_card(name)
+    card = entries.data_card(name)
     assert json.loads(json.dumps(found)) == found
     assert (found["licence"], found["page"], found["frames"]) == (card.licence, card.page, card.frames)
     assert found["layout"]

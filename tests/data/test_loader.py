@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Frames, open_dataset
+from posezoo.data.images.cache import ImageCache
 from posezoo.data.loader import NUM_UNIFORMS, Batch, BatchOrder, FrameBatches, epoch_loader, uniforms
+from posezoo.data.open import open_dataset
+from posezoo.data.table import Frames
 
 
 @pytest.fixture

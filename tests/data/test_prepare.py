@@ -10,8 +10,8 @@ import benchmark_trees
 import pytest
 
 import posezoo
-from posezoo.errors import DataError, ResourceError
-from posezoo.training.observe import Observer
+from posezoo.base.errors import DataError, ResourceError
+from posezoo.base.observe import Observer
 
 
 class Watch(Observer):

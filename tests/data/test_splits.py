@@ -9,11 +9,12 @@ import small_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Frames, open_dataset
+from posezoo.base.spec import Frame
+from posezoo.data.images.cache import ImageCache
 from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
+from posezoo.data.open import open_dataset
 from posezoo.data.splits import frame_tuples
-from posezoo.spec import Frame
+from posezoo.data.table import Frames
 
 
 def frames(sequences: list[int], stamps: list[int] | None = None) -> Frames:

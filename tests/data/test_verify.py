@@ -10,7 +10,7 @@ import pytest
 from own_folder import MakeFolder
 
 from posezoo import verify_dataset
-from posezoo.errors import DataError, ResourceError
+from posezoo.base.errors import DataError, ResourceError
 
 
 def test_good_data_have_no_error(make_folder: MakeFolder) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posezoo.data.frames import Frames
+from posezoo.base.poses import Poses
+from posezoo.base.spec import Frame
+from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
 from posezoo.evaluation.report import Report
-from posezoo.spec import Frame
-from posezoo.types import Poses
 
 MakeFrames = Callable[..., Frames]
 MakeReport = Callable[..., Report]

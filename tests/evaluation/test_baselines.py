@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posezoo.data.frames import Frames
+from posezoo.base.spec import Frame
+from posezoo.data.table import Frames
 from posezoo.evaluation import baselines, metrics
-from posezoo.spec import Frame
 
 TURN = (np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0)  # 90 degrees about y
 SAME = (1.0, 0.0, 0.0, 0.0)

@@ -12,14 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from posezoo import registry
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import Dataset, Frames
-from posezoo.errors import DataError, Interrupted, WeightsError
+from posezoo.base.errors import DataError, Interrupted, WeightsError
+from posezoo.base.spec import Frame
+from posezoo.catalogue import entries
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.open import Dataset
+from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
 from posezoo.evaluation.evaluate import embed_frames, evaluate, predict_frames
-from posezoo.spec import Frame
-from posezoo.types import PoseOutput
+from posezoo.nn.outputs import PoseOutput
 
 torch.set_num_threads(1)
 
@@ -190,7 +191,7 @@ def test_the_published_number_of_the_same_model_and_data_is_noted(dataset: Datas
     model = TinyModel()
     model.name = "posenet"
     count = len(dataset.require("test"))
-    card = registry.data_card("cambridge-shop-facade").model_copy(update={"counts": {"shop": {"test": count}}})
+    card = entries.data_card("cambridge-shop-facade").model_copy(update={"counts": {"shop": {"test": count}}})
     shop = dataclasses.replace(dataset, name="cambridge-shop-facade", card=card)
     noted = "published for posenet on cambridge-shop-facade: median 0.74 m, 4.79 deg (HyperPose supplement, Table 1)"
     assert noted in evaluate(model, shop).notes

@@ -12,9 +12,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from posezoo.data.frames import Dataset, Frames
-from posezoo.errors import DataError, ResourceError, UsageError
-from posezoo.evaluation import baselines, figures, files, report
+from posezoo.base.errors import DataError, ResourceError, UsageError
+from posezoo.data.open import Dataset
+from posezoo.data.table import Frames
+from posezoo.evaluation import baselines, figures, report
+from posezoo.evaluation.files import trajectories
 
 MakeFrames = Callable[..., Frames]
 MakeReport = Callable[..., report.Report]
@@ -128,7 +130,7 @@ def test_tum_files_are_tum(make_frames: MakeFrames, make_report: MakeReport, tmp
 
 def test_groups_whose_file_names_agree_keep_their_own_files(make_frames: MakeFrames, make_report: MakeReport) -> None:
     found = make_report(make_frames(("a b", "a_b", "a?b")))
-    assert len(files.trajectories(found)) == 6
+    assert len(trajectories(found)) == 6
 
 
 def test_a_folder_that_cannot_be_written(make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import small_data
 
 from posezoo import dataset_statistics
-from posezoo.errors import DataError
+from posezoo.base.errors import DataError
 
 
 def straight(scene: str, count: int, test_offset: float) -> list[dict[str, object]]:

@@ -9,13 +9,14 @@ import torch
 from posezoo_atloc.model import AtLoc, Attention, FourDirections
 from torch import nn
 
-from posezoo import zoo
+from posezoo.zoo.blueprint import blueprint
+from posezoo.zoo.build import build, create_model
 
 
 def model(**overrides: Any) -> AtLoc:
     torch.manual_seed(0)
     common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "feature": 64}
-    built = zoo.create_model("atloc", **{**common, **overrides})
+    built = create_model("atloc", **{**common, **overrides})
     assert isinstance(built, AtLoc)
     return built
 
@@ -50,7 +51,7 @@ def test_atloc_lstm_works_with_every_infusion() -> None:
     for infusion in ("", "+hyper", "+hyper=single", "+hyper=two"):
         torch.manual_seed(0)
         common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "feature": 64}
-        ours = zoo.create_model(f"atloc{infusion}.lstm", **common, **{"hyper.rank": 4})
+        ours = create_model(f"atloc{infusion}.lstm", **common, **{"hyper.rank": 4})
         images = torch.randn(2, 3, 64, 64)
         features, out = ours.encode(images), ours(images)
         assert features.image.shape == (2, ours.image_dim) == (2, 32)
@@ -60,7 +61,7 @@ def test_atloc_lstm_works_with_every_infusion() -> None:
 
 def test_published_shape_of_atloc_lstm() -> None:
     with torch.device("meta"):
-        ours = zoo.build(zoo.blueprint("atloc.lstm", {"pretrained_backbone": False}))
+        ours = build(blueprint("atloc.lstm", {"pretrained_backbone": False}))
     assert (ours.attention.rows.input_size, ours.attention.columns.input_size) == (64, 32)
     assert ours.attention.rows.hidden_size == ours.attention.columns.hidden_size == 256
     assert ours.position_head.dims == (1024, 3)
@@ -90,7 +91,7 @@ def test_new_layers_are_kaiming_normal_with_zero_bias() -> None:
 
 def test_published_shape() -> None:
     with torch.device("meta"):
-        ours = zoo.build(zoo.blueprint("atloc", {"pretrained_backbone": False}))
+        ours = build(blueprint("atloc", {"pretrained_backbone": False}))
     assert isinstance(ours, AtLoc)
     assert ours.feature[0].in_features == 512
     assert ours.image_dim == 2048

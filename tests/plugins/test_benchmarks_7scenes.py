@@ -16,9 +16,9 @@ from posezoo_benchmarks import own_data, posezoo_readers, seven_scenes
 from posezoo_benchmarks.matrices import quaternions
 from scipy.spatial.transform import Rotation
 
-from posezoo.errors import DataError, UsageError
-from posezoo.spec import ReadRequest, ReadResult
-from posezoo.types import rotation_matrix
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.poses import rotation_matrix
+from posezoo.base.spec import ReadRequest, ReadResult
 
 EYE = "1 0 0 1\n0 1 0 2\n0 0 1 3\n0 0 0 1\n"
 GOOD = {
@@ -340,7 +340,7 @@ def test_missing_poses_file(tmp_path: Path) -> None:
 
 
 def test_every_format_can_be_loaded() -> None:
-    from posezoo.spec import load_object
+    from posezoo.base.spec import load_object
 
     names = {"7scenes", "cambridge", "ecl", "robotcar", "folder", "csv", "colmap", "nerf"}
     assert {spec.name for spec in posezoo_readers()} == names

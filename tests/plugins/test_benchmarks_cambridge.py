@@ -13,9 +13,9 @@ from posezoo_benchmarks import cambridge
 from scipy.spatial.transform import Rotation
 
 import posezoo
-from posezoo.data.frames import open_dataset
-from posezoo.errors import DataError, UsageError
-from posezoo.spec import ReadRequest, ReadResult
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.spec import ReadRequest, ReadResult
+from posezoo.data.open import open_dataset
 
 HEADER = "Visual Landmark Dataset V1\nImageFile, Camera Position [X Y Z W P Q R]\n\n"
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from posezoo.data.frames import Dataset, inspect_dataset
-from posezoo.errors import DataError, Finding
+from posezoo.base.errors import DataError, Finding
+from posezoo.data.open import Dataset, inspect_dataset
 
 UNIT = b"0.5 0.5 0.5 0.5"
 POSE_CSV = b"0.1,0.2,0.3,0.5,0.5,0.5,0.5"

@@ -15,9 +15,9 @@ from PIL import Image
 from posezoo_benchmarks import colmap, nerf, own_data
 from scipy.spatial.transform import Rotation
 
-from posezoo.data.frames import open_dataset
-from posezoo.errors import UsageError
-from posezoo.spec import ReadRequest, ReadResult
+from posezoo.base.errors import UsageError
+from posezoo.base.spec import ReadRequest, ReadResult
+from posezoo.data.open import open_dataset
 
 # four cameras by hand: camera-to-world rotations and centres
 ROTATION = Rotation.from_euler("ZYX", [[0, 0, 0], [90, 0, 0], [30, -40, 50], [0, 180, 0]], degrees=True)

@@ -17,14 +17,16 @@ from posezoo_benchmarks import robotcar, robotcar_images
 from posezoo_benchmarks.interpolation import interpolated, slerp, track
 from scipy.spatial.transform import Rotation, Slerp
 
-from posezoo import zoo
-from posezoo.data.cache import ImageCache
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files.pictures import read_image
+from posezoo.base.spec import ReadRequest, ReadResult
 from posezoo.data.completeness import expected, missing
-from posezoo.data.frames import Frames, open_dataset
-from posezoo.errors import DataError, UsageError
-from posezoo.spec import ReadRequest, ReadResult
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.open import open_dataset
+from posezoo.data.table import Frames
 from posezoo.training.config import configure
-from posezoo.transforms import read_image
+from posezoo.zoo.blueprint import blueprint
+from posezoo.zoo.build import build
 
 pytest.importorskip("cv2", reason="opencv is not installed: pip install 'posezoo[robotcar]'")
 
@@ -149,7 +151,7 @@ def test_raw_images_are_refused_by_a_model_of_coloured_ones(tmp_path: Path) -> N
     key = robotcar_images.decoder("").key
     small = small_data.settings("posenet")
     given = {name: small[name] for name in ("backbone", "pretrained_backbone", "resize", "crop", "hidden")}
-    model = zoo.build(zoo.blueprint("posenet", given).with_place(decode=key))
+    model = build(blueprint("posenet", given).with_place(decode=key))
     picture = Image.effect_noise((64, 48), 50)
     picture.save(tmp_path / "raw.png")
     picture.convert("RGB").save(tmp_path / "colour.png")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from posezoo import geometry
-from posezoo.convert import mapped
-from posezoo.model import PoseModel
+from posezoo.nn import geometry
+from posezoo.nn.model import PoseModel
+from posezoo.zoo.convert import mapped
 
 PIXELS = {"mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
 NARROW = ((12, 6), (10, 8))  # generated hidden widths: the published ones make 509 MB

@@ -19,8 +19,9 @@ from posezoo_ms_transformer.model import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posezoo import zoo
-from posezoo.errors import UsageError
+from posezoo.base.errors import UsageError
+from posezoo.zoo.blueprint import blueprint
+from posezoo.zoo.build import build, create_model
 
 D, HEADS = 16, 4
 CONFIG = MSTransformerConfig(width=D, heads=HEADS, feedforward=12)
@@ -118,7 +119,7 @@ def model(**overrides: Any) -> MSTransformer:
     torch.manual_seed(2)
     small = {"width": D, "heads": HEADS, "feedforward": 12, "hidden": 20, "position_layers": 2, "orientation_layers": 1}
     common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "scenes": ("a", "b", "c")}
-    built = zoo.create_model("ms-transformer", **{**small, **common, **overrides})
+    built = create_model("ms-transformer", **{**small, **common, **overrides})
     assert isinstance(built, MSTransformer)
     return built
 
@@ -180,7 +181,7 @@ def test_shared_heads_are_one_for_all_scenes() -> None:
 )
 def test_layers_of_the_published_variants(name: str, layers: tuple[int, int]) -> None:
     with torch.device("meta"):
-        ours = zoo.build(zoo.blueprint(name, {"pretrained_backbone": False}))
+        ours = build(blueprint(name, {"pretrained_backbone": False}))
     assert isinstance(ours, MSTransformer)
     assert (len(ours.position.encoder), len(ours.orientation.encoder)) == layers
     assert (len(ours.position.decoder), len(ours.orientation.decoder)) == layers
@@ -188,7 +189,7 @@ def test_layers_of_the_published_variants(name: str, layers: tuple[int, int]) ->
 
 def test_published_shape() -> None:
     with torch.device("meta"):
-        ours = zoo.build(zoo.blueprint("ms-transformer", {"pretrained_backbone": False}))
+        ours = build(blueprint("ms-transformer", {"pretrained_backbone": False}))
     assert isinstance(ours, MSTransformer)
     assert ours.backbone.tap_widths == (112, 40)
     assert ours.image_dim == 1280
@@ -235,7 +236,7 @@ def test_the_published_cost_changes_no_output(name: str) -> None:
     small = {"width": D, "heads": HEADS, "feedforward": 12, "hidden": 20, "position_layers": 2, "orientation_layers": 1}
     hyper = {"hyper": {"hidden_position": (6,), "hidden_orientation": (5,), "init": "paper"}}
     common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "scenes": ("a", "b", "c")}
-    ours = zoo.create_model(name, **small, **common, **(hyper if "hyper" in name else {}), shared_heads=False)
+    ours = create_model(name, **small, **common, **(hyper if "hyper" in name else {}), shared_heads=False)
     slow = as_published(ours)
     passes = []
     slow.backbone.backbone.net.get_submodule("conv_head").register_forward_hook(lambda *_: passes.append(1))

@@ -10,13 +10,14 @@ import torchvision
 from posezoo_posenet.model import PoseNet
 from torch.nn import functional as F
 
-from posezoo import zoo
+from posezoo.zoo.blueprint import blueprint
+from posezoo.zoo.build import build, create_model
 
 
 def test_layers() -> None:
     torch.manual_seed(0)
     common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False}
-    model, images = zoo.create_model("posenet", hidden=32, **common), torch.randn(3, 3, 64, 64)
+    model, images = create_model("posenet", hidden=32, **common), torch.randn(3, 3, 64, 64)
     assert isinstance(model, PoseNet)
     with torch.no_grad():
         pooled, maps = model.backbone(images)
@@ -33,7 +34,7 @@ def test_the_googlenet_variant_reads_the_class_logits(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = torchvision.models.get_model("googlenet", weights=None, init_weights=True)  # with auxiliary classifiers
     safetensors.torch.save_file(net.state_dict(), tmp_path / "googlenet.safetensors")
-    model = zoo.create_model("posenet.googlenet", pretrained_backbone=str(tmp_path / "googlenet.safetensors"))
+    model = create_model("posenet.googlenet", pretrained_backbone=str(tmp_path / "googlenet.safetensors"))
     images = torch.randn(1, 3, 224, 224)
     net.eval().transform_input = True  # as torchvision sets it with published weights
     with torch.no_grad():
@@ -44,7 +45,7 @@ def test_the_googlenet_variant_reads_the_class_logits(tmp_path: Path) -> None:
 
 def test_one_dropout_mask_for_both_heads() -> None:
     common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False}
-    model = zoo.create_model("posenet", hidden=256, dropout=0.5, **common).train()
+    model = create_model("posenet", hidden=256, dropout=0.5, **common).train()
     features = model.encode(torch.randn(4, 3, 64, 64))
     assert torch.equal(features.position, features.orientation)
     assert (features.image != 0).float().mean() > 0.5
@@ -52,7 +53,7 @@ def test_one_dropout_mask_for_both_heads() -> None:
 
 def test_published_shape() -> None:
     with torch.device("meta"):
-        model = zoo.build(zoo.blueprint("posenet", {"pretrained_backbone": False}))
+        model = build(blueprint("posenet", {"pretrained_backbone": False}))
     assert isinstance(model, PoseNet)
     assert model.image_dim == 1280
     assert model.hidden[0].out_features == 1024

@@ -17,10 +17,12 @@ from loopback_hub import TOKEN, LoopbackHub
 from small_hub import add_alias
 from small_runs import Notes
 
-from posezoo import registry, zoo
-from posezoo.errors import UsageError
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import entries
 from posezoo.evaluation.report import Report
 from posezoo.publish.build import WORK, Built, build
+from posezoo.zoo.build import build as build_model
+from posezoo.zoo.saved import load
 
 TINY = small_data.settings("posenet+hyper", epochs=1)
 
@@ -40,10 +42,10 @@ def test_from_a_recipe_to_a_pinned_entry_on_the_hub(
     hub: LoopbackHub, alias: str, notes: Notes, catalogue: Path
 ) -> None:
     built = make(alias, notes, catalogue)
-    entry = registry.published()[alias]
+    entry = entries.published()[alias]
     assert entry == built.entry
     assert entry.revision == hub.repositories["tester/mine"][-1][0]
-    model = zoo.load(alias)
+    model = load(alias)
     assert model.origin == f"hf-hub:tester/mine@{entry.revision}"
     stored = hub.repositories["tester/mine"][-1][1]
     assert len(stored["model.safetensors"]) == entry.size
@@ -79,7 +81,7 @@ def test_from_a_recipe_to_a_pinned_entry_on_the_hub(
     # an entry that was lost between push and writing is written again
     shutil.rmtree(catalogue / "published")
     assert make(alias, notes, catalogue).entry is not None
-    assert registry.published()[alias].sha256 == entry.sha256
+    assert entries.published()[alias].sha256 == entry.sha256
 
     with pytest.raises(UsageError, match="run of other settings"):
         make(alias, notes, catalogue, overrides={**TINY, "seed": 5})
@@ -97,12 +99,12 @@ def test_into_a_package(alias: str, notes: Notes, catalogue: Path, tmp_path: Pat
         patch.syspath_prepend(str(tmp_path))
         elsewhere = make("ours", notes, catalogue, overrides=tiny, out=tmp_path / "elsewhere")
         assert elsewhere.entry is None
-        assert zoo.load(f"local-dir:{elsewhere.folder}").name == "posenet"
+        assert load(f"local-dir:{elsewhere.folder}").name == "posenet"
         built = make("ours", notes, catalogue, overrides=tiny, out=package / "w")
         assert built.entry is not None
         assert (built.entry.repository, built.entry.revision) == ("package:pz_built/w/ours", "")
         patch.setenv("POSEZOO_OFFLINE", "1")
-        assert zoo.load("ours").origin == str(package / "w" / "ours")
+        assert load("ours").origin == str(package / "w" / "ours")
         assert make("ours", notes, catalogue, overrides=tiny, out=package / "w") == built
 
 
@@ -122,7 +124,7 @@ def test_a_killed_build_goes_on(
     ended = faults.own_process(["train", "posenet+hyper", "--data", f"folder:{one_place}", *words], fault)
     assert ended.code in (-9, 143), ended
     built = make(alias, notes, catalogue, overrides={**TINY, "epochs": 2}, out=tmp_path / "built")
-    assert zoo.load(f"local-dir:{built.folder}").name == "posenet+hyper"
+    assert load(f"local-dir:{built.folder}").name == "posenet+hyper"
     epochs = {line["epoch"] for line in faults.metrics(WORK / "mine" / "run")}
     assert max(epochs) == 2
 
@@ -149,8 +151,8 @@ def test_killed_between_storing_and_evaluating(
 
 CATALOGUE = """
 from pathlib import Path
-from posezoo.hooks import hookimpl
-from posezoo.spec import CatalogueSpec
+from posezoo.base.hooks import hookimpl
+from posezoo.base.spec import CatalogueSpec
 
 @hookimpl
 def posezoo_catalogues():
@@ -220,14 +222,14 @@ def _fails_on_the_second(save: object) -> object:
 
 def test_the_demo_fits_the_package() -> None:
     """Both demo models as they will be shipped: at most 15 MB together."""
-    from posezoo import weights
+    from posezoo.base.files import tensors
     from posezoo.training.config import configure
 
     total = 0
     for name in ("posenet-hyper-demo", "atloc-hyper-demo"):
-        card = registry.weights_card(name)
+        card = entries.weights_card(name)
         assert card.dtype == "float16"
         assert card.ships.startswith("package:posezoo_demo/")
         _, plan = configure(card.model, card.data, card.settings)
-        total += len(weights.dump(zoo.build(plan).state_dict(), card.dtype))
+        total += len(tensors.dump(build_model(plan).state_dict(), card.dtype))
     assert total <= 15_000_000

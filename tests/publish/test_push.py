@@ -16,13 +16,17 @@ from safetensors.torch import save_file
 from small_runs import Notes, Train
 
 import posezoo
-from posezoo import api, cards, exporter, zoo
-from posezoo.backbones import Backbone
-from posezoo.errors import HubError, UsageError, WeightsError
+from posezoo.base.errors import HubError, UsageError, WeightsError
+from posezoo.catalogue import forms
 from posezoo.evaluation import baselines
-from posezoo.publish.card import text as card_of
+from posezoo.nn.backbones import Backbone
 from posezoo.publish.push import push
-from posezoo.training import card
+from posezoo.training.again import evaluate
+from posezoo.zoo import card
+from posezoo.zoo.card import text as card_of
+from posezoo.zoo.export import export
+from posezoo.zoo.find import read_config
+from posezoo.zoo.saved import load
 
 NAME = "tester/pushed"
 
@@ -37,7 +41,7 @@ def test_what_is_pushed_can_be_loaded(hub: LoopbackHub, small_model: Path) -> No
     assert set(head(hub)) == {"config.json", "model.safetensors", "README.md"}
     for file in ("config.json", "model.safetensors"):
         assert head(hub)[file] == (small_model / file).read_bytes()
-    model = zoo.load(f"hf-hub:{NAME}@{commit}")
+    model = load(f"hf-hub:{NAME}@{commit}")
     assert model.origin == f"hf-hub:{NAME}@{commit}"
     # without an owner it goes into the namespace
     assert push(small_model, "other") == hub.repositories["tester/other"][-1][0]
@@ -47,7 +51,7 @@ def test_a_generated_card_says_how_to_load_it_and_is_renewed(
     hub: LoopbackHub, small_model: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(small_model, tmp_path / "copy"))
-    config = zoo.read_config(copy)
+    config = read_config(copy)
     (copy / "README.md").write_text(card.text(config, None))
     push(copy, NAME)
     assert f'posezoo.load("hf-hub:{NAME}")' in head(hub)["README.md"].decode()
@@ -83,8 +87,8 @@ def test_nothing_that_is_pushed_names_a_folder_of_this_machine(
     assert config["config"]["pretrained_backbone"] == "backbone.safetensors"
     assert "yard/03.png" in head(hub)["README.md"].decode()
     (tmp_path / "card.md").write_text(card_of(run))
-    exporter.export(run, "pt2", tmp_path / "m.pt2")
-    exporter.export(run, "onnx", tmp_path / "m.onnx")
+    export(run, "pt2", tmp_path / "m.pt2")
+    export(run, "onnx", tmp_path / "m.onnx")
     shown = [*head(hub).values(), (tmp_path / "card.md").read_bytes(), (tmp_path / "m.onnx").read_bytes()]
     with zipfile.ZipFile(tmp_path / "m.pt2") as archive:
         shown += [archive.read(name) for name in archive.namelist()]
@@ -94,14 +98,14 @@ def test_nothing_that_is_pushed_names_a_folder_of_this_machine(
             assert secret.encode() not in content
     # here the run still knows where its data and its backbone's file are; the pushed model does not
     notes = Notes()
-    assert baselines.RETRIEVAL in api.evaluate(run, observer=notes).methods
-    pushed = api.evaluate(f"hf-hub:{NAME}", f"folder:{photos}", skip_bad=True, observer=notes)
+    assert baselines.RETRIEVAL in evaluate(run, observer=notes).methods
+    pushed = evaluate(f"hf-hub:{NAME}", f"folder:{photos}", skip_bad=True, observer=notes)
     assert baselines.RETRIEVAL not in pushed.methods
     assert any("no image retrieval: the backbone's weights were backbone.safetensors" in text for text in notes.notes)
     (private / "backbone.safetensors").unlink()  # or the run was carried to another machine
-    assert baselines.RETRIEVAL not in api.evaluate(run, observer=notes).methods
+    assert baselines.RETRIEVAL not in evaluate(run, observer=notes).methods
     with pytest.raises(UsageError, match="which data set"):
-        api.evaluate(f"hf-hub:{NAME}")
+        evaluate(f"hf-hub:{NAME}")
 
 
 def test_weights_without_a_licence_are_not_pushed(hub: LoopbackHub, small_model: Path, tmp_path: Path) -> None:
@@ -162,4 +166,4 @@ def test_what_lies_on_the_hub_is_not_pushed(
     monkeypatch.setenv("POSEZOO_OFFLINE", "1")
     with pytest.raises(UsageError, match="offline"):
         push(small_model, NAME)
-    assert cards.namespace() == "tester"
+    assert forms.namespace() == "tester"

@@ -12,7 +12,7 @@ import faults
 import pytest
 import torch
 
-from posezoo.errors import ResourceError, WeightsError
+from posezoo.base.errors import ResourceError, WeightsError
 from posezoo.training import checkpoint
 
 FACTS = {"torch": torch.__version__, "num_threads": 1}

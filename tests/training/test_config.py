@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from posezoo import registry, settings
-from posezoo.errors import UsageError
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import entries, settings
 from posezoo.training.config import TrainConfig, augmentation, configure
 
 
 def test_recipe_then_settings(one_place: Path) -> None:
     config, plan = configure("posenet+hyper", f"folder:{one_place}", {"optim": {"lr": 1e-5}, "hyper": {"rank": 3}})
-    recipe = registry.recipe("indoor")
+    recipe = entries.recipe("indoor")
     assert config.recipe == "indoor"
     assert config.optim.lr == 1e-5
     assert config.epochs == recipe.train["epochs"]
@@ -28,7 +28,7 @@ def test_recipe_then_settings(one_place: Path) -> None:
 @pytest.mark.parametrize("model", ["posenet", "atloc+hyper", "ms-transformer+hyper=two"])
 def test_every_model_has_a_recipe_for_every_kind_of_data(model: str, name: str) -> None:
     config, plan = configure(model, name)
-    assert config.recipe == registry.default_recipe(registry.data_card(name).kind)
+    assert config.recipe == entries.default_recipe(entries.data_card(name).kind)
     assert str(plan.name) == model
     assert augmentation(config).geometry == "rotate"
 
@@ -36,7 +36,7 @@ def test_every_model_has_a_recipe_for_every_kind_of_data(model: str, name: str) 
 def test_another_recipe_by_name() -> None:
     config, plan = configure("posenet", "demo-loop", {"recipe": "outdoor"})
     assert config.recipe == "outdoor"
-    assert plan.config.crop == registry.recipe("outdoor").model["crop"]
+    assert plan.config.crop == entries.recipe("outdoor").model["crop"]
 
 
 def test_config_survives_a_round_trip() -> None:

@@ -12,7 +12,7 @@ import pytest
 import small_data
 import torch
 
-from posezoo import plugins
+from posezoo.catalogue import plugins
 
 REASONS = {
     "no-model": "build of no-model is no subclass of PoseModel",
@@ -23,7 +23,7 @@ REASONS = {
     "exiting-init": "building exiting-init: SystemExit: 3",
     "seeding-init": "building changed numpy's random state, the working folder of the process",
     "six-numbers": r"forward: rotation has shape \(2, 6\), expected \(2, 4\)",
-    "plain-heads": "position_head is Linear, expected posezoo.heads.Head",
+    "plain-heads": "position_head is Linear, expected posezoo.nn.heads.Head",
     "nan-weight": "parameter stem.weight is not finite",
     "non-leaf": "parameter stem.weight is no leaf tensor",
     "wrong-width": r"encode: Features.image has shape \(2, 8\), expected \(2, 9\)",

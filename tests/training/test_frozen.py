@@ -10,9 +10,9 @@ import pytest
 from small_runs import Notes, Train
 from torch import nn
 
-from posezoo import api
-from posezoo.backbones import Backbone
-from posezoo.errors import Interrupted
+from posezoo.api import resume
+from posezoo.base.errors import Interrupted
+from posezoo.nn.backbones import Backbone
 from posezoo.training import frozen
 
 PHASES = [
@@ -73,7 +73,7 @@ def test_a_stopped_phase_goes_on_to_the_last_digit(
     with pytest.raises(Interrupted, match="step 5"):
         train(phases=PHASES, out=str(tmp_path / "cut"))
     monkeypatch.delenv("POSEZOO_FAULT")
-    cut = lines(api.resume(tmp_path / "cut", observer=Notes()).path)
+    cut = lines(resume(tmp_path / "cut", observer=Notes()).path)
     timeless = [[{k: v for k, v in line.items() if k != "images_per_s"} for line in run] for run in (whole, cut)]
     assert timeless[0] == timeless[1]
 

@@ -10,7 +10,7 @@ import pytest
 import small_data
 from small_runs import Notes
 
-from posezoo import api
+from posezoo.api import resume, train
 
 ARCHITECTURES = ("posenet", "atloc", "ms-transformer")
 MODELS = (*ARCHITECTURES, "atloc.plus", *(f"{name}+hyper" for name in ARCHITECTURES))
@@ -31,7 +31,7 @@ class Undisturbed:
         if key not in self.known:
             path = self.folder / str(len(self.known))
             settings = small_data.settings(model, out=str(path), **more)
-            api.train(model, f"folder:{self.data_of(model)}", observer=Notes(), **settings)
+            train(model, f"folder:{self.data_of(model)}", observer=Notes(), **settings)
             self.known[key] = path
         return self.known[key]
 
@@ -76,7 +76,7 @@ def killed_and_resumed(undisturbed: Undisturbed, model: str, workers: int, fault
     faults.assert_nobody_left(disturbed(undisturbed, model, fault, run, -9, at, workers=workers))
     assert faults.metrics(run)[-1]["step"] == int(fault[-1]) - 1
     notes = Notes()
-    api.resume(run, observer=notes)
+    resume(run, observer=notes)
     assert f"resumed from step {at}" in notes.notes
     assert notes.first == at
     assert_same(run, undisturbed.run(model))
@@ -116,7 +116,7 @@ def test_phases_continue_identically(
     run = tmp_path / "run"
     toml = "[" + ", ".join(f'{{train = "{p["train"]}", epochs = 1}}' for p in PHASES) + "]"
     disturbed(undisturbed, "posenet", f"step:kill9:{kill}", run, -9, every, phases=toml)
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     assert_same(run, undisturbed.run("posenet", phases=PHASES))
 
 
@@ -129,7 +129,7 @@ def test_killed_while_saving(undisturbed: Undisturbed, tmp_path: Path, place: st
     good = faults.digests(run / "ckpt" / "step-000000002")
     assert any(name.startswith(".tmp-step-000000004") for name in faults.checkpoints(run))
     notes = Notes()
-    api.resume(run, observer=notes)
+    resume(run, observer=notes)
     assert notes.first == 2
     assert [note for note in notes.notes if "ignored incomplete checkpoint .tmp-step-000000004" in note]
     assert good != {}
@@ -143,7 +143,7 @@ def test_killed_before_the_first_checkpoint(undisturbed: Undisturbed, tmp_path: 
     disturbed(undisturbed, "posenet", f"step:kill9:{kill}", run, -9, 1000)
     assert faults.checkpoints(run) == []
     notes = Notes()
-    api.resume(run, observer=notes)
+    resume(run, observer=notes)
     assert "no checkpoint was saved yet: starting again from step 0" in notes.notes
     assert_same(run, undisturbed.run("posenet"))
 
@@ -155,7 +155,7 @@ def test_killed_after_saving_the_best_model(undisturbed: Undisturbed, tmp_path: 
     if ended.code == 0:
         pytest.skip("the second epoch was no better than the first")
     assert ended.code == -9, ended
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     assert_same(run, undisturbed.run("posenet"))
 
 
@@ -188,7 +188,7 @@ def test_signal_saves_and_loses_nothing(
     faults.assert_fails([], code, saved, ended=ended)
     assert faults.checkpoints(run) == ["step-000000004"]
     notes = Notes()
-    api.resume(run, observer=notes)
+    resume(run, observer=notes)
     assert notes.first == 4, "no step is lost"
     assert_same(run, undisturbed.run("posenet"))
 
@@ -196,7 +196,7 @@ def test_signal_saves_and_loses_nothing(
 def test_signal_at_the_last_step_of_an_epoch(undisturbed: Undisturbed, tmp_path: Path) -> None:
     run = Path("run")
     disturbed(undisturbed, "posenet", "best:sigterm:1", run, 143, 1000)
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     assert_same(run, undisturbed.run("posenet"))
 
 
@@ -206,7 +206,7 @@ def test_second_interrupt_stops_at_once(undisturbed: Undisturbed, tmp_path: Path
     assert "Traceback" not in ended.stderr
     assert "stopped" in ended.stderr
     assert faults.checkpoints(run) == ["step-000000002"], "nothing is saved any more, nothing is lost"
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     assert_same(run, undisturbed.run("posenet"))
 
 
@@ -214,7 +214,7 @@ def test_finished_run_is_evaluated_again(undisturbed: Undisturbed) -> None:
     run = undisturbed.run("posenet")
     before = faults.numbers(run), faults.digests(run / "best")["model.safetensors"]
     for _ in range(2):
-        result = api.resume(run, observer=Notes())
+        result = resume(run, observer=Notes())
         assert result.path == run
         assert (faults.numbers(run), faults.digests(run / "best")["model.safetensors"]) == before
 

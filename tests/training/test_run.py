@@ -11,7 +11,7 @@ from pathlib import Path
 import faults
 import pytest
 
-from posezoo.errors import LockedError, ResourceError, UsageError
+from posezoo.base.errors import LockedError, ResourceError, UsageError
 from posezoo.training.run import RunFolder, new_run_path, read_config
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from small_runs import Notes, Train
 
-from posezoo import zoo
-from posezoo.data.cache import ImageCache
-from posezoo.data.frames import open_dataset
-from posezoo.data.pixels import pixel_statistics
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.images.pixels import pixel_statistics
+from posezoo.data.open import open_dataset
+from posezoo.zoo.find import read_config
+from posezoo.zoo.saved import load
 
 UTM = (5_735_800.0, 620_000.0)
 
@@ -45,7 +46,7 @@ def test_utm_coordinates_train_and_predict_like_small_ones(train: Train, one_pla
     found, expected = (result.report.methods["posenet"].position for result in (there, here))
     np.testing.assert_allclose(found - offset, expected, atol=1e-4)
     image = str(one_place / "yard/30.png")
-    one, other = (zoo.load(f"local-dir:{result.path}").predict(image).position for result in (there, here))
+    one, other = (load(f"local-dir:{result.path}").predict(image).position for result in (there, here))
     np.testing.assert_allclose(one - offset, other, atol=1e-4)
     table = (there.path / "report/predictions.csv").read_text().splitlines()[1].split(",")
     assert any(cell.startswith("57358") and len(cell.partition(".")[2]) > 5 for cell in table)
@@ -53,7 +54,7 @@ def test_utm_coordinates_train_and_predict_like_small_ones(train: Train, one_pla
 
 def test_pixels_normalised_by_the_data(train: Train, one_place: Path) -> None:
     result = train(normalise_pixels="data", epochs=1)
-    config = zoo.read_config(result.path / "best")["config"]
+    config = read_config(result.path / "best")["config"]
     frames = open_dataset(f"folder:{one_place}").frames
     pixels = ImageCache.open(frames).batch(np.flatnonzero(frames.split == "train"))[0].double() / 255
     # validation blocks are no training frames, so the numbers agree but roughly
@@ -68,7 +69,7 @@ def test_pixels_normalised_by_the_data(train: Train, one_place: Path) -> None:
 
 def test_a_mean_of_ones_own_wins(train: Train) -> None:
     result = train(normalise_pixels="data", epochs=1, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
-    config = zoo.read_config(result.path / "best")["config"]
+    config = read_config(result.path / "best")["config"]
     assert (config["mean"], config["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
 
 
@@ -84,6 +85,6 @@ def test_bad_data_left_out_are_recorded_in_run_and_report(
     assert any("bad data left out as asked" in note for note in result.report.notes)
     stored = json.loads((result.path / "report/report.json").read_text())
     assert stored["settings"]["skipped"][0].startswith(line)
-    from posezoo import api
+    from posezoo.training.again import evaluate
 
-    assert len(api.evaluate(result.path).frames) == 8
+    assert len(evaluate(result.path).frames) == 8

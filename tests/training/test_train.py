@@ -24,9 +24,9 @@ import small_data
 import torch
 from small_runs import Notes, Train
 
-from posezoo import api, settings, zoo
-from posezoo.data.loader import BatchOrder, epoch_loader
-from posezoo.errors import (
+from posezoo import api
+from posezoo.api import resume
+from posezoo.base.errors import (
     DataError,
     Interrupted,
     LockedError,
@@ -36,9 +36,14 @@ from posezoo.errors import (
     UsageError,
     WeightsError,
 )
+from posezoo.catalogue import settings
+from posezoo.data.loader import BatchOrder, epoch_loader
 from posezoo.training import setup
+from posezoo.training.again import evaluate
 from posezoo.training.config import PhaseSettings, configure
 from posezoo.training.run import RunFolder
+from posezoo.zoo.build import create_model
+from posezoo.zoo.saved import load
 
 
 def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
@@ -85,7 +90,7 @@ def test_saved_model_gives_the_poses_of_training(train: Train, two_places: Path,
     with (run / "report" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 16
-    loaded = zoo.load(f"local-dir:{run}")
+    loaded = load(f"local-dir:{run}")
     assert not loaded.training
     poses = loaded.predict([two_places / row["image"] for row in rows])
     found = np.array([[float(row[key]) for key in ("x", "y", "z", "qw", "qx", "qy", "qz")] for row in rows])
@@ -97,7 +102,7 @@ def test_saved_model_gives_the_poses_of_training(train: Train, two_places: Path,
 
 def test_evaluation_again_gives_the_same(train: Train) -> None:
     result = train()
-    again = api.evaluate(result)
+    again = evaluate(result)
     assert again.data_digest == result.report.data_digest
     assert again.headline == result.report.headline
     assert again.selection == result.report.selection
@@ -239,7 +244,7 @@ def test_selection_is_said(train: Train, tmp_path: Path) -> None:
         report = json.loads((result.path / "report" / "report.json").read_text())
         assert word in report["selection"]
         assert word in (result.path / "best" / "README.md").read_text()
-        assert word in api.evaluate(result.path).selection
+        assert word in evaluate(result.path).selection
 
 
 def test_best_epoch_is_the_one_with_the_lowest_score(train: Train) -> None:
@@ -286,7 +291,7 @@ def test_run_in_use(train: Train, tmp_path: Path) -> None:
     with RunFolder(run):
         before = {name: value for name, value in faults.digests(run).items() if name != "run.lock"}
         with pytest.raises(LockedError) as error:
-            api.resume(run, observer=Notes())
+            resume(run, observer=Notes())
         assert error.value.exit_code == 9
         assert {name: value for name, value in faults.digests(run).items() if name != "run.lock"} == before
 
@@ -307,7 +312,7 @@ def test_loss_that_is_not_a_number(
     assert set(last["images"]) <= {f"yard/{n:02d}.png" for n in range(24)}
     assert_finite(run)
     monkeypatch.delenv("POSEZOO_FAULT")
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     whole = train(out=str(tmp_path / "whole"), precision=precision).path
     kept = [line for line in faults.numbers(run) if "event" not in line]
     assert kept == faults.numbers(whole), "the disturbed step left nothing behind"
@@ -335,7 +340,7 @@ def test_signal_before_the_final_evaluation(train: Train, tmp_path: Path, monkey
     assert error.value.hint == f"posezoo resume {tmp_path / 'run'}"
     monkeypatch.undo()
     notes = Notes()
-    api.resume(tmp_path / "run", observer=notes)
+    resume(tmp_path / "run", observer=notes)
     assert notes.first == 6
     assert (tmp_path / "run" / "report" / "report.json").exists()
 
@@ -356,7 +361,7 @@ def test_killed_data_worker(train: Train, tmp_path: Path, monkeypatch: pytest.Mo
     run = tmp_path / "run"
     steps = len([line for line in faults.metrics(run) if "loss" in line])
     assert faults.checkpoints(run) == [f"step-{steps:09d}"]
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole"), **more).path)
 
 
@@ -366,14 +371,14 @@ def test_damaged_last_checkpoint(train: Train, tmp_path: Path) -> None:
     newest = run / "ckpt" / "step-000000006"
     (newest / "state.pt").write_bytes(b"")
     notes = Notes()
-    api.resume(run, observer=notes)
+    resume(run, observer=notes)
     assert [note for note in notes.notes if "passed over a damaged checkpoint: step-000000006" in note]
     assert notes.first == 4
     assert faults.numbers(run) == whole
     for path in (run / "ckpt").rglob("state.pt"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=r"no usable checkpoint in .*step-000000006.*step-000000004"):
-        api.resume(run, observer=Notes())
+        resume(run, observer=Notes())
 
 
 def test_damaged_checkpoint_is_replaced_when_its_step_comes_again(train: Train) -> None:
@@ -381,7 +386,7 @@ def test_damaged_checkpoint_is_replaced_when_its_step_comes_again(train: Train) 
     newest = run / "ckpt" / "step-000000006"
     before = faults.sha256(newest / "model.safetensors")
     (newest / "model.safetensors").write_bytes(b"x")
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     assert faults.sha256(newest / "model.safetensors") == before
 
 
@@ -395,7 +400,7 @@ def test_disk_full(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     run = tmp_path / "run"
     assert faults.checkpoints(run) == ["step-000000002"]
     monkeypatch.delenv("POSEZOO_FAULT")
-    api.resume(run, observer=Notes())
+    resume(run, observer=Notes())
     assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole")).path)
 
 
@@ -424,7 +429,7 @@ def test_changed_data(train: Train, tmp_path: Path, change: Any) -> None:
     before = faults.digests(run / "ckpt"), faults.digests(run / "best")
     change(data)
     with pytest.raises(DataError, match="changed since the run began"):
-        api.resume(run, observer=Notes())
+        resume(run, observer=Notes())
     assert (faults.digests(run / "ckpt"), faults.digests(run / "best")) == before
 
 
@@ -433,13 +438,13 @@ def test_other_versions_are_said(train: Train, monkeypatch: pytest.MonkeyPatch) 
     manifest = next((run / "ckpt").glob("step-*/manifest.json"))
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "torch": "1.0"}))
     notes = Notes()
-    api.resume(run, observer=notes)
+    resume(run, observer=notes)
     assert any("not bit-identical: torch 1.0 ->" in note for note in notes.notes)
 
 
 def test_no_run_to_resume(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
-        api.resume(tmp_path / "nothing")
+        resume(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 
@@ -480,7 +485,7 @@ def test_images_deleted_and_poses_edited_while_a_run_reads_them_change_nothing(
     assert not (tmp_path / "gone").exists()
     assert losses[0] == losses[1] != []
     with pytest.raises(DataError, match="gone: no such file or folder"):
-        api.evaluate(tmp_path / "run-gone")
+        evaluate(tmp_path / "run-gone")
 
 
 def test_measured_precision_leaves_no_trace(one_place: Path) -> None:
@@ -497,7 +502,7 @@ def test_measured_precision_leaves_no_trace(one_place: Path) -> None:
 
 def test_shared_generators_learn_with_the_position_and_stay_in_the_orientation_phase() -> None:
     settings_of = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "hidden": 16}
-    model = zoo.create_model("posenet+hyper", **settings_of, **{"hyper.shared": True, "hyper.rank": 4})
+    model = create_model("posenet+hyper", **settings_of, **{"hyper.shared": True, "hyper.rank": 4})
     for branch, generators in (("position", True), ("orientation", False)):
         setup.set_trainable(model, PhaseSettings(train=branch, epochs=1))
         learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}

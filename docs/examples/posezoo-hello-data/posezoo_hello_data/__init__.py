@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import CatalogueSpec, ReaderSpec
+from posezoo.plugin import CatalogueSpec, ReaderSpec, hookimpl
 
 
 @hookimpl

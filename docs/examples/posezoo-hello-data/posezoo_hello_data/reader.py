@@ -1,8 +1,7 @@
 """`hello-data:PATH`: PATH/trajectory.txt with lines `time x y z qx qy qz qw`, and the images PATH/TIME.png."""
 
-from posezoo.errors import Finding
-from posezoo.spec import Frame, ReadRequest, ReadResult
-from posezoo.tables import numbers, read_text
+from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin.reading import numbers, read_text
 
 
 def read(request: ReadRequest) -> ReadResult:

@@ -1,7 +1,6 @@
 """The architecture `hello`. Importing this imports no torch."""
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import ModelSpec
+from posezoo.plugin import ModelSpec, hookimpl
 
 
 @hookimpl

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from posezoo.backbones import Backbone
-from posezoo.geometry import NUMBERS
-from posezoo.heads import MLPHead
-from posezoo.model import ModelConfig, PoseModel
-from posezoo.types import Features
+from posezoo.nn.backbones import Backbone
+from posezoo.nn.geometry import NUMBERS
+from posezoo.nn.heads import MLPHead
+from posezoo.nn.model import ModelConfig, PoseModel
+from posezoo.nn.outputs import Features
 
 
 @dataclass(frozen=True)

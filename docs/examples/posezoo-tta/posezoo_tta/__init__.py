@@ -1,7 +1,6 @@
 """The modifier `+tta`. Importing this imports no torch."""
 
-from posezoo.hooks import hookimpl
-from posezoo.spec import ModifierSpec
+from posezoo.plugin import ModifierSpec, hookimpl
 
 
 @hookimpl

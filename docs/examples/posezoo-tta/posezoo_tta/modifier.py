@@ -11,9 +11,9 @@ from functools import partial
 
 import torch
 
-from posezoo import geometry, transforms
-from posezoo.model import PoseModel
-from posezoo.types import PoseOutput
+from posezoo.nn import geometry, transforms
+from posezoo.nn.model import PoseModel
+from posezoo.nn.outputs import PoseOutput
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Files of other kinds than ours: tables, pictures, tensors, the hub, pickles; written whole."""

@@ -1,0 +1,247 @@
+"""Read the tensors of other projects' checkpoints: safetensors and plain torch state dicts, without running their code.
+
+The file is read once; what is hashed is what is parsed. torch reads with `weights_only=True` and nothing else. A pickle
+of whole objects needs the user's word, and a process of its own: there every class and function that the file names is
+replaced by an empty class, so that none of its code is needed or run, and the tensors are collected from what is left.
+
+Run as a program (by `read`): a checkpoint on stdin, its tensors as safetensors on stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import pickletools
+import stat
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+from posezoo.base.errors import ResourceError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+INNER = ("model_state_dict", "state_dict", "model")  # where training scripts put the weights among other things
+MAX_HEADER = 1 << 20
+TIMEOUT_S = 300
+KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+
+
+def read(path: Path, trust: bool = False) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a checkpoint by name, and the file's sha256. A beginning that all names share is left off.
+
+    `trust`: also read pickles of whole objects. Raises WeightsError.
+    """
+    content = _content(path)
+    kind = _kind(content, path.name)
+    if kind == "safetensors":
+        state = _safetensors(content, path.name)
+    else:
+        try:
+            state = _tensors(_torch_load(content), path.name)
+        except UnpicklingError as error:
+            if not trust:
+                reason = f"{path.name} is no plain state dict: it names Python objects, and such a file can run code"
+                raise WeightsError(reason, "if you trust who made it: --i-trust-this") from error
+            state = _extracted(content, path.name)
+        except (MemoryError, WeightsError):
+            raise
+        except Exception as error:  # torch's readers raise whatever damaged bytes lead them to
+            raise WeightsError(f"{path.name} is damaged or cut off: {_first_line(error)}", "fetch it again") from error
+    if not state:
+        raise WeightsError(f"{path.name} has no tensors in it", "give the file with the weights")
+    return _unwrapped(state), hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            raise WeightsError(f"{path} is no file", "give a .pth, .pt or .safetensors file")
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}", "give a .pth, .pt or .safetensors file") from None
+
+
+def _kind(content: bytes, name: str) -> str:
+    """`safetensors`, `zip` (torch since 1.6) or `pickle` (torch before). Raises WeightsError for anything else."""
+    if not content:
+        raise WeightsError(f"{name} is empty", "fetch it again")
+    if content.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P"):  # how torch begins a file
+        return "pickle"
+    if content[:1] == b"\x80":
+        raise WeightsError(f"{name} is a Python pickle that torch did not write", "save the weights with torch.save")
+    if content[:2] == b"PK":
+        with contextlib.suppress(zipfile.BadZipFile):
+            inflated = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(content)).infolist())
+            if inflated <= len(content):  # torch stores without compression
+                return "zip"
+            raise WeightsError(
+                f"{name} is a compressed archive, no torch checkpoint", "unpack it, give the file inside"
+            )
+        raise WeightsError(f"{name} is damaged or cut off: the archive has no end", "fetch it again")
+    if content.lstrip()[:1] == b"<":
+        raise WeightsError(f"{name} is a web page, not weights", "fetch it again; a login or a link page came instead")
+    header = int.from_bytes(content[:8], "little")
+    if content[8:9] == b"{" and header <= MAX_HEADER:
+        return "safetensors"
+    raise WeightsError(f"{name} is neither a torch checkpoint nor safetensors", "give a .pth, .pt or .safetensors file")
+
+
+def _safetensors(content: bytes, name: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return dict(sorted(load(content).items()))  # the library's own order changes from time to time
+    except SafetensorError as error:
+        raise WeightsError(f"{name} is damaged or cut off: {_first_line(error)}", "fetch it again") from None
+
+
+def _torch_load(content: bytes) -> Any:
+    import torch
+
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
+    """The state dict in what a checkpoint holds: itself, an entry of it, or a replaced module."""
+    import torch
+
+    if isinstance(loaded, Unknown):
+        return dict(loaded.tensors())
+    if isinstance(loaded, Mapping):
+        if all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()):
+            return dict(loaded)
+        for key in INNER:
+            if isinstance(loaded.get(key), (Mapping, Unknown)):
+                return _tensors(loaded[key], name)
+        shown = ", ".join(str(key) for key in list(loaded)[:5])
+        raise WeightsError(
+            f"{name} has no state dict in it (it has: {shown})", f"one is looked for in {', '.join(INNER)}"
+        )
+    raise WeightsError(f"{name} holds a {type(loaded).__name__}, no state dict", "give the file with the weights")
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the beginning that all names share: that of a wrapper (`module.`, `atlocplus.`)."""
+    first = {name.partition(".")[0] for name in state}
+    if len(first) > 1 or not all("." in name for name in state):
+        return state
+    return _unwrapped({name.partition(".")[2]: value for name, value in state.items()})
+
+
+# Pickles of whole objects
+
+
+class Unknown:
+    """Stands for every class and function that a pickle names; of a torch module it keeps parts and tensors."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Unknown:
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+    def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of the module, as its `state_dict` would name them."""
+        import torch
+
+        own = vars(self)
+        for name, value in {**own.get("_parameters", {}), **own.get("_buffers", {})}.items():
+            if isinstance(value, torch.Tensor) and name not in own.get("_non_persistent_buffers_set", ()):
+                yield prefix + name, value.detach()
+        for name, part in own.get("_modules", {}).items():
+            if isinstance(part, Unknown):
+                yield from part.tensors(f"{prefix}{name}.")
+
+
+def _extracted(content: bytes, name: str) -> dict[str, Tensor]:
+    """The tensors of a pickle of whole objects, from a process without network, files to write, or secrets."""
+    command = [sys.executable, "-I", "-B", "-m", "posezoo.base.files.foreign"]
+    kept = {key: os.environ[key] for key in KEPT_VARIABLES if key in os.environ}
+    try:
+        done = subprocess.run(
+            command,
+            input=content,
+            capture_output=True,
+            env=kept,
+            timeout=TIMEOUT_S,
+            cwd=Path(sys.executable).anchor,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise WeightsError(f"{name}: not read within {TIMEOUT_S} s", "the file is damaged or hostile") from None
+    except OSError as error:
+        raise ResourceError(f"cannot start a process to read {name}: {error.strerror}", "free memory") from None
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"process ended with {done.returncode}"]
+        hint = "open it with its authors' code and save model.state_dict()"
+        raise WeightsError(f"{name} cannot be read: {lines[-1]}", hint)
+    return _safetensors(done.stdout, name)
+
+
+def _objects(content: bytes) -> Any:
+    """What a pickle of whole objects holds, with `Unknown` for each class and function that torch does not read."""
+    import torch
+
+    stream = io.BytesIO(content)
+    if content[:2] == b"PK":
+        with zipfile.ZipFile(stream) as archive:
+            data = next(entry for entry in archive.namelist() if entry.endswith("/data.pkl"))
+            streams = [io.BytesIO(archive.read(data))]
+    else:
+        streams = [stream] * 5  # magic number, protocol, system, the object, names of storages: one after the other
+    named = {(Unknown, argument.replace(" ", ".")) for each in streams for argument in _globals(each)}
+    with torch.serialization.safe_globals(list(named)):
+        return _torch_load(content)
+
+
+def _globals(stream: io.BytesIO) -> list[str]:
+    """`module name` of each class and function that the next pickle of the stream names; nothing is loaded."""
+    return [str(argument) for opcode, argument, _ in pickletools.genops(stream) if opcode.name == "GLOBAL"]
+
+
+def _first_line(error: BaseException) -> str:
+    """What is wrong, without the advice that torch puts before and after it."""
+    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    return next((line.strip()[:100] for line in text.splitlines() if line.strip()), type(error).__name__)
+
+
+def _restrict() -> None:
+    """No network and no file to write for this process, as far as the system lets an ordinary user give them up."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, TypeError, OSError):
+        ctypes.CDLL(None).unshare(0x10000000 | 0x40000000)  # Linux: CLONE_NEWUSER | CLONE_NEWNET
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _main() -> None:
+    _restrict()
+    from safetensors.torch import save
+
+    try:
+        state = _tensors(_objects(sys.stdin.buffer.read()), "the file")
+        # tensors may share memory, which safetensors does not write
+        sys.stdout.buffer.write(save({name: value.contiguous().clone() for name, value in state.items()}))
+    except Exception as error:
+        sys.exit(_first_line(error))
+
+
+if __name__ == "__main__":
+    _main()

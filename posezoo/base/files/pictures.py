@@ -1,0 +1,166 @@
+"""What image files say beside their pixels: which way up they are shown, whether they hold several pictures. No torch.
+
+The EXIF orientation of a JPEG photograph is which way up the camera says that its pixels are to be shown. posezoo reads
+pixels as they are stored, because poses refer to those. The data option `exif=true` turns them; the model then says so
+in its configuration (`decode`), and its predictions turn photographs too.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from posezoo.base.errors import DataError
+from posezoo.base.spec import Decode, load_object
+
+# by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "PPM", "BMP")
+TAG = 0x0112  # of the EXIF orientation
+UPRIGHT = Decode("posezoo.base.files.pictures:upright", "exif 1")
+"""Pictures turned as their EXIF orientation says."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DAMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+Camera = tuple[float, float, float, float]
+"""(fx, fy, cx, cy) in pixels, (0, 0) at the outer corner of the top-left pixel."""
+
+
+def upright(image: Image.Image, options: Mapping[str, str] = {}) -> Image.Image:
+    """The image turned, and mirrored, as its EXIF orientation says."""
+    tag = orientation(image)
+    return image.transpose(_TURNS[tag]) if tag in _TURNS else image
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of a JPEG image, 1 to 8; 1, as it is stored, where there is none or it cannot be read.
+
+    Other formats count as stored: Pillow turns TIFF by itself, and PNG says it only after all pixels are decoded.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return 1
+    try:
+        tag = image.getexif().get(TAG, 1)
+    except _DAMAGE:
+        return 1
+    return tag if tag in _TURNS else 1
+
+
+def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int]:
+    """(width, height) of the stored image, from its header only; of the turned one if `decode` is UPRIGHT.
+
+    Raises DataError that names the file.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size[::-1] if decode == UPRIGHT and orientation(image) >= 5 else image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: {error or 'damaged image'}") from error
+
+
+def orientation_of(path: str | Path) -> int:
+    """As `orientation`; 1 for a file that cannot be opened."""
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            return orientation(image)
+    except _DAMAGE:
+        return 1
+
+
+def is_animated(path: str | Path) -> bool:
+    """Whether the file holds several pictures, of which the first is read; a camera's preview (MPO) does not count."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.format != "MPO" and getattr(image, "is_animated", False)
+    except _DAMAGE:
+        return False
+
+
+def turned_camera(path: str | Path, camera: Camera) -> Camera:
+    """The intrinsics of the stored image at `path`, in the image turned upright."""
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            tag, (width, height) = orientation(image), image.size
+    except _DAMAGE:
+        return camera
+    fx, fy, cx, cy = camera
+    if tag in (2, 3, 7, 8):  # what is stored from left to right is shown backwards
+        cx = width - cx
+    if tag in (3, 4, 6, 7):
+        cy = height - cy
+    return (fy, fx, cy, cx) if tag >= 5 else (fx, fy, cx, cy)
+
+
+CACHE_SHORT_EDGE = 256
+MAX_PIXELS = 64_000_000
+
+
+def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
+    """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
+
+    Orientation tags are ignored, unless `decode` is UPRIGHT: poses refer to the stored pixels. 16-bit images are
+    scaled, not clipped; transparent ones are laid on black. `decode` makes pictures of files that are none, such as a
+    sensor's raw pixels. Raises DataError that names the file.
+    """
+    return read_sized(path, short_edge, decode)[0]
+
+
+def read_sized(
+    path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `read_image`, and the (width, height) of the picture before it was resized."""
+    path = Path(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would never end
+            raise DataError(f"{path}: not a regular file")
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: empty file")
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
+            rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
+            scale = short_edge / min(rgb.size)
+            size = (max(short_edge, round(rgb.width * scale)), max(short_edge, round(rgb.height * scale)))
+            return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR)), rgb.size
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: image too large (limit {MAX_PIXELS // 1_000_000} Mpx)") from None
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
+        raise DataError(f"{path}: {error or 'damaged image'}") from error
+
+
+def is_grey(path: str | Path) -> bool:
+    """Whether the image file has one channel; not if it cannot be opened, which `read_image` tells."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        # plain convert clips 16-bit values at 255; floats are taken as 0..1 unless they are larger
+        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(np.nanmax(values, initial=1.0)))
+        gray = np.nan_to_num(values * (255.0 / top)).clip(0, 255).round().astype(np.uint8)
+        return Image.fromarray(gray).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+    return image.convert("RGB")

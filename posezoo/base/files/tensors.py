@@ -1,0 +1,104 @@
+"""Read weights that may come from anywhere: only safetensors, and only after its header has been looked at.
+
+safetensors' own parser takes 38 s and 1.6 GB for a header with a million empty tensors, and accepts a name that stands
+twice. So the header is checked first: at most 1 MiB, inside the file, at most 10,000 tensors, each name once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from posezoo.base.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_HEADER = 1 << 20
+MAX_TENSORS = 10_000
+REFETCH = "fetch or train it again: posezoo weights --help"
+
+
+def is_pickle(content: bytes) -> bool:
+    """Whether the content is a Python pickle or torch's zip of one.
+
+    The first bytes alone do not tell: they are the length of the header in a safetensors file, which may be anything.
+    """
+    return (content[:2] == b"PK" or content[:1] == b"\x80") and bool(_header_problem(content))
+
+
+def check(content: bytes, what: str) -> None:
+    """Raise WeightsError unless `content` begins like a safetensors file; `what` names it. Parses no tensor."""
+    problem = _header_problem(content)
+    if not problem:
+        return
+    if is_pickle(content):
+        raise WeightsError(
+            f"{what} is a Python pickle, which can run code",
+            "posezoo loads only .safetensors; authors' files: posezoo weights convert FILE",
+        )
+    if content[:64].lstrip()[:1] == b"<":
+        raise WeightsError(f"{what} is damaged: a web page, no weights", REFETCH)
+    raise WeightsError(f"{what} is damaged: {problem}", REFETCH)
+
+
+def tensors(content: bytes, what: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, after `check`. Raises WeightsError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    check(content, what)
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{what} is damaged: {' '.join(str(error).split())[:80]}", REFETCH) from None
+
+
+def dump(state: Mapping[str, Tensor], dtype: str = "float32") -> bytes:
+    """The tensors as safetensors; `float16` halves floating ones. Raises WeightsError if one would overflow."""
+    import torch
+    from safetensors.torch import save
+
+    half = {"float32": None, "float16": torch.float16}[dtype]
+    kept = {}
+    for key, value in state.items():
+        if half is not None and value.is_floating_point():
+            value = value.to(half)
+            if not torch.isfinite(value).all():
+                raise WeightsError(f"{key} does not fit into {dtype}", "save it in float32")
+        kept[key] = value.contiguous()
+    return save(kept)
+
+
+def _header_problem(content: bytes) -> str:
+    """What is wrong with the header; empty if nothing is."""
+    if len(content) < 8:
+        return f"{len(content)} bytes are no safetensors file"
+    length = int.from_bytes(content[:8], "little")
+    if length > MAX_HEADER:
+        return f"its header claims {length} bytes (at most {MAX_HEADER})"
+    if length + 8 > len(content):
+        return f"its header claims {length} bytes, the file has {len(content)}"
+    try:
+        header = json.loads(content[8 : 8 + length], object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        return str(error) if isinstance(error, _TwiceError) else "its header is no JSON"
+    if not isinstance(header, dict):
+        return "its header is no table"
+    if len(header) > MAX_TENSORS:
+        return f"its header lists {len(header)} tensors (at most {MAX_TENSORS})"
+    return ""
+
+
+class _TwiceError(ValueError):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _TwiceError(f"{twice[:40]!a} stands twice in its header")
+    return table

@@ -1,0 +1,165 @@
+"""What the floors hand to each other: features, outputs and poses.
+
+Legend of shape suffixes: B batch, N images, D latent width, E embedding width, S scenes, R rotation numbers,
+C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    pass
+
+
+CONVENTIONS = 1
+"""Version of: camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Camera poses of N images: camera-to-world, metres, quaternion (w, x, y, z) unit with w >= 0, float64.
+
+    Undecodable bytes of file names are surrogates in the texts, as in Python's os: write with errors="surrogateescape".
+    """
+
+    images: tuple[str, ...]
+    position: np.ndarray  # (N, 3)
+    quaternion: np.ndarray  # (N, 4)
+    scenes: tuple[str, ...] = ()
+    timestamps: tuple[int, ...] = ()  # microseconds; empty: unknown
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def matrix(self) -> np.ndarray:
+        """The camera-to-world matrices, (N, 4, 4)."""
+        matrix_N44 = np.tile(np.eye(4), (len(self), 1, 1))
+        matrix_N44[:, :3, :3] = rotation_matrix(self.quaternion)
+        matrix_N44[:, :3, 3] = self.position
+        return matrix_N44
+
+    def to_csv(self, more: Mapping[str, Sequence[Any]] | None = None) -> str:
+        """Columns image, x, y, z, qw, qx, qy, qz, scene and `more` (column -> values): what `folder:PATH` reads."""
+        scenes = self.scenes or ("",) * len(self)
+        columns = {"image": self.images, **self._columns("x y z qw qx qy qz"), "scene": scenes, **(more or {})}
+        return table(columns)
+
+    def to_labels(self, splits: Sequence[str] = (), sequences: Sequence[str] = ()) -> str:
+        """The label CSV of the multi-scene papers, camera-to-world; without `splits` all are test."""
+        empty = ("",) * len(self)
+        where = {"scene": self.scenes or empty, "split": splits or ("test",) * len(self), "seq": sequences or empty}
+        return table({**where, "img_path": self.images, **self._columns("t1 t2 t3 q1 q2 q3 q4")})
+
+    def _columns(self, names: str) -> dict[str, list[str]]:
+        """Position and quaternion with all their digits, by column."""
+        numbers_7N = np.hstack([self.position, self.quaternion]).astype(np.float64).T.tolist()
+        return {name: list(map(repr, numbers)) for name, numbers in zip(names.split(), numbers_7N, strict=True)}
+
+    def stamps(self) -> list[str]:
+        """Times in seconds as text; the images' numbers where not all times are known."""
+        if not self.timestamps or min(self.timestamps) < 0:
+            return [str(n) for n in range(len(self))]
+        return [f"{stamp // 1_000_000}.{stamp % 1_000_000:06d}" for stamp in self.timestamps]
+
+    def to_tum(self) -> str:
+        """Lines `timestamp x y z qx qy qz qw` (TUM order: w last); seconds, or the image's number if unknown."""
+        rows_N7 = np.hstack([self.position, self.quaternion[:, [1, 2, 3, 0]]]).astype(np.float64).tolist()
+        lines = (" ".join([stamp, *map(repr, row)]) for stamp, row in zip(self.stamps(), rows_N7, strict=True))
+        return "\n".join(lines) + "\n"
+
+    def to_kitti(self) -> str:
+        """Lines of the upper 3x4 of the camera-to-world matrices, row by row."""
+        rows = self.matrix()[:, :3].reshape(-1, 12).tolist()
+        return "".join(" ".join(map(repr, row)) + "\n" for row in rows)
+
+    def to_nerf(self) -> str:
+        """transforms.json: camera-to-world with OpenGL's axes (x right, y up, z backward); no intrinsics."""
+        matrix_N44 = self.matrix() * np.array([1.0, -1.0, -1.0, 1.0])
+        rows = zip(self.images, matrix_N44.tolist(), strict=True)
+        frames = [{"file_path": image, "transform_matrix": matrix} for image, matrix in rows]
+        return json.dumps({"camera_model": "OPENCV", "frames": frames}, indent=1) + "\n"
+
+    def to_colmap(self, cameras: Sequence[int] = ()) -> str:
+        """COLMAP images.txt: world-to-camera, two lines an image (the second, for points, is empty).
+
+        `cameras`: the id of each image's camera; without it 1.
+        """
+        world_to_camera_N33 = rotation_matrix(self.quaternion).transpose(0, 2, 1)
+        t_N3 = -np.einsum("nij,nj->ni", world_to_camera_N33, self.position)
+        lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
+        for n, (image, (w, x, y, z), t_3) in enumerate(zip(self.images, self.quaternion, t_N3, strict=True)):
+            numbers = " ".join(repr(float(v)) for v in (w, -x, -y, -z, *t_3))
+            lines += [f"{n + 1} {numbers} {cameras[n] if cameras else 1} {image}", ""]
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> str:
+        """A JSON list of objects with image, position, quaternion and scene."""
+        scenes = self.scenes or ("",) * len(self)
+        rows = zip(self.images, self.position.tolist(), self.quaternion.tolist(), scenes, strict=True)
+        keys = ("image", "position", "quaternion", "scene")
+        return json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1) + "\n"
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """A matplotlib figure of the positions seen from above with viewing directions; saved if `path` is given."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 6), layout="constrained")
+        axes = figure.add_subplot()
+        forward_N3 = rotation_matrix(self.quaternion)[:, :, 2]
+        a, b = widest_axes(self.position)
+        axes.quiver(self.position[:, a], self.position[:, b], forward_N3[:, a], forward_N3[:, b], color="tab:blue")
+        axes.set(xlabel=f"{'xyz'[a]} (m)", ylabel=f"{'xyz'[b]} (m)", aspect="equal")
+        if path:
+            figure.savefig(path, dpi=120)
+        return figure
+
+
+def table(columns: Mapping[str, Sequence[Any]]) -> str:
+    """CSV text of columns of one length."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return out.getvalue()
+
+
+def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
+    """The rotation matrices (..., 3, 3) of unit quaternions (..., 4) in (w, x, y, z) order."""
+    w, x, y, z = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def widest_axes(position: np.ndarray) -> tuple[int, int]:
+    """The two world axes along which positions (N, 3) spread most, in order: the plane to draw a path in."""
+    a, b = sorted(np.argsort(np.ptp(position, axis=0))[1:].tolist()) if len(position) else (0, 1)
+    return a, b
+
+
+def printable(text: str) -> str:
+    """`text` that can be written as UTF-8: undecodable bytes of file names are shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def concatenate(parts: Sequence[Poses]) -> Poses:
+    """All poses of `parts` in one, in order."""
+    return Poses(
+        tuple(image for part in parts for image in part.images),
+        np.concatenate([part.position for part in parts]),
+        np.concatenate([part.quaternion for part in parts]),
+        tuple(scene for part in parts for scene in part.scenes),
+        tuple(stamp for part in parts for stamp in part.timestamps),
+    )

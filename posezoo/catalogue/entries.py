@@ -1,0 +1,212 @@
+"""Read the catalogue: TOML files about models, weights, data sets, recipes, results. Data only, no torch.
+
+In a wheel the catalogue is `posezoo/_registry`, in a checkout `../registry`; plugins add folders of the same layout
+through the hook `posezoo_catalogues`. Two entries of one name are an error that names both files. What an entry says:
+posezoo.catalogue.forms.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from posezoo.base.errors import PluginError, ResourceError, near, unknown_name
+from posezoo.catalogue import names, plugins
+from posezoo.catalogue.files import read
+from posezoo.catalogue.forms import (
+    AppearanceCard,
+    DataCard,
+    Grid,
+    LabelCard,
+    ModelCard,
+    Published,
+    Recipe,
+    Result,
+    ResultTable,
+    WeightsCard,
+)
+
+
+def folders() -> list[Path]:
+    """The catalogue folders: posezoo's own first, then the plugins'."""
+    return plugins.catalogue_folders()
+
+
+def data_cards() -> dict[str, DataCard]:
+    """All data sets by name."""
+    return read("datasets", folders())
+
+
+def model_cards() -> dict[str, ModelCard]:
+    """Published settings by architecture or combination."""
+    return read("models", folders())
+
+
+def label_cards() -> dict[str, LabelCard]:
+    """The labels of published models, by the name of the data set."""
+    return read("labels", folders())
+
+
+def cards_of(arch: str, modifiers: Sequence[str] = (), tag: str = "") -> tuple[list[ModelCard], list[ModelCard]]:
+    """(cards of the architecture and of the combination, cards of the variant `tag` of either).
+
+    Raises UsageError with the known variants.
+    """
+    cards = model_cards()
+    combination = "+".join([arch, *modifiers])
+    own = list(dict.fromkeys((arch, combination)))
+    chosen = [cards[f"{name}.{tag}"] for name in own if f"{name}.{tag}" in cards] if tag else []
+    if tag and not chosen:
+        known = [variant for name in own for variant in variants(name)]
+        hint = f"known: {', '.join(known)}" if known else f"{arch} has no variants: say {combination}"
+        raise unknown_name("variant", f"{combination}.{tag}", known, hint)
+    return [cards[name] for name in own if name in cards], chosen
+
+
+def variants(name: str) -> dict[str, ModelCard]:
+    """The variants of an architecture or combination, by full name."""
+    return {key: card for key, card in sorted(model_cards().items()) if key.startswith(f"{name}.")}
+
+
+def recipes() -> dict[str, Recipe]:
+    """All recipes by name."""
+    return read("recipes", folders())
+
+
+def results() -> dict[str, ResultTable]:
+    """All tables of results by name."""
+    return read("results", folders())
+
+
+def results_of(model: str) -> list[tuple[ResultTable, Result]]:
+    """Every result of an architecture or combination, whatever its settings, variant or kind of modifier."""
+
+    def bare(name: str) -> list[str]:
+        parsed = names.parse_model(name)
+        return [parsed.arch, *(modifier for modifier, _ in parsed.modifiers)]
+
+    rows = [(table, row) for table in results().values() for row in table.rows if row.model]
+    return [(table, row) for table, row in rows if bare(row.model) == bare(model)]
+
+
+def published_results(model: str, data: str, ground_truth: str = "original") -> list[tuple[ResultTable, Result]]:
+    """Published medians of exactly this model name, with its published settings, on exactly these data."""
+    return [
+        (table, row)
+        for table in results().values()
+        for row in table.rows
+        if (row.model, row.data, row.statistic, table.ground_truth) == (model, data, "median", ground_truth)
+        and table.source == "paper"
+        and not (row.settings or row.scene or row.sequence)
+    ]
+
+
+def weights_cards() -> dict[str, WeightsCard]:
+    """All trained models by alias."""
+    return read("weights", folders())
+
+
+def published(folder: Path | None = None) -> dict[str, Published]:
+    """Where weights are, by alias, in all catalogues or in that of `folder`; what is not here is not published."""
+    return read("published", [folder] if folder else folders())
+
+
+def weights_card(alias: str) -> WeightsCard:
+    """One trained model's card. Raises UsageError with near names."""
+    return _entry("trained model", alias, weights_cards(), "see posezoo weights list")
+
+
+def write_published(alias: str, entry: Published, folder: Path | None = None) -> Path:
+    """Write the entry into the catalogue `folder` (None: posezoo's own). Raises ResourceError."""
+    path = (folder or folders()[0]) / "published" / f"{alias}.toml"
+    text = "# Written by posezoo weights build.\n\n" + tomli_w.dumps({alias: entry.model_dump()})
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror}", "choose another --registry") from None
+    return path
+
+
+def data_card(name: str) -> DataCard:
+    """One data set's card. Raises UsageError with near names."""
+    return _entry("data set", name, data_cards(), "see posezoo data list; own data: folder:PATH, csv:PATH")
+
+
+def check_names(model: str, data: str) -> None:
+    """Raise UsageError or PluginError for a model or a data format that nobody knows. Imports no torch."""
+    parsed, reader = names.parse_model(model), names.parse_data(data).reader
+    if not parsed.scheme and model not in weights_cards():
+        plugins.check_known(parsed)
+    if reader:
+        plugins.get("posezoo_readers", "data format", reader)
+
+
+def scenes_asked(parsed: names.DataName, card: DataCard) -> tuple[str, ...]:
+    """The scenes of a card that `?scenes=` names; none: all. Raises UsageError with near names."""
+    asked = parsed.words("scenes")
+    unknown = [scene for scene in asked if card.scenes and scene not in card.scenes]
+    if unknown:
+        raise unknown_name("scene", unknown[0], card.scenes, f"{parsed.name} has {', '.join(card.scenes)}")
+    return asked
+
+
+def label_card(name: str) -> LabelCard:
+    """The labels of one data set. Raises UsageError with near names."""
+    return _entry("labels", name, label_cards())
+
+
+def recipe(name: str) -> Recipe:
+    """One recipe. Raises UsageError with near names."""
+    return _entry("recipe", name, recipes())
+
+
+def appearance(name: str) -> AppearanceCard:
+    """One way to redraw pictures. Raises UsageError with near names."""
+    return _entry("appearance", name, read("appearances", folders()))
+
+
+def grids() -> dict[str, Grid]:
+    """All experiments by name."""
+    return read("grids", folders())
+
+
+def grid(name: str) -> Grid:
+    """One experiment. Raises UsageError with near names."""
+    return _entry("grid", name, grids())
+
+
+def _entry(kind: str, name: str, known: dict[str, Any], hint: str = "") -> Any:
+    """The entry called `name`. Raises UsageError with near names; PluginError if a plugin that is off may have it."""
+    if name in known:
+        return known[name]
+    for plugin in plugins.plugins():
+        brings_some = any(hook == "posezoo_catalogues" for hook, _ in plugin.brings)
+        if plugin.error and brings_some and not near(name, known):
+            off = f"plugin {plugin}, which has a catalogue, is off"
+            raise PluginError(f'{kind} "{name[:60]}" is not known; {off}', "posezoo plugins shows why")
+    raise unknown_name(kind, name, known, hint or f"known: {', '.join(sorted(known))}")
+
+
+def default_recipe(kind: str) -> str:
+    """The name of the recipe that is the default for data of this kind."""
+    return next(name for name, entry in sorted(recipes().items()) if kind in entry.default_for)
+
+
+def backbone_pins() -> dict[str, dict[str, Any]]:
+    """What is known about pretrained backbone files, by timm name."""
+    path = folders()[0] / "backbones.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def wanted_speed() -> dict[str, dict[str, float]]:
+    """Ratios to the published code that are to be reached: model -> measurement -> ratio."""
+    path = folders()[0] / "speed.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))

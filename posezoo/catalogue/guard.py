@@ -1,0 +1,106 @@
+"""A plugin that was found, and guards around calls into plugins: what they raise names them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from posezoo.base.errors import PluginError, PosezooError
+
+OURS = "posezoo"  # the distribution whose plugins are never shadowed
+SLOW_S = 2.0  # from here on its time is told
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was found: its entry point, the distribution that brings it, why it is off (empty: it is on)."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    error: str = ""
+    brings: tuple[tuple[str, str], ...] = ()
+    """(hook, name) of everything it offers; of a plugin that is off, as far as it got."""
+    seconds: float = 0.0
+    """What importing it took."""
+
+    @property
+    def remark(self) -> str:
+        """What a person must know of it: why it is off, or that it is slow to import; empty if nothing."""
+        if self.error:
+            return f"off: {short(self.error)}"
+        return f"on; it takes {self.seconds:.1f} s to import" if self.seconds >= SLOW_S else ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+@contextlib.contextmanager
+def guarded(owners: Plugin | Sequence[Plugin], what: str) -> Iterator[None]:
+    """Around a call into plugins: what they raise becomes a PluginError that names them and `what` was being done.
+
+    posezoo's own errors, those of the disk and of memory pass, and so does whatever posezoo's own plugins raise: that
+    is a bug of ours.
+    """
+    foreign = [p for p in ([owners] if isinstance(owners, Plugin) else owners) if p.distribution != OURS]
+    try:
+        yield
+    except (PosezooError, OSError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not foreign or strict() or "out of memory" in str(error).lower():
+            raise
+        said = short(f"{type(error).__name__}: {error}".rstrip(": "))
+        who = ", ".join(map(str, foreign))
+        raise PluginError(f"plugin {who}: {what}: {said}", "--debug shows where") from error
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Around an import that may hang: PluginError when the time is up.
+
+    A timer's signal interrupts it, which only the main thread gets; elsewhere nothing can end an import from outside.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGALRM) is None:
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise PluginError(f"importing it takes longer than {seconds:g} s")
+
+    begun, handler = time.monotonic(), signal.signal(signal.SIGALRM, stop)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if left:  # whoever has a timer running keeps it
+            signal.setitimer(signal.ITIMER_REAL, max(1e-3, left - (time.monotonic() - begun)), interval)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """A plugin that prints or warns must spoil neither `--format json` nor the one line of an error."""
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def short(text: str, limit: int = 110) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def strict() -> bool:
+    return os.environ.get("POSEZOO_STRICT_PLUGINS") == "1"

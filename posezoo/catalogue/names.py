@@ -1,0 +1,153 @@
+"""The grammar of names.
+
+MODEL = ARCH ["+" MODIFIER ["=" VALUE]]* ["." TAG] ["@" REVISION] | local-dir:PATH | hf-hub:OWNER/REPO[@REV] | ALIAS
+DATA  = (NAME | READER:PATH) ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from posezoo.base.errors import UsageError
+from posezoo.base.paths import user_path, without_folders
+
+_NAME = r"[a-z0-9][a-z0-9_-]*"
+_MODEL = re.compile(
+    rf"(?P<arch>{_NAME})(?P<mods>(?:\+{_NAME}(?:={_NAME})?)*)(?:\.(?P<tag>[a-z0-9_-]+))?(?:@(?P<rev>[\w.-]+))?",
+    re.ASCII,
+)
+SCHEMES = ("local-dir", "hf-hub")
+# both become parts of paths in the hub's cache, so nothing may climb out of it
+_REPOSITORY = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A parsed model name. `scheme` is empty for architectures, else `location` says where the model lies."""
+
+    arch: str = ""
+    modifiers: tuple[tuple[str, str | None], ...] = ()
+    tag: str = ""
+    revision: str = ""
+    scheme: str = ""
+    location: str = ""
+
+    def __str__(self) -> str:
+        if self.scheme:
+            return f"{self.scheme}:{self.location}" + (f"@{self.revision}" if self.revision else "")
+        mods = "".join(f"+{name}" + (f"={value}" if value else "") for name, value in self.modifiers)
+        return f"{self.arch}{mods}" + (f".{self.tag}" if self.tag else "")
+
+
+@dataclass(frozen=True)
+class DataName:
+    """A parsed data name: a registry card's `name`, or a `reader` with a `path`; and options. In keys `_` is `-`."""
+
+    name: str
+    """The card's name; for READER:PATH the whole text."""
+    reader: str = ""
+    path: Path | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """The words of an option that is a list: `scenes=chess,fire`."""
+        return tuple(filter(None, self.options.get(key, "").split(",")))
+
+    def absolute(self, paths: Iterable[str] = ()) -> str:
+        """The name with its path, and those of the options `root` and `paths`, absolute."""
+        options = dict(self.options)
+        for key in {"root", *paths} & options.keys():
+            options[key] = str(user_path(options[key]).absolute())
+        query = "&".join(f"{key}={value}" for key, value in options.items())
+        place = self.name if self.path is None else f"{self.reader}:{self.path.absolute()}"
+        return place + (f"?{query}" if query else "")
+
+    @property
+    def public(self) -> str:
+        """The name for others: of each path only its last part, so that a card names no folder of this machine."""
+        query = "&".join(f"{key}={without_folders(value)}" for key, value in self.options.items())
+        place = self.name if self.path is None else f"{self.reader}:{self.path.name}"
+        return place + (f"?{query}" if query else "")
+
+    @property
+    def slug(self) -> str:
+        """The name as one path component, e.g. for the run folder."""
+        if self.path is not None:
+            return f"{self.reader}-{re.sub(r'[^A-Za-z0-9_-]+', '-', self.path.name)}"
+        words = [f"{key}-{value}" for key, value in self.options.items()]
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join([self.name, *words]))[:100]
+
+
+def parse_model(name: str) -> ModelName:
+    """Split a model name into its parts. Raises UsageError for what is no name at all."""
+    scheme, colon, location = name.partition(":")
+    if colon and scheme in SCHEMES:
+        if not location:
+            raise UsageError(f"{scheme}: needs a place after the colon", f"for example {scheme}:outputs/my-run")
+        if scheme == "local-dir":
+            return ModelName(scheme=scheme, location=location)
+        repository, at, revision = location.partition("@")
+        check_repository(repository)
+        if at and (not _REVISION.fullmatch(revision) or len(revision) > 200):
+            raise UsageError(
+                f"not a revision: {_shown(revision)}", "a commit, a tag or a branch: hf-hub:OWNER/REPO@REV"
+            )
+        return ModelName(scheme=scheme, location=repository, revision=revision)
+    match = _MODEL.fullmatch(name)
+    if not match:
+        raise UsageError(f"not a model name: {_shown(name)}", "a name looks like atloc+hyper; see posezoo list")
+    parts = [part.partition("=") for part in match["mods"].split("+")[1:]]
+    modifiers = tuple((modifier, value or None) for modifier, _, value in parts)
+    names = [modifier for modifier, _ in modifiers]
+    if len(set(names)) != len(names):
+        raise UsageError(f"a modifier stands twice in {_shown(name)}", "name each modifier once")
+    return ModelName(match["arch"], modifiers, match["tag"] or "", match["rev"] or "")
+
+
+def check_repository(name: str) -> None:
+    """Raise UsageError unless `name` can be a repository of the hub."""
+    if not _REPOSITORY.fullmatch(name) or len(name) > 96:
+        raise UsageError(f"not a repository name: {_shown(name)}", "write OWNER/REPO")
+
+
+def parse_data(name: str) -> DataName:
+    """Split a data name into its parts. Raises UsageError for what is no name at all."""
+    place, _, query = name.partition("?")
+    scheme, colon, path = place.partition(":")
+    if colon and (not re.fullmatch(_NAME, scheme, re.ASCII) or not path or "\0" in name):
+        raise UsageError(f"not a data name: {_shown(name)}", "write READER:PATH, for example folder:my-photos")
+    if not colon and not re.fullmatch(_NAME, place, re.ASCII):
+        raise UsageError(f"not a data name: {_shown(name)}", "see posezoo data list")
+    options = {}
+    for item in filter(None, query.split("&")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(
+                f"data option {_shown(item)} has no value", "write NAME?key=value or READER:PATH?key=value"
+            )
+        options[key.replace("_", "-")] = value
+    return DataName(name, scheme, user_path(path), options) if colon else DataName(place, options=options)
+
+
+def with_options(name: str, words: Iterable[str]) -> str:
+    """The data name with more options: `7scenes` and the word `scenes=fire` make `7scenes?scenes=fire`.
+
+    A word without `=` is told when the name is parsed.
+    """
+    for word in words:
+        name += ("&" if "?" in name else "?") + word
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Whether a model, modifier, data format or data set can be called `text`."""
+    return re.fullmatch(_NAME, text, re.ASCII) is not None
+
+
+def _shown(text: str) -> str:
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return ascii(text)

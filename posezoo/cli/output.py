@@ -1,0 +1,72 @@
+"""What commands print: tables, JSON, reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def print_content(content: Any, format: str, title: str) -> None:
+    """Rows (a list of dicts) as a table, a dict as two columns and a table for each list of rows in it; all as JSON."""
+    from posezoo.cli.console import print_table
+
+    if format == "json":
+        typer.echo(json.dumps(content, indent=1, default=str))
+    elif format == "human" and isinstance(content, list):
+        header = list(content[0]) if content else ["nothing"]
+        print_table(title, header, [[_cell(row[key]) for key in header] for row in content])
+    elif format == "human":
+        tables = {key: value for key, value in content.items() if isinstance(value, list) and _is_rows(value)}
+        rows = [[key, _shown(value)] for key, value in content.items() if key not in tables]
+        print_table(title, ["what", "value"], rows)
+        for key, value in tables.items():
+            print_content(value, format, f"{title}: {key}")
+
+
+def _is_rows(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key} = {item}" for key, item in value.items())
+    return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def print_result(result: Any, format: str) -> None:
+    from posezoo.cli.console import duration, is_main_process
+
+    if not is_main_process():  # torchrun started several: one table is enough
+        return
+    print_report(result.report, result.path / "report", result.path, format)
+    if format == "human":
+        typer.echo(f"training took {duration(result.seconds)}")
+
+
+def print_report(report: Any, folder: Path, run: Path | None, format: str) -> None:
+    from posezoo.cli.console import print_table
+
+    if format == "json":
+        typer.echo(
+            json.dumps(report.to_dict() | {"report": str(folder)} | ({"run": str(run)} if run else {}), indent=1)
+        )
+    if format != "human":
+        return
+    for title, header, rows in report.table_rows():
+        print_table(title, header, rows)
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    if report.selection:
+        typer.echo(f"weights: {report.selection}")
+    typer.echo(f"report: {folder}/report.json, predictions.csv, trajectory.png, errors.png")
+    if run is not None:
+        typer.echo(f"next: posezoo predict {run} IMAGE...   posezoo eval {run}")

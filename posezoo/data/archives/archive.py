@@ -1,0 +1,251 @@
+"""What an archive of a benchmark holds: every member checked before a byte is written.
+
+    with Archive(path, Budget(path)) as archive:
+        for member in archive.members:
+            for chunk in archive.chunks(member): ...
+
+zip, tar and tar.gz, told apart by their first bytes. An archive is not trusted: a member that is no regular file, whose
+name leaves the folder, or that stands there twice, refuses all of it, and so does one that is far larger unpacked than
+packed. What cannot be read is a DataError that names archive and member.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import os
+import re
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from posezoo.base.errors import DataError
+from posezoo.base.paths import shown
+
+WORK = ".posezoo"
+"""The folder beside the data in which unpacking keeps its notes; no archive may write there."""
+NESTED = (".zip", ".tar", ".tar.gz", ".tgz")
+RATIO, FREELY = 100, 16_000_000  # an archive may become 100 times its size, or 16 MB: pictures become about as large
+MOST_MEMBERS = 1_000_000
+LONGEST_NAME, LONGEST_PATH, DEEPEST = 255, 2000, 32
+CHUNK = 1 << 20
+AGAIN = "fetch it again, from the official page"
+OTHERWISE = "unpack it with another program, then posezoo data prepare again"
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, ValueError, OverflowError,
+    RecursionError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of an archive: its path, relative, with slashes; its size in bytes, as the archive claims."""
+
+    path: str
+    size: int
+    entry: Any
+
+
+class Budget:
+    """How many bytes one archive may become, what lies packed inside it included. Raises DataError beyond."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.packed = path.stat().st_size
+        self.limit = max(FREELY, RATIO * self.packed)
+        self.claimed = self.written = 0
+
+    def claim(self, size: int) -> None:
+        """Its own table says that `size` bytes more will come."""
+        self.claimed += size
+        self._check(self.claimed)
+
+    def wrote(self, size: int) -> None:
+        """`size` bytes more came out of it, whatever its table says."""
+        self.written += size
+        self._check(self.written)
+
+    def _check(self, size: int) -> None:
+        if size > self.limit:
+            what = f"{self.packed / 1e6:.1f} MB would become over {self.limit / 1e6:.0f} MB"
+            raise DataError(f"archive {shown(self.name)} is too large unpacked: {what}", AGAIN)
+
+
+class Archive:
+    """An open archive whose `members` (files only) have all been checked. `name`: what messages call it."""
+
+    def __init__(self, path: Path, budget: Budget, name: str = "") -> None:
+        self.path, self.name, self._budget = path, shown(name or path.name), budget
+        self.members: list[Member] = []
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+        self._file: Any = None
+        self._open: zipfile.ZipFile | tarfile.TarFile | None = None
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> Archive:
+        try:
+            with self._reading(""):
+                self._open = self._opened()
+                for entry in self._open if isinstance(self._open, tarfile.TarFile) else ():
+                    self._add_tar(entry)
+                if isinstance(self._open, zipfile.ZipFile):
+                    for info in self._open.infolist():
+                        self._add_zip(info)
+                elif self._file.last != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError("it ends too early")  # cut between two members, tarfile says nothing
+            both = min(self._files & self._folders, default="")
+            if both:
+                raise self._refused(both, "is both a file and a folder")
+        except BaseException:
+            self._closing.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.close()
+
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """The member's bytes, exactly as many as it claims. Raises DataError for more, for fewer, for damage."""
+        left = member.size
+        with self._reading(member.path):
+            assert self._open is not None
+            if isinstance(self._open, zipfile.ZipFile):
+                file: IO[bytes] | None = self._open.open(member.entry)
+            else:
+                file = self._open.extractfile(member.entry)
+            assert file is not None  # only regular files are members
+            with file:
+                while chunk := file.read(CHUNK):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise self._refused(member.path, f"is larger than the {member.size} bytes it claims")
+                    self._budget.wrote(len(chunk))
+                    yield chunk
+        if left:
+            raise self._refused(member.path, f"is {left} bytes shorter than it claims")
+
+    def _opened(self) -> zipfile.ZipFile | tarfile.TarFile:
+        file: Any = self._closing.enter_context(self.path.open("rb"))
+        head = file.read(512)
+        file.seek(0)
+        if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            return self._closing.enter_context(zipfile.ZipFile(file))
+        if head[:2] == b"\x1f\x8b":
+            file = self._closing.enter_context(gzip.GzipFile(fileobj=file))
+        elif head[257:262] != b"ustar":
+            begins = ascii(head[:16].decode("latin-1"))
+            raise DataError(f"{self.name} is no zip, tar or tar.gz: it begins with {begins}", AGAIN)
+        self._file = _Bounded(file)
+        return self._closing.enter_context(
+            tarfile.open(fileobj=self._file, mode="r:", encoding="utf-8", errors="surrogateescape")
+        )
+
+    def _add_zip(self, info: zipfile.ZipInfo) -> None:
+        name = info.orig_filename  # the other one ends at the first NUL
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise self._refused(name, "is a link" if kind == stat.S_IFLNK else "is no regular file")
+        if name.endswith(("/", "\\")) or kind == stat.S_IFDIR:
+            self._add(name, 0, None)
+            return
+        if info.flag_bits & 1:
+            raise self._refused(name, "is encrypted", OTHERWISE)
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise self._refused(name, f"is packed by method {info.compress_type}, unknown here", OTHERWISE)
+        self._add(name, info.file_size, info)
+
+    def _add_tar(self, entry: tarfile.TarInfo) -> None:
+        if entry.issym() or entry.islnk():
+            raise self._refused(entry.name, "is a link")
+        if not entry.isdir() and not entry.isreg():
+            raise self._refused(entry.name, "is no regular file")
+        self._add(entry.name, entry.size, None if entry.isdir() else entry)
+
+    def _add(self, name: str, size: int, entry: Any) -> None:
+        """Take the member in, a folder if `entry` is None. Raises DataError for a name or size it must not have."""
+        path, problem = safe_path(name)
+        if problem:
+            raise self._refused(name, problem)
+        parts = path.split("/") if path else []
+        self._folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
+        if entry is None:
+            self._folders.add(path)
+            return
+        if not path or size < 0:
+            raise self._refused(name, "has no name" if not path else f"claims {size} bytes")
+        if path in self._files:
+            raise self._refused(path, "stands there twice")
+        self._files.add(path)
+        self._budget.claim(size)
+        self.members.append(Member(path, size, entry))
+        if len(self.members) > MOST_MEMBERS:
+            raise DataError(f"{self.name} has over {MOST_MEMBERS} members", AGAIN)
+
+    def _refused(self, member: str, problem: str, hint: str = AGAIN) -> DataError:
+        member = shown(member if len(member) <= 100 else member[:97] + "...")
+        return DataError(f"{self.name}: member {member} {problem}", hint)
+
+    @contextlib.contextmanager
+    def _reading(self, member: str) -> Iterator[None]:
+        try:
+            yield
+        except DataError:
+            raise
+        except _DAMAGE as error:
+            raise self._damaged(member, str(error) or type(error).__name__) from error
+        except OSError as error:
+            if error.errno not in (None, errno.EINVAL):  # the disk's fault; EINVAL: a place before the file's start
+                raise
+            raise self._damaged(member, str(error)) from error
+
+    def _damaged(self, member: str, reason: str) -> DataError:
+        if member:
+            return self._refused(member, f"is damaged ({shown(reason)})")
+        after = f" at or after member {shown(self.members[-1].path)}" if self.members else ""
+        return DataError(f"{self.name} is damaged{after} ({shown(reason)})", AGAIN)
+
+
+def safe_path(name: str) -> tuple[str, str]:
+    """(`name` as a relative path with slashes, what is wrong with it or ""). "" is the folder itself.
+
+    Names that are no UTF-8 are kept byte for byte, as surrogates. A backslash counts as a slash, as in zips of Windows.
+    """
+    text = name.replace("\\", "/")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if "\0" in text:
+        return "", "has a NUL in its name"
+    if text.startswith("/") or re.match(r"[A-Za-z]:", text):
+        return "", "has an absolute path"
+    if ".." in parts:
+        return "", "points outside the folder"
+    if any(part.casefold() == WORK for part in parts):
+        return "", f"is called as posezoo's own folder {WORK}"
+    try:
+        lengths = [len(os.fsencode(part)) for part in parts]
+    except UnicodeEncodeError:
+        return "", "has a name that no file can have"
+    if max(lengths, default=0) > LONGEST_NAME or sum(lengths) > LONGEST_PATH or len(parts) > DEEPEST:
+        return "", "has too long a path"
+    return "/".join(parts), ""
+
+
+class _Bounded:
+    """A file that gives at most 16 MB at once: no tar header can ask for all of the memory. `last`: what it gave."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.last = file, b""
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= 16 * CHUNK:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        self.last = self._file.read(size)
+        return self.last

@@ -1,0 +1,166 @@
+"""Frames as the files of other tools. Images stay where they are: names are relative to the data's root.
+
+    csv      poses.csv with every column that `folder:` knows
+    tum      groundtruth.txt and rgb.txt             } a folder for each sequence,
+    kitti    poses.txt and times.txt, poses in order } where there are several
+    colmap   cameras.txt, images.txt, points3D.txt (empty): world-to-camera
+    nerf     transforms.json: OpenGL axes (y up, z backward)
+    labels   labels.csv of the multi-scene papers, camera-to-world
+
+Every number is written with all its digits: what is read back is the same, but for rounding where a form holds matrices
+or the inverse. The poses' own text is that of `Poses.to_csv` and the like, which `posezoo predict` writes too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files.pictures import UPRIGHT, image_size
+from posezoo.base.observe import Progress
+from posezoo.base.paths import shown
+from posezoo.data.splits import WORDS, runs
+from posezoo.data.table import Frames
+
+INTRINSICS = ("fx", "fy", "cx", "cy")
+
+
+def export(
+    frames: Frames,
+    form: str,
+    out: Path,
+    progress: Progress = lambda done, total: None,
+    replace: bool = False,
+) -> list[Path]:
+    """The files written to `out` in one of FORMS. Raises UsageError before it would replace a file unasked."""
+    if form not in FORMS:
+        raise UsageError(f"unknown form {form!r}", "one of " + ", ".join(FORMS))
+    if frames.decode == UPRIGHT:
+        raise UsageError(
+            "files of poses are for the stored images", "leave exif=true out, and give it when they are read"
+        )
+    if form in LINES:
+        _check_names(frames)
+    paths = {out / name: text for name, text in FORMS[form](frames, progress).items()}
+    taken = next((path for path in paths if path.exists()), None)
+    if taken is not None and not replace:
+        raise UsageError(f"{taken} is there already", "choose another --out")
+    for path, text in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+    return list(paths)
+
+
+def _check_names(frames: Frames) -> None:
+    """Raise DataError for a name that a line of text cannot hold: with a line break, or a space at an end."""
+    names = map(frames.name, range(len(frames)))
+    bad = [name for name in names if name != name.strip() or "\n" in name or "\r" in name]
+    if bad:
+        what = f"{len(bad)} image names have a line break, or a space at an end (first: {shown(bad[0])})"
+        raise DataError(what, "rename them, or export to nerf or kitti")
+
+
+def _csv(frames: Frames, progress: Progress) -> dict[str, str]:
+    known_N = ~np.isnan(frames.intrinsics).any(axis=1)
+    more = {word: getattr(frames, word).tolist() for word in ("split", "sequence", "timestamp", "condition")}
+    for name, value_N in zip(INTRINSICS, frames.intrinsics.T.tolist(), strict=True):
+        more[name] = [repr(value) if known else "" for value, known in zip(value_N, known_N, strict=True)]
+    return {"poses.csv": frames.poses().to_csv(more)}
+
+
+def _labels(frames: Frames, progress: Progress) -> dict[str, str]:
+    return {"labels.csv": frames.poses().to_labels(frames.split.tolist(), frames.sequence.tolist())}
+
+
+def _tum(frames: Frames, progress: Progress) -> dict[str, str]:
+    texts = {}
+    for folder, part in _sequences(frames):
+        poses = part.poses()
+        texts[f"{folder}groundtruth.txt"] = "# time tx ty tz qx qy qz qw\n" + poses.to_tum()
+        lines = [f"{stamp} {image}\n" for stamp, image in zip(poses.stamps(), poses.images, strict=True)]
+        texts[f"{folder}rgb.txt"] = "# time file\n" + "".join(lines)
+    return texts
+
+
+def _kitti(frames: Frames, progress: Progress) -> dict[str, str]:
+    texts = {}
+    for folder, part in _sequences(frames):
+        poses = part.poses()
+        texts[f"{folder}poses.txt"] = poses.to_kitti()
+        texts[f"{folder}times.txt"] = "".join(f"{stamp}\n" for stamp in poses.stamps())
+    return texts
+
+
+def _colmap(frames: Frames, progress: Progress) -> dict[str, str]:
+    numbers: dict[tuple[float, ...], int] = {}
+    cameras, camera_of = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"], []
+    for camera in _cameras(frames, progress):
+        if camera not in numbers:
+            numbers[camera] = len(numbers) + 1
+            width, height, *pinhole = camera
+            parameters = " ".join(repr(value) for value in pinhole)
+            cameras.append(f"{numbers[camera]} PINHOLE {int(width)} {int(height)} {parameters}")
+        camera_of.append(numbers[camera])
+    images = frames.poses().to_colmap(camera_of)
+    return {"cameras.txt": "\n".join(cameras) + "\n", "images.txt": images, "points3D.txt": ""}
+
+
+def _nerf(frames: Frames, progress: Progress) -> dict[str, str]:
+    content = json.loads(frames.poses().to_nerf())
+    for entry, (width, height, fx, fy, cx, cy) in zip(content["frames"], _cameras(frames, progress), strict=True):
+        entry |= {"w": int(width), "h": int(height), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+    for word in WORDS:
+        names = [frames.name(n) for n in np.flatnonzero(frames.split == word).tolist()]
+        content |= {f"{word}_filenames": names} if names else {}
+    return {"transforms.json": json.dumps(content, indent=1) + "\n"}
+
+
+FORMS: dict[str, Callable[[Frames, Progress], dict[str, str]]] = {
+    "csv": _csv,
+    "tum": _tum,
+    "kitti": _kitti,
+    "colmap": _colmap,
+    "nerf": _nerf,
+    "labels": _labels,
+}
+LINES = ("csv", "tum", "colmap", "labels")  # forms in which an image's name stands in a line of text
+READERS = {"csv": "folder", "tum": "folder", "kitti": "folder", "colmap": "colmap", "nerf": "nerf", "labels": "csv"}
+
+
+def data_name(form: str, out: Path, root: Path) -> str:
+    """The data name that reads an export of one sequence back; the images stay in `root`."""
+    if form == "labels":
+        return f"{READERS[form]}:{out}/labels.csv?convention=camera-to-world&root={root}"
+    return f"{READERS[form]}:{out}?root={root}"
+
+
+def _sequences(frames: Frames) -> list[tuple[str, Frames]]:
+    """(folder with a slash, its frames in order of time) of each sequence; no folder where there is only one."""
+    parts = [frames.select(index) for index in runs(frames)]
+    if len(parts) == 1:
+        return [("", parts[0])]
+    folders: dict[str, Frames] = {}
+    for part in parts:
+        stem = re.sub(r"[^\w.-]+", "-", f"{part.scenes[part.scene[0]]}-{part.sequence[0]}", flags=re.ASCII).strip(".-")
+        name, number = stem or "sequence", 2
+        while f"{name}/" in folders:
+            name, number = f"{stem}-{number}", number + 1
+        folders[f"{name}/"] = part
+    return list(folders.items())
+
+
+def _cameras(frames: Frames, progress: Progress) -> list[tuple[float, ...]]:
+    """(width, height, fx, fy, cx, cy) of each stored image. Raises DataError where intrinsics are not known."""
+    unknown = int(np.isnan(frames.intrinsics).any(axis=1).sum())
+    if unknown:
+        raise DataError(f"{unknown} of {len(frames)} frames have no intrinsics", "export to csv, tum, kitti or labels")
+    sizes = []
+    for n in range(len(frames)):
+        sizes.append(image_size(frames.path(n)))
+        progress(n + 1, len(frames))
+    return [(*size, *camera) for size, camera in zip(sizes, frames.intrinsics.tolist(), strict=True)]

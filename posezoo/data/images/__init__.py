@@ -1,0 +1,1 @@
+"""The image cache: pictures decoded once."""

@@ -1,0 +1,170 @@
+"""Decode all images of a data set in parallel and write the image cache; see `cache.py` for the layout.
+
+Legend: N images, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from posezoo.base.errors import DataError, Finding, ResourceError
+from posezoo.base.faults import point
+from posezoo.base.files.pictures import read_sized
+from posezoo.base.observe import Progress, parallel
+from posezoo.base.paths import shown
+from posezoo.data.table import Frames
+
+VERSION = 1  # raise it when decoding or the file format changes
+INDEX = np.dtype(
+    {
+        "names": ["offset", "height", "width", "stored_height", "stored_width", "sha256"],
+        "formats": ["<i8", "<i4", "<i4", "<i4", "<i4", "S64"],
+    }
+)
+
+
+def unreadable_images(frames: Frames, progress: Progress | None = None) -> list[Finding]:
+    """A finding for each image that cannot be decoded. Nothing is written."""
+    results = parallel(lambda i: _decoded(frames, i), range(len(frames)))
+    findings = []
+    for n, result in enumerate(results, 1):
+        findings += [result] if isinstance(result, Finding) else []
+        if progress:
+            progress(n, len(frames))
+    return findings
+
+
+def unreadable(findings: Sequence[Finding]) -> DataError:
+    """The error for images that cannot be read."""
+    count = f"{len(findings)} unreadable image{'s' * (len(findings) > 1)}"
+    return DataError(f"{count} (first: {findings[0]})", "posezoo data verify lists all of them", findings)
+
+
+def build(frames: Frames, digests: list[bytes], home: Path, key: str, progress: Progress | None) -> None:
+    """Build the cache beside its place and rename it there. Whoever comes second throws its own copy away."""
+    temporary = home / f".{key[:16]}-{os.getpid()}-{time.monotonic_ns():x}"
+    try:
+        with _building(home):
+            temporary.mkdir(parents=True)
+            _write(frames, digests, temporary, progress)
+            point("cache.rename")
+            try:
+                temporary.rename(home / key)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                if valid_index(home / key, digests) is None:
+                    _replace_damaged(home / key, temporary)
+            _sync(home)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write the image cache {home}: {error.strerror or error}",
+            f"set POSEZOO_CACHE to a folder with {len(frames) * 0.27e-3 + 0.1:.1f} GB free",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_damaged(place: Path, temporary: Path) -> None:
+    """Put `temporary` where a damaged cache stands."""
+    damaged = temporary.with_name(f"{temporary.name}-damaged")
+    place.rename(damaged)
+    temporary.rename(place)
+    if damaged.is_dir():
+        shutil.rmtree(damaged, ignore_errors=True)
+    else:
+        damaged.unlink(missing_ok=True)
+
+
+def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progress | None) -> None:
+    index = np.zeros(len(frames), dtype=INDEX)
+    findings: list[Finding] = []
+    offset = 0
+    with (folder / "pixels.u8").open("wb") as pixels:
+        for n, result in enumerate(parallel(lambda i: _decoded(frames, i), range(len(frames)))):
+            if isinstance(result, Finding):
+                findings.append(result)
+            elif not findings:  # after the first bad image the rest is only looked at
+                image_HWC, (stored_width, stored_height) = result
+                height, width = image_HWC.shape[:2]
+                index[n] = (offset, height, width, stored_height, stored_width, digests[n])
+                pixels.write(np.ascontiguousarray(image_HWC).data)
+                offset += image_HWC.nbytes
+                point("cache.image")
+            if progress:
+                progress(n + 1, len(frames))
+        if findings:
+            raise unreadable(findings)
+        pixels.flush()
+        os.fsync(pixels.fileno())
+    with (folder / "index.npy").open("wb") as file:
+        np.save(file, index, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(folder)
+
+
+def valid_index(folder: Path, digests: list[bytes]) -> np.ndarray | None:
+    """The index of a complete cache in `folder`; None if there is none or it is damaged."""
+    try:
+        index = np.load(folder / "index.npy", allow_pickle=False)
+        size = (folder / "pixels.u8").stat().st_size
+    except (OSError, ValueError, EOFError):
+        return None
+    if index.dtype != INDEX or index.shape != (len(digests),) or index["sha256"].tolist() != digests:
+        return None
+    bytes_N = index["height"].astype(np.int64) * index["width"] * 3
+    starts_N = np.concatenate([[0], np.cumsum(bytes_N)])
+    good = np.array_equal(index["offset"], starts_N[:-1]) and size == starts_N[-1]
+    return index if good and (index["stored_width"] > 0).all() and (index["stored_height"] > 0).all() else None
+
+
+def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Finding:
+    """Image i (H, W, 3) and the (width, height) that its intrinsics are for, or why it cannot be read."""
+    path = frames.path(i)
+    try:
+        return read_sized(path, decode=frames.decode)
+    except DataError as error:
+        return Finding(shown(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in `folder` last. Not every system can open a folder, and none needs it to be right."""
+    if hasattr(os, "O_DIRECTORY"):
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+@contextlib.contextmanager
+def _building(home: Path) -> Iterator[None]:
+    """Say that a cache is being built. What killed builds left behind is removed: all of it if nobody else builds."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f"{home.name}.lock").open("a") as lock:
+        with contextlib.suppress(ImportError, OSError):  # Windows, some network disks
+            import fcntl
+
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_abandoned(home, seconds=-1)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        _remove_abandoned(home, seconds=86400)
+        yield
+
+
+def _remove_abandoned(home: Path, seconds: float) -> None:
+    """Remove unfinished builds in which nothing has changed for so long."""
+    for folder in home.glob(".*-*-*"):
+        with contextlib.suppress(OSError):  # another process removes it at the same moment
+            if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > seconds:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,182 @@
+"""The image cache: every image once as uint8 RGB with short edge 256, back to back in one file.
+
+    <cache>/images/<key>/pixels.u8      all images, row by row, channels last
+    <cache>/images/<key>/index.npy      offset, size, size of the stored image and sha256 of each
+    <cache>/images/digests/*.json       sha256 of files seen before, by path, size and time: hashing 30 GB is slow
+
+`key` is a sha256 over the format's version, the short edge, how files that are no ordinary pictures are decoded, and
+the sha256 of every source file in order, so a changed image makes a new cache and an old one is never wrong. A cache is
+built in a folder of its own and renamed into place: it is there completely or not at all. Pixels are read with preadv,
+not mapped: the memory a process holds stays flat over an epoch, a fork or pickle costs nothing, and a file cut short is
+an error instead of a bus error.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import stat
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posezoo.base.errors import Finding, ResourceError
+from posezoo.base.files.pictures import CACHE_SHORT_EDGE
+from posezoo.base.observe import Progress, parallel
+from posezoo.base.paths import shown, user_path
+from posezoo.data.images.build import VERSION, build, unreadable, valid_index
+from posezoo.data.images.digests import Digests
+from posezoo.data.table import Frames
+
+CHUNK = 64  # files
+
+
+class ImageCache:
+    """The decoded images of a table of frames. Safe to fork, to spawn and to pickle; not to change."""
+
+    def __init__(self, folder: Path, index: np.ndarray, intrinsics: np.ndarray) -> None:
+        self.folder = folder
+        self._index = index
+        scale_N4 = np.stack([index["width"] / index["stored_width"], index["height"] / index["stored_height"]] * 2, 1)
+        self._intrinsics_N4 = intrinsics * scale_N4
+        self._file: int | None = None
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def open(frames: Frames, progress: Progress | None = None) -> ImageCache:
+        """The cache of these frames, built first if it is not there or damaged.
+
+        Raises DataError that names every unreadable image, ResourceError if the disk is full or cannot be written.
+        """
+        home = cache_folder() / "images"
+        digests = _digests(frames, home, progress)
+        decode = f" {frames.decode.key}" if frames.decode else ""
+        key = hashlib.sha256(f"{VERSION} {CACHE_SHORT_EDGE}{decode}\n".encode() + b"\n".join(digests)).hexdigest()
+        index = valid_index(home / key, digests)
+        if index is None:
+            build(frames, digests, home, key, progress)
+            index = valid_index(home / key, digests)
+        if index is None:  # another process may be clearing the cache at this moment
+            raise ResourceError(f"image cache {home / key} vanished while it was built", "start again")
+        return ImageCache(home / key, index, frames.intrinsics)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Images (B, 3, H, W) uint8 and intrinsics (B, 4) in their pixels (NaN: unknown).
+
+        The tensor is channels-last in memory. Images smaller than the largest of the batch are centred and their edges
+        repeated; cx and cy move along.
+        """
+        index_B = np.asarray(indices, dtype=np.int64)
+        rows = self._index[index_B]
+        intrinsics_B4 = self._intrinsics_N4[index_B]
+        height, width = (int(rows[side].max(initial=0)) for side in ("height", "width"))
+        pixels_BHWC = np.empty((len(rows), height, width, 3), dtype=np.uint8)
+        file = self._opened()
+        for n, (offset, h, w) in enumerate(rows[["offset", "height", "width"]].tolist()):
+            if (h, w) == (height, width):
+                self._read(file, pixels_BHWC[n], offset)
+                continue
+            image_HWC = np.empty((h, w, 3), dtype=np.uint8)
+            self._read(file, image_HWC, offset)
+            top, left = (height - h) // 2, (width - w) // 2
+            margins = ((top, height - h - top), (left, width - w - left), (0, 0))
+            pixels_BHWC[n] = np.pad(image_HWC, margins, mode="edge")
+            intrinsics_B4[n, 2:] += (left, top)
+        return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2), intrinsics_B4
+
+    def _opened(self) -> int:
+        """The file descriptor, opened at first use in this process."""
+        with self._lock:
+            if self._file is None:
+                try:
+                    self._file = os.open(self.folder / "pixels.u8", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                except OSError as error:
+                    raise ResourceError(f"image cache {self.folder}: {error.strerror}", "start again") from error
+                weakref.finalize(self, os.close, self._file)
+            return self._file
+
+    def _read(self, file: int, target: np.ndarray, offset: int) -> None:
+        """Fill `target` from the file. preadv moves no shared position, so threads and forks may read at once."""
+        view = memoryview(target.data).cast("B")
+        while len(view):
+            try:
+                if hasattr(os, "preadv"):
+                    count = os.preadv(file, [view], offset)
+                else:  # Windows
+                    with self._lock:
+                        os.lseek(file, offset, os.SEEK_SET)
+                        data = os.read(file, len(view))
+                    view[: len(data)] = data
+                    count = len(data)
+            except OSError as error:
+                raise ResourceError(f"image cache {self.folder}: {error.strerror}", "start again") from error
+            if count == 0:
+                raise ResourceError(f"image cache {self.folder} was cut short while in use", "start again")
+            view, offset = view[count:], offset + count
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "index": self._index, "intrinsics": self._intrinsics_N4}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.folder, self._index, self._intrinsics_N4 = state["folder"], state["index"], state["intrinsics"]
+        self._file, self._lock = None, threading.Lock()
+
+
+def cache_folder() -> Path:
+    """POSEZOO_CACHE, else $XDG_CACHE_HOME/posezoo, else ~/.cache/posezoo."""
+    if os.environ.get("POSEZOO_CACHE"):
+        return user_path(os.environ["POSEZOO_CACHE"])
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (base if base.is_absolute() else Path.home() / ".cache") / "posezoo"
+    except RuntimeError as error:  # no HOME
+        raise ResourceError("no home folder for the image cache", "set POSEZOO_CACHE to a folder") from error
+
+
+def _digests(frames: Frames, home: Path, progress: Progress | None) -> list[bytes]:
+    """The sha256 of each image file, in hexadecimal. Raises DataError for files that cannot be read."""
+    memo = Digests(home / "digests", frames.root)
+    found: list[bytes] = []
+    findings = []
+    # many at once: of files seen before only the state is looked at, which takes less than handing one to a thread
+    chunks = (range(start, min(start + CHUNK, len(frames))) for start in range(0, len(frames), CHUNK))
+    try:
+        results = parallel(lambda chunk: [_digest(frames, i, memo) for i in chunk], chunks)
+        for n, result in enumerate(itertools.chain.from_iterable(results), 1):
+            if isinstance(result, Finding):
+                findings.append(result)
+            else:
+                found.append(result)
+            if progress and memo.new:  # silent when nothing has to be read
+                progress(n, len(frames))
+    finally:  # who is stopped after an hour of reading need not begin again
+        memo.save()
+    if findings:
+        raise unreadable(findings)
+    return found
+
+
+def _digest(frames: Frames, i: int, memo: Digests) -> bytes | Finding:
+    name = frames.name(i)
+    path = f"{frames.root}{os.sep}{name}"
+    try:
+        status = os.stat(path)  # noqa: PTH116 (a Path takes longer to make than its file to look at)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would never end
+            return Finding(shown(name), 0, "not a regular file")
+        if not status.st_size:
+            return Finding(shown(name), 0, "empty file")
+        return memo.get(name, path, status)
+    except OSError as error:
+        return Finding(shown(name), 0, "no such image" if error.errno == 2 else error.strerror or str(error))

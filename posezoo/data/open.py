@@ -1,0 +1,268 @@
+"""A data set by name -> a checked table of frames.
+
+    open_dataset("7scenes-chess")           registry card -> reader -> rows -> checks -> Dataset
+    open_dataset("7scenes?scenes=chess&sequences=1,3")   a part of it, on purpose
+    open_dataset("folder:my-photos")        reader and path stand in the name
+    inspect_dataset(...)                    the same, but hands the findings over instead of raising them
+
+Conventions: pose = camera-to-world, metres; quaternion (w, x, y, z), unit, w >= 0; camera axes x right, y down,
+z forward; intrinsics (fx, fy, cx, cy) in pixels of the stored image with (0, 0) at the outer corner of its top-left
+pixel. Legend: N frames. Long because the whole way of a name to its table stands here, in the order it is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from posezoo.base import paths
+from posezoo.base.errors import DataError, Finding, PluginError, PosezooError, UsageError
+from posezoo.base.files.pictures import UPRIGHT
+from posezoo.base.observe import Progress
+from posezoo.base.paths import shown
+from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
+from posezoo.catalogue import forms, plugins
+from posezoo.data import completeness, splits, validation
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.source import Source, find_source
+from posezoo.data.table import Frames
+
+Kind = Literal["demo", "indoor", "outdoor"]
+INDOOR_METRES = 30.0  # own data whose training positions span less are taken for indoor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that passed its checks; `notes` are lines that a person should see."""
+
+    name: str
+    kind: Kind
+    frames: Frames
+    card: forms.DataCard | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[Finding, ...] = ()
+    """What was left out because something is wrong with it, where that was asked for."""
+    missing: tuple[completeness.Missing, ...] = ()
+    """What of the complete data set, or of the part that the name asks for, is not here, by the card's counts."""
+
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines that belong to every result on these data: test frames beside training frames, what was left out."""
+        lines = splits.leaks(self.frames)
+        if self.skipped:
+            first = f"first: {self.skipped[0]}"
+            lines.append(
+                f"bad data left out as asked: {len(self.skipped)} problem{'s' * (len(self.skipped) > 1)} ({first})"
+            )
+        return tuple(lines)
+
+    def require(self, split: str) -> Frames:
+        """The frames of one split. Raises DataError if there are none."""
+        frames = self.frames.of_split(split)
+        if not len(frames):
+            counts = ", ".join(f"{word} {np.sum(self.frames.split == word)}" for word in splits.WORDS)
+            raise DataError(f'{split} split of "{self.name}" is empty (0 images)', f"images now: {counts}")
+        return frames
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over image names, poses and splits; poses are rounded to 1e-6, to be the same on every machine."""
+        pose_N7 = np.round(np.hstack([self.frames.position, self.frames.quaternion]), 6) + 0.0  # no -0.0
+        digest = hashlib.sha256()
+        for image, split, pose_7 in zip(self.frames.images, self.frames.split, pose_N7.astype("<f8"), strict=True):
+            digest.update(bytes(image) + b"\0" + str(split).encode() + b"\0" + pose_7.tobytes())
+        return digest.hexdigest()
+
+
+def open_dataset(name: str, *, root: str | Path | None = None, split: str | Path | None = None) -> Dataset:
+    """The data set called `name`. Raises DataError that carries everything found wrong.
+
+    `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks` or `sequences`
+    instead of the data's own, or a CSV file with columns image, split; the data set is then only the images it lists.
+    """
+    dataset, findings = inspect_dataset(name, root=root, split=split)
+    if findings:
+        raise problems(name, findings)
+    return dataset
+
+
+def inspect_dataset(
+    name: str, *, root: str | Path | None = None, split: str | Path | None = None
+) -> tuple[Dataset, list[Finding]]:
+    """The data set without the frames that something is wrong with, and everything that is wrong."""
+    source = find_source(name, paths.user_path(root) if root is not None else None)
+    findings: list[Finding] = []
+    made = str(split) if split in splits.MADE else ""
+    file = paths.user_path(split) if split is not None and not made else None
+    chosen = splits.read_split_file(file, source.root, findings) if file is not None else None
+    if findings:  # nothing can be said about the data while it is unclear which of them are wanted
+        return Dataset(name, "indoor", Frames.from_rows(source.root, []), source.card), findings
+    images = frozenset(chosen.entries) if chosen is not None else None
+    request = ReadRequest(
+        source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
+    )
+    with _collection_paused():
+        return _inspected(name, source, request, chosen, made, findings)
+
+
+def _inspected(
+    name: str,
+    source: Source,
+    request: ReadRequest,
+    chosen: splits.SplitFile | None,
+    made: str,
+    findings: list[Finding],
+) -> tuple[Dataset, list[Finding]]:
+    result = _read(source, request)
+    findings += result.findings
+    findings[:0] = source.still_packed(bool(findings))
+    result.frames = _asked_for(result.frames, request, findings)
+    notes = list(result.notes)
+    rows = validation.placed(result.frames, source.root, source.follow_symlinks, findings)
+    rows = validation.normalised(rows, source.normalise, findings, notes)
+    if chosen is not None:
+        rows = chosen.applied(rows, {os.path.normpath(row.image) for row in result.frames}, findings)
+    rows = validation.unique(rows, findings, notes)
+    rows = splits.checked_words(rows, findings) if not made else rows
+    decode = result.decode
+    if source.exif:
+        decode, rows = _turned(decode, source.reader), validation.upright(rows, source.root, notes)
+    if source.card is None:  # one's own photographs
+        validation.photographs(rows, source.root, source.exif, notes)
+    frames = Frames.from_rows(source.root, rows, result.ground_truth, decode)
+    if len(frames) and (made or not np.any(frames.split != "")):
+        frames = dataclasses.replace(frames, split=splits.made(frames, made or "blocks", notes))
+    kind = source.card.kind if source.card else _kind(frames)
+    missing: list[completeness.Missing] = []
+    if chosen is None and not made:
+        counts = completeness.expected(source.counts, request)
+        missing = completeness.missing(counts, frames, result.left_out, findings, bool(source.scenes))
+        notes += _compared(source, frames)
+    return Dataset(name, kind, frames, source.card, tuple(notes), missing=tuple(missing)), findings
+
+
+def _compared(source: Source, frames: Frames) -> list[str]:
+    """Lines on how many of the card's frames are here."""
+    if source.card is None or not source.counts:
+        return []
+    if source.partial:
+        return [f"a part by choice: {len(frames)} of {sum(source.card.frames.values())} frames"]
+    return [
+        f"{word}: {found} frames here, {count} in the complete data set"
+        for word, count in source.card.frames.items()
+        if (found := int(np.sum(frames.split == word))) != count
+    ]
+
+
+@contextlib.contextmanager
+def _collection_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: 1e5 rows make no garbage, but each round looks at all of them again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def problems(name: str, findings: Sequence[Finding]) -> DataError:
+    """The error for data with findings: how many, and the first one in words."""
+    count = f"{len(findings)} problem{'s' * (len(findings) > 1)}"
+    hint = (
+        "posezoo data verify lists all of them" if len(findings) > 1 else "correct it, or leave it out with --skip-bad"
+    )
+    return DataError(f"{count} in {name} (first: {findings[0]})", hint, findings)
+
+
+def _asked_for(rows: Sequence[Frame], request: ReadRequest, findings: list[Finding]) -> list[Frame]:
+    """The rows of the scenes and sequences asked for; a word that fits none is a finding, unless there are others."""
+    kept = [row for row in rows if request.wants_sequence(row.sequence)]
+    if request.scenes:
+        kept = [row for row in kept if row.scene in request.scenes]
+    for what, words in (("scene", request.scenes), ("sequence", request.sequences)):
+        alone = [dataclasses.replace(request, sequences=(word,)) for word in words]
+        for word, one in zip(words, alone, strict=True):
+            there = {getattr(row, what) for row in kept}
+            if not findings and not any(one.wants_sequence(t) if what == "sequence" else t == word for t in there):
+                findings.append(Finding(str(request.root), 0, f"no frames of {what} {word[:60]!a}"))
+    return kept
+
+
+def _turned(decode: Decode | None, reader: str) -> Decode:
+    if decode is not None:
+        raise UsageError(
+            f"exif=true is for photographs: the pictures of {reader} are made of raw pixels", "leave it out"
+        )
+    return UPRIGHT
+
+
+def _read(source: Source, request: ReadRequest) -> ReadResult:
+    """The reader's answer. Whatever a reader does wrong ends in an error that names the reader."""
+    plugins.get("posezoo_readers", "data format", source.reader)
+    read = plugins.load("posezoo_readers", source.reader, "read")
+    whose = f"it is of plugin {plugins.manager().owners['posezoo_readers', source.reader]}"
+    try:
+        result = read(request)
+    except PosezooError:
+        raise
+    except OSError as error:
+        raise DataError(f"{error.filename or request.root}: {error.strerror or error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f'reader "{source.reader}" failed: {type(error).__name__}: {error}', whose) from error
+    if not isinstance(result, ReadResult):
+        raise PluginError(f'reader "{source.reader}" returned {type(result).__name__}, expected ReadResult', whose)
+    strange = next((row for row in result.frames if not isinstance(row, Frame)), None)
+    if strange is not None:
+        raise PluginError(f'reader "{source.reader}" returned a {type(strange).__name__} among its frames', whose)
+    return result
+
+
+def _kind(frames: Frames) -> Kind:
+    """indoor if the training positions span less than 30 m along every axis."""
+    position_N3 = frames.position[frames.split == "train"] if np.any(frames.split == "train") else frames.position
+    return "outdoor" if len(position_N3) and np.ptp(position_N3, axis=0).max() >= INDOOR_METRES else "indoor"
+
+
+def opened(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The data set; with `skip_bad` what is wrong is left out and stands in `skipped`, else it raises DataError.
+
+    With `skip_bad` every image is decoded once, into the image cache. Raises DataError all the same if nothing is left.
+    """
+    if not skip_bad:
+        return open_dataset(name, root=root, split=split)
+    dataset, findings = inspect_dataset(name, root=root, split=split)
+    while len(dataset.frames):
+        unreadable = _unreadable(dataset, progress)
+        if not unreadable:
+            return dataclasses.replace(dataset, skipped=tuple(findings))
+        findings = [*findings, *unreadable]
+        bad = {finding.path for finding in unreadable}
+        good_N = np.array([shown(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool)
+        dataset = dataclasses.replace(dataset, frames=dataset.frames.select(good_N))
+    raise problems(name, findings) if findings else DataError(f"{name} has no frames", "posezoo data verify shows why")
+
+
+def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, ...]:
+    try:
+        ImageCache.open(dataset.frames, progress)
+    except DataError as error:
+        return error.findings
+    return ()

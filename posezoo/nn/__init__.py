@@ -1,0 +1,1 @@
+"""The mathematics: the contract of models, heads, hypernetworks, backbones, losses, geometry."""

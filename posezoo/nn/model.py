@@ -1,0 +1,237 @@
+"""The contract of every model: `encode` gives features, two heads give the pose. `forward` is written once, here.
+
+The cut between the two halves is where a hypernetwork taps, so that `+hyper` works with any model.
+
+Legend: B batch, C channels, H height, W width, R rotation numbers.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files import pictures
+from posezoo.base.memory import raise_malloc_thresholds
+from posezoo.base.poses import Poses
+from posezoo.base.spec import Decode
+from posezoo.nn import geometry, transforms
+from posezoo.nn.folding import fold_batch_norms
+from posezoo.nn.heads import Head
+from posezoo.nn.hyperhead import HyperHead
+from posezoo.nn.outputs import Features, PoseOutput
+
+Note = Callable[[str], object]
+"""Is told what a person should see."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What every architecture's configuration has; it carries everything needed to use the model.
+
+    The fields from `scenes` on tie the model to a place; training fills them in.
+    """
+
+    backbone: str = "tf_efficientnet_b0.in1k"
+    pretrained_backbone: bool | str = True
+    """True: ImageNet weights for the start of training; a path: weights from this file; False: random, on purpose."""
+    rotation: geometry.Representation = "quaternion"
+    resize: int = 256
+    """Short edge in pixels before the crop."""
+    crop: int = 224
+    """Side of the square the network reads."""
+    mean: tuple[float, float, float] | None = None
+    """Pixel mean and deviation in [0, 1]; None: the backbone's own, written in when the model is created."""
+    std: tuple[float, float, float] | None = None
+    interpolation: Literal["bilinear"] = "bilinear"
+    scenes: tuple[str, ...] = ("scene",)
+    """Scene names in the order of the scene index."""
+    position_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """World position in metres = position_mean + position_std * what the head says."""
+    position_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    label_frame: geometry.LabelFrame = "camera-to-world"
+    """What the orientation head was taught to say; the model answers camera-to-world whatever this is."""
+    decode: str = ""
+    """How the training pictures were made of their files (`Decode.key`): empty, as stored; `exif 1`, turned upright."""
+
+    def __post_init__(self) -> None:
+        if self.crop > self.resize or self.crop < 32:
+            raise UsageError(f"crop={self.crop} must be at least 32 and at most resize={self.resize}", "crop=224")
+        if len(set(self.scenes)) != len(self.scenes) or not self.scenes:
+            raise UsageError(f"scene names must differ: {', '.join(self.scenes)}", "give each scene its own name")
+
+
+class PoseModel(nn.Module, abc.ABC):
+    """Abstract: an image to a camera pose. Subclasses are final; they set the attributes below and write `encode`.
+
+    The constructor builds; it downloads nothing, seeds nothing and prints nothing.
+    """
+
+    position_head: Head | HyperHead  # latent -> 3
+    orientation_head: Head | HyperHead  # latent -> R
+    image_dim: int  # E, width of Features.image
+    name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
+    unused: ClassVar[tuple[str, ...]] = ()  # parameters that the architecture itself keeps every gradient from
+    optimized: bool = False  # made by `optimize`: for inference only
+    bf16: bool = False
+    origin: str = ""  # where a trained model came from: a folder, or hf-hub:OWNER/REPO@COMMIT; set by zoo
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        # not saved with the weights: the configuration is the one place they stand in. float64, because UTM
+        # coordinates of 5.7e6 m have steps of 0.5 m in float32
+        for name in ("position_mean", "position_std"):
+            self.register_buffer(
+                f"{name}_3", torch.tensor(getattr(config, name), dtype=torch.float64), persistent=False
+            )
+
+    @abc.abstractmethod
+    def encode(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> Features:
+        """The features of prepared images; `scene_B`, where given, chooses the scene of multi-scene models."""
+
+    def features_for_heads(
+        self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None
+    ) -> Features:
+        """As `encode`; a model may leave the image embedding empty, (B, 0), and save its cost unless `reads_image`."""
+        return self.encode(images_BCHW, scene_B)
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether a head reads the image embedding."""
+        return self.position_head.reads_image or self.orientation_head.reads_image
+
+    def forward(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> PoseOutput:
+        """The poses of prepared images (see `prepare`): position in metres in the world, rotation camera-to-world."""
+        with self._precision():
+            features = self.features_for_heads(images_BCHW, scene_B)
+        return self.pose_of(features)
+
+    def pose_of(self, features: Features) -> PoseOutput:
+        """The poses that the heads read from features: the second half of `forward`."""
+        with self._precision():
+            position_B3 = self.position_head(features.position, features.image, features.scene)
+            rotation_BR = self.orientation_head(features.orientation, features.image, features.scene)
+        position_B3 = position_B3.to(self.position_std_3.dtype) * self.position_std_3 + self.position_mean_3
+        label_B4 = geometry.to_quaternion(rotation_BR.float(), self.config.rotation)
+        quaternion_B4 = geometry.from_label_frame(label_B4, self.config.label_frame)
+        return PoseOutput(position_B3, rotation_BR.float(), quaternion_B4, features.scene_logits, features.scene)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        return next(self.parameters()).device
+
+    def prepare(self, images_BCHW: Tensor) -> Float[Tensor, "B 3 crop crop"]:
+        """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
+        return prepare(images_BCHW, self.config)
+
+    def predict(
+        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
+    ) -> Poses:
+        """The poses of image files, in order, read as the training pictures were.
+
+        `note` is told what a person should see. Raises DataError for a file that is no readable image.
+        """
+        with evaluating(self):
+            return predict_files(self, images, self.config, self.device, batch_size, note)
+
+    def optimize(self, bf16: bool = False) -> Self:
+        """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
+
+        `bf16`: the network runs under autocast to bfloat16: faster where the processor has it, and the poses move.
+        The copy cannot be trained or saved; keep the original for that. With glibc the process keeps freed memory from
+        now on, as in training.
+        """
+        raise_malloc_thresholds()
+        model = copy.deepcopy(self).eval().requires_grad_(False)
+        fold_batch_norms(model, torch.zeros(1, 3, self.config.crop, self.config.crop, device=self.device))
+        model.optimized, model.bf16 = True, bf16
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In eval mode; afterwards every module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def prepare(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 3 crop crop"]:
+    """What a network with this configuration reads, from uint8 images (B, 3, H, W): resize, centre crop, normalise."""
+    assert config.mean is not None and config.std is not None, "zoo.create_model writes them in"
+    return transforms.prepare(images_BCHW, config.resize, config.crop, config.mean, config.std)
+
+
+@torch.inference_mode()
+def predict_files(
+    network: Callable[[Tensor], PoseOutput],
+    images: Sequence[str | Path] | str | Path,
+    config: ModelConfig,
+    device: torch.device | str,
+    batch_size: int,
+    note: Note,
+) -> Poses:
+    """The poses that `network` (prepared images to output) gives for image files, in order."""
+    paths = [images] if isinstance(images, (str, Path)) else list(images)
+    decode = _decode(paths, config, note)
+    outputs = []
+    for start in range(0, len(paths), batch_size):
+        # prepared one by one: photographs of different shapes share a batch once they are cropped
+        tensors = [
+            torch.from_numpy(pictures.read_image(p, decode=decode).copy()) for p in paths[start : start + batch_size]
+        ]
+        prepared = [prepare(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
+        outputs.append(network(torch.cat(prepared)))
+    return _poses(paths, outputs, config.scenes)
+
+
+def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:
+    """How the files are read: as the training pictures were. Raises DataError for raw files: only readers read them."""
+    if config.decode == pictures.UPRIGHT.key:
+        return pictures.UPRIGHT
+    if config.decode:
+        raw = next((path for path in paths if pictures.is_grey(path)), None)
+        if raw is not None:
+            what = (
+                f"{raw}: one channel, but the model was trained on colour pictures made of raw pixels ({config.decode})"
+            )
+            raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
+    turned = sum(pictures.orientation_of(path) != 1 for path in paths)
+    if turned:
+        what = f"{turned} of {len(paths)} images have an EXIF orientation: ignored, as in training"
+        note(f"{what} (data option exif=true trains on turned pictures)")
+    return None
+
+
+def _poses(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:
+    if not outputs:
+        return Poses((), np.zeros((0, 3)), np.zeros((0, 4)))
+    position_N3 = torch.cat([output.position for output in outputs]).double().cpu().numpy()
+    # unit to the last digit of float64: a camera centre of 5e6 m would else move by half a metre in COLMAP's form
+    quaternion_N4 = geometry.unit(torch.cat([output.quaternion for output in outputs]).double()).cpu().numpy()
+    index = [output.scene for output in outputs]
+    if any(scene is None for scene in index):
+        names: tuple[str, ...] = (scenes[0],) * len(paths)
+    else:
+        names = tuple(scenes[int(i)] for i in torch.cat([scene for scene in index if scene is not None]))
+    return Poses(tuple(str(path) for path in paths), position_N3, quaternion_N4, names)

@@ -1,0 +1,31 @@
+"""What a model hands on: features to its heads, and its answer.
+
+Legend: B batch, D latent width, E embedding width, S scenes, R rotation numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Features(NamedTuple):
+    """What `PoseModel.encode` gives the heads, and where a hypernetwork taps."""
+
+    position: Tensor  # (B, Dt) what the position head reads
+    orientation: Tensor  # (B, Dr) what the orientation head reads
+    image: Tensor  # (B, E) the embedding a hypernetwork conditions on
+    scene_logits: Tensor | None = None  # (B, S) multi-scene models
+    scene: Tensor | None = None  # (B,) the scene chosen: given, or arg max of the logits
+
+
+class PoseOutput(NamedTuple):
+    """What a model computes for a batch of images."""
+
+    position: Tensor  # (B, 3) camera centre in the world, metres, float64
+    rotation: Tensor  # (B, R) the orientation head's numbers as they are, in the model's representation and label frame
+    quaternion: Tensor  # (B, 4) camera-to-world, (w, x, y, z), unit, w >= 0
+    scene_logits: Tensor | None = None  # (B, S)
+    scene: Tensor | None = None  # (B,)

@@ -1,0 +1,95 @@
+"""How large a model is, part by part: parameters, bytes and floating-point operations.
+
+A part is a top-level module of the model; what a hypernetwork adds to a head stands apart from the head, each generated
+layer for itself. FLOPs are those of one image, two for a multiplication with addition, as torch's own counter has them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from posezoo.nn.hyperhead import HyperHead
+from posezoo.nn.model import PoseModel
+
+
+class Size(NamedTuple):
+    """One part of a model."""
+
+    parameters: int
+    flops: int
+
+    def __add__(self, other: object) -> Size:  # type: ignore[override]
+        assert isinstance(other, Size)
+        return Size(self.parameters + other.parameters, self.flops + other.flops)
+
+
+def sizes(model: PoseModel) -> dict[str, Size]:
+    """Each part's size in the order of the model; then `all generators` and `hypernetwork` where there is one; `total`.
+
+    The model may be on the meta device: nothing is computed.
+    """
+    parts: dict[str, Size] = {}
+    for key, parameter in model.named_parameters():
+        part = _part(model, key)
+        parts[part] = parts.get(part, Size(0, 0)) + Size(parameter.numel(), 0)
+    for module, flops in _own_flops(model).items():
+        part = _part(model, module)
+        parts[part] = parts.get(part, Size(0, 0)) + Size(0, flops)
+    total = sum(parts.values(), Size(0, 0))
+    sums = {}
+    for word, name in ((": generator ", "all generators"), (": ", "hypernetwork")):
+        if found := [size for part, size in parts.items() if word in part]:
+            sums[name] = sum(found, Size(0, 0))
+    return {**parts, **sums, "total": total}
+
+
+def _part(model: PoseModel, path: str) -> str:
+    """The part that a parameter or module belongs to."""
+    top, _, rest = path.partition(".")
+    head = getattr(model, top, None)
+    if not isinstance(head, HyperHead) or rest.startswith("base"):
+        return top
+    pieces = rest.split(".")
+    if pieces[0] != "generated" or "code" in pieces:
+        return f"{top}: condition and codes"
+    index, widths = int(pieces[1]), head.widths
+    return f"{top}: generator {index + 1} ({widths[index]} -> {widths[index + 1]})"
+
+
+class _Halves(nn.Module):
+    """Encoder and heads without the geometry behind them, whose cost does not count and which needs real numbers."""
+
+    def __init__(self, model: PoseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images_BCHW: Tensor) -> None:
+        features = self.model.encode(images_BCHW)
+        self.model.position_head(features.position, features.image, features.scene)
+        self.model.orientation_head(features.orientation, features.image, features.scene)
+
+
+def _own_flops(model: PoseModel) -> dict[str, int]:
+    """Module path -> FLOPs of its own operations, those of its submodules left out."""
+    halves, crop = _Halves(model), model.config.crop
+    # with gradients: without them attention layers take a fused path that the counter does not know
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        halves(torch.zeros(1, 3, crop, crop, device=model.device))
+    prefix = f"{_Halves.__name__}.model."
+    counts = {
+        path.removeprefix(prefix): sum(by_operation.values())
+        for path, by_operation in counter.get_flop_counts().items()
+        if path.startswith(prefix)
+    }
+    own = dict(counts)
+    for path, flops in counts.items():
+        parent = path.rpartition(".")[0]
+        while parent and parent not in counts:
+            parent = parent.rpartition(".")[0]
+        if parent:
+            own[parent] -= flops
+    return own

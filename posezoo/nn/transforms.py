@@ -1,0 +1,99 @@
+"""From an image file to what a network reads: decoding, resizing, cropping, colour and the pose-true rotation.
+
+Two stages, the same in training, evaluation and prediction, so that a saved model gives the same poses everywhere:
+
+1. `read_image`: file -> uint8 RGB with short edge 256 (what the image cache holds).
+2. `prepare`: batch of those -> resized, cropped (or warped), normalised float tensor.
+
+Legend: B batch, C channels, H height, W width, 3 camera axes.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
+
+# what can be read is read, what cannot is a DataError that names the file: Pillow's own lines name none
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def prepare(
+    images_BCHW: Tensor,
+    resize: int,
+    crop: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    offset_B2: Tensor | None = None,
+) -> Float[Tensor, "B 3 crop crop"]:
+    """What the network reads: short edge `resize`, a square crop, normalised by `mean` and `std`.
+
+    `images_BCHW` is uint8. `offset_B2` in [0, 1] places the crop between the left/top and the right/bottom edge;
+    None crops the centre.
+    """
+    images_BCHW = resized(images_BCHW, resize)
+    height, width = images_BCHW.shape[-2:]
+    if offset_B2 is None:
+        top, left = (height - crop) // 2, (width - crop) // 2
+        images_BCHW = images_BCHW[..., top : top + crop, left : left + crop]
+    else:
+        room = torch.tensor([width - crop + 1, height - crop + 1], device=offset_B2.device)
+        corner_B2 = (offset_B2 * room).long().clamp(max=room - 1)
+        rows = corner_B2[:, 1, None] + torch.arange(crop, device=corner_B2.device)
+        columns = corner_B2[:, 0, None] + torch.arange(crop, device=corner_B2.device)
+        batch = torch.arange(len(images_BCHW), device=corner_B2.device)[:, None, None]
+        images_BCHW = images_BCHW.movedim(1, -1)[batch, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+    # in place on the one new tensor, and over whole rows of W C numbers: a broadcast over three channels at a time,
+    # with a new tensor for each operation, costs as much as decoding saves
+    floats_BHWC = images_BCHW.movedim(1, -1).to(torch.float32, memory_format=torch.contiguous_format)
+    mean_3, std_3 = (torch.tensor(values, device=images_BCHW.device) for values in (mean, std))
+    floats_BHWC.flatten(2).sub_((255 * mean_3).repeat(crop)).div_((255 * std_3).repeat(crop))
+    return floats_BHWC.movedim(-1, 1)
+
+
+def resized(images_BCHW: Tensor, resize: int) -> Tensor:
+    """The images with short edge `resize`, antialiased bilinear."""
+    height, width = images_BCHW.shape[-2:]
+    if min(height, width) == resize:
+        return images_BCHW
+    scale = resize / min(height, width)
+    return TF.resize(images_BCHW, [max(resize, round(height * scale)), max(resize, round(width * scale))])
+
+
+def normalised(images_BCHW: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
+    """(images - mean) / std per channel; images in [0, 1]."""
+    mean_C11, std_C11 = (torch.tensor(values, device=images_BCHW.device)[:, None, None] for values in (mean, std))
+    return (images_BCHW - mean_C11) / std_C11
+
+
+def rotate_cameras(
+    images_BCHW: Float[Tensor, "B 3 H W"],
+    focal_B2: Float[Tensor, "B 2"],
+    centre_B2: Float[Tensor, "B 2"],
+    rotation_B33: Float[Tensor, "B 3 3"],
+    crop: int,
+) -> Float[Tensor, "B 3 crop crop"]:
+    """The centre crop that the cameras would see after a rotation R_d about their centres: exact whatever the depth.
+
+    Old image p = K R_d K'^-1 p'; the pose becomes R' = R_cw R_d, the position stays. K' is K moved to the centre crop,
+    so that R_d = identity gives exactly the crop that evaluation reads. Corners without data are reflected.
+    `focal_B2` and `centre_B2` are in pixels of `images_BCHW`, (0, 0) at the outer corner of the top-left pixel.
+    """
+    height, width = images_BCHW.shape[-2:]
+    left, top = (width - crop) // 2, (height - crop) // 2
+    pixel = torch.arange(crop, device=images_BCHW.device, dtype=torch.float32) + 0.5
+    x_B1W = (pixel + left - centre_B2[:, :1])[:, None, :] / focal_B2[:, :1, None]
+    y_BH1 = (pixel + top - centre_B2[:, 1:])[:, :, None] / focal_B2[:, 1:, None]
+    x_BHW, y_BHW = torch.broadcast_tensors(x_B1W, y_BH1)
+    # rays of the new camera, rotated into the old one: d = R_d d'
+    r = rotation_B33.float()[:, :, :, None, None]
+    d = [r[:, i, 0] * x_BHW + r[:, i, 1] * y_BHW + r[:, i, 2] for i in range(3)]
+    depth = d[2].clamp_min(1e-3)  # rays beside or behind the camera end far outside, where reflection answers
+    u_BHW = d[0] / depth * focal_B2[:, :1, None] + centre_B2[:, :1, None]
+    v_BHW = d[1] / depth * focal_B2[:, 1:, None] + centre_B2[:, 1:, None]
+    grid_BHW2 = torch.stack([u_BHW * (2 / width) - 1, v_BHW * (2 / height) - 1], dim=-1)
+    return F.grid_sample(images_BCHW, grid_BHW2, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -1,0 +1,48 @@
+"""What the author of a plugin imports, beside `posezoo.nn` and `posezoo.testing`. No torch.
+
+A plugin's top module offers specs through hooks; nothing else of posezoo is promised to stay where it is.
+"""
+
+from posezoo.base.errors import (
+    DataError,
+    Finding,
+    HubError,
+    PluginError,
+    PosezooError,
+    ResourceError,
+    UsageError,
+    WeightsError,
+)
+from posezoo.base.hooks import hookimpl
+from posezoo.base.spec import (
+    CatalogueSpec,
+    Conversion,
+    Decode,
+    Frame,
+    ModelSpec,
+    ModifierSpec,
+    ReaderSpec,
+    ReadRequest,
+    ReadResult,
+)
+
+__all__ = [
+    "CatalogueSpec",
+    "Conversion",
+    "DataError",
+    "Decode",
+    "Finding",
+    "Frame",
+    "HubError",
+    "ModelSpec",
+    "ModifierSpec",
+    "PluginError",
+    "PosezooError",
+    "ReadRequest",
+    "ReadResult",
+    "ReaderSpec",
+    "ResourceError",
+    "UsageError",
+    "WeightsError",
+    "hookimpl",
+]

@@ -1,0 +1,84 @@
+"""`posezoo plugins new`: a complete plugin, copied from one of the examples with its names changed.
+
+The examples are `posezoo/_examples` in a wheel and `../docs/examples` in a checkout: what the documentation shows, what
+the tests install and what this writes are the same files.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from posezoo.base.paths import user_path
+from posezoo.plugin import ResourceError, UsageError
+
+EXAMPLES = {"model": "hello", "reader": "hello-data", "modifier": "tta"}
+"""Kind of plugin -> the name in the example `posezoo-NAME`."""
+NEXT = {
+    "model": "posezoo plugins check {name}",
+    "reader": "posezoo plugins check {name}",
+    "modifier": "posezoo plugins check {name}",
+}
+"""What to type once it is installed."""
+HOOKS = {"model": "posezoo_models", "reader": "posezoo_readers", "modifier": "posezoo_modifiers"}
+
+
+def examples() -> Path:
+    """The folder of the example plugins."""
+    here = Path(__file__).parent.parent
+    return here / "_examples" if (here / "_examples").is_dir() else here.parent / "docs" / "examples"
+
+
+def new_plugin(name: str, kind: str, out: Path | None = None, taken: Mapping[str, object] = {}) -> Path:
+    """Write the plugin `name` into `out` (without it `posezoo-NAME` here); the folder.
+
+    `taken`: names of this kind -> the plugin that brings each. Raises UsageError for a name that cannot be used or is
+    taken, and if the folder is there already.
+    """
+    source = examples() / f"posezoo-{EXAMPLES[kind]}"
+    paths = sorted(p for p in source.rglob("*") if p.is_file() and p.suffix in (".py", ".toml", ".md"))
+    texts = {str(path.relative_to(source)): path.read_text(encoding="utf-8") for path in paths}
+    _check_name(name, kind, taken, "\n".join(texts.values()))
+    folder = user_path(out or Path(f"posezoo-{name}"))
+    try:
+        folder.mkdir(parents=True)
+        for path, text in texts.items():
+            target = folder / _renamed(path, EXAMPLES[kind], name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_renamed(text, EXAMPLES[kind], name), encoding="utf-8")
+    except FileExistsError:
+        raise UsageError(f"{folder} is there already: nothing is written", "give another --out") from None
+    except OSError as error:
+        raise ResourceError(f"cannot write {folder}: {error.strerror}", "give another --out") from None
+    return folder
+
+
+def _check_name(name: str, kind: str, taken: Mapping[str, object], text: str) -> None:
+    """`text`: the example's code, in whose modules the new classes must not hide what is imported."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 40:
+        raise UsageError(f"{ascii(name)[:60]} cannot be a plugin's name", "lower case letters, digits and single -")
+    if name in taken:
+        raise UsageError(f'{kind} "{name}" is there already, from plugin {taken[name]}', "choose another name")
+    package, class_name = f"posezoo_{_snake(name)}", _camel(name)
+    if find_spec(package):
+        raise UsageError(f"a package {package} is there already", "choose another name")
+    if name != EXAMPLES[kind] and (keyword.iskeyword(class_name) or re.search(rf"\b{class_name}(Config)?\b", text)):
+        raise UsageError(f"{name}: its class {class_name} would hide another", "choose another name")
+
+
+def _renamed(text: str, old: str, new: str) -> str:
+    """`text` with the example's name changed in all its forms: hello-data, posezoo_hello_data, HelloDataConfig."""
+    text = re.sub(rf"{_camel(old)}(?![a-z])", _camel(new), text)
+    text = re.sub(rf"(?<=_){_snake(old)}(?![a-z])", _snake(new), text)
+    return re.sub(rf"(?<![a-z_]){old}(?![a-z])", new, text)
+
+
+def _snake(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _camel(name: str) -> str:
+    return name.title().replace("-", "")

@@ -1,0 +1,151 @@
+"""A grid of runs: every row (a model) in every column (a way of training) with every seed, in one table.
+
+For questions such as "is the gain the hypernetwork, or the parameters?". Each run is an ordinary run folder below
+`out`; a grid that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from posezoo.base.errors import UsageError
+from posezoo.base.observe import Observer
+from posezoo.catalogue import entries, settings
+from posezoo.training.config import TrainConfig, configure
+from posezoo.training.run import CONFIG, read_config
+from posezoo.training.train import resume, start
+from posezoo.zoo.blueprint import Blueprint
+from posezoo.zoo.build import build
+
+REPORT = Path("report") / "report.json"
+KEYS = ("median_position_m", "median_orientation_deg")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid."""
+
+    row: str
+    column: str
+    seed: int
+    path: Path
+    config: TrainConfig
+    blueprint: Blueprint
+
+
+def cells(
+    name: str, data: str, out: Path, seeds: Sequence[int] = (), root: str | None = None, given: Mapping[str, Any] = {}
+) -> list[Cell]:
+    """The runs of the catalogue's grid `name` on `data`; `given` settings (`{"epochs": 5}`) hold for all of them.
+
+    Raises UsageError with near names before anything is trained.
+    """
+    grid = entries.grid(name)
+    found = []
+    for seed in seeds or grid.seeds:
+        for row, entry in grid.rows.items():
+            for column in entry.columns or tuple(grid.columns):
+                if column not in grid.columns:
+                    raise UsageError(f'grid {name}: row "{row}" names no column of it: {column}', "see registry/grids")
+                path = out / data.partition(":")[0] / row / column / f"seed-{seed}"
+                flat = {**grid.settings, **grid.columns[column], **entry.settings, **given}
+                flat = {key: None if value == "none" else value for key, value in flat.items()}  # TOML has no null
+                overrides = settings.merged(settings.nested(flat), {"seed": seed, "out": str(path)})
+                found.append(Cell(row, column, seed, path, *configure(entry.model, data, overrides, root)))
+    return found
+
+
+def run(plan: Sequence[Cell], observer: Callable[[Cell], Observer]) -> list[dict[str, Any]]:
+    """Train what is not there yet; then `table`. A signal saves the run at work and raises Interrupted."""
+    for cell in plan:
+        if (cell.path / REPORT).is_file():
+            _check_same(cell)
+        elif (cell.path / CONFIG).is_file():
+            _check_same(cell)
+            resume(cell.path, observer(cell))
+        else:
+            start(cell.config, cell.blueprint, observer(cell))
+    return table(plan)
+
+
+def table(plan: Sequence[Cell]) -> list[dict[str, Any]]:
+    """One row for each row and column of the grid that has finished runs: means over the seeds, and their range."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in plan:
+        if (cell.path / REPORT).is_file():
+            groups.setdefault((cell.row, cell.column), []).append(cell)
+    rows = []
+    baselines: dict[str, list[dict[str, Any]]] = {}
+    for (row, column), members in groups.items():
+        reports = [json.loads((cell.path / REPORT).read_text(encoding="utf-8")) for cell in members]
+        headlines = [_headline(report) for report in reports]
+        own = [headline.pop(report["model"]) for headline, report in zip(headlines, reports, strict=True)]
+        for method, line in headlines[0].items():
+            baselines.setdefault(method, [line])
+        parameters = sum(p.numel() for p in build(members[0].blueprint).parameters())
+        shown = {"row": row, "training": column, "model": str(members[0].blueprint.name), "parameters": parameters}
+        rows.append({**shown, **dict(_summary(own)), "seeds": [cell.seed for cell in members]})
+    empty = {"training": "", "model": "", "parameters": 0}
+    return rows + [{"row": name, **empty, **dict(_summary(line)), "seeds": []} for name, line in baselines.items()]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`"0,1,2"` as numbers. Raises UsageError."""
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise UsageError(f"not seeds: {text[:40]!a}", "for example --seeds 0,1,2") from None
+
+
+def told(cell: Cell, plan: Sequence[Cell], observer: Observer) -> Observer:
+    """`observer`, told which run of the grid comes now."""
+    place = f"run {plan.index(cell) + 1} of {len(plan)}"
+    observer.note(f"{place}: {cell.row}, {cell.column}, seed {cell.seed}")
+    return observer
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The rows of `table` for reading."""
+    shown = []
+    for row in rows:
+        numbers = {}
+        for key, unit, digits in ((KEYS[0], "m", 3), (KEYS[1], "deg", 2)):
+            low, high = row[f"{key} range"]
+            spread = f" ({low:.{digits}f} to {high:.{digits}f})" if len(row["seeds"]) > 1 else ""
+            numbers[f"median {unit}"] = f"{row[key]:.{digits}f}{spread}"
+        count = f"{row['parameters']:,}" if row["parameters"] else ""
+        seeds = ", ".join(map(str, row["seeds"]))
+        shown.append({"row": row["row"], "training": row["training"], "parameters": count, **numbers, "seeds": seeds})
+    return shown
+
+
+def _headline(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Method -> the row that ranks it: the average of scenes where there are several, else all images."""
+    rows = report["results"].get("scene") or report["results"]["overall"]
+    return {row["method"]: row for row in rows if row["group"] == rows[-1]["group"]}
+
+
+def _summary(lines: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, Any]]:
+    for key in KEYS:
+        values = [line[key] for line in lines]
+        yield key, mean(values)
+        yield f"{key} range", [min(values), max(values)]
+
+
+def _check_same(cell: Cell) -> None:
+    """Refuse a run that was made with other settings. Raises UsageError."""
+    stored = read_config(cell.path)["train"]
+    wanted = cell.config.model_dump()
+    free = ("precision", "out", "device", "workers", "checkpoint")  # these do not change what a run answers
+    other = [key for key in wanted if key not in free and _plain(stored.get(key)) != _plain(wanted[key])]
+    if other:
+        raise UsageError(f"{cell.path} was made with other settings: {', '.join(other)}", "another --out")
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

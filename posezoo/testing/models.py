@@ -1,0 +1,300 @@
+"""What every model of the zoo promises, with every infusion, as a test class for plugins' own tests.
+
+    from posezoo.testing import ModelConformance
+
+    class TestYourModel(ModelConformance):
+        model = "yourmodel"
+
+pytest runs each check with each infusion; `posezoo plugins check yourmodel` runs the same checks without pytest.
+A check raises PluginError with one line that says what is wrong. Needs no network and no data: the model is built
+small, from `settings`, and starts at random.
+
+Legend: B batch, C channels, H height, W width, S scenes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from posezoo.base.errors import PluginError
+from posezoo.catalogue import settings
+from posezoo.catalogue.names import parse_model
+from posezoo.nn import promises
+from posezoo.nn.hyperhead import HyperHead
+from posezoo.nn.model import PoseModel
+from posezoo.nn.outputs import PoseOutput
+from posezoo.nn.promises import require
+from posezoo.publish.push import push
+from posezoo.testing import loopback
+from posezoo.testing.imports import require_public
+from posezoo.zoo.blueprint import owners
+from posezoo.zoo.build import create_model
+from posezoo.zoo.find import CONFIG, WEIGHTS
+from posezoo.zoo.saved import load, save
+
+SCENES = ("attic", "barn", "cellar")
+SMALL: Mapping[str, Any] = {
+    "backbone": "test_efficientnet.r160_in1k",
+    "pretrained_backbone": False,
+    "resize": 96,
+    "crop": 96,
+    "scenes": SCENES,
+    "position_mean": (10.0, -3.0, 1.0),
+    "position_std": (2.0, 3.0, 0.5),
+    # `paper` has live generators: a zero start would hide what lies behind them
+    "hyper": {"code_position": 8, "code_orientation": 12, "rank": 4, "init": "paper"},
+}
+
+
+class ModelConformance:
+    """Subclass it, name the model. Every method `test_...` is a check; it is run with each of `infusions`."""
+
+    model: ClassVar[str] = ""
+    """ARCH, or ARCH+MODIFIER to check a modifier on it."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """Settings beside `SMALL`, e.g. what makes this architecture small: `{"hidden": 16}`."""
+    infusions: ClassVar[tuple[str, ...]] = ("", "+hyper=residual", "+hyper=single", "+hyper=two")
+    traced: ClassVar[tuple[str, ...]] = infusions
+    """The infusions with which the model is compiled and exported."""
+    sides: ClassVar[tuple[int, ...]] = (64, 128)
+    """Other sides of the square input that must work, beside `crop`."""
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """pytest's hook: one test for each infusion."""
+        if "infusion" in metafunc.fixturenames:
+            metafunc.parametrize("infusion", self.infusions_of(metafunc.function), ids=lambda name: name or "plain")
+
+    @classmethod
+    def infusions_of(cls, check: Any) -> tuple[str, ...]:
+        """The infusions that a check is run with."""
+        return cls.traced if getattr(check, "traces", False) else cls.infusions
+
+    def build(self, infusion: str = "", seed: int = 0, **more: Any) -> PoseModel:
+        """A small model, randomly started, in eval mode; `more` settings win over `settings`."""
+        torch.manual_seed(seed)
+        return create_model(f"{self.model}{infusion}", **settings.merged(SMALL, self.settings, more))
+
+    def images(self, batch: int, side: int = 0, seed: int = 1) -> Tensor:
+        """Random images (B, 3, side, side), as `PoseModel.prepare` would give them; `side` 0: those of the crop."""
+        side = side or settings.merged(SMALL, self.settings)["crop"]
+        return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+    def test_pose(self, infusion: str) -> None:
+        """Shapes, dtypes and conventions of features and poses; the name; eval mode."""
+        model, images_BCHW = self.build(infusion), self.images(4)
+        require(not model.training, "a built model is in training mode")
+        require(model.name == f"{self.model}{infusion}", f"the model calls itself {model.name}")
+        promises.check_model(model)
+        with torch.no_grad():
+            features, output = model.encode(images_BCHW), model(images_BCHW)
+        promises.check_features(model, features, 4)
+        promises.check_pose(model, output, 4)
+        if output.scene_logits is not None:
+            require(torch.equal(output.scene, output.scene_logits.argmax(-1)), "scene is not the arg max of its logits")
+
+    def test_position_is_in_metres(self, infusion: str) -> None:
+        """Position = position_mean + position_std * what the head says, in float64."""
+        one, other = self.build(infusion), self.build(infusion, position_mean=(5e6, 0.0, 0.0), position_std=(1, 1, 1))
+        with torch.no_grad():
+            a_B3, b_B3 = one(self.images(3)).position, other(self.images(3)).position
+        mean_3, std_3 = one.position_mean_3, one.position_std_3
+        expected_B3 = (a_B3 - mean_3) / std_3 + torch.tensor([5e6, 0.0, 0.0], dtype=torch.float64)
+        require(torch.allclose(b_B3, expected_B3, rtol=0, atol=1e-4), "position_mean and position_std are not applied")
+
+    def test_other_sides(self, infusion: str) -> None:
+        """Images of other sides give finite poses: position tables are interpolated."""
+        model = self.build(infusion)
+        for side in self.sides:
+            with torch.no_grad():
+                promises.check_pose(model, model(self.images(2, side)), 2)
+
+    def test_gradients_reach_every_parameter(self, infusion: str) -> None:
+        """Every parameter but those in the model's `unused` has a finite gradient that is not all zero."""
+        model, scene_B = self.build(infusion), torch.arange(6) % len(SCENES)
+        with torch.no_grad():  # what starts at exactly zero (biases, a first input) would hide what lies behind it
+            for parameter in model.parameters():
+                parameter.add_(0.02 * torch.randn_like(parameter))
+        output, features = model(self.images(6), scene_B), model.encode(self.images(6), scene_B)
+        # plain multi-scene heads read no image embedding, and the scene's logits are no part of the pose
+        parts: list[Tensor] = [output.position, output.rotation, features.image]
+        parts += [] if output.scene_logits is None else [output.scene_logits]
+        torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
+        dead = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
+        wild = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        require(not wild, f"gradient of {', '.join(wild[:3])} is not finite")
+        missed = sorted(dead - set(model.unused))
+        require(not missed, f"no gradient reaches {', '.join(missed[:3])}")
+        living = sorted(set(model.unused) - dead)
+        require(not living, f"{', '.join(living[:3])} in `unused` has a gradient")
+
+    def test_the_pose_alone_reaches_both_heads(self, infusion: str) -> None:
+        """Position and quaternion train every parameter of the heads."""
+        model = self.build(infusion)
+        output = model(self.images(6), torch.arange(6) % len(SCENES))
+        (output.position.sum() + (output.quaternion * torch.randn(6, 4)).sum()).backward()
+        for head in ("position_head", "orientation_head"):
+            for name, p in getattr(model, head).named_parameters():
+                require(p.grad is not None and p.grad.abs().max() > 0, f"the pose does not train {head}.{name}")
+
+    def test_eval_is_deterministic(self, infusion: str) -> None:
+        """The same images give the same pose to the last bit, and nothing is kept from one call to the next."""
+        model = self.build(infusion)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with torch.no_grad():
+            first = model(self.images(3))
+            model(self.images(2, seed=9))
+            second = model(self.images(3))
+        _equal(first, second, "two calls in eval mode differ (a dropout that is no nn.Dropout?)")
+        moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+        require(not moved, f"forward in eval mode changed {', '.join(moved[:3])}")
+
+    def test_batch_order_and_size_do_not_matter(self, infusion: str) -> None:
+        """A permuted batch gives permuted poses, one image at a time gives what the batch gives, to 1e-5."""
+        model, images_BCHW, order_B = self.build(infusion), self.images(5), torch.tensor([3, 0, 4, 1, 2])
+        with torch.no_grad():
+            whole, permuted = model(images_BCHW), model(images_BCHW[order_B])
+            singles = [model(image_CHW[None]) for image_CHW in images_BCHW]
+        parts = (None if part[0] is None else torch.cat(part) for part in zip(*singles, strict=True))
+        joined = PoseOutput(*parts)  # type: ignore[arg-type]
+        _close(joined, whole, "one image at a time differs from the batch")
+        turned = PoseOutput(*(None if part is None else part[order_B] for part in whole))  # type: ignore[arg-type]
+        _close(permuted, turned, "a permuted batch does not give permuted poses")
+
+    def test_weights_carry_the_model(self, infusion: str) -> None:
+        """The state_dict, loaded strictly into another model of the same configuration, gives the same poses."""
+        model, other = self.build(infusion), self.build(infusion, seed=7)
+        other.load_state_dict(model.state_dict(), strict=True)
+        with torch.no_grad():
+            _equal(other(self.images(3)), model(self.images(3)), "a model with the same state_dict differs")
+
+    def test_model_folder_round_trip(self, infusion: str) -> None:
+        """Saved as a model folder and loaded as `local-dir:`, the model is the same, and so is what it saves again."""
+        model = self.build(infusion)
+        with tempfile.TemporaryDirectory() as place:
+            first, second = Path(place) / "first", Path(place) / "second"
+            save(model, first, "card")
+            again = load(f"local-dir:{first}")
+            save(again, second, "card")
+            for name in (WEIGHTS, CONFIG):
+                same = (first / name).read_bytes() == (second / name).read_bytes()
+                require(same, f"{name} differs when a loaded model is saved again")
+        require(again.config == model.config, "the configuration differs after loading")
+        with torch.no_grad():
+            _equal(again(self.images(3)), model(self.images(3)), "the loaded model differs")
+
+    def test_push_and_pull(self, infusion: str) -> None:
+        """Pushed to a hub (one on this machine is started for it) and loaded back by its commit, it is the same."""
+        model, repository = self.build(infusion), "conformance/model"
+        with tempfile.TemporaryDirectory() as place, loopback.running() as hub, loopback.used(hub, Path(place) / "hub"):
+            save(model, Path(place) / "model", "card")
+            commit = push(Path(place) / "model", repository)
+            pushed = hub.repositories[repository][-1][1]
+            again = load(f"hf-hub:{repository}@{commit}")
+            for name in (WEIGHTS, CONFIG):
+                require(pushed[name] == (Path(place) / "model" / name).read_bytes(), f"{name} differs on the hub")
+        require(again.origin == f"hf-hub:{repository}@{commit}", f"it came from {again.origin}")
+        with torch.no_grad():
+            _equal(again(self.images(3)), model(self.images(3)), "the model that was pushed and pulled differs")
+
+    def test_compile(self, infusion: str) -> None:
+        """torch.compile takes the model without a graph break (backend `eager`: no compiler is needed)."""
+        model = self.build(infusion)
+        torch._dynamo.reset()
+        try:
+            with torch.no_grad():
+                compiled = torch.compile(model, backend="eager", fullgraph=True)
+                _close(compiled(self.images(2)), model(self.images(2)), "the compiled model differs")
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise _failed("torch.compile(fullgraph=True)", error) from error
+        finally:
+            torch._dynamo.reset()
+
+    def test_export(self, infusion: str) -> None:
+        """torch.export takes the model with a batch of any size; the program, saved and loaded, says the same."""
+        model = self.build(infusion)
+        shapes = {"images_BCHW": {0: torch.export.Dim("batch", min=1, max=1024)}}
+        with torch.no_grad():
+            try:
+                program = torch.export.export(_Numbers(model), (self.images(3),), dynamic_shapes=shapes, strict=False)
+            except Exception as error:  # torch.export raises whatever it meets
+                raise _failed("torch.export with a dynamic batch", error) from error
+            torch.export.save(program, file := io.BytesIO())
+            file.seek(0)
+            exported = torch.export.load(file).module()
+            for batch in (1, 5):
+                images_BCHW = self.images(batch)
+                given, expected = PoseOutput(*exported(images_BCHW)), model(images_BCHW)
+                _close(given, expected, f"exported, batch {batch}: it differs")
+
+    test_compile.traces = test_export.traces = True  # type: ignore[attr-defined]
+
+    def test_zero_start_is_the_base(self, infusion: str) -> None:
+        """With hyper.init=zero, with and without a rank, the infused model is bit-equal to the one without."""
+        for rank in (4, None) if infusion else ():
+            model = self.build(infusion, hyper={"init": "zero", "rank": rank})
+            with torch.no_grad():
+                infused = model(self.images(3))
+                for name in ("position_head", "orientation_head"):
+                    head = getattr(model, name)
+                    require(isinstance(head, HyperHead), f"{name} is not infused")
+                    setattr(model, name, head.base)
+                base = model(self.images(3))
+            _equal(infused, base, f"rank {rank}: a zero start differs from the base")
+
+    def test_imports_are_public(self, infusion: str) -> None:
+        """The plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing`, nothing else of posezoo."""
+        require_public(owners(parse_model(f"{self.model}{infusion}")))
+
+    def test_the_process_is_left_alone(self, infusion: str) -> None:
+        """Building seeds and prints nothing; neither building nor a pose changes what belongs to the process."""
+        said, following = io.StringIO(), []
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            for seed in (1, 2, 1):
+                with promises.untouched("the constructor", but=(promises.DRAWING,)):
+                    model = self.build(infusion, seed)
+                following.append(float(torch.rand(())))
+            with torch.no_grad(), promises.untouched("forward in eval mode"):
+                model(self.images(2))
+        require(following[0] == following[2] != following[1], "the constructor seeds torch's random state")
+        require(not said.getvalue(), f"the model prints: {said.getvalue()[:60]!a}")
+
+
+def _failed(what: str, error: Exception) -> Exception:
+    """The PluginError for a call of torch that failed: its first line says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return PluginError(f"{what} failed: {type(error).__name__}: {' '.join(lines[:2])[:160]}")
+
+
+def _equal(one: PoseOutput, other: PoseOutput, message: str) -> None:
+    for name, a, b in zip(PoseOutput._fields, one, other, strict=True):
+        require(a is b if a is None or b is None else torch.equal(a, b), f"{message} ({name})")
+
+
+class _Numbers(nn.Module):
+    """The model with a plain tuple as its output: what a file can hold."""
+
+    def __init__(self, model: PoseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple(self.model(images_BCHW))
+
+
+def _close(one: PoseOutput, other: PoseOutput, message: str) -> None:
+    """Equal within 1e-5 of the size of the numbers."""
+    for name, a, b in zip(PoseOutput._fields, one, other, strict=True):
+        if a is None or b is None:
+            require(a is b, f"{message} ({name} is there only once)")
+            continue
+        a, b = a.double(), b.double()
+        size = max(1.0, float(b.abs().max()))
+        require(a.shape == b.shape and (a - b).abs().max() <= 1e-5 * size, f"{message} ({name})")

@@ -1,0 +1,63 @@
+"""What a run writes about itself into its model's config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from posezoo.base.paths import without_folders
+from posezoo.base.version import source_commit
+from posezoo.catalogue.names import parse_data
+from posezoo.training.config import TrainConfig, configure
+from posezoo.training.setup import Job
+
+
+def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
+    """What config.json says about the training."""
+    card = job.dataset.card
+    return {
+        "training": {
+            "data": parse_data(job.dataset.name).public,
+            "data_digest": job.dataset.digest,
+            "data_licence": card.licence if card else "not stated",
+            "ground_truth": job.dataset.frames.ground_truth,
+            "num_images": len(job.train_rows),
+            "recipe": job.config.recipe,
+            "changed": changed_settings(job),
+            "seed": job.config.seed,
+            "precision": job.config.precision,
+            "selection": selection_note(job.config, best),
+            "commit": source_commit(),
+            "backbone_weights": [
+                {"source": without_folders(f.source), "sha256": f.sha256, "licence": f.licence}
+                for f in job.backbone_files
+            ],
+        }
+    }
+
+
+def changed_settings(job: Job) -> list[str]:
+    """What the run has otherwise than its recipe, as words of the command line; not where and how fast it computes."""
+    recipe, plan = configure(job.config.model, job.config.data.name, {"recipe": job.config.recipe})
+    theirs, ours = ({**_flat(c.model_dump()), **_flat(p.as_dict()["config"]), **_flat(p.as_dict()["modifiers"])}
+                    for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip
+    skipped = ("out", "precision", "device", "workers", "seed", "data", "checkpoint")
+    return [
+        f"{key}={without_folders(value) if isinstance(value, str) else value}"
+        for key, value in ours.items()
+        if value != theirs.get(key) and key.partition(".")[0] not in skipped
+    ]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def selection_note(config: TrainConfig, best: dict[str, Any]) -> str:
+    """How the weights were chosen, in words for every table."""
+    if config.selection == "last":
+        return "last epoch"
+    return f"best epoch on {config.selection} frames (epoch {best['epoch']})"

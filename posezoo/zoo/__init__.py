@@ -1,0 +1,1 @@
+"""Names to models to weights: blueprints, building, saving, finding, conversion, export."""

@@ -1,0 +1,60 @@
+"""Names to models: build, infuse, load pretrained backbones, save and load.
+
+A saved model is a folder, see posezoo.zoo.find.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from posezoo.catalogue import guard, plugins, settings
+from posezoo.nn import backbones
+from posezoo.nn.model import PoseModel
+from posezoo.zoo import pretrained
+from posezoo.zoo.blueprint import Blueprint, _subclass, blueprint, owners
+
+
+def build(plan: Blueprint) -> PoseModel:
+    """The model, randomly started. Nothing is downloaded. Raises PluginError for a plugin that cannot build it."""
+    plugins.get("posezoo_models", "model", plan.name.arch)
+    model_class = _subclass("posezoo_models", plan.name.arch, "build", PoseModel)
+    config = plan.config
+    if config.mean is None or config.std is None:
+        mean, std = backbones.normalisation(config.backbone)
+        config = dataclasses.replace(config, mean=config.mean or mean, std=config.std or std)
+    arch_owner, *modifier_owners = owners(plan.name)
+    with guard.guarded(arch_owner, f"building {plan.name.arch}"):
+        model = model_class(config)
+    for (modifier, modifier_config), owner in zip(plan.modifiers, modifier_owners, strict=True):
+        apply = plugins.load("posezoo_modifiers", modifier, "apply")
+        with guard.guarded(owner, f"applying +{modifier}"):
+            apply(model, modifier_config)
+    model.name = str(plan.name)
+    model.blueprint = dataclasses.replace(plan, config=config)  # type: ignore[assignment]
+    return model.eval()
+
+
+def create_model(name: str, **overrides: Any) -> PoseModel:
+    """A new model in eval mode with pretrained backbone weights: `create_model("atloc+hyper", backbone="resnet18")`.
+
+    Settings of modifiers: `**{"hyper.rank": 256}` or `hyper={"rank": 256}`. Raises UsageError for unknown names and
+    settings, HubError if the backbone's weights cannot be had (`pretrained_backbone=False` starts at random).
+    """
+    model = build(blueprint(name, settings.nested(overrides)))
+    load_backbones(model)
+    return model
+
+
+def load_backbones(model: PoseModel) -> list[pretrained.WeightsFile]:
+    """Put pretrained weights into every backbone of `model`, unless its config says `pretrained_backbone=False`."""
+    given = model.config.pretrained_backbone
+    if given is False:
+        return []
+    found = []
+    for module in model.modules():
+        if isinstance(module, backbones.Backbone):
+            file = pretrained.find_backbone(module.name, given)
+            backbones.load_pretrained(module, pretrained.read_state(file), file.by_order, file.source)
+            found.append(file)
+    return found

@@ -1,0 +1,158 @@
+"""Models read from one file: `.onnx`, run by onnxruntime, and `.pt2`, run by torch. The same `predict` as the model's.
+
+The file carries a JSON text, `posezoo`, with everything needed to use it: name, conventions' version and the fields of
+`ModelConfig`. No plugin is needed to read one.
+
+A `.onnx` file holds numbers and operations. It is handed over as bytes, so that it can name no other file. A `.pt2`
+file is another matter: `torch.export.load` unpickles what the archive says is pickled and evaluates expressions in it
+as Python. It is opened only if the caller trusts who wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posezoo.base.errors import PosezooError, UsageError, WeightsError
+from posezoo.base.paths import user_path
+from posezoo.base.poses import CONVENTIONS, Poses
+from posezoo.base.version import __version__
+from posezoo.catalogue import settings
+from posezoo.nn.model import ModelConfig, Note, predict_files
+from posezoo.nn.outputs import PoseOutput
+
+KEY = "posezoo"  # of the JSON text in the file
+OUTPUTS = ("position", "quaternion", "scene")
+MAX_TEXT = 1 << 20  # bytes of JSON
+Run = Callable[[Tensor], Sequence[Tensor]]
+
+
+class ExportedModel:
+    """A model read from a file, on the CPU: `predict`, or call it with prepared images (B, 3, crop, crop)."""
+
+    def __init__(self, name: str, config: ModelConfig, run: Run) -> None:
+        self.name, self.config, self._run = name, config, run
+
+    def __call__(self, images_BCHW: Tensor) -> PoseOutput:
+        """Positions (m, float64) and unit quaternions (w, x, y, z); `rotation` is the quaternion too."""
+        size = (3, self.config.crop, self.config.crop)
+        if images_BCHW.shape[1:] != size:
+            given = tuple(images_BCHW.shape)
+            raise UsageError(f"{self.name}: images of shape {given}, expected (B, {size})", "posezoo.nn.model.prepare")
+        position_B3, quaternion_B4, *scene = self._run(images_BCHW)
+        return PoseOutput(position_B3, quaternion_B4, quaternion_B4, None, scene[0] if scene else None)
+
+    def predict(
+        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
+    ) -> Poses:
+        """As `PoseModel.predict`. Raises DataError for a file that is no readable image."""
+        return predict_files(self, images, self.config, "cpu", batch_size, note)
+
+
+def load(path: str | Path, trust: bool = False) -> ExportedModel:
+    """The model in a `.onnx` or `.pt2` file that `posezoo.export` wrote.
+
+    `trust`: open a `.pt2` file, which can run code of whoever wrote it. Raises WeightsError for other or damaged files.
+    """
+    path = user_path(path)
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}", "give a file that posezoo export wrote") from None
+    return _load_onnx(path) if path.suffix == ".onnx" else _load_pt2(path, trust)
+
+
+def require(*packages: str) -> None:
+    """Raise UsageError if one of the packages of the extra `export` is not installed."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise UsageError(f".onnx files need {', '.join(missing)}", "pip install 'posezoo[export]'")
+
+
+def description(name: str, config: ModelConfig) -> str:
+    """The JSON text that goes into the file."""
+    known = {field.name for field in fields(ModelConfig)}
+    values = {key: value for key, value in asdict(config).items() if key in known}
+    values["pretrained_backbone"] = False  # the weights are in the file; where they were read first is the user's own
+    facts = {"format": 1, "posezoo": __version__, "conventions": CONVENTIONS, "name": name, "config": values}
+    return json.dumps(facts)
+
+
+def _load_onnx(path: Path) -> ExportedModel:
+    require("onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong is raised as well
+    with _damaged(path):
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        names = tuple(output.name for output in session.get_outputs())
+    if text is None or names not in (OUTPUTS, OUTPUTS[:2]) or [i.name for i in session.get_inputs()] != ["images"]:
+        raise _foreign(path)
+
+    def run(images_BCHW: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(array) for array in session.run(None, {"images": images_BCHW.contiguous().numpy()})]
+
+    return ExportedModel(*_described(path, text), run)
+
+
+def _load_pt2(path: Path, trust: bool) -> ExportedModel:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{KEY}.json")]
+            if len(inside) != 1 or inside[0].file_size > MAX_TEXT:
+                raise _foreign(path)
+            name, config = _described(path, archive.read(inside[0]).decode("utf-8", "replace"))
+    except (zipfile.BadZipFile, OSError, NotImplementedError):
+        raise WeightsError(f"{path} is damaged, or no .pt2 file", "export it again") from None
+    if not trust:
+        raise UsageError(
+            f"{path}: opening a .pt2 file can run code of whoever wrote it",
+            "if that was you: --trust, posezoo.load(..., trust=True); else ask for .onnx",
+        )
+    with _damaged(path):
+        network = torch.export.load(path).module()
+    return ExportedModel(name, config, network)
+
+
+def _described(path: Path, text: str) -> tuple[str, ModelConfig]:
+    try:
+        facts = json.loads(text)
+        if facts["format"] > 1 or facts["conventions"] > CONVENTIONS:
+            raise WeightsError(f"{path}: written by a newer posezoo", "pip install -U posezoo")
+        config = settings.validated(ModelConfig, facts["config"])
+        if config.mean is None or config.std is None or not isinstance(facts["name"], str):
+            raise ValueError("no mean, std or name")
+    except (ValueError, KeyError, TypeError, UsageError) as error:
+        raise WeightsError(f"{path}: its description is damaged: {ascii(error)[:80]}", "export it again") from None
+    return facts["name"], config
+
+
+def _foreign(path: Path) -> WeightsError:
+    return WeightsError(f"{path} was not written by posezoo", "posezoo export NAME --to onnx writes such files")
+
+
+class _damaged:  # noqa: N801 (a context, used like a function)
+    """Turns whatever a reader of others raises into one WeightsError: for damaged files it can be anything."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, PosezooError):
+            reason = " ".join(str(error).split())[:80]
+            what = f"{self.path} is damaged, or of another version of torch or onnxruntime ({reason})"
+            raise WeightsError(what, "export it again") from error

@@ -1,0 +1,205 @@
+"""Find a trained model by its name: a folder, a repository of the hub, or an alias of the catalogue. No torch.
+
+A trained model is a folder or repository with `config.json` (everything needed to use it, and the sha256 of the
+weights), `model.safetensors` and a model card `README.md`. Its bytes are checked each time they are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posezoo.base import paths
+from posezoo.base.errors import HubError, UsageError, WeightsError, near, unknown_name
+from posezoo.base.files import hub
+from posezoo.base.files.hub import Note, silent
+from posezoo.base.poses import CONVENTIONS
+from posezoo.catalogue import entries, forms, names
+
+EXPORTED = (".onnx", ".pt2")  # endings of files that `posezoo export` wrote
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+MAX_CONFIG = 1 << 20
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model that was found."""
+
+    config: dict[str, Any]
+    origin: str
+    """Where it is, exactly: a folder, or hf-hub:OWNER/REPO@COMMIT."""
+    read: Callable[[], bytes]
+    """The weights file's content, of the right size and sha256. Raises WeightsError, HubError."""
+    licence: str = ""
+    """Of the weights, or where it stands; empty for a folder."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder it lies in; None for the hub's."""
+        return None if self.origin.startswith("hf-hub:") else Path(self.origin)
+
+
+def full_name(name: str | Path) -> str:
+    """The name with its scheme: an alias, an exported file, `hf-hub:` and `local-dir:` as they are; else a folder.
+
+    Raises UsageError for what is no folder but nearly an alias.
+    """
+    text, aliases = str(name), entries.weights_cards()
+    if text.partition(":")[0] in names.SCHEMES or text in aliases or text.endswith(EXPORTED):
+        return text
+    if "/" not in text and not paths.user_path(text).exists() and near(text, aliases):
+        raise unknown_name("trained model", text, aliases)
+    return f"local-dir:{text}"
+
+
+def report_folder(name: str) -> Path:
+    """Where a report of this trained model goes: beside a folder's model, else below outputs/."""
+    full = full_name(name)
+    if full.startswith("local-dir:"):
+        return paths.user_path(full.removeprefix("local-dir:")) / "report"
+    return Path("outputs") / "reports" / re.sub(r"[^A-Za-z0-9_.-]+", "-", full)
+
+
+def find(name: str, note: Note = silent) -> Trained:
+    """The trained model called `name`: an alias (looked up first), `hf-hub:OWNER/REPO[@REV]` or `local-dir:PATH`.
+
+    A branch or tag is resolved to its commit, which is noted. Raises UsageError, WeightsError, HubError.
+    """
+    if name in entries.weights_cards():
+        return _by_alias(name, note)
+    parsed = names.parse_model(name)
+    if parsed.scheme == "local-dir":
+        return _in_folder(model_folder(Path(parsed.location)))
+    if parsed.scheme == "hf-hub":
+        return _on_hub(parsed.location, parsed.revision or "main", note)
+    raise UsageError(f"{name}: no published weights are known by this name", "posezoo weights list; own: local-dir:RUN")
+
+
+def not_published(alias: str) -> WeightsError:
+    """The error for weights that nobody has published: it says how to get them."""
+    card = entries.weights_card(alias)
+    convert = "; or posezoo weights convert the authors' file" if card.authors else ""
+    return WeightsError(f'nobody has published weights of "{alias}" yet', f"train them: {card.command}{convert}")
+
+
+def model_folder(path: Path) -> Path:
+    """The folder with config.json: `path` itself, or the best model of the run `path`. Raises WeightsError."""
+    path = paths.user_path(path)
+    for folder in (path, path / "best"):
+        if (folder / CONFIG).is_file():
+            return folder
+    if path.is_file():
+        hint = "a model is a folder; authors' checkpoints: posezoo weights convert FILE --from ... --data ... --out DIR"
+        raise WeightsError(f"{path} is a file, no model folder", hint)
+    what = "no such folder" if not path.exists() else "no config.json or best/config.json in it"
+    raise WeightsError(f"{path}: {what}", "give a run folder, for example outputs/atloc+hyper/demo-loop/…")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The model's config.json. Raises WeightsError."""
+    try:
+        with (folder / CONFIG).open("rb") as file:
+            content = file.read(MAX_CONFIG + 1)
+    except OSError as error:
+        raise WeightsError(f"{folder / CONFIG}: {error.strerror}", "train or fetch it again") from None
+    return parse_config(content, str(folder / CONFIG))
+
+
+def parse_config(content: bytes, source: str) -> dict[str, Any]:
+    """The content of a config.json as a dictionary that has what every model's must. Raises WeightsError."""
+    try:
+        if len(content) > MAX_CONFIG:
+            raise ValueError("more than 1 MiB")
+        config = json.loads(content.decode("utf-8"))
+        if config["format"] > 1 or config["conventions"] > CONVENTIONS:
+            raise WeightsError(f"{source}: written by a newer posezoo ({config['posezoo']})", "pip install -U posezoo")
+        tables = config["config"], config["modifiers"], config["weights"]
+        if not isinstance(config["name"], str) or not all(isinstance(table, dict) for table in tables):
+            raise TypeError("name is text; config, modifiers and weights are tables")
+        weights = config["weights"]
+        if not isinstance(weights["sha256"], str) or not isinstance(weights.get("size", 0), int):
+            raise TypeError("weights: sha256 is text, size a number")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{source} is damaged: {ascii(error)[:80]}", "train or fetch it again") from None
+    return config
+
+
+def _in_folder(folder: Path) -> Trained:
+    config = read_config(folder)
+    path, expected = folder / WEIGHTS, config["weights"]
+    return Trained(config, str(folder), lambda: _exactly(path, expected.get("size"), expected["sha256"]))
+
+
+def _on_hub(repository: str, revision: str, note: Note) -> Trained:
+    commit = _commit(repository, revision, note)
+    config = parse_config(_config_of(repository, commit, "", note), f"{repository}: {CONFIG}")
+    expected = config["weights"]
+    place, licence = f"hf-hub:{repository}@{commit}", f"see {hub.endpoint()}/{repository}"
+
+    def read() -> bytes:
+        _tell_licence(repository, WEIGHTS, commit, licence, note)
+        return hub.read(repository, WEIGHTS, commit, expected.get("size"), expected["sha256"], note=note)
+
+    return Trained(config, place, read, licence)
+
+
+def _by_alias(alias: str, note: Note) -> Trained:
+    entry = entries.published().get(alias)
+    if entry is None:
+        raise not_published(alias)
+    if entry.in_package:
+        folder = forms.package_folder(entry.repository)
+        config = _exactly(folder / CONFIG, None, entry.config_sha256)
+        origin, read = str(folder), lambda: _exactly(folder / entry.file, entry.size, entry.sha256)
+    else:
+        place = (entry.full_repository, entry.revision)
+        config, origin = _config_of(*place, entry.config_sha256, note), f"hf-hub:{place[0]}@{place[1]}"
+
+        def read() -> bytes:
+            _tell_licence(place[0], entry.file, place[1], entry.licence, note)
+            return hub.read(place[0], entry.file, place[1], entry.size, entry.sha256, note=note)
+
+    return Trained(parse_config(config, f"{alias}: {CONFIG}"), origin, read, entry.licence)
+
+
+def _commit(repository: str, revision: str, note: Note) -> str:
+    """The commit of `revision`: the hub is asked, else the cache, which is noted."""
+    if paths.COMMIT.fullmatch(revision):
+        return revision
+    try:
+        commit = hub.resolve(repository, CONFIG, revision)
+    except HubError as error:
+        here = hub.cached(repository, CONFIG, revision)
+        if here is None:
+            raise
+        commit = here.parent.name  # in the hub's cache the folder of a snapshot is its commit
+        note(f"{error.message}: the copy in the cache is used, {repository}@{commit}")
+    else:
+        note(f"{repository}@{revision} is now {repository}@{commit}")
+        if hub.cached(repository, CONFIG, commit) is None:
+            hub.fetch(repository, CONFIG, revision)  # by this name, so that the cache knows it when offline
+    return commit
+
+
+def _tell_licence(repository: str, file: str, commit: str, licence: str, note: Note) -> None:
+    """Note the licence of weights that are about to be fetched: once, because then they are in the cache."""
+    if hub.cached(repository, file, commit) is None:
+        note(f"licence of {repository}: {licence}")
+
+
+def _config_of(repository: str, commit: str, sha256: str, note: Note) -> bytes:
+    return hub.read(repository, CONFIG, commit, None, sha256, limit=MAX_CONFIG, note=note)
+
+
+def _exactly(path: Path, size: int | None, sha256: str) -> bytes:
+    try:
+        content, problem = hub.checked_content(path, size, sha256)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}", "train or fetch it again") from None
+    if problem:
+        raise WeightsError(f"weights damaged: {path}: {problem}", "train, fetch or install it again")
+    return content

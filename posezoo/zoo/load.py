@@ -1,0 +1,36 @@
+"""Load whatever can answer with poses: a trained model by its name, or a file that `posezoo export` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posezoo.base.errors import UsageError
+from posezoo.base.files.hub import Note, silent
+from posezoo.zoo.find import EXPORTED
+
+if TYPE_CHECKING:
+    import torch
+
+    from posezoo.nn.model import PoseModel
+    from posezoo.zoo.exported import ExportedModel
+
+
+def load(
+    name: str | Path, device: str | torch.device = "cpu", *, trust: bool = False, note: Note = silent
+) -> PoseModel | ExportedModel:
+    """A trained model in eval mode: an alias of `list_weights()`, `hf-hub:OWNER/REPO[@REV]` or `local-dir:PATH`.
+
+    Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `trust`: open a `.pt2` file, which can run code of
+    whoever wrote it. `note` is told what a branch or tag was resolved to. Raises UsageError, WeightsError, HubError.
+    """
+    text = str(name)
+    if text.endswith(EXPORTED):
+        from posezoo.zoo import exported
+
+        if str(device) != "cpu":
+            raise UsageError(f"{text!a} on {device}: posezoo runs exported files on the cpu", "device cpu")
+        return exported.load(text, trust)
+    from posezoo.zoo import saved
+
+    return saved.load(name, device, note)

@@ -1,0 +1,120 @@
+"""A trained model as a folder: save and load. What lies in the folder: posezoo.zoo.find."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posezoo.base.errors import ResourceError, UsageError, WeightsError
+from posezoo.base.files import tensors
+from posezoo.base.files.hub import Note, silent
+from posezoo.base.poses import CONVENTIONS
+from posezoo.base.version import __version__
+from posezoo.nn.device import torch_device
+from posezoo.nn.model import PoseModel
+from posezoo.zoo.blueprint import Blueprint, blueprint_from
+from posezoo.zoo.build import build
+from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find
+
+
+def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **facts: Any) -> None:
+    """Write the model as a folder that `load("local-dir:...")` reads; `facts` (data, seed, ...) go into config.json.
+
+    `dtype` "float16" stores floating tensors in half the bytes; a loaded model computes in float32 all the same.
+    Of the path of a backbone's file only the name is stored: the folders are the user's own, its weights in the model.
+    Written beside and renamed, so that a folder of this name is always whole. Raises ResourceError.
+    """
+    if model.optimized:
+        raise UsageError("an optimized model cannot be saved", "save the model it was made from, or posezoo.export it")
+    content = tensors.dump(model.state_dict(), dtype)
+    plan: Blueprint = model.blueprint  # type: ignore[assignment]
+    if isinstance(given := plan.config.pretrained_backbone, str):
+        plan = plan.with_place(pretrained_backbone=Path(given).name)
+    config = {
+        "format": 1,
+        "posezoo": __version__,
+        "conventions": CONVENTIONS,
+        **plan.as_dict(),
+        "weights": {
+            "file": WEIGHTS,
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "dtype": dtype,
+        },
+        **facts,
+    }
+    texts = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}
+    folder = Path(folder)
+    new, old = (folder.parent / f".{word}-{folder.name}-{os.getpid()}" for word in ("new", "old"))
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        for name, data in texts.items():
+            with (new / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():  # two renames: a kill between them leaves the old folder under its other name
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise ResourceError(f"cannot write the model to {folder}: {error.strerror}", "free space or --out") from error
+
+
+def write_card(folder: Path, card: str) -> None:
+    """Replace the model card of a saved model."""
+    temporary = folder / f".{CARD}-{os.getpid()}"
+    temporary.write_text(card, encoding="utf-8")
+    temporary.replace(folder / CARD)
+
+
+def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:
+    """A trained model in eval mode: an alias of the catalogue, `local-dir:PATH` or `hf-hub:OWNER/REPO[@REV]`.
+
+    A run folder stands for its best model. The weights' sha256 is checked, then they are loaded strictly; `.origin`
+    says exactly where they came from. `note` is told what a person should see. Raises WeightsError, HubError, and
+    UsageError for no such device.
+    """
+    place = torch_device(device)  # told before anything is fetched
+    return load_found(find(str(name), note), place)
+
+
+def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
+    """The model that `trained.find` found; see `load`."""
+    place = torch_device(device)
+    model = build(blueprint_from(found.config, Path(found.origin) / CONFIG))
+    state = tensors.tensors(found.read(), f"{found.origin}: {WEIGHTS}")
+    if misfits := _misfits(model, state):
+        raise WeightsError(
+            f"{found.origin}: weights are not for {found.config['name']}: {misfits}", "train, fetch or convert it again"
+        )
+    model.load_state_dict(state, strict=True)
+    if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
+        raise WeightsError(f"{found.origin}: weights are not finite", "train or fetch it again")
+    model.origin = found.origin
+    return model.to(place)
+
+
+def _misfits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> str:
+    """How many tensors are missing, too many or of another shape or kind, and the first of each; empty if none is."""
+    own = model.state_dict()
+    other = [
+        key
+        for key, value in state.items()
+        if key in own and (own[key].shape != value.shape or own[key].is_floating_point() != value.is_floating_point())
+    ]
+    kinds = {
+        "missing": [key for key in own if key not in state],
+        "too many": [key for key in state if key not in own],
+        "of another shape": other,
+    }
+    return "; ".join(f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in kinds.items() if keys)

@@ -1,0 +1,272 @@
+"""The catalogue: every card is valid and complete, names in it exist, and mistakes in it name the file."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import posezoo
+from posezoo.base.errors import DataError, PluginError, UsageError
+from posezoo.base.spec import CatalogueSpec, load_object
+from posezoo.catalogue import entries, forms, plugins, settings
+from posezoo.catalogue.names import parse_data, parse_model
+from posezoo.cli.console import error_line
+from posezoo.data.open import open_dataset
+
+SPDX = re.compile(r"Apache-2\.0|CC0-1\.0|CC-BY-4\.0|CC-BY-NC-SA-4\.0|MIT|BSD-3-Clause|LicenseRef-[A-Za-z0-9.-]+")
+
+
+def test_every_data_card_is_complete() -> None:
+    cards = entries.data_cards()
+    assert cards
+    for name, card in cards.items():
+        assert parse_data(name).name == name
+        assert card.summary, name
+        assert SPDX.fullmatch(card.licence), (name, card.licence)
+        assert card.reader in plugins.readers(), name
+        if card.folder.startswith("package:"):
+            assert card.kind == "demo", name
+        else:
+            assert card.how_to, name  # what to fetch, for who has not got it
+            assert card.archives, name
+            assert f"posezoo data how-to {name}" in card.how_to, name
+            assert set(card.counts) == set(card.scenes or card.counts) != set(), name
+            assert card.page.startswith("https://"), name
+            assert not Path(card.folder).is_absolute(), name
+            assert set(card.frames) <= {"train", "val", "test"}, name
+
+
+def test_what_to_fetch_and_where_to_put_it_fit_the_line_of_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSEZOO_DATA", raising=False)
+    for name in [name for name, card in entries.data_cards().items() if not card.package]:
+        with pytest.raises(DataError) as caught:
+            open_dataset(name)
+        line = error_line(caught.value)
+        assert "fetch" in line, line
+        assert line.endswith("set POSEZOO_DATA or give --root"), line
+
+
+def test_every_data_card_has_a_recipe() -> None:
+    for kind in {card.kind for card in entries.data_cards().values()}:
+        assert entries.default_recipe(kind) in entries.recipes()
+    owners: dict[str, str] = {}
+    for name, recipe in entries.recipes().items():
+        for kind in recipe.default_for:
+            assert kind not in owners, f"{kind} has two default recipes: {owners[kind]} and {name}"
+            owners[kind] = name
+
+
+def test_every_recipe_is_valid_for_every_architecture() -> None:
+    from posezoo.zoo.blueprint import blueprint
+
+    for recipe_name, recipe in entries.recipes().items():
+        assert recipe.summary, recipe_name
+        assert set(recipe.modifiers) <= set(plugins.modifiers()), recipe_name
+        assert set(recipe.only) <= set(plugins.models()), recipe_name
+        for model in plugins.models():
+            own = recipe.only.get(model, {})
+            layers = ({**recipe.model, **recipe.modifiers}, {**own.get("model", {}), **own.get("modifiers", {})})
+            assert blueprint(model, *layers).config.backbone
+            for modifier in plugins.modifiers():
+                blueprint(f"{model}+{modifier}", *layers)
+
+
+def test_every_recipes_training_settings_are_valid() -> None:
+    from posezoo.training.config import TrainConfig
+
+    known = {name.partition(".")[0] for name in settings.field_names(TrainConfig)}
+    for name, recipe in entries.recipes().items():
+        assert set(recipe.train) <= known, name
+
+
+def test_every_model_card_is_of_a_known_combination() -> None:
+    for name, card in entries.model_cards().items():
+        parsed = parse_model(name)
+        spec = plugins.models()[parsed.arch]
+        settings.validated(load_object(spec.config), card.model)
+        for modifier, values in card.modifiers.items():
+            assert modifier in dict(parsed.modifiers), name
+            settings.validated(load_object(plugins.modifiers()[modifier].config), values)
+        assert card.paper, name
+
+
+def test_every_variant_builds_and_its_training_settings_are_valid() -> None:
+    from posezoo.training.config import TrainConfig, configure
+    from posezoo.zoo.blueprint import blueprint
+
+    variants = [name for name in entries.model_cards() if "." in name]
+    assert {"posenet.googlenet", "atloc.lstm", "atloc.plus", "ms-transformer.cambridge"} <= set(variants)
+    known = {name.partition(".")[0] for name in settings.field_names(TrainConfig)}
+    for name in variants:
+        card = entries.model_cards()[name]
+        assert card.summary, name
+        assert set(card.train) <= known, name
+        config, plan = configure(name, "demo-loop")
+        assert config.model == str(plan.name) == name
+        for key, value in card.model.items():
+            assert getattr(plan.config, key) == value, name  # the recipe does not undo what the name says
+        assert blueprint(name, {"crop": 64}).config.crop == 64
+
+
+def test_every_result_is_of_a_model_that_can_be_built() -> None:
+    from posezoo.zoo.blueprint import blueprint
+
+    tables = entries.results()
+    assert tables
+    for name, table in tables.items():
+        assert table.origin, name
+        for row in table.rows:
+            assert 0 < row.position_m < 1000, name
+            assert row.orientation_deg is None or 0 < row.orientation_deg < 180, name
+            assert parse_data(row.data).reader == "", name
+            if row.model:
+                blueprint(row.model, settings.nested(row.settings))
+
+
+def test_the_published_numbers_stand_as_read() -> None:
+    found = {(row.model, row.position_m, row.orientation_deg) for _, row in entries.results_of("posenet+hyper")}
+    assert {("posenet+hyper", 0.61, 1.84), ("posenet+hyper", 1.53, 5.34), ("posenet+hyper", 0.17, 8.79)} <= found
+    assert len([row for _, row in entries.results_of("ms-transformer+hyper")]) == 16
+    ((table, row),) = entries.published_results("posenet", "cambridge-shop-facade")
+    assert (row.position_m, row.orientation_deg, table.origin) == (0.74, 4.79, "HyperPose supplement, Table 1")
+    # both numbers that circulate, each with its source
+    rows = entries.published_results("ms-transformer", "7scenes")
+    assert {(row.orientation_deg, table.origin) for table, row in rows} == {
+        (7.28, "readme of PAE"),
+        (9.51, "later papers"),
+    }
+    assert entries.published_results("posenet", "cambridge-shop-facade", "sfm") == []
+    assert entries.published_results("no model at all", "7scenes") == []
+    assert entries.published_results("ms-transformer+hyper", "cambridge") == [], "ablations are not the model"
+
+
+OURS = {"seed": 0, "commit": "a" * 40, "data_digest": "b" * 64}
+
+
+@pytest.mark.parametrize("missing", [*OURS, ""])
+def test_results_of_ours_say_how_they_can_be_had_again(missing: str) -> None:
+    row = {"method": "ours", "model": "posenet", "data": "demo-loop", "position_m": 1.0, "orientation_deg": 2.0}
+    table = {"source": "ours", "origin": "posezoo train posenet --data demo-loop", "rows": [row], **OURS}
+    if missing:
+        with pytest.raises(ValueError, match="seed, commit and data_digest"):
+            forms.ResultTable.model_validate({key: value for key, value in table.items() if key != missing})
+    else:
+        assert forms.ResultTable.model_validate(table).rows[0].model == "posenet"
+        with pytest.raises(ValueError, match="commit"):
+            forms.ResultTable.model_validate({**table, "commit": "main"})
+
+
+def test_the_published_combinations_have_cards() -> None:
+    assert {"posenet+hyper", "atloc+hyper", "ms-transformer+hyper"} <= set(entries.model_cards())
+
+
+def test_every_alias_is_a_model_that_can_be_trained() -> None:
+    from posezoo.training.config import configure
+
+    cards = entries.weights_cards()
+    for alias, card in cards.items():
+        assert parse_model(alias).arch == alias
+        assert alias not in plugins.models()
+        assert SPDX.fullmatch(card.licence), alias
+        recipe = {"recipe": card.recipe} if card.recipe else {}
+        config, plan = configure(card.model, card.data, settings.merged(card.settings, recipe))
+        assert str(plan.name) == card.model
+        words = shlex.split(card.command)
+        assert words[:5] == ["posezoo", "train", card.model, "--data", card.data]
+        again = configure(card.model, card.data, settings.nested(settings.parse(words[5:])))
+        assert (config, plan) == again, alias
+
+
+def test_the_promised_aliases_are_there() -> None:
+    scenes = ["chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs"]
+    places = ["kings-college", "old-hospital", "shop-facade", "st-marys-church"]
+    data = [*(f"7scenes-{s}" for s in scenes), *(f"cambridge-{p}" for p in places), "robotcar-loop", "robotcar-full"]
+    expected = {f"{model}-{name}" for model in ("posenet", "posenet-hyper", "atloc", "atloc-hyper") for name in data}
+    expected |= {f"{model}-{name}" for model in ("ms-transformer", "ms-hyperpose") for name in ("7scenes", "cambridge")}
+    assert set(entries.weights_cards()) == expected | {"posenet-hyper-demo", "atloc-hyper-demo"}
+
+
+def test_every_published_entry_has_a_card() -> None:
+    cards = entries.weights_cards()
+    for alias, entry in entries.published().items():  # the form of entries: tests/test_trained.py
+        assert alias in cards
+        assert SPDX.fullmatch(entry.licence), alias
+        assert entry.licence == cards[alias].licence, alias
+        assert not entry.in_package or entry.repository == cards[alias].ships, alias
+
+
+def test_published_weights_in_the_package_are_there_and_small() -> None:
+    shipped = [entry for entry in entries.published().values() if entry.in_package]
+    for entry in shipped:
+        path = forms.package_folder(entry.repository) / entry.file
+        assert path.stat().st_size == entry.size
+    assert sum(entry.size for entry in shipped) <= 15_000_000
+
+
+def test_backbone_pins_are_whole() -> None:
+    for name, pin in entries.backbone_pins().items():
+        assert re.fullmatch(r"[0-9a-f]{64}", pin["sha256"]), name
+        assert SPDX.fullmatch(pin["licence"]), name
+        assert {"package", "file", "by_order", "distribution"} <= set(pin), name
+
+
+@pytest.mark.parametrize(("word", "meant"), [("demo-lop", "demo-loop"), ("7scenes-ches", "7scenes-chess")])
+def test_unknown_data_sets_name_the_near_ones(word: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=meant):
+        entries.data_card(word)
+
+
+def test_unknown_recipes_name_the_near_ones() -> None:
+    with pytest.raises(UsageError, match="indoor"):
+        entries.recipe("indor")
+    with pytest.raises(UsageError, match=r"known: .*quick"):
+        entries.recipe("zzz")
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a catalogue that a plugin brings."""
+    (tmp_path / "datasets").mkdir()
+    spec = CatalogueSpec("mine", tmp_path)
+    monkeypatch.setattr(plugins, "catalogues", lambda: {"mine": spec})
+    return tmp_path
+
+
+GOOD = 'summary = "s"\nreader = "folder"\nfolder = "x"\nkind = "indoor"\nlicence = "MIT"\n'
+
+
+def test_a_plugins_catalogue_is_read_too(catalogue: Path) -> None:
+    (catalogue / "datasets" / "mine.toml").write_text(f"[mine-hall]\n{GOOD}")
+    assert entries.data_card("mine-hall").summary == "s"
+    assert "demo-loop" in entries.data_cards()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"[demo-loop]\n{GOOD}", "demo-loop"),
+        (f"[a]\n{GOOD}colour = 3\n", "colour"),
+        (f"[a]\n{GOOD}".replace("indoor", "cellar"), "kind"),
+        ("[a]\nsummary = 3\n", "summary"),
+        ("[a\n", "not valid"),
+        ("a = 3\n", "not valid"),
+    ],
+)
+def test_mistakes_in_a_catalogue_name_the_file(catalogue: Path, text: str, reason: str) -> None:
+    path = catalogue / "datasets" / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(PluginError, match=reason) as error:
+        entries.data_cards()
+    assert str(path) in error.value.message
+
+
+def test_embedded_data_of_a_package_that_is_not_there() -> None:
+    card = forms.DataCard(summary="s", reader="folder", folder="package:not_there/x", kind="demo", licence="MIT")
+    with pytest.raises(PluginError, match="not_there") as error:
+        card.embedded_root()
+    assert error.value.hint == "pip install not_there"
+    here = forms.DataCard(summary="s", reader="folder", folder="package:posezoo/x", kind="demo", licence="MIT")
+    assert here.embedded_root() == Path(posezoo.__file__).parent / "x"

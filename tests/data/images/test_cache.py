@@ -1,0 +1,370 @@
+"""The image cache: what it holds, what it survives, and how fast it gives."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from own_folder import MakeFolder, picture
+from PIL import Image
+
+from posezoo.base.errors import DataError, ResourceError
+from posezoo.base.files.pictures import read_image
+from posezoo.base.observe import parallel
+from posezoo.base.spec import Frame
+from posezoo.data.images import build
+from posezoo.data.images.build import unreadable_images
+from posezoo.data.images.cache import ImageCache, cache_folder
+from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
+from posezoo.data.open import open_dataset
+from posezoo.data.table import Frames
+
+
+def make_frames(folder: Path, sizes: list[tuple[int, int]], intrinsics: bool = True) -> Frames:
+    """Frames with a picture each."""
+    rows = []
+    for n, (width, height) in enumerate(sizes):
+        picture(folder / f"{n}.png", width, height, seed=n)
+        os.utime(folder / f"{n}.png", (1e9, 1e9))  # old enough to be remembered
+        camera = (width / 2, width / 2, width / 2, height / 2) if intrinsics else None
+        rows.append(Frame(f"{n}.png", (n, 0, 0), (1, 0, 0, 0), intrinsics=camera))
+    return Frames.from_rows(folder, rows)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Frames:
+    """Six pictures of one size."""
+    return make_frames(tmp_path / "data", [(64, 48)] * 6)
+
+
+def caches() -> list[Path]:
+    """The finished caches."""
+    return [path for path in (cache_folder() / "images").iterdir() if path.name != "digests"]
+
+
+def test_batch_is_what_read_image_gives(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    images, intrinsics = cache.batch([4, 1, 4])
+    assert (images.shape, images.dtype, len(cache)) == ((3, 3, 256, 341), torch.uint8, 6)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for row, i in enumerate((4, 1, 4)):
+        np.testing.assert_array_equal(images[row].permute(1, 2, 0).numpy(), read_image(frames.path(i)))
+    sx, sy = 341 / 64, 256 / 48
+    np.testing.assert_allclose(intrinsics, [[32 * sx, 32 * sy, 170.5, 128]] * 3)
+    assert cache.batch([])[0].shape[0] == 0
+
+
+def test_unknown_intrinsics_stay_unknown(tmp_path: Path) -> None:
+    assert np.isnan(ImageCache.open(make_frames(tmp_path / "d", [(30, 20)], False)).batch([0])[1]).all()
+
+
+def test_mixed_shapes_are_padded_about_the_centre(tmp_path: Path) -> None:
+    cache = ImageCache.open(make_frames(tmp_path / "d", [(64, 48), (48, 64), (50, 50)]))
+    images, intrinsics = cache.batch([0, 1, 2])
+    assert images.shape == (3, 3, 341, 341)
+    np.testing.assert_allclose(intrinsics[:, 2:], [[170.5, 42 + 128], [42 + 128, 170.5], [42 + 128] * 2])
+    alone = cache.batch([1])[0][0]
+    assert torch.equal(images[1][:, :, 42 : 42 + 256], alone)
+    assert torch.equal(images[1][:, :, 0], alone[:, :, 0])
+    assert torch.equal(images[1][:, :, -1], alone[:, :, -1])
+
+
+def test_second_open_reads_no_image(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    ImageCache.open(frames)
+    (memory,) = (cache_folder() / "images/digests").glob("*.json")
+    assert len(json.loads(memory.read_text())) == 6
+
+    def fail(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("hashlib.file_digest", fail)
+    monkeypatch.setattr(build, "read_sized", fail)
+    assert len(ImageCache.open(frames)) == 6
+
+
+def test_changed_image_makes_a_new_cache(frames: Frames) -> None:
+    before = ImageCache.open(frames)
+    old = before.batch([2])[0].clone()
+    picture(frames.path(2), 64, 48, seed=99)
+    after = ImageCache.open(frames)
+    assert after.folder != before.folder
+    assert not torch.equal(after.batch([2])[0], old)
+    assert torch.equal(before.batch([2])[0], old)
+
+
+def test_progress(frames: Frames) -> None:
+    seen: list[tuple[int, int]] = []
+    ImageCache.open(frames, lambda done, total: seen.append((done, total)))
+    assert seen[-6:] == [(n, 6) for n in range(1, 7)]
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "index", "index-cut", "no-index", "file", "pickle"])
+def test_damaged_cache_is_rebuilt(frames: Frames, damage: str) -> None:
+    cache = ImageCache.open(frames)
+    good, folder = cache.batch([0, 5])[0], cache.folder
+    index, pixels = folder / "index.npy", folder / "pixels.u8"
+    match damage:
+        case "cut":
+            os.truncate(pixels, 1000)
+        case "longer":
+            pixels.write_bytes(pixels.read_bytes() + b"x")
+        case "index":
+            index.write_bytes(index.read_bytes()[:-3] + b"xxx")
+        case "index-cut":
+            os.truncate(index, 40)
+        case "no-index":
+            index.unlink()
+        case "file":
+            shutil.rmtree(folder)
+            folder.write_text("not a folder")
+        case "pickle":
+            index.write_bytes(pickle.dumps([1]))
+    again = ImageCache.open(frames)
+    assert torch.equal(again.batch([0, 5])[0], good)
+    assert [path for path in (cache_folder() / "images").iterdir() if path.name.startswith(".")] == []
+
+
+def test_cut_short_while_in_use_is_an_error(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    cache.batch([0])
+    os.truncate(cache.folder / "pixels.u8", 1000)
+    with pytest.raises(ResourceError, match="cut short"):
+        cache.batch([5])
+    unopened = pickle.loads(pickle.dumps(cache))  # noqa: S301
+    shutil.rmtree(cache.folder)
+    with pytest.raises(ResourceError, match="start again"):
+        unopened.batch([0])
+
+
+def test_all_unreadable_images_are_named(frames: Frames) -> None:
+    good = frames.path(0).read_bytes()
+    frames.path(1).write_bytes(good[: len(good) // 2])
+    frames.path(2).write_text("<html>404</html>")
+    frames.path(3).write_bytes(b"GIF89a" + good)
+    Image.new("1", (12000, 6000)).save(frames.path(4))
+    with pytest.raises(DataError, match=r"4 unreadable images \(first: 1.png: ") as caught:
+        ImageCache.open(frames)
+    assert [finding.path for finding in caught.value.findings] == ["1.png", "2.png", "3.png", "4.png"]
+    assert "image too large: 12000x6000 (limit 64 Mpx)" in str(caught.value.findings[3])
+    assert caches() == []
+    assert unreadable_images(frames) == list(caught.value.findings)
+
+
+def test_files_that_cannot_be_hashed_are_named(frames: Frames) -> None:
+    frames.path(1).unlink()
+    frames.path(2).write_bytes(b"")
+    frames.path(3).unlink()
+    os.mkfifo(frames.path(3))
+    with pytest.raises(DataError, match="3 unreadable images") as caught:
+        ImageCache.open(frames)
+    reasons = ["no such image", "empty file", "not a regular file"]
+    assert [finding.message for finding in caught.value.findings] == reasons
+
+
+def test_full_disk(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match="No space left on device: set POSEZOO_CACHE") as caught:
+        ImageCache.open(frames)
+    assert caught.value.exit_code == 6
+    assert caches() == []
+
+
+def test_cache_folder_that_is_a_file(frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setenv("POSEZOO_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(ResourceError, match="set POSEZOO_CACHE"):
+        ImageCache.open(frames)
+
+
+def test_place_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("POSEZOO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "posezoo"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache/posezoo"
+
+
+def test_damaged_memory_of_digests(frames: Frames) -> None:
+    folder = ImageCache.open(frames).folder
+    (memory,) = (cache_folder() / "images/digests").glob("*.json")
+    for text in ("", "[]", '{"0.png": 3}', '{"0.png": [1, 2, "x"]}', "[" * 100_000):
+        memory.write_text(text)
+        assert ImageCache.open(frames).folder == folder
+
+
+def test_abandoned_builds_are_removed(frames: Frames) -> None:
+    """While another process builds, what has not changed for a day; else everything."""
+    images = cache_folder() / "images"
+    old, young = images / ".0123456789abcdef-1-aa", images / ".0123456789abcdef-2-bb"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "pixels.u8").write_bytes(b"x")
+    for path in (old / "pixels.u8", old):
+        os.utime(path, (time.time() - 2e5,) * 2)
+    with (cache_folder() / "images.lock").open("a") as another:
+        fcntl.flock(another, fcntl.LOCK_SH)
+        ImageCache.open(frames)
+    assert not old.exists()
+    assert young.exists()
+    ImageCache.open(frames.select(slice(3)))
+    assert not young.exists()
+
+
+def _sum(cache: ImageCache, i: int) -> int:
+    return int(cache.batch([i])[0].sum())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers(frames: Frames, method: str) -> None:
+    cache = ImageCache.open(frames)
+    expected = [_sum(cache, i) for i in range(6)]  # opened before the fork
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.starmap(_sum, [(cache, i) for i in range(6)]) == expected
+
+
+def test_threads(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    expected = [_sum(cache, i) for i in range(6)]
+    found: list[bool] = []
+
+    def read(seed: int) -> None:
+        order = np.random.default_rng(seed).integers(0, 6, 50).tolist()
+        found.append(all(_sum(cache, i) == expected[i] for i in order))
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4
+
+
+def _open_at_once(frames: Frames, barrier: object, results: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    results.put(int(ImageCache.open(frames).batch([3])[0].sum()))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_two_processes_build_at_once(frames: Frames, rounds: int) -> None:
+    context = multiprocessing.get_context("fork")
+    for _ in range(rounds):
+        shutil.rmtree(cache_folder(), ignore_errors=True)
+        barrier, results = context.Barrier(2), context.Queue()
+        processes = [context.Process(target=_open_at_once, args=(frames, barrier, results)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        sums = {results.get(timeout=60) for _ in processes}
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert len(sums) == 1
+        assert len(caches()) == 1
+
+
+def test_a_build_that_is_killed_leaves_nothing_that_counts(frames: Frames) -> None:
+    """kill -9 in the middle of a build, at several places: the next one is good, and nothing half-done is taken."""
+    expected = ImageCache.open(frames).batch(range(6))[0]
+    context = multiprocessing.get_context("fork")
+    for after in (1, 3, 6):
+        shutil.rmtree(cache_folder(), ignore_errors=True)
+        process = context.Process(target=_killed_after, args=(frames, after))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        assert not [
+            path for path in (cache_folder() / "images").iterdir() if not path.name.startswith((".", "digests"))
+        ]
+        assert torch.equal(ImageCache.open(frames).batch(range(6))[0], expected)
+
+
+def _killed_after(frames: Frames, images: int) -> None:
+    written = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal written
+        written += bool(list((cache_folder() / "images").glob(".*/pixels.u8")))  # hashing comes before
+        if written == images:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ImageCache.open(frames, progress)
+
+
+def test_few_results_wait(frames: Frames) -> None:
+    """However many images there are, a build holds only a few decoded ones: its memory is flat."""
+    begun = most = 0
+
+    def function(n: int) -> int:
+        nonlocal begun
+        begun += 1
+        return n
+
+    for taken, n in enumerate(parallel(function, range(2000)), 1):
+        most = max(most, begun - taken)
+        assert n == taken - 1
+    cores = len(os.sched_getaffinity(0))
+    assert most <= 4 * cores + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_memory_is_flat_over_a_thousand_batches(frames: Frames, workers: int) -> None:
+    """Less than 2 MiB of growth over 1,000 batches, in this process and in the workers; no file or thread stays."""
+    cache = ImageCache.open(frames)
+    data = FrameBatches(frames, cache, np.arange(6), np.arange(1), 0, 0)
+
+    class Endless(BatchOrder):
+        def __init__(self) -> None:
+            self.batches = np.random.default_rng(0).integers(0, 6, (1200, 8)).tolist()
+
+    here = psutil.Process()
+    megabytes, others = [], []
+    for n, _ in enumerate(epoch_loader(data, Endless(), workers)):
+        if n >= 200 and n % 50 == 0:
+            family = [here, *here.children(recursive=True)]
+            megabytes.append(sum(process.memory_info().rss for process in family) / 2**20)
+            others.append((here.num_fds(), here.num_threads()))
+    slope = float(np.polyfit(np.arange(len(megabytes)) * 50, megabytes, 1)[0]) * 1000
+    print(
+        f"workers {workers}: {megabytes[0]:.0f} MiB, {slope:+.2f} MiB per 1,000 batches, fds and threads {others[-1]}"
+    )
+    assert slope < 2
+    for counts in np.array(others).T:  # a batch on its way from a worker holds some files: middles, not single counts
+        assert np.median(counts[len(counts) // 2 :]) - np.median(counts[: len(counts) // 2]) <= 1
+
+
+def test_file_descriptors_are_closed(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        pickle.loads(pickle.dumps(cache)).batch([0])  # noqa: S301
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
+def test_own_folder_end_to_end(make_folder: MakeFolder) -> None:
+    assert len(ImageCache.open(open_dataset(f"folder:{make_folder()}").frames)) == 10
+
+
+def test_real_images_come_back_in_any_order(real_data: Path) -> None:
+    split = real_data / "7scenes/redkitchen/blocks.csv"
+    frames = open_dataset("7scenes-redkitchen", root=real_data / "7scenes", split=split).frames.select(slice(200))
+    cache = ImageCache.open(frames)
+    order = np.random.default_rng(0).permutation(len(cache))[:16]
+    images = cache.batch(order)[0].permute(0, 2, 3, 1).numpy()
+    for row, image in zip(order, images, strict=True):
+        np.testing.assert_array_equal(image, read_image(frames.path(int(row))))

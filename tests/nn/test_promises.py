@@ -1,0 +1,53 @@
+"""What a call leaves behind in the process is put back and named."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from posezoo.base.errors import PluginError
+from posezoo.nn import promises
+
+CHANGES: dict[str, Callable[[], object]] = {
+    promises.DRAWING: lambda: torch.rand(1),
+    "Python's random state": random.random,
+    "numpy's random state": np.random.rand,
+    "the default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "the grad mode": lambda: torch.set_grad_enabled(False),
+    "deterministic algorithms": lambda: torch.use_deterministic_algorithms(True),
+    "the number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "the working folder": lambda: os.chdir("/"),
+    "signal handlers": lambda: signal.signal(signal.SIGUSR1, lambda *_: None),
+}
+
+
+def test_every_aspect_has_a_change() -> None:
+    assert set(CHANGES) == set(promises._ASPECTS)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_named_and_undone(name: str) -> None:
+    read, _ = promises._ASPECTS[name]
+    before = read()
+    with pytest.raises(PluginError, match=f"it changed {name} of the process"), promises.untouched("it"):
+        CHANGES[name]()
+    assert read() == before
+    with pytest.raises(ZeroDivisionError), promises.untouched("it"):  # what was raised is told, the rest undone
+        CHANGES[name]()
+        raise ZeroDivisionError
+    assert read() == before
+    with promises.untouched("it", but=(name,)):
+        CHANGES[name]()
+    assert read() != before
+    promises._ASPECTS[name][1](before)
+
+
+def test_nothing_changed_says_nothing() -> None:
+    with promises.untouched("it"):
+        pass

@@ -1,0 +1,115 @@
+"""A grid trains every row in every column with every seed, goes on where it was, and tells means over the seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import small_data
+from small_runs import Notes
+
+from posezoo import cli
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import entries, settings
+from posezoo.studies import grid
+from posezoo.training.config import configure
+
+GRID = """
+[small]
+summary = "a test"
+seeds = [0, 1]
+[small.columns]
+published = { "augment.geometry" = "crop" }
+pose-true = { "augment.geometry" = "rotate" }
+[small.rows]
+base = { model = "posenet" }
+[small.rows.full]
+model = "posenet+hyper"
+settings = { "hyper.rank" = "none", "hyper.code_position" = 8, "hyper.code_orientation" = 8 }
+columns = ["pose-true"]
+"""
+SETTINGS = {**small_data.FAST, **small_data.SLIM["posenet"], "epochs": 1}
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(no_pictures: None) -> None:
+    """No test here looks at figures."""
+
+
+@pytest.fixture(autouse=True)
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the catalogue with one grid."""
+    folder = tmp_path / "catalogue" / "grids"
+    folder.mkdir(parents=True)
+    (folder / "small.toml").write_text(GRID)
+    folders = [*entries.folders(), folder.parent]
+    monkeypatch.setattr(entries, "folders", lambda: folders)
+
+
+def test_grid_trains_once_and_tells_means(one_place: Path, tmp_path: Path) -> None:
+    data, trained = f"folder:{one_place}", []
+
+    def watch(cell: grid.Cell) -> Notes:
+        trained.append(f"{cell.row} {cell.column} {cell.seed}")
+        return Notes()
+
+    plan = grid.cells("small", data, tmp_path / "out", given=SETTINGS)
+    assert len(plan) == 6
+    assert {cell.config.augment.geometry for cell in plan if cell.column == "published"} == {"crop"}
+    assert grid.run(plan[:1], watch)[0]["seeds"] == [0]
+    rows = grid.run(plan, watch)
+    assert trained == ["base published 0", "base pose-true 0", "full pose-true 0"] + [
+        f"{name} 1" for name in ("base published", "base pose-true", "full pose-true")
+    ]
+    assert [(row["row"], row["training"]) for row in rows][:3] == [
+        ("base", "published"),
+        ("base", "pose-true"),
+        ("full", "pose-true"),
+    ]
+    assert {row["row"] for row in rows[3:]} >= {"mean training pose"}
+    assert rows[0]["parameters"] == rows[1]["parameters"] < rows[2]["parameters"]
+    low, high = rows[0]["median_position_m range"]
+    assert low < rows[0]["median_position_m"] < high
+    assert rows[0]["median_position_m"] == (low + high) / 2
+
+
+def test_run_with_other_settings_is_refused(one_place: Path, tmp_path: Path) -> None:
+    plan = grid.cells("small", f"folder:{one_place}", tmp_path / "out", [0], given=SETTINGS)[:1]
+    grid.run(plan, lambda cell: Notes())
+    other = grid.cells("small", f"folder:{one_place}", tmp_path / "out", [0], given={**SETTINGS, "optim.lr": 1e-2})
+    with pytest.raises(UsageError, match="made with other settings: optim"):
+        grid.run(other[:1], lambda cell: Notes())
+
+
+def test_seeds_from_words() -> None:
+    assert grid.parse_seeds("0, 2,") == [0, 2]
+    assert grid.parse_seeds("") == []
+    with pytest.raises(UsageError, match="not seeds"):
+        grid.parse_seeds("one")
+
+
+def test_from_the_command_line(one_place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "grid", "small", "--data", f"folder:{one_place}", "--out", str(tmp_path / "out")]
+    words += ["--seeds", "0", *small_data.words(SETTINGS)]
+    assert cli.run(words) == 0
+    first = capsys.readouterr()
+    assert "run 3 of 3: full, pose-true, seed 0" in first.err
+    assert cli.run([*words, "--format", "json"]) == 0  # nothing is trained again
+    again = capsys.readouterr()
+    assert "run 1 of 3" not in again.err
+    rows = json.loads(again.out)
+    assert [row["row"] for row in rows][:3] == ["base", "base", "full"]
+    assert f"{rows[0]['median_position_m']:.3f}" in first.out
+
+
+def test_unknown_grid_has_near_names() -> None:
+    with pytest.raises(UsageError, match="smal"):
+        entries.grid("smal")
+
+
+def test_every_grid_of_the_catalogue_is_valid() -> None:
+    for name in entries.grids():
+        plan = grid.cells(name, "demo-loop", Path("out"))
+        assert len({cell.path for cell in plan}) == len(plan)
+    assert configure("posenet", "demo-loop", settings.nested({"hidden": 3778}))

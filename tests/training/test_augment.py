@@ -1,0 +1,205 @@
+"""Augmentation: exact labels, the same for a sample whatever its batch, and colours as torchvision has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torchvision.transforms.v2 import functional as TF
+
+from posezoo.data.loader import NUM_UNIFORMS, Batch, uniforms
+from posezoo.nn import geometry, transforms
+from posezoo.nn.model import ModelConfig
+from posezoo.training.augment import Augmentation, augmented, coloured, with_known_intrinsics
+
+CONFIG = ModelConfig(resize=160, crop=128, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+COLOURLESS = Augmentation(brightness=0, contrast=0, saturation=0, hue=0)
+WIDTH, HEIGHT, FOCAL = 342, 256, 300.0
+Sky = Callable[[torch.Tensor], torch.Tensor]
+
+
+def sky(direction: torch.Tensor) -> torch.Tensor:
+    """A smooth colour (..., 3) in [0, 1] for each direction (..., 3) in the world: a scene at infinity."""
+    x, y, z = direction.unbind(-1)
+    waves = [torch.sin(5 * x + 2 * y), torch.sin(4 * y - 3 * z + 1), torch.sin(6 * z + 3 * x * y)]
+    return 0.5 + 0.4 * torch.stack(waves, -1)
+
+
+def seen(q_B4: torch.Tensor, width: int, height: int, focal: float) -> torch.Tensor:
+    """What cameras of these camera-to-world quaternions see of the sky: (B, 3, height, width) in [0, 1]."""
+    u, v = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    x = ((u - width / 2) / focal)[None, :].expand(height, -1)
+    y = ((v - height / 2) / focal)[:, None].expand(-1, width)
+    ray = torch.stack([x, y, torch.ones_like(x)], -1).double()
+    ray = ray / ray.norm(dim=-1, keepdim=True)
+    matrix_B33 = torch.from_numpy(Rotation.from_quat(np.roll(q_B4.numpy(), -1, axis=-1)).as_matrix())
+    return sky(torch.einsum("bij,hwj->bhwi", matrix_B33, ray)).permute(0, 3, 1, 2).float()
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Six views of the sky."""
+    random = np.random.default_rng(0)
+    q = Rotation.random(6, random_state=0).as_quat()[:, [3, 0, 1, 2]]
+    q_64 = torch.from_numpy(np.where(q[:, :1] < 0, -q, q))
+    images = (seen(q_64, WIDTH, HEIGHT, FOCAL) * 255).round().to(torch.uint8)
+    intrinsics = torch.tensor([[FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2]]).expand(6, -1).clone()
+    drawn = torch.from_numpy(np.stack([uniforms(5, 1, row) for row in range(6)]))
+    position = torch.from_numpy(random.normal(size=(6, 3)))
+    return Batch(images, position, q_64, intrinsics, torch.zeros(6, dtype=torch.int64), torch.arange(6), drawn)
+
+
+def plain(images: torch.Tensor) -> torch.Tensor:
+    """Prepared images back in [0, 1]."""
+    mean, std = (torch.tensor(v)[:, None, None] for v in (CONFIG.mean, CONFIG.std))
+    return images * std + mean
+
+
+def test_turned_image_and_label_agree_with_the_world(batch: Batch) -> None:
+    """The turned image is what a camera of the new label would see: signs and order of the rotation are right."""
+    found, label = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, yaw=8, pitch=5, roll=10))
+    scale = CONFIG.resize / HEIGHT
+    truth = seen(label, CONFIG.crop, CONFIG.crop, FOCAL * scale)
+    turned = geometry.angle_deg(label, batch.quaternion)
+    assert turned.min() > 0.5, "the cameras turned"
+    right = (plain(found) - truth).abs().mean()
+    unturned = (plain(found) - seen(batch.quaternion, CONFIG.crop, CONFIG.crop, FOCAL * scale)).abs().mean()
+    assert right < 0.01
+    assert unturned > 5 * right
+
+
+def test_label_is_the_old_rotation_times_the_drawn_one(batch: Batch) -> None:
+    varied = Augmentation(yaw=12, pitch=7, roll=20)
+    _, label = augmented(batch, CONFIG, varied)
+    angle = (batch.uniforms[:, :3].double().numpy() * 2 - 1) * np.array([12, 7, 20])
+    drawn = geometry.rotation_from_euler_deg(*torch.from_numpy(angle).unbind(-1)).numpy()
+    old, new = (Rotation.from_quat(np.roll(q.numpy(), -1, -1)).as_matrix() for q in (batch.quaternion, label))
+    np.testing.assert_allclose(new, old @ drawn, atol=1e-12)
+    np.testing.assert_allclose(label.norm(dim=-1), 1, atol=1e-12)
+    assert label.dtype == torch.float64
+    assert (label[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["rotate", "crop", "centre"])
+def test_a_sample_does_not_depend_on_its_batch(batch: Batch, kind: str) -> None:
+    varied = Augmentation(geometry=kind)  # type: ignore[arg-type]
+    images, labels = augmented(batch, CONFIG, varied)
+    order = torch.tensor([4, 0, 5, 2, 1, 3])
+    mixed = augmented(Batch(*(tensor[order] for tensor in batch)), CONFIG, varied)
+    torch.testing.assert_close(mixed[0], images[order], atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed[1], labels[order], atol=1e-15, rtol=0)
+    for n in range(6):
+        alone = augmented(Batch(*(tensor[n : n + 1] for tensor in batch)), CONFIG, varied)
+        torch.testing.assert_close(alone[0][0], images[n], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone[1][0], labels[n], atol=1e-15, rtol=0)
+
+
+def test_centre_is_what_evaluation_reads(batch: Batch) -> None:
+    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry="centre"))
+    expected = transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
+    # the same pixels; one scales to [0, 1] before the colours, the other after: the last bit of a float32
+    torch.testing.assert_close(images, expected, atol=1e-6, rtol=1e-6)
+    assert torch.equal(labels, batch.quaternion)
+
+
+def test_no_turn_is_what_evaluation_reads(batch: Batch) -> None:
+    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, yaw=0, pitch=0, roll=0))
+    expected = transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
+    torch.testing.assert_close(images, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(labels, batch.quaternion, atol=1e-14, rtol=0)
+
+
+def test_published_crop_moves_and_keeps_the_label(batch: Batch) -> None:
+    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry="crop"))
+    assert torch.equal(labels, batch.quaternion)
+    small = transforms.resized(batch.images, CONFIG.resize).float() / 255
+    corners = set()
+    for n, (across, down) in enumerate(batch.uniforms[:, :2].tolist()):
+        left = int(across * (small.shape[-1] - CONFIG.crop + 1))
+        top = int(down * (small.shape[-2] - CONFIG.crop + 1))
+        corners.add((left, top))
+        cut = small[n, :, top : top + CONFIG.crop, left : left + CONFIG.crop]
+        torch.testing.assert_close(plain(images[n]), cut, atol=1e-6, rtol=0)
+    assert len(corners) == 6
+
+
+def test_nothing_is_ever_mirrored(batch: Batch) -> None:
+    for kind in ("rotate", "crop"):
+        images, _ = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry=kind))  # type: ignore[arg-type]
+        small = plain(transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std))
+        near = (plain(images) - small).abs().mean(dim=(1, 2, 3))
+        far = (plain(images) - small.flip(-1)).abs().mean(dim=(1, 2, 3))
+        assert near.mean() < far.mean()
+
+
+def drawn(place: int, value: torch.Tensor) -> torch.Tensor:
+    """Numbers for `coloured` that vary one thing alone."""
+    numbers = torch.full((len(value), 4), 0.5)
+    numbers[:, place] = value
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "function"),
+    [
+        (0, "brightness", TF.adjust_brightness),
+        (1, "contrast", TF.adjust_contrast),
+        (2, "saturation", TF.adjust_saturation),
+    ],
+)
+def test_colours_as_torchvision(place: int, name: str, function: Callable[..., torch.Tensor]) -> None:
+    torch.manual_seed(0)
+    images = 0.4 + 0.2 * torch.rand(5, 3, 24, 32)  # nothing is clamped
+    value = torch.tensor([0.0, 0.2, 0.5, 0.8, 0.999])
+    found = coloured(images, drawn(place, value), dataclasses.replace(COLOURLESS, **{name: 0.4}))
+    for n, v in enumerate(value.tolist()):
+        factor = 1 + (2 * v - 1) * 0.4
+        # torchvision's gray weighs red with 0.2989, so that white is 0.9999: at most 1e-4 of the value
+        torch.testing.assert_close(found[n], function(images[n], factor), atol=5e-5, rtol=0)
+        gray = torch.einsum("c,chw->hw", torch.tensor([0.299, 0.587, 0.114]), images[n])
+        other = {"brightness": torch.zeros(()), "contrast": gray.mean(), "saturation": gray}[name]
+        torch.testing.assert_close(found[n], factor * images[n] + (1 - factor) * other, atol=1e-5, rtol=0)
+
+
+def test_hue_turns_the_colours_and_keeps_the_brightness() -> None:
+    torch.manual_seed(0)
+    images = 0.4 + 0.2 * torch.rand(4, 3, 16, 16)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    varied = dataclasses.replace(COLOURLESS, hue=0.5)
+    found = coloured(images, drawn(3, torch.tensor([0.5, 0.75, 0.25, 0.0])), varied)
+    torch.testing.assert_close(found[0], images[0], atol=1e-5, rtol=0)
+    for n in range(4):
+        torch.testing.assert_close(
+            torch.einsum("c,chw->hw", weights, found[n]), torch.einsum("c,chw->hw", weights, images[n]),
+            atol=1e-5, rtol=0,
+        )  # fmt: skip
+    gray = images[3].mul(weights[:, None, None]).sum(0)
+    # half a circle: the colour on the other side of gray
+    torch.testing.assert_close(found[3], 2 * gray - images[3], atol=1e-5, rtol=0)
+    assert (found[1] - found[2]).abs().max() > 0.01
+
+
+def test_colours_stay_in_range_and_vary() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(8, 3, 16, 16)
+    found = coloured(images, torch.rand(8, 4), Augmentation())
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert (found - images).abs().mean(dim=(1, 2, 3)).min() > 1e-3
+    assert coloured(images, torch.rand(8, 4), COLOURLESS) is images
+
+
+def test_unknown_intrinsics_are_filled_from_the_field_of_view() -> None:
+    given = torch.tensor([[300.0, 310.0, 170.0, 128.0], [float("nan")] * 4])
+    filled = with_known_intrinsics(given, 342, 256, 90.0)
+    assert torch.equal(filled[0], given[0])
+    torch.testing.assert_close(filled[1], torch.tensor([171.0, 171.0, 171.0, 128.0]))
+    assert with_known_intrinsics(given, 342, 256, None) is given
+
+
+def test_number_of_uniforms_is_enough() -> None:
+    assert NUM_UNIFORMS >= 7  # three angles or two offsets, four colours from place 3 on

@@ -1,0 +1,97 @@
+"""The card: what it says, from what, and that nobody's own card is overwritten."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from small_hub import add_alias, pinned
+from small_runs import Train
+
+from posezoo.base.errors import UsageError
+from posezoo.base.version import source_commit
+from posezoo.zoo import card
+from posezoo.zoo.card import MEDIANS, text, write
+
+
+def test_the_card_of_a_run(train: Train) -> None:
+    result = train(epochs=1)
+    content = text(result.path)
+    assert content == (result.path / "best" / "README.md").read_text()
+    read = ModelCard(content)
+    assert read.data.library_name == "posezoo"
+    row = result.report.headline[result.report.model]
+    assert {r.metric_type: r.metric_value for r in read.data.eval_results} == {
+        key: round(row[key], 4) for key in MEDIANS
+    }
+    facts = result.report
+    for words in (
+        "recipe indoor",
+        "seed 0",
+        facts.data_digest[:16],
+        "mean training pose",
+        "random start",
+        *(["commit "] if source_commit() else []),  # of a checkout, or of what pip fetched from a repository
+        "epochs=1",
+        "hidden=64",
+    ):
+        assert words in content, words
+    noted = facts.to_dict() | {"notes": ["published for x on d: median 0.5 m, 3.25 deg (Table 2)"]}
+    assert "published for x on d: median 0.5 m, 3.25 deg (Table 2)." in card.text({"name": "x", "posezoo": "1"}, noted)
+
+
+def test_a_failed_model_has_a_card_too() -> None:
+    row = {"method": "x", "group": "overall", "num": 3, "median_position_m": "inf", "median_orientation_deg": 180.0}
+    report = {
+        "model": "x",
+        "data": "d",
+        "split": "test",
+        "ground_truth": "o",
+        "notes": [],
+        "results": {"overall": [row]},
+    }
+    content = card.text({"name": "x", "posezoo": "1"}, report)
+    assert "| overall | 3 | inf, 180.00 |" in content
+    assert [r.metric_type for r in ModelCard(content).data.eval_results] == ["median_orientation_deg"]
+
+
+def test_the_card_of_an_alias_names_it_and_its_licence(catalogue: Path, small_model: Path, tmp_path: Path) -> None:
+    package = tmp_path / "pz_card"
+    shutil.copytree(small_model, package / "small")
+    (package / "__init__.py").write_text("")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        add_alias(catalogue, "small", pinned(small_model, "package:pz_card/small", ""))
+        content = text("small")
+    assert 'posezoo.load("small")' in content
+    assert "license: apache-2.0" in content
+    assert "| licence of the weights | Apache-2.0 |" in content
+    assert "Not evaluated" in content
+
+
+def test_a_licence_that_the_hub_does_not_know() -> None:
+    read = ModelCard(card.text({"name": "x", "posezoo": "1"}, None, licence="LicenseRef-Cambridge-Landmarks"))
+    assert (read.data.license, read.data.license_name) == ("other", "licenseref-cambridge-landmarks")
+
+
+def test_a_hand_written_card_stays(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    write(path, card.text({"name": "x", "posezoo": "1"}, None))
+    write(path, card.text({"name": "y", "posezoo": "1"}, None))
+    assert "# y on" in path.read_text()
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="hand-written"):
+        write(path, "other")
+    assert path.read_text() == "mine"
+
+
+def test_training_leaves_a_card_that_somebody_has_written(train: Train) -> None:
+    from posezoo.api import resume
+
+    result = train(epochs=1)
+    path = result.path / "best" / "README.md"
+    path.write_text("my words")
+    resume(result.path)
+    assert path.read_text() == "my words"

@@ -1,0 +1,207 @@
+"""Converting as a whole: the folder it writes, settings only the user knows, and everything that does not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import authors
+import faults
+import pytest
+import torch
+
+import posezoo
+from posezoo.base.errors import UsageError, WeightsError
+from posezoo.base.spec import load_object
+from posezoo.catalogue import entries, plugins
+from posezoo.zoo.blueprint import PLACE_FIELDS
+from posezoo.zoo.convert import convert, formats, mapped
+
+PIXELS = {"mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
+State = authors.State
+
+
+@pytest.fixture(scope="module")
+def posenet() -> State:
+    torch.manual_seed(0)
+    return authors.posenet()
+
+
+@pytest.fixture(scope="module")
+def multi() -> State:
+    torch.manual_seed(1)
+    return authors.ms_transformer(4, (1, 1))
+
+
+def refused(state: State, source: str, data: str, words: str, **overrides: Any) -> WeightsError:
+    with pytest.raises(WeightsError, match=words) as error:
+        mapped(state, source, data, overrides, "theirs.pth")
+    assert "\n" not in str(error.value)
+    return error.value
+
+
+def test_the_folder(tmp_path: Path, posenet: State) -> None:
+    torch.save({"model_state_dict": {f"module.{k}": v for k, v in posenet.items()}}, tmp_path / "kings.pth")
+    seen: list[tuple[str, int, int]] = []
+    made = convert(
+        tmp_path / "kings.pth",
+        *("hyperpose", "cambridge-kings-college", tmp_path / "out"),
+        progress=lambda *step: seen.append(step),
+    )
+    assert seen[0] == ("reading", 0, 3)
+    assert seen[-1] == ("writing", 3, 3)
+    model = posezoo.load(f"local-dir:{made.path}")
+    expected, _ = mapped(posenet, "hyperpose", "cambridge-kings-college", {}, "")
+    assert model.config == expected.config
+    assert all(torch.equal(value, expected.state_dict()[key]) for key, value in model.state_dict().items())
+    digest = faults.sha256(tmp_path / "kings.pth")
+    facts = json.loads((made.path / "config.json").read_text())["training"]
+    assert facts["converted"] == {
+        **{"from": "hyperpose", "file": "kings.pth", "sha256": digest, "label_frame": "world-to-camera"}
+    }
+    assert (facts["data"], facts["redistributable"]) == ("cambridge-kings-college", False)
+    text = (made.path / "README.md").read_text()
+    for words in ("`kings.pth`", digest, "world-to-camera", "weights of the authors: no licence stated"):
+        assert words in text
+    assert "must not be redistributed" in text
+    assert "license: other" in text
+    assert not model.training
+
+
+def test_counters_of_batch_norms_may_be_missing(posenet: State) -> None:
+    old = {key: value for key, value in posenet.items() if not key.endswith("num_batches_tracked")}
+    model, _ = mapped(old, "hyperpose", "7scenes-fire", {}, "")
+    assert model.state_dict()["backbone.net.bn1.num_batches_tracked"] == 0
+
+
+def test_half_precision_becomes_single(posenet: State) -> None:
+    half = {key: value.half() if value.is_floating_point() else value for key, value in posenet.items()}
+    model, _ = mapped(half, "hyperpose", "7scenes-fire", {}, "")
+    assert model.position_head.base.layers[0].weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("key", ["fc1.bias", "_backbone._blocks.3._bn1.running_var", "hypernet_rot_fc_h2.bias"])
+def test_missing_keys_are_listed(posenet: State, key: str) -> None:
+    state = {name: value for name, value in posenet.items() if name not in (key, "_backbone._conv_head.weight")}
+    error = refused(state, "hyperpose", "7scenes-fire", "2 tensors missing, 0 not known")
+    assert sorted(error.findings) == sorted([f"missing: {key}", "missing: _backbone._conv_head.weight"])
+
+
+def test_a_missing_tensor_that_tells_a_width(posenet: State) -> None:
+    state = {name: value for name, value in posenet.items() if name != "fc1.weight"}
+    assert refused(state, "hyperpose", "7scenes-fire", "lacks fc1.weight").findings == ("missing: fc1.weight",)
+
+
+def test_extra_keys_are_listed(posenet: State) -> None:
+    extra = {"fc4.weight": torch.ones(1), "_backbone._blocks.16._bn0.weight": torch.ones(1), "fc1.scale": torch.ones(1)}
+    error = refused(posenet | extra, "hyperpose", "7scenes-fire", "0 tensors missing, 3 not known")
+    assert sorted(error.findings) == sorted(f"not known: {key}" for key in extra)
+
+
+def test_other_shapes_are_listed(posenet: State) -> None:
+    error = refused(posenet | {"fc2.weight": torch.ones(3, 512)}, "hyperpose", "7scenes-fire", "1 of another shape")
+    assert error.findings == ("shape: fc2.weight (3, 512), (3, 1024) wanted",)
+    turned = posenet["hypernet_t_fc_h2.weight"].T.contiguous()
+    error = refused(posenet | {"hypernet_t_fc_h2.weight": turned}, "hyperpose", "7scenes-fire", "another shape")
+    assert any("hypernet_t_fc_h2" in finding for finding in error.findings)
+    refused(posenet | {"fc3.weight": torch.ones(())}, "hyperpose", "7scenes-fire", "another number of axes")
+    refused(posenet | {"fc3.weight": torch.ones(5, 1024)}, "hyperpose", "7scenes-fire", "of 5 numbers is not known")
+
+
+def test_layers_and_scenes_of_a_multi_scene_file(multi: State) -> None:
+    missing = "transformer_rot.decoder.layers.0.norm3.weight"
+    scene = "regressor_head_t.2.fc_o.bias"
+    state = {name: value for name, value in multi.items() if name not in (missing, scene)}
+    error = refused(state, "ms-transformer", "cambridge", "2 tensors missing")
+    assert set(error.findings) == {f"missing: {missing}", f"missing: {scene}"}
+    deeper = {
+        name.replace("layers.0", "layers.1"): value for name, value in multi.items() if "t.encoder.layers" in name
+    }
+    error = refused(multi | deeper, "ms-transformer", "cambridge", "tensors missing")  # encoders deeper than decoders
+    assert all("decoder.layers.1" in finding for finding in error.findings)
+    narrow = multi | {"regressor_head_t.1.fc_h.weight": torch.ones(1000, 256)}
+    error = refused(narrow, "ms-transformer", "cambridge", "1 of another shape")
+    refused(multi | {"query_embed_t.weight": torch.ones(4, 250)}, "ms-transformer", "cambridge", "can have its shapes")
+    heads = {
+        name: value
+        for name, value in multi.items()
+        if not name.startswith(("regressor_head_t.3", "regressor_head_rot.3"))
+    }
+    refused(heads, "ms-transformer", "cambridge", "of another shape")
+
+
+def test_other_labels(posenet: State, multi: State) -> None:
+    refused(multi, "ms-transformer", "7scenes", "is a model of 4 scenes, 7scenes has 7 scenes")
+    refused(posenet, "hyperpose", "cambridge", "is a model of 1 scene, cambridge has 4 scenes")
+    with pytest.raises(UsageError, match=r"unknown labels .cambrige.*cambridge"):
+        mapped(posenet, "hyperpose", "cambrige", {}, "")
+
+
+def test_another_format_is_suggested(posenet: State, multi: State) -> None:
+    torch.manual_seed(2)
+    assert refused(posenet, "atloc", "7scenes-fire", "is no atloc checkpoint").hint == "try --from hyperpose"
+    assert refused(multi, "atloc", "cambridge", "is no atloc").hint == "try --from hyperpose"
+    hyper = authors.atloc(hyper=True)
+    error = refused(hyper, "atloc", "7scenes-fire", "not known", **PIXELS)
+    assert error.hint == "try --from hyperatloc"
+    assert all("hyper" in finding for finding in error.findings)
+    assert refused({"a": torch.ones(1)}, "atloc", "7scenes-fire", "1 tensors: a").hint.startswith("known formats")
+
+
+def test_not_finite(posenet: State) -> None:
+    refused(posenet | {"fc2.bias": torch.full((3,), float("nan"))}, "hyperpose", "7scenes-fire", "not finite")
+
+
+def test_what_the_file_cannot_tell_is_asked_for() -> None:
+    torch.manual_seed(3)
+    state = authors.atloc()
+    with pytest.raises(UsageError, match="does not hold mean, std, position_mean, position_std of robotcar-full"):
+        mapped(state, "atloc", "robotcar-full", {}, "theirs.pth")
+    with pytest.raises(UsageError, match="does not hold std of 7scenes-fire"):
+        mapped(state, "atloc", "7scenes-fire", {"mean": (0.5, 0.5, 0.5)}, "theirs.pth")
+    with pytest.raises(UsageError, match="unknown setting 'croop'"):
+        mapped(state, "atloc", "7scenes-fire", {**PIXELS, "croop": 3}, "theirs.pth")
+
+
+def test_names_and_folders_are_checked_before_the_file_is_read(tmp_path: Path) -> None:
+    absent, out = tmp_path / "absent.pth", tmp_path / "out"
+    with pytest.raises(UsageError, match=r"unknown format .hyperpos.*hyperpose"):
+        convert(absent, "hyperpos", "7scenes", out)
+    with pytest.raises(UsageError, match="unknown labels"):
+        convert(absent, "hyperpose", "8scenes", out)
+    out.mkdir()
+    (out / "mine.txt").write_text("keep")
+    with pytest.raises(UsageError, match="already there"):
+        convert(absent, "hyperpose", "7scenes", out)
+    assert (out / "mine.txt").read_text() == "keep"
+    with pytest.raises(WeightsError, match="No such file"):
+        convert(absent, "hyperpose", "7scenes", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda s: s.pop("fc1.bias"), lambda s: s.update({"x": torch.ones(1)})])
+def test_nothing_is_written_in_part(tmp_path: Path, posenet: State, damage: Callable[[State], object]) -> None:
+    state = dict(posenet)
+    damage(state)
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(WeightsError):
+        convert(tmp_path / "x.pth", "hyperpose", "7scenes-fire", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_formats_and_their_functions() -> None:
+    assert formats() == ["atloc", "hyperatloc", "hyperpose", "ms-transformer"]
+    for spec in (*plugins.models().values(), *plugins.modifiers().values()):
+        assert all(load_object(path)({"other": (1,)}) is None for path in spec.converters.values())
+        assert set(spec.converters) <= set(formats())
+
+
+def test_label_cards_agree_with_data_cards() -> None:
+    known = entries.data_cards()
+    for name, card in entries.label_cards().items():
+        assert list(card.scenes) == sorted(card.scenes)
+        assert set(card.asks) <= set(PLACE_FIELDS)
+        if name in known and known[name].scenes:
+            assert set(card.scenes) == set(known[name].scenes), name

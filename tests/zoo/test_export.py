@@ -1,0 +1,137 @@
+"""Exported files against the models they are made from: every architecture, every infusion, any batch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnxruntime
+import posezoo_demo
+import pytest
+import torch
+from test_models import NAMES, build, images
+
+import posezoo
+from posezoo.base.errors import ResourceError, UsageError, WeightsError
+from posezoo.nn.model import PoseModel
+from posezoo.zoo import export as exporting
+from posezoo.zoo import exported
+from posezoo.zoo.export import _write, export
+from posezoo.zoo.saved import save
+
+DEMO = sorted((Path(posezoo_demo.__file__).parent / "loop").rglob("*.jpg"))[:4]
+# the converters take seconds a model; plain ms-transformer alone leaves its embedding empty
+QUICK = {("ms-transformer+hyper=residual", "onnx"), ("ms-transformer", "pt2"), ("atloc", "pt2")}
+EVERY = [
+    pytest.param(name, to, marks=[] if (name, to) in QUICK else [pytest.mark.slow])
+    for name in NAMES
+    for to in ("onnx", "pt2")
+]
+
+
+def same(one: posezoo.PoseModel, file: Path) -> None:
+    """The file gives the model's outputs for batches of 1, 2 and 5, and its poses of photographs."""
+    again = exported.load(file, trust=True)
+    assert again.name == one.name
+    for batch in (1, 2, 5):
+        with torch.no_grad():
+            expected, got = (model(images(batch, one.config.crop)) for model in (one, again))
+        torch.testing.assert_close(got.position, expected.position, rtol=0, atol=1e-4)
+        torch.testing.assert_close(got.quaternion, expected.quaternion, rtol=0, atol=1e-4)
+        assert (got.scene is None) == (expected.scene is None)
+        if expected.scene is not None:
+            assert torch.equal(got.scene, expected.scene)
+    expected, got = one.predict(DEMO, batch_size=3), again.predict(DEMO, batch_size=3)
+    assert len(DEMO) == 4
+    assert got.images == expected.images
+    assert got.scenes == expected.scenes
+    assert abs(got.position - expected.position).max() < 1e-4
+    assert abs(got.quaternion - expected.quaternion).max() < 1e-4
+
+
+@pytest.mark.parametrize(("name", "to"), EVERY)
+def test_every_model_in_every_form(name: str, to: str, tmp_path: Path) -> None:
+    model = build(name)
+    if model.config.scenes and "ms-transformer" in name:  # the scenes must differ between the images
+        with torch.no_grad():
+            assert len(model(images(5)).scene_logits.unique()) > 3
+    done = export(model, to, tmp_path / f"a.{to}", check=True)
+    assert done.path == tmp_path / f"a.{to}"
+    assert done.bytes == done.path.stat().st_size
+    assert 0 <= done.position_m <= 1e-4
+    assert 0 <= done.quaternion <= 1e-4
+    assert list(tmp_path.iterdir()) == [done.path]
+    same(model, done.path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rotation", ["6d", "9d", "log-quaternion"])
+def test_every_rotation_representation(rotation: str, tmp_path: Path) -> None:
+    model = build("posenet", rotation=rotation)
+    same(model, export(model, "onnx", tmp_path / "a.onnx").path)
+
+
+def test_the_file_says_what_it_needs(tmp_path: Path) -> None:
+    model = build("posenet", crop=64)
+    path = export(model, "onnx", tmp_path / "a.onnx").path
+    session = onnxruntime.InferenceSession(path)
+    (given,) = session.get_inputs()
+    assert (given.name, given.shape[1:], given.type) == ("images", [3, 64, 64], "tensor(float)")
+    assert isinstance(given.shape[0], str)
+    assert [(o.name, o.type) for o in session.get_outputs()] == [
+        ("position", "tensor(double)"),
+        ("quaternion", "tensor(float)"),
+    ]
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["posezoo"])
+    assert (facts["name"], facts["conventions"]) == ("posenet", 1)
+    assert facts["config"]["position_mean"] == [10.0, -3.0, 1.0]
+    assert facts["config"]["scenes"] == ["attic", "barn", "cellar"]
+    assert set(facts["config"]) >= {"resize", "crop", "mean", "std", "interpolation", "rotation", "position_std"}
+
+
+@pytest.fixture
+def small() -> PoseModel:
+    return build("posenet", backbone="test_efficientnet.r160_in1k", hidden=8, resize=64, crop=64)
+
+
+def test_a_file_that_differs_is_refused_and_removed(
+    small: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = _write
+
+    def write_another(model: PoseModel, path: Path) -> None:
+        with torch.no_grad():
+            model.position_head.layers[0].bias += 1e-3
+            write(model, path)
+            model.position_head.layers[0].bias -= 1e-3
+
+    monkeypatch.setattr(exporting, "_write", write_another)
+    with pytest.raises(WeightsError, match=r"a\.pt2 differs from the model by 0.003 m"):
+        export(small, "pt2", tmp_path / "a.pt2", check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_and_the_mode_of_a_model(
+    small: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(small, tmp_path / "run" / "best", "card")
+    monkeypatch.chdir(tmp_path)
+    done = export(tmp_path / "run", "pt2")
+    assert done.path == Path("posenet.pt2")
+    assert done.rows() == {"file": "posenet.pt2", "bytes": done.bytes}
+    same(small, done.path)
+    small.train()
+    export(small, "pt2", check=True)
+    assert small.training
+
+
+def test_what_cannot_be_written(small: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"ends in \.onnx"):
+        export(small, "onnx", tmp_path / "a.pt2")
+    with pytest.raises(ResourceError, match="cannot write"):
+        export(small, "pt2", tmp_path / "absent" / "a.pt2")
+    with pytest.raises(WeightsError, match="no such folder"):
+        export(tmp_path / "absent")
+    monkeypatch.setattr(exported, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"need onnx, onnxscript, onnxruntime: pip install 'posezoo\[export\]'"):
+        export(small, "onnx", tmp_path / "a.onnx")

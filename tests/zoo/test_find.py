@@ -1,0 +1,290 @@
+"""Trained models by name: aliases, hub repositories, folders, packages; every byte is the pinned one or an error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from another_python import run_python
+from loopback_hub import LoopbackHub
+from small_hub import add_alias, catalogue, files_of, hub, pinned, small_model
+
+from posezoo.base.errors import HubError, PluginError, UsageError, WeightsError
+from posezoo.catalogue import entries, forms
+from posezoo.zoo.find import find, full_name, report_folder
+from posezoo.zoo.saved import load
+
+__all__ = ["catalogue", "hub", "small_model"]  # fixtures
+
+REPOSITORY = "tester/small"
+
+
+@pytest.fixture
+def commit(hub: LoopbackHub, small_model: Path) -> str:
+    return hub.publish(REPOSITORY, files_of(small_model))
+
+
+def same(model: Any, folder: Path) -> bool:
+    state = load(f"local-dir:{folder}").state_dict()
+    return all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+# Aliases
+
+
+def test_an_alias_is_loaded_from_the_hub_and_then_from_the_cache(
+    hub: LoopbackHub, commit: str, small_model: Path, catalogue: Path
+) -> None:
+    add_alias(catalogue, "small", pinned(small_model, "small", commit))
+    model = load("small")
+    assert model.origin == f"hf-hub:{REPOSITORY}@{commit}"
+    assert not model.training
+    assert next(model.parameters()).device.type == "cpu"
+    assert same(model, small_model)
+    asked = len(hub.asked)
+
+    def no_socket(*given: object, **more: object) -> None:
+        raise AssertionError("a socket")
+
+    with pytest.MonkeyPatch.context() as patch:  # online and offline alike: what is pinned and cached asks nobody
+        for name in ("socket", "create_connection", "getaddrinfo"):
+            patch.setattr(socket, name, no_socket)
+        load("small")
+        patch.setenv("POSEZOO_OFFLINE", "1")
+        load("small")
+        load(f"hf-hub:{REPOSITORY}@{commit}")
+        with pytest.raises(HubError, match=r"offline, and config\.json of tester/small is not cached"):
+            load(f"hf-hub:{REPOSITORY}@{'0' * 40}")
+    assert len(hub.asked) == asked
+
+
+def test_the_namespace_is_a_setting(commit: str, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = pinned(small_model, "small", commit)
+    assert entry.full_repository == "tester/small"
+    monkeypatch.delenv("POSEZOO_HUB_NAMESPACE")
+    assert entry.full_repository == "posezoo/small"
+    assert pinned(small_model, "other/small", commit).full_repository == "other/small"
+
+
+def test_what_nobody_has_published_says_so(hub: LoopbackHub) -> None:
+    with pytest.raises(WeightsError) as error:
+        load("ms-hyperpose-7scenes")
+    line = str(error.value)
+    assert 'nobody has published weights of "ms-hyperpose-7scenes"' in line
+    assert "posezoo train ms-transformer+hyper --data 7scenes recipe=paper-multi-indoor" in line
+    assert "posezoo weights convert" in line
+    assert hub.asked == []
+
+
+def changed(folder: Path, tmp_path: Path, **changes: Any) -> Path:
+    """A copy whose config.json says something else."""
+    copy = Path(shutil.copytree(folder, tmp_path / "changed"))
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | changes))
+    return copy
+
+
+def test_another_config_than_the_pinned_one_is_refused(
+    hub: LoopbackHub, small_model: Path, catalogue: Path, tmp_path: Path
+) -> None:
+    other = changed(small_model, tmp_path, seed=9)
+    commit = hub.publish(REPOSITORY, files_of(other))
+    add_alias(catalogue, "small", pinned(small_model, REPOSITORY, commit))
+    with pytest.raises(WeightsError, match=r"config\.json: sha256 differs"):
+        load("small")
+
+
+def test_other_weights_than_the_pinned_ones_are_refused(
+    hub: LoopbackHub, small_model: Path, catalogue: Path, tmp_path: Path
+) -> None:
+    files = files_of(small_model)
+    content = files["model.safetensors"]
+    commit = hub.publish(REPOSITORY, {**files, "model.safetensors": content[:-1] + bytes([content[-1] ^ 1])})
+    add_alias(catalogue, "small", pinned(small_model, REPOSITORY, commit))
+    with pytest.raises(WeightsError, match=r"sha256 differs.*also when fetched again"):
+        load("small")
+
+
+@pytest.mark.parametrize("content", [b"\x80\x04pickle", b"PK\x03\x04zip", b"<html>", b"\xff" * 8 + b"{}"])
+def test_what_is_published_as_weights_but_is_none(
+    hub: LoopbackHub, small_model: Path, tmp_path: Path, content: bytes
+) -> None:
+    """A repository whose own config agrees with it: what a hostile one would look like."""
+    import hashlib
+
+    weights = {"file": "model.safetensors", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    other = changed(small_model, tmp_path, weights=weights)
+    hub.publish(REPOSITORY, {**files_of(other), "model.safetensors": content})
+    with pytest.raises(WeightsError, match=r"pickle|web page|damaged"):
+        load(f"hf-hub:{REPOSITORY}")
+
+
+# Repositories
+
+
+def test_a_branch_is_resolved_noted_and_recorded(
+    hub: LoopbackHub, commit: str, small_model: Path, tmp_path: Path
+) -> None:
+    for name in (f"hf-hub:{REPOSITORY}", f"hf-hub:{REPOSITORY}@main"):
+        notes: list[str] = []
+        first = not list((tmp_path / "hub-cache").rglob("model.safetensors"))
+        model = load(name, note=notes.append)
+        assert model.origin == f"hf-hub:{REPOSITORY}@{commit}"
+        assert commit in notes[0]
+        # the licence is told when the weights are fetched, once
+        assert notes[1:] == ([f"licence of {REPOSITORY}: see {hub.url}/{REPOSITORY}"] if first else [])
+    assert same(model, small_model)
+
+
+def test_a_branch_that_has_moved_is_followed_and_a_commit_is_not(
+    hub: LoopbackHub, commit: str, small_model: Path, tmp_path: Path
+) -> None:
+    load(f"hf-hub:{REPOSITORY}")
+    later = hub.publish(REPOSITORY, files_of(changed(small_model, tmp_path, seed=9)))
+    assert later != commit
+    assert load(f"hf-hub:{REPOSITORY}").origin.endswith(later)
+    assert load(f"hf-hub:{REPOSITORY}@{commit}").origin.endswith(commit)
+
+
+@pytest.mark.parametrize("how", ["500", "offline"])
+def test_the_cache_serves_a_branch_when_the_hub_does_not(
+    hub: LoopbackHub, commit: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    load(f"hf-hub:{REPOSITORY}")
+    hub.mode = "500"
+    if how == "offline":
+        monkeypatch.setenv("POSEZOO_OFFLINE", "1")
+    notes: list[str] = []
+    assert load(f"hf-hub:{REPOSITORY}", note=notes.append).origin.endswith(commit)
+    assert "the copy in the cache is used" in notes[0]
+
+
+def test_a_repository_without_a_model(hub: LoopbackHub) -> None:
+    hub.publish(REPOSITORY, {"other.txt": b"x"})
+    with pytest.raises(HubError, match="no such file"):
+        load(f"hf-hub:{REPOSITORY}")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"x" * (1 << 21), b'{"format": 1}', b"\xff\xfe"])
+def test_a_config_that_is_none(hub: LoopbackHub, small_model: Path, content: bytes) -> None:
+    hub.publish(REPOSITORY, {**files_of(small_model), "config.json": content})
+    with pytest.raises(WeightsError) as error:
+        load(f"hf-hub:{REPOSITORY}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf-hub:../../etc",
+        "hf-hub:a",
+        "hf-hub:a/b/c",
+        "hf-hub:a/b@../../x",
+        "hf-hub:a/b@",
+        "hf-hub:a/..",
+        "hf-hub:a/b@x y",
+    ],
+)
+def test_names_that_would_climb_out_of_the_cache(hub: LoopbackHub, name: str) -> None:
+    with pytest.raises(UsageError):
+        find(name)
+    assert hub.asked == []
+
+
+# Packages
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: Path) -> Path:
+    """A package that carries the model."""
+    folder = tmp_path / "pz_carrier"
+    shutil.copytree(small_model, folder / "weights" / "small")
+    (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pz_carrier", raising=False)
+    return folder / "weights" / "small"
+
+
+def test_weights_that_ship_with_a_package(
+    hub: LoopbackHub, catalogue: Path, package: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_alias(catalogue, "small", pinned(small_model, "package:pz_carrier/weights/small", ""))
+    monkeypatch.setenv("POSEZOO_OFFLINE", "1")
+    model = load("small")
+    assert model.origin == str(package)
+    assert same(model, small_model)
+    assert hub.asked == []
+    for name in ("config.json", "model.safetensors"):
+        content = (package / name).read_bytes()
+        (package / name).write_bytes(content[:-1] + b"x")
+        with pytest.raises(WeightsError, match="sha256 differs"):
+            load("small")
+        (package / name).write_bytes(content)
+
+
+def test_a_package_that_is_not_installed(catalogue: Path, small_model: Path) -> None:
+    add_alias(catalogue, "small", pinned(small_model, "package:not_there/weights", ""))
+    with pytest.raises(PluginError, match="not_there"):
+        load("small")
+
+
+# The form of entries
+
+
+@pytest.mark.parametrize("field", sorted(forms.Published.model_fields))
+def test_no_entry_lacks_a_field(small_model: Path, catalogue: Path, field: str) -> None:
+    values = pinned(small_model, "a/b", "c" * 40).model_dump()
+    del values[field]
+    with pytest.raises(ValueError, match=field):
+        forms.Published.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"revision": "main"},
+        {"revision": ""},
+        {"revision": "C" * 40},
+        {"sha256": "0" * 63},
+        {"config_sha256": ""},
+        {"size": 0},
+        {"file": "../x.safetensors"},
+        {"file": "model.bin"},
+        {"licence": ""},
+        {"provenance": ""},
+        {"repository": "../x/y"},
+        {"repository": "package:x/y"},
+        {"more": 1},
+    ],
+)
+def test_an_entry_that_is_not_pinned_is_no_entry(small_model: Path, wrong: dict[str, Any]) -> None:
+    values = pinned(small_model, "a/b", "c" * 40).model_dump()
+    with pytest.raises((ValueError, UsageError)):
+        forms.Published.model_validate(values | wrong)
+
+
+def test_an_entry_survives_its_file(small_model: Path, catalogue: Path) -> None:
+    entry = pinned(small_model, "a/b", "c" * 40)
+    add_alias(catalogue, "small", entry)
+    assert entries.published()["small"] == entry
+
+
+def test_no_torch_until_a_model_is_built() -> None:
+    code = "import sys; from posezoo import trained, describe; describe.weights(); assert 'torch' not in sys.modules"
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_full_names() -> None:
+    assert full_name("atloc-hyper-demo") == "atloc-hyper-demo"
+    assert full_name("hf-hub:a/b") == "hf-hub:a/b"
+    assert full_name("local-dir:x") == "local-dir:x"
+    assert full_name(Path("outputs/x")) == "local-dir:outputs/x"
+    assert report_folder("outputs/x") == Path("outputs/x/report")
+    assert report_folder("hf-hub:a/b@main") == Path("outputs/reports/hf-hub-a-b-main")
