@@ -250,7 +250,7 @@ class ModelConformance:
             _equal(infused, base, f"rank {rank}: a zero start differs from the base")
 
     def test_imports_are_public(self, infusion: str) -> None:
-        """The plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing`, nothing else of posezoo."""
+        """Of posezoo the plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing` only."""
         require_public(owners(parse_model(f"{self.model}{infusion}")))
 
     def test_the_process_is_left_alone(self, infusion: str) -> None:

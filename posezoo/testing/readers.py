@@ -80,7 +80,7 @@ class ReaderConformance:
         require(not result.frames and result.findings, "an empty folder gives no finding")
 
     def test_imports_are_public(self) -> None:
-        """The plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing`, nothing else of posezoo."""
+        """Of posezoo the plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing` only."""
         require_public([plugins.manager().owners["posezoo_readers", self.reader]])
 
     def test_the_process_is_left_alone(self) -> None:

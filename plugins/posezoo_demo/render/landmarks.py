@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+from builder import Builder
 from buildings import Plan, add_building
 from facades import Style
 from ground import FACADE
 from paths import Street
 from scene import WHITE, Colour, Material, Placement, Scene, above
 from surfaces import Rng, shade
-
-if TYPE_CHECKING:
-    from town import Builder
 
 STONE: Colour = (0.70, 0.66, 0.58)
 DOOR: Colour = (0.38, 0.20, 0.12)
