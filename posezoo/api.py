@@ -6,8 +6,7 @@ import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posezoo.catalogue import entries, guard, plugins, settings
-from posezoo.catalogue.entries import check_names
+from posezoo.catalogue import entries, guard, plugins, resolve, settings
 
 if TYPE_CHECKING:
     from posezoo.base.observe import Observer
@@ -83,11 +82,11 @@ def train(
 
     Returns the run folder (`.path`) and the report of its best model (`.report`). Raises PosezooError.
     """
-    check_names(model, data)  # before torch is imported
+    known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
     from posezoo.cli.console import TrainView
     from posezoo.training.train import train as train_model
 
-    return train_model(model, data, settings.nested(overrides), root=root, observer=observer or TrainView())
+    return train_model(known, place, settings.nested(overrides), root=root, observer=observer or TrainView())
 
 
 def resume(run: str | Path, *, observer: Observer | None = None) -> Result:

@@ -100,8 +100,8 @@ class Level(PoseModel):
 @pytest.mark.parametrize("angles", [(5.0,), (-7.0,), (-4.0, 4.0), (10.0, 3.0, -8.0)])
 def test_tta_is_true_to_the_pose(angles: tuple[float, ...]) -> None:
     """What a roll of the camera does to the picture is undone in the answer, whatever the angles."""
-    apply = plugins.load("posezoo_modifiers", "tta", "apply")
-    config = plugins.load("posezoo_modifiers", "tta", "config")
+    apply = plugins.get("posezoo_modifiers", "modifier", "tta").load("apply")
+    config = plugins.get("posezoo_modifiers", "modifier", "tta").load("config")
     model = Level().eval()
     place = torch.arange(128, dtype=torch.float32)
     turns_B = torch.tensor([0.0, 0.6, -2.5])

@@ -95,9 +95,13 @@ class PluginError(PosezooError):
 
 
 class NotFiniteError(PosezooError):
-    """A loss or gradient became NaN or infinite."""
+    """A loss or gradient became NaN or infinite: `what` it is, and the `images` of the batch."""
 
     exit_code = 8
+
+    def __init__(self, message: str, hint: str = "", what: str = "", images: Sequence[str] = ()) -> None:
+        super().__init__(message, hint)
+        self.what, self.images = what, tuple(images)
 
 
 class LockedError(PosezooError):

@@ -31,7 +31,7 @@ from posezoo.base.errors import ResourceError
 from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Observer
 from posezoo.base.spec import load_object
-from posezoo.catalogue import entries, plugins, settings
+from posezoo.catalogue import entries, settings
 from posezoo.nn import geometry
 from posezoo.nn.hyperhead import HyperConfig
 from posezoo.nn.losses import PoseLoss
@@ -206,5 +206,5 @@ def training_step(learns: Learns, variant: str, name: str, overrides: dict[str, 
 def as_published(model: PoseModel) -> PoseModel:
     """The plugin's reference for what the published code costs; the model itself where it has none."""
     plan: Blueprint = model.blueprint  # type: ignore[assignment]
-    slow = plugins.get("posezoo_models", "model", plan.name.arch).as_published
+    slow = plan.known.architecture.spec.as_published
     return load_object(slow)(model) if slow else model

@@ -140,15 +140,6 @@ def data_card(name: str) -> DataCard:
     return _entry("data set", name, data_cards(), "see posezoo data list; own data: folder:PATH, csv:PATH")
 
 
-def check_names(model: str, data: str) -> None:
-    """Raise UsageError or PluginError for a model or a data format that nobody knows. Imports no torch."""
-    parsed, reader = names.parse_model(model), names.parse_data(data).reader
-    if not parsed.scheme and model not in weights_cards():
-        plugins.check_known(parsed)
-    if reader:
-        plugins.get("posezoo_readers", "data format", reader)
-
-
 def scenes_asked(parsed: names.DataName, card: DataCard) -> tuple[str, ...]:
     """The scenes of a card that `?scenes=` names; none: all. Raises UsageError with near names."""
     asked = parsed.words("scenes")

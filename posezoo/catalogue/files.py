@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,16 @@ def read(section: str, catalogues: Sequence[Path]) -> dict[str, Any]:
     origin: dict[str, Path] = {}
     for folder in catalogues:
         for path in sorted((folder / section).glob("*.toml")):
-            with _valid(path):
-                tables = tomllib.loads(path.read_text(encoding="utf-8"))
-                for name, table in tables.items():
-                    if name in entries:
-                        raise PluginError(f'catalogue entry "{name}" stands in {origin[name]} and in {path}')
-                    entries[name] = SECTIONS[section].model_validate(table)
-                    origin[name] = path
+            for name, entry in _entries(section, path, path.stat().st_mtime_ns).items():
+                if name in entries:
+                    raise PluginError(f'catalogue entry "{name}" stands in {origin[name]} and in {path}')
+                entries[name], origin[name] = entry, path
     return entries
+
+
+@cache
+def _entries(section: str, path: Path, modified_ns: int) -> dict[str, Any]:
+    """The entries of one file, by name: read and validated once a process, unless the file is written again."""
+    with _valid(path):
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: SECTIONS[section].model_validate(table) for name, table in tables.items()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posezoo.base.errors import PluginError, PosezooError
+from posezoo.base.spec import load_object
 
 OURS = "posezoo"  # the distribution whose plugins are never shadowed
 SLOW_S = 2.0  # from here on its time is told
@@ -42,6 +43,29 @@ class Plugin:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Something that a plugin offers: its spec, and whose it is."""
+
+    spec: Any
+    """ModelSpec, ModifierSpec, ReaderSpec or CatalogueSpec."""
+    owner: Plugin
+
+    def load(self, field: str, parent: type = object) -> Any:
+        """The object that a string of the spec names, e.g. the class behind `build`.
+
+        Raises PluginError if it is not there, or is no subclass of `parent`.
+        """
+        with guarded(self.owner, f"{field} of {self.spec.name}"):
+            found = load_object(getattr(self.spec, field))
+        if parent is not object and not (isinstance(found, type) and issubclass(found, parent)):
+            raise PluginError(
+                f"plugin {self.owner}: {field} of {self.spec.name} is not a subclass of {parent.__name__}",
+                "its guide: docs, Write a plugin",
+            )
+        return found
 
 
 @contextlib.contextmanager

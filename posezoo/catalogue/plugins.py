@@ -28,9 +28,9 @@ import pluggy
 
 from posezoo.base import hooks, paths
 from posezoo.base.errors import PluginError, unknown_name
-from posezoo.base.spec import API, CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec, load_object
+from posezoo.base.spec import API, CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
 from posezoo.catalogue import files, names
-from posezoo.catalogue.guard import OURS, Plugin, deadline, guarded, short, silent, strict
+from posezoo.catalogue.guard import OURS, Offer, Plugin, deadline, short, silent, strict
 
 IMPORT_S = 30.0  # a plugin that takes longer hangs: its module imports next to nothing, specs carry strings
 KINDS: dict[str, type] = {
@@ -86,15 +86,15 @@ def plugins() -> tuple[Plugin, ...]:
     return manager().plugins
 
 
-def get(hook: str, kind: str, name: str) -> Any:
-    """The spec called `name`.
+def get(hook: str, kind: str, name: str) -> Offer:
+    """The offer called `name`.
 
     Raises PluginError if the plugin that brings it is off or two bring it, else UsageError: with the install line if
     the catalogue knows who brings it, or with near names.
     """
     found = manager()
     if name in found.specs[hook]:
-        return found.specs[hook][name]
+        return Offer(found.specs[hook][name], found.owners[hook, name])
     if (hook, name) in found.clashes:
         owners = found.clashes[hook, name]
         both, chosen = " and ".join(map(str, owners)), f"POSEZOO_PLUGINS={OURS},{owners[0].distribution}"
@@ -106,23 +106,6 @@ def get(hook: str, kind: str, name: str) -> Any:
     files.raise_if_external(hook, kind, name, catalogue_folders())
     hint = f"known: {', '.join(sorted(found.specs[hook])) or 'none'}"
     raise unknown_name(kind, name, found.specs[hook], hint=hint)
-
-
-def check_known(name: names.ModelName) -> None:
-    """Raise as `get` unless the architecture and the modifiers of a name are there. Imports no torch."""
-    get("posezoo_models", "model", name.arch)
-    for modifier, _ in name.modifiers:
-        get("posezoo_modifiers", "modifier", modifier)
-
-
-def load(hook: str, name: str, field: str) -> Any:
-    """The object that a string of the spec names, e.g. the class behind `build`. Raises PluginError if it is not there.
-
-    `name` is known (see `get`).
-    """
-    found = manager()
-    with guarded(found.owners[hook, name], f"{field} of {name}"):
-        return load_object(getattr(found.specs[hook][name], field))
 
 
 @cache

@@ -108,16 +108,15 @@ def train(
 
     Example: posezoo train atloc+hyper --data demo-loop epochs=10 seed=1
     """
-    from posezoo.catalogue import settings
-    from posezoo.catalogue.entries import check_names
+    from posezoo.catalogue import resolve, settings
     from posezoo.cli.console import TrainView
 
-    check_names(model, data)  # before torch is imported
+    known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
     from posezoo.training.train import train as train_model
 
     given = ({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or [])
     view = TrainView(format == "quiet")
-    print_result(train_model(model, data, settings.nested(given), root=root, observer=view), format)
+    print_result(train_model(known, place, settings.nested(given), root=root, observer=view), format)
 
 
 @app.command()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from posezoo.base import paths
 from posezoo.base.errors import unknown_name
 from posezoo.base.version import __version__
-from posezoo.catalogue import entries, files, names, plugins
+from posezoo.catalogue import entries, files, names, plugins, resolve
+from posezoo.catalogue.resolve import KnownModel
 from posezoo.zoo.find import find, full_name
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
         files.raise_if_external("posezoo_models", "model", parsed.arch, entries.folders())
         known = [*plugins.models(), *entries.model_cards(), *entries.data_cards()]
         raise unknown_name("model or data set", name, known, "see posezoo list and posezoo data list")
-    if not parsed.scheme:
-        plugins.check_known(parsed)  # before torch is imported
-    return _architecture(name, overrides)
+    return _architecture(resolve.model(name), overrides)  # a wrong name is an error before torch is imported
 
 
 def doctor() -> dict[str, Any]:
@@ -66,19 +65,17 @@ def doctor() -> dict[str, Any]:
     }
 
 
-def _architecture(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+def _architecture(known: KnownModel, overrides: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from posezoo.zoo.blueprint import PLACE_FIELDS, blueprint
+    from posezoo.zoo.blueprint import PLACE_FIELDS, settled
     from posezoo.zoo.build import build
 
-    plan = blueprint(name, overrides)
+    plan = settled(known, overrides)
     with torch.device("meta"):  # no memory for weights, however many there are
         model = build(plan)
-    own, variant = entries.cards_of(plan.name.arch, [modifier for modifier, _ in plan.name.modifiers], plan.name.tag)
-    cards = [*own, *variant]
-    training = {key: value for card in variant for key, value in card.train.items()}
-    spec = plugins.models()[plan.name.arch]
+    cards, spec = [*known.published, *known.variant], known.architecture.spec
+    training = {key: value for card in known.variant for key, value in card.train.items()}
     return {
         "name": str(plan.name),
         "summary": "; ".join(filter(None, (spec.summary, *(card.summary for card in cards)))),
@@ -86,7 +83,7 @@ def _architecture(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
         "settings": {k: v for k, v in plan.as_dict()["config"].items() if k not in PLACE_FIELDS},
         **{f"settings of +{name}": values for name, values in plan.as_dict()["modifiers"].items()},
         **({"settings of training": training} if training else {}),
-        "train it": f"posezoo train {name} --data demo-loop",
+        "train it": f"posezoo train {known.name} --data demo-loop",
         "size": _size(model, {part: count for card in cards for part, count in card.figures.items()}),
         "results": _results(plan.name),
     }

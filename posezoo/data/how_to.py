@@ -9,8 +9,9 @@ from typing import Any
 
 from posezoo.base import paths
 from posezoo.base.spec import ReadRequest
-from posezoo.catalogue import entries, names, plugins
+from posezoo.catalogue import entries, resolve
 from posezoo.catalogue.forms import Archive, DataCard
+from posezoo.catalogue.resolve import KnownData
 from posezoo.data import completeness
 
 CACHE_MB = 0.3  # of an image in the image cache: short edge 256, three bytes a pixel
@@ -23,11 +24,10 @@ def how_to(name: str, *, root: str | Path | None = None) -> dict[str, Any]:
     steps. `disk_gb` is an upper bound: pixels without compression. What is not known is None or empty. Raises
     UsageError for a name that nobody knows.
     """
-    parsed = names.parse_data(name)
-    if parsed.path is not None:
-        return _own(name, parsed)
-    card = entries.data_card(parsed.name)
-    layout = plugins.get("posezoo_readers", "data format", card.reader).layout
+    known = resolve.data(name)
+    parsed, card, layout = known.name, known.card, known.reader.spec.layout
+    if card is None:
+        return _own(known)
     folder = _folder(card, root)
     asked = ReadRequest(Path(), entries.scenes_asked(parsed, card), sequences=parsed.words("sequences"))
     archives = _wanted(card, asked)
@@ -53,9 +53,8 @@ def how_to(name: str, *, root: str | Path | None = None) -> dict[str, Any]:
     }
 
 
-def _own(name: str, parsed: names.DataName) -> dict[str, Any]:
-    spec = plugins.get("posezoo_readers", "data format", parsed.reader)
-    place = shlex.quote(name)
+def _own(known: KnownData) -> dict[str, Any]:
+    parsed, spec, place = known.name, known.reader.spec, shlex.quote(known.text)
     steps = [
         f"Put the files into {parsed.path} as the layout shows.",
         f"Check them: posezoo data verify {place}",
@@ -63,7 +62,7 @@ def _own(name: str, parsed: names.DataName) -> dict[str, Any]:
         f"Train: posezoo train posenet+hyper --data {place}",
     ]
     return {
-        "name": name,
+        "name": known.text,
         "summary": spec.summary,
         "reader": parsed.reader,
         "licence": "",

@@ -97,6 +97,24 @@ class FrameBatches(Dataset[Batch]):
         )
 
 
+class WorkerLost(Exception):
+    """A data worker died or hung; the words are torch's."""
+
+
+def epoch_batches(data: FrameBatches, order: BatchOrder, workers: int) -> Iterator[Batch]:
+    """The batches of one epoch in order, read ahead by `workers` processes (0: in this one). Raises WorkerLost."""
+    loader = epoch_loader(data, order, workers)
+    if not workers:
+        yield from loader
+        return
+    try:
+        yield from deaths_told_between(loader)
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        raise WorkerLost(" ".join(str(error).split())[:80]) from error
+
+
 def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoader[Batch]:
     """The batches of one epoch in order, read ahead by `workers` processes (0: in this one)."""
     return DataLoader(

@@ -7,7 +7,7 @@
 
 Conventions: pose = camera-to-world, metres; quaternion (w, x, y, z), unit, w >= 0; camera axes x right, y down,
 z forward; intrinsics (fx, fy, cx, cy) in pixels of the stored image with (0, 0) at the outer corner of its top-left
-pixel. Legend: N frames. Long because the whole way of a name to its table stands here, in the order it is gone.
+pixel. Legend: N frames.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from posezoo.base.files.pictures import UPRIGHT
 from posezoo.base.observe import Progress
 from posezoo.base.paths import shown
 from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
-from posezoo.catalogue import forms, plugins
+from posezoo.catalogue import forms, resolve
+from posezoo.catalogue.resolve import KnownData
 from posezoo.data import completeness, splits, validation
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.source import Source, find_source
@@ -84,35 +85,70 @@ class Dataset:
         return digest.hexdigest()
 
 
-def open_dataset(name: str, *, root: str | Path | None = None, split: str | Path | None = None) -> Dataset:
-    """The data set called `name`. Raises DataError that carries everything found wrong.
+def open_dataset(
+    data: str | KnownData,
+    *,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The data set, checked. Raises DataError that carries everything found wrong.
 
     `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks` or `sequences`
     instead of the data's own, or a CSV file with columns image, split; the data set is then only the images it lists.
+    `skip_bad`: what is wrong is left out and stands in `skipped`; every image is decoded once for it, into the image
+    cache. It raises DataError all the same if nothing is left.
     """
-    dataset, findings = inspect_dataset(name, root=root, split=split)
-    if findings:
-        raise problems(name, findings)
+    dataset, findings = inspect_dataset(data, root=root, split=split)
+    if findings and not skip_bad:
+        raise problems(dataset.name, findings)
+    if skip_bad:
+        return _without_bad(dataset, findings, progress)
     return dataset
 
 
+def _without_bad(dataset: Dataset, findings: list[Finding], progress: Progress | None) -> Dataset:
+    """The data set without the images that cannot be read."""
+    while len(dataset.frames):
+        unreadable = _unreadable(dataset, progress)
+        if not unreadable:
+            return dataclasses.replace(dataset, skipped=tuple(findings))
+        findings = [*findings, *unreadable]
+        bad = {finding.path for finding in unreadable}
+        good_N = np.array([shown(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool)
+        dataset = dataclasses.replace(dataset, frames=dataset.frames.select(good_N))
+    if findings:
+        raise problems(dataset.name, findings)
+    raise DataError(f"{dataset.name} has no frames", "posezoo data verify shows why")
+
+
+def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, ...]:
+    try:
+        ImageCache.open(dataset.frames, progress)
+    except DataError as error:
+        return error.findings
+    return ()
+
+
 def inspect_dataset(
-    name: str, *, root: str | Path | None = None, split: str | Path | None = None
+    data: str | KnownData, *, root: str | Path | None = None, split: str | Path | None = None
 ) -> tuple[Dataset, list[Finding]]:
     """The data set without the frames that something is wrong with, and everything that is wrong."""
-    source = find_source(name, paths.user_path(root) if root is not None else None)
+    known = resolve.data(data) if isinstance(data, str) else data
+    source = find_source(known, paths.user_path(root) if root is not None else None)
     findings: list[Finding] = []
     made = str(split) if split in splits.MADE else ""
     file = paths.user_path(split) if split is not None and not made else None
     chosen = splits.read_split_file(file, source.root, findings) if file is not None else None
     if findings:  # nothing can be said about the data while it is unclear which of them are wanted
-        return Dataset(name, "indoor", Frames.from_rows(source.root, []), source.card), findings
+        return Dataset(known.text, "indoor", Frames.from_rows(source.root, []), source.card), findings
     images = frozenset(chosen.entries) if chosen is not None else None
     request = ReadRequest(
         source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
     )
     with _collection_paused():
-        return _inspected(name, source, request, chosen, made, findings)
+        return _inspected(known.text, source, request, chosen, made, findings)
 
 
 def _inspected(
@@ -136,7 +172,7 @@ def _inspected(
     rows = splits.checked_words(rows, findings) if not made else rows
     decode = result.decode
     if source.exif:
-        decode, rows = _turned(decode, source.reader), validation.upright(rows, source.root, notes)
+        decode, rows = _turned(decode, source.reader.spec.name), validation.upright(rows, source.root, notes)
     if source.card is None:  # one's own photographs
         validation.photographs(rows, source.root, source.exif, notes)
     frames = Frames.from_rows(source.root, rows, result.ground_truth, decode)
@@ -209,9 +245,8 @@ def _turned(decode: Decode | None, reader: str) -> Decode:
 
 def _read(source: Source, request: ReadRequest) -> ReadResult:
     """The reader's answer. Whatever a reader does wrong ends in an error that names the reader."""
-    plugins.get("posezoo_readers", "data format", source.reader)
-    read = plugins.load("posezoo_readers", source.reader, "read")
-    whose = f"it is of plugin {plugins.manager().owners['posezoo_readers', source.reader]}"
+    name, whose = source.reader.spec.name, f"it is of plugin {source.reader.owner}"
+    read = source.reader.load("read")
     try:
         result = read(request)
     except PosezooError:
@@ -219,12 +254,12 @@ def _read(source: Source, request: ReadRequest) -> ReadResult:
     except OSError as error:
         raise DataError(f"{error.filename or request.root}: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f'reader "{source.reader}" failed: {type(error).__name__}: {error}', whose) from error
+        raise PluginError(f'reader "{name}" failed: {type(error).__name__}: {error}', whose) from error
     if not isinstance(result, ReadResult):
-        raise PluginError(f'reader "{source.reader}" returned {type(result).__name__}, expected ReadResult', whose)
+        raise PluginError(f'reader "{name}" returned {type(result).__name__}, expected ReadResult', whose)
     strange = next((row for row in result.frames if not isinstance(row, Frame)), None)
     if strange is not None:
-        raise PluginError(f'reader "{source.reader}" returned a {type(strange).__name__} among its frames', whose)
+        raise PluginError(f'reader "{name}" returned a {type(strange).__name__} among its frames', whose)
     return result
 
 
@@ -232,37 +267,3 @@ def _kind(frames: Frames) -> Kind:
     """indoor if the training positions span less than 30 m along every axis."""
     position_N3 = frames.position[frames.split == "train"] if np.any(frames.split == "train") else frames.position
     return "outdoor" if len(position_N3) and np.ptp(position_N3, axis=0).max() >= INDOOR_METRES else "indoor"
-
-
-def opened(
-    name: str,
-    *,
-    root: str | Path | None = None,
-    split: str | Path | None = None,
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """The data set; with `skip_bad` what is wrong is left out and stands in `skipped`, else it raises DataError.
-
-    With `skip_bad` every image is decoded once, into the image cache. Raises DataError all the same if nothing is left.
-    """
-    if not skip_bad:
-        return open_dataset(name, root=root, split=split)
-    dataset, findings = inspect_dataset(name, root=root, split=split)
-    while len(dataset.frames):
-        unreadable = _unreadable(dataset, progress)
-        if not unreadable:
-            return dataclasses.replace(dataset, skipped=tuple(findings))
-        findings = [*findings, *unreadable]
-        bad = {finding.path for finding in unreadable}
-        good_N = np.array([shown(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool)
-        dataset = dataclasses.replace(dataset, frames=dataset.frames.select(good_N))
-    raise problems(name, findings) if findings else DataError(f"{name} has no frames", "posezoo data verify shows why")
-
-
-def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, ...]:
-    try:
-        ImageCache.open(dataset.frames, progress)
-    except DataError as error:
-        return error.findings
-    return ()

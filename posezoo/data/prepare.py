@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from posezoo.base.errors import DataError
-from posezoo.data import source
+from posezoo.catalogue import resolve
 from posezoo.data.archives import unpack
 from posezoo.data.images.cache import ImageCache
-from posezoo.data.open import opened
+from posezoo.data.open import open_dataset
+from posezoo.data.source import archives
 from posezoo.data.splits import WORDS
 
 
@@ -71,12 +72,13 @@ def prepare(
     Raises DataError for an archive that is damaged or unsafe and for everything wrong with the data, ResourceError for
     a disk that is too small or cannot be written.
     """
-    folder, packed, absent = source.archives(name, root)
+    known = resolve.data(name)
+    folder, packed, absent = archives(known, root)
     before = [one for one in packed if unpack.is_unpacked(one)]
     done = _unpacked(folder, [one for one in packed if one not in before], progress, tell)
     progress("reading poses", 0, 1)
     try:
-        dataset = opened(name, root=root, split=split, skip_bad=skip_bad, progress=_images(progress))
+        dataset = open_dataset(known, root=root, split=split, skip_bad=skip_bad, progress=_images(progress))
     except DataError as error:
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""

@@ -10,7 +10,9 @@ from pathlib import Path
 from posezoo.base import paths
 from posezoo.base.errors import DataError, Finding, UsageError
 from posezoo.base.spec import ReadRequest
-from posezoo.catalogue import entries, forms, names, plugins
+from posezoo.catalogue import entries, forms
+from posezoo.catalogue.guard import Offer
+from posezoo.catalogue.resolve import KnownData
 from posezoo.data import completeness
 from posezoo.data.archives import unpack
 
@@ -19,7 +21,7 @@ from posezoo.data.archives import unpack
 class Source:
     """Where the data lie and how they are read. `location` is what the reader gets, `root` the images' folder."""
 
-    reader: str
+    reader: Offer
     location: Path
     root: Path
     scenes: tuple[str, ...] = ()
@@ -55,41 +57,39 @@ class Source:
         return ReadRequest(self.location, sequences=self.sequences).wants_sequence(part)
 
 
-def archives(name: str, root: str | Path | None = None) -> tuple[Path, list[unpack.Packed], list[str]]:
-    """(folder, archives, patterns that fit no archive) of the data set called `name`, unpacked or not.
+def archives(known: KnownData, root: str | Path | None = None) -> tuple[Path, list[unpack.Packed], list[str]]:
+    """(folder, archives, patterns that fit no archive) of a data set, unpacked or not.
 
     Raises DataError if not even its folder is here.
     """
-    source = find_source(name, paths.user_path(root) if root is not None else None, packed=True)
+    source = find_source(known, paths.user_path(root) if root is not None else None, packed=True)
     return source.location, *source.archives()
 
 
-def find_source(name: str, root: Path | None, packed: bool = False) -> Source:
+def find_source(known: KnownData, root: Path | None, packed: bool = False) -> Source:
     """Where the data lie and how they are read. `packed`: a folder with the archives is enough."""
-    parsed = names.parse_data(name)
-    card = entries.data_card(parsed.name) if parsed.path is None else None
-    options = {**(card.options if card else {}), **parsed.options}
+    name, card = known.name, known.card
+    options = {**(card.options if card else {}), **name.options}
     normalise, follow, exif = (_flag(options, key) for key in ("normalise", "follow-symlinks", "exif"))
-    asked, sequences = parsed.words("scenes"), parsed.words("sequences")
+    asked, sequences = name.words("scenes"), name.words("sequences")
     for key in ("scenes", "sequences"):
         options.pop(key, None)
     if card is not None:
-        entries.scenes_asked(parsed, card)
+        entries.scenes_asked(name, card)
         card = card.model_copy(update={"scenes": asked or card.scenes})
-        folder = _card_folder(parsed.name, card, root, packed)
+        folder = _card_folder(name.name, card, root, packed)
         as_told = all(options[key] == value for key, value in card.options.items() if key in options)
         return Source(
-            card.reader, folder, folder, card.scenes, options, card, normalise, follow, sequences, exif,
+            known.reader, folder, folder, card.scenes, options, card, normalise, follow, sequences, exif,
             bool(asked or sequences), card.counts if as_told else {},
         )  # fmt: skip
-    assert parsed.path is not None
-    plugins.get("posezoo_readers", "data format", parsed.reader)  # a wrong name is told before a wrong path
-    if not parsed.path.exists():
-        raise DataError(f"{parsed.path}: no such file or folder", f"write {parsed.reader}:PATH with an existing path")
-    own = parsed.path if parsed.path.is_dir() else parsed.path.parent
+    assert name.path is not None
+    if not name.path.exists():
+        raise DataError(f"{name.path}: no such file or folder", f"write {name.reader}:PATH with an existing path")
+    own = name.path if name.path.is_dir() else name.path.parent
     given = options.pop("root", None)
     images = root or (paths.user_path(given) if given else own)
-    return Source(parsed.reader, parsed.path, images, asked, options, None, normalise, follow, sequences, exif)
+    return Source(known.reader, name.path, images, asked, options, None, normalise, follow, sequences, exif)
 
 
 def _flag(options: dict[str, str], key: str) -> bool:

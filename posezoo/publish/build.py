@@ -19,7 +19,7 @@ from typing import Any
 from posezoo.base.errors import UsageError
 from posezoo.base.faults import point
 from posezoo.base.observe import Observer
-from posezoo.catalogue import entries, settings
+from posezoo.catalogue import entries, resolve, settings
 from posezoo.catalogue.forms import Published, WeightsCard, package_folder
 from posezoo.publish.push import push
 from posezoo.training.again import evaluate
@@ -89,8 +89,9 @@ def _trained_run(
     """The finished run: trained, resumed or found."""
     given = settings.merged(made.settings, settings.nested(overrides))
     given |= {"recipe": made.recipe} if made.recipe else {}
+    model, data = resolve.model(made.model), resolve.data(made.data)
     if (run / CONFIG).is_file():
-        config, plan = configure(made.model, made.data, settings.merged(given, {"out": str(run)}), root)
+        config, plan = configure(model, data, settings.merged(given, {"out": str(run)}), root)
         stored = read_run(run)
         # what was measured (precision) and what only says where to compute may differ
         same = {k: v for k, v in config.model_dump().items() if k not in ("precision", "device", "workers")}
@@ -105,7 +106,7 @@ def _trained_run(
         else:
             resume(run, observer=observer)
     else:
-        train(made.model, made.data, settings.merged(given, {"out": str(run)}), root=root, observer=observer)
+        train(model, data, settings.merged(given, {"out": str(run)}), root=root, observer=observer)
     return run
 
 

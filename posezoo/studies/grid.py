@@ -15,7 +15,8 @@ from typing import Any
 
 from posezoo.base.errors import UsageError
 from posezoo.base.observe import Observer
-from posezoo.catalogue import entries, settings
+from posezoo.catalogue import entries, resolve, settings
+from posezoo.catalogue.resolve import KnownData
 from posezoo.training.config import TrainConfig, configure
 from posezoo.training.run import CONFIG, read_config
 from posezoo.training.train import resume, start
@@ -36,6 +37,7 @@ class Cell:
     path: Path
     config: TrainConfig
     blueprint: Blueprint
+    data: KnownData
 
 
 def cells(
@@ -45,7 +47,7 @@ def cells(
 
     Raises UsageError with near names before anything is trained.
     """
-    grid = entries.grid(name)
+    grid, place = entries.grid(name), resolve.data(data)
     found = []
     for seed in seeds or grid.seeds:
         for row, entry in grid.rows.items():
@@ -56,7 +58,8 @@ def cells(
                 flat = {**grid.settings, **grid.columns[column], **entry.settings, **given}
                 flat = {key: None if value == "none" else value for key, value in flat.items()}  # TOML has no null
                 overrides = settings.merged(settings.nested(flat), {"seed": seed, "out": str(path)})
-                found.append(Cell(row, column, seed, path, *configure(entry.model, data, overrides, root)))
+                run = configure(resolve.model(entry.model), place, overrides, root)
+                found.append(Cell(row, column, seed, path, *run, place))
     return found
 
 
@@ -69,7 +72,7 @@ def run(plan: Sequence[Cell], observer: Callable[[Cell], Observer]) -> list[dict
             _check_same(cell)
             resume(cell.path, observer(cell))
         else:
-            start(cell.config, cell.blueprint, observer(cell))
+            start(cell.config, cell.blueprint, cell.data, observer(cell))
     return table(plan)
 
 

@@ -25,8 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from posezoo.base.errors import PluginError
-from posezoo.catalogue import settings
-from posezoo.catalogue.names import parse_model
+from posezoo.catalogue import resolve, settings
 from posezoo.nn import promises
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
@@ -35,7 +34,6 @@ from posezoo.nn.promises import require
 from posezoo.publish.push import push
 from posezoo.testing import loopback
 from posezoo.testing.imports import require_public
-from posezoo.zoo.blueprint import owners
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import CONFIG, WEIGHTS
 from posezoo.zoo.saved import load, save
@@ -251,7 +249,7 @@ class ModelConformance:
 
     def test_imports_are_public(self, infusion: str) -> None:
         """Of posezoo the plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing` only."""
-        require_public(owners(parse_model(f"{self.model}{infusion}")))
+        require_public(resolve.model(f"{self.model}{infusion}").owners)
 
     def test_the_process_is_left_alone(self, infusion: str) -> None:
         """Building seeds and prints nothing; neither building nor a pose changes what belongs to the process."""

@@ -81,7 +81,7 @@ class ReaderConformance:
 
     def test_imports_are_public(self) -> None:
         """Of posezoo the plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing` only."""
-        require_public([plugins.manager().owners["posezoo_readers", self.reader]])
+        require_public([plugins.get("posezoo_readers", "data format", self.reader).owner])
 
     def test_the_process_is_left_alone(self) -> None:
         """Reading prints nothing, writes nothing into the data set and changes nothing that belongs to the process."""
@@ -94,7 +94,8 @@ class ReaderConformance:
         require(not said.getvalue(), f"it prints: {said.getvalue()[:60]!a}")
 
     def _read(self, place: Path, **asked: Any) -> ReadResult:
-        return plugins.load("posezoo_readers", self.reader, "read")(ReadRequest(place, options=self.options, **asked))
+        read = plugins.get("posezoo_readers", "data format", self.reader).load("read")
+        return read(ReadRequest(place, options=self.options, **asked))
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[Path]:

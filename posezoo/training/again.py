@@ -13,7 +13,7 @@ from posezoo.base.files.hub import Note, silent
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.catalogue import names
-from posezoo.data.open import opened
+from posezoo.data.open import open_dataset
 from posezoo.evaluation.evaluate import evaluate as run
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
@@ -58,7 +58,7 @@ def evaluate(
     if data is None:
         raise UsageError("which data set?", "give --data NAME, see posezoo data list")
     watch = observer.progress if observer else lambda what, done, total: None
-    dataset = opened(
+    dataset = open_dataset(
         data,
         root=root,
         split=split,

@@ -14,8 +14,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from posezoo.base.errors import UsageError
-from posezoo.catalogue import entries, names, plugins, settings
-from posezoo.zoo.blueprint import PLACE_FIELDS, Blueprint, blueprint, config_class, modifier_class
+from posezoo.catalogue import entries, plugins, settings
+from posezoo.catalogue.resolve import KnownData, KnownModel
+from posezoo.nn.model import ModelConfig
+from posezoo.zoo.blueprint import PLACE_FIELDS, Blueprint, settled
 
 MADE_SPLITS = (("split", "blocks"), ("split", "sequences"))
 
@@ -151,33 +153,24 @@ class TrainConfig(_Section):
 
 
 def configure(
-    model: str,
-    data: str,
-    overrides: Mapping[str, Any] = {},
-    root: str | Path | None = None,
+    model: KnownModel, data: KnownData, overrides: Mapping[str, Any] = {}, root: str | Path | None = None
 ) -> tuple[TrainConfig, Blueprint]:
     """The run's configuration and the model's blueprint: recipe, variant, then `overrides`.
 
-    Raises UsageError with near names for unknown models, data sets, recipes and keys.
+    Raises UsageError with near names for unknown recipes and keys.
     """
-    parsed = names.parse_model(model)
-    if parsed.scheme or model in entries.weights_cards():
-        raise UsageError(f"{model} is a trained model", "train starts from an architecture: posezoo list")
-    modifiers = {name: modifier_class(name) for name, _ in parsed.modifiers}
-    train, rest = _routed(overrides, modifiers, config_class(parsed.arch))
-    recipe_name = train.get("recipe") or _default_recipe(data)
+    modifiers = {offer.spec.name: offer.load("config") for offer in model.modifiers}
+    train, rest = _routed(overrides, modifiers, model.architecture.load("config", ModelConfig))
+    # the extent of own data is known only after reading them; indoor settings serve both
+    recipe_name = train.get("recipe") or entries.default_recipe(data.card.kind if data.card else "indoor")
     recipe = entries.recipe(recipe_name)
-    only = recipe.only.get(parsed.arch, {})
-    _, variant = entries.cards_of(parsed.arch, list(modifiers), parsed.tag)
-    train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in variant), train)
-    parsed_data = names.parse_data(data)
-    reader = parsed_data.reader or entries.data_card(parsed_data.name).reader
-    paths = plugins.get("posezoo_readers", "data format", reader).paths
-    given = {"name": parsed_data.absolute(paths)} | ({"root": str(root)} if root else {})
-    train = settings.merged(train, {"model": str(parsed), "recipe": recipe_name, "data": given})
+    only = recipe.only.get(model.name.arch, {})
+    train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in model.variant), train)
+    given = {"name": data.name.absolute(data.reader.spec.paths)} | ({"root": str(root)} if root else {})
+    train = settings.merged(train, {"model": str(model.name), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
-    return config, blueprint(model, rest, recipe=layers)
+    return config, settled(model, rest, recipe=layers)
 
 
 def augmentation(config: TrainConfig) -> Any:
@@ -193,15 +186,6 @@ def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     paths = {key: path for key, path in paths.items() if path is not None and (key, path) not in MADE_SPLITS}
     absolute = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()}
     return config.model_copy(update={"data": config.data.model_copy(update=absolute)})
-
-
-def _default_recipe(data: str) -> str:
-    parsed = names.parse_data(data)
-    if parsed.reader:  # a wrong name is told before anything is made
-        plugins.get("posezoo_readers", "data format", parsed.reader)
-    # the extent of own data is known only after reading them; indoor settings serve both
-    kind = "indoor" if parsed.reader else entries.data_card(parsed.name).kind
-    return entries.default_recipe(kind)
 
 
 def _routed(

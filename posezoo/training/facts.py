@@ -7,7 +7,6 @@ from typing import Any
 
 from posezoo.base.paths import without_folders
 from posezoo.base.version import source_commit
-from posezoo.catalogue.names import parse_data
 from posezoo.training.config import TrainConfig, configure
 from posezoo.training.setup import Job
 
@@ -17,7 +16,7 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
     card = job.dataset.card
     return {
         "training": {
-            "data": parse_data(job.dataset.name).public,
+            "data": job.data.name.public,
             "data_digest": job.dataset.digest,
             "data_licence": card.licence if card else "not stated",
             "ground_truth": job.dataset.frames.ground_truth,
@@ -38,7 +37,7 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
 
 def changed_settings(job: Job) -> list[str]:
     """What the run has otherwise than its recipe, as words of the command line; not where and how fast it computes."""
-    recipe, plan = configure(job.config.model, job.config.data.name, {"recipe": job.config.recipe})
+    recipe, plan = configure(job.blueprint.known, job.data, {"recipe": job.config.recipe})
     theirs, ours = ({**_flat(c.model_dump()), **_flat(p.as_dict()["config"]), **_flat(p.as_dict()["modifiers"])}
                     for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip
     skipped = ("out", "precision", "device", "workers", "seed", "data", "checkpoint")

@@ -22,10 +22,11 @@ from posezoo.base.errors import DataError, PluginError, UsageError
 from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Observer
 from posezoo.catalogue import guard
+from posezoo.catalogue.resolve import KnownData
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.images.pixels import pixel_statistics
-from posezoo.data.loader import Batch, FrameBatches
-from posezoo.data.open import Dataset, opened
+from posezoo.data.loader import Batch, BatchOrder, FrameBatches
+from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import frame_tuples, validation_blocks
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
@@ -34,7 +35,7 @@ from posezoo.nn.model import PoseModel
 from posezoo.training.augment import Augmentation, augmented
 from posezoo.training.config import PhaseSettings, TrainConfig, augmentation
 from posezoo.zoo import pretrained
-from posezoo.zoo.blueprint import Blueprint, owners
+from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build, load_backbones
 
 
@@ -44,6 +45,7 @@ class Job:
 
     config: TrainConfig
     blueprint: Blueprint
+    data: KnownData
     dataset: Dataset
     cache: ImageCache
     train_rows: np.ndarray
@@ -66,6 +68,12 @@ class Job:
         pixels, intrinsics_N4 = self.cache.folder.name, self.dataset.frames.intrinsics.astype("<f8")
         return hashlib.sha256(pixels.encode() + intrinsics_N4.tobytes()).hexdigest()
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch, the same in every process."""
+        world = self.accelerator.num_processes
+        return len(BatchOrder(len(self.train_rows), self.config.batch_size, 0, 0, 0, 0, world))
+
     def batches(self, epoch: int, images: bool = True) -> FrameBatches:
         """The training frames, or tuples of them, as batches of one epoch, on demand without the images."""
         rows = self.train_rows
@@ -76,7 +84,7 @@ class Job:
         return FrameBatches(self.dataset.frames, cache, rows, self.scene_of, self.config.seed, epoch)
 
 
-def prepare(config: TrainConfig, blueprint: Blueprint, observer: Observer) -> Job:
+def prepare(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer) -> Job:
     """Open the data, build the model, choose device and precision. Raises DataError with all findings."""
     raise_malloc_thresholds()
     where = config.data
@@ -84,7 +92,7 @@ def prepare(config: TrainConfig, blueprint: Blueprint, observer: Observer) -> Jo
     def reading(done: int, total: int) -> None:
         observer.progress("reading images", done, total)
 
-    dataset = opened(where.name, root=where.root, split=where.split, skip_bad=where.skip_bad, progress=reading)
+    dataset = open_dataset(data, root=where.root, split=where.split, skip_bad=where.skip_bad, progress=reading)
     for note in (*dataset.notes, *dataset.remarks):
         observer.note(note)
     train_rows, validation_rows = _rows(dataset, config)
@@ -105,7 +113,7 @@ def prepare(config: TrainConfig, blueprint: Blueprint, observer: Observer) -> Jo
     varied = _augmentation(config, dataset, train_rows, observer)
     unit_m = 1.0 if config.loss.unit == "metre" else _spread(dataset.frames.position[train_rows])
     return Job(
-        config, blueprint, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
+        config, blueprint, data, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
         varied, accelerator, unit_m, backbone_files,
     )  # fmt: skip
 
@@ -115,7 +123,7 @@ def built(plan: Blueprint) -> PoseModel:
 
     Raises PluginError. Of the process only torch's random state has moved, from which the weights are drawn.
     """
-    whose = owners(plan.name)
+    whose = plan.known.owners
     try:
         with promises.untouched("building", but=(promises.DRAWING,)):
             model = build(plan)

@@ -24,10 +24,11 @@ from posezoo.base.errors import (
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.base.version import __version__
-from posezoo.catalogue import settings
+from posezoo.catalogue import resolve, settings
+from posezoo.catalogue.resolve import KnownData, KnownModel
 from posezoo.training import checkpoint
 from posezoo.training.config import TrainConfig, configure
-from posezoo.training.loop import Result, _Loop
+from posezoo.training.loop import Loop, Result
 from posezoo.training.run import CONFIG, RunFolder, new_run_path, read_config
 from posezoo.training.setup import (
     agreed,
@@ -40,24 +41,24 @@ from posezoo.zoo.blueprint import Blueprint, blueprint_from
 
 
 def train(
-    model: str,
-    data: str,
+    model: KnownModel,
+    data: KnownData,
     overrides: Mapping[str, Any] = {},
     *,
     root: str | Path | None = None,
     observer: Observer | None = None,
 ) -> Result:
-    """Train `model` on `data` by its recipe, changed by `overrides` (nested settings). Raises as `start`."""
+    """Train the model on the data by its recipe, changed by `overrides` (nested settings). Raises as `start`."""
     config, blueprint = configure(model, data, overrides, root)
-    return start(config, blueprint, observer)
+    return start(config, blueprint, data, observer)
 
 
-def start(config: TrainConfig, blueprint: Blueprint, observer: Observer | None = None) -> Result:
-    """Train from the start in a new run folder. Raises posezoo.base.errors; a signal saves, then raises Interrupted."""
+def start(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer | None = None) -> Result:
+    """Train from the start in a new run folder. Raises PosezooError; a signal saves, then raises Interrupted."""
     observer = observer or Observer()
     path = agreed(new_run_path(config.out, str(blueprint.name), config.data.name), config)
     with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
-        job = prepare(config, blueprint, observer)
+        job = prepare(config, blueprint, data, observer)
         if config.precision == "auto":
             precision = measured_precision(job)
             job.config = config.model_copy(update={"precision": precision})
@@ -67,7 +68,7 @@ def start(config: TrainConfig, blueprint: Blueprint, observer: Observer | None =
                 {"posezoo": __version__, "train": job.config.model_dump(), "model": blueprint.as_dict()}
             )
             folder.write_skipped(job.dataset.skipped)
-        return _Loop(job, folder, stop, observer).run(None)
+        return Loop(job, folder, stop, observer).run(None)
 
 
 def resume(run: str | Path, observer: Observer | None = None) -> Result:
@@ -86,17 +87,18 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
         plan = blueprint_from(stored["model"], path / CONFIG)
     except WeightsError as error:  # of a model folder it would be; here it is the run's configuration
         raise UsageError(error.message, error.hint) from None
+    data = resolve.data(config.data.name)
     with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
         if not checkpoint.any_saved(path):  # killed before the first one: the seed gives the same beginning again
             observer.note("no checkpoint was saved yet: starting again from step 0")
             folder.rewind_metrics(0, 0)
-            return _Loop(prepare(config, plan, observer), folder, stop, observer).run(None)
+            return Loop(prepare(config, plan, data, observer), folder, stop, observer).run(None)
         found, warnings = checkpoint.latest(path)
         for warning in warnings:
             observer.note(warning)
         if found.manifest["num_threads"] != torch.get_num_threads():
             torch.set_num_threads(found.manifest["num_threads"])  # sums in another order would change the last digits
-        job = prepare(config, plan, observer)
+        job = prepare(config, plan, data, observer)
         for what, then, now in (
             ("torch", found.manifest["torch"], torch.__version__),
             ("data", found.manifest["data_digest"], job.dataset.digest),
@@ -108,4 +110,4 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
             if then != now:
                 observer.note(f"continuation is not bit-identical: {what} {then} -> {now}")
         observer.note(f"resumed from step {found.manifest['step']}")
-        return _Loop(job, folder, stop, observer).run(found)
+        return Loop(job, folder, stop, observer).run(found)

@@ -1,34 +1,29 @@
-"""Names to models: build, infuse, load pretrained backbones, save and load.
-
-A saved model is a folder, see posezoo.zoo.find.
-"""
+"""Blueprints to models: build, infuse, load pretrained backbones."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from posezoo.catalogue import guard, plugins, settings
+from posezoo.catalogue import guard, settings
 from posezoo.nn import backbones
 from posezoo.nn.model import PoseModel
 from posezoo.zoo import pretrained
-from posezoo.zoo.blueprint import Blueprint, _subclass, blueprint, owners
+from posezoo.zoo.blueprint import Blueprint, blueprint
 
 
 def build(plan: Blueprint) -> PoseModel:
     """The model, randomly started. Nothing is downloaded. Raises PluginError for a plugin that cannot build it."""
-    plugins.get("posezoo_models", "model", plan.name.arch)
-    model_class = _subclass("posezoo_models", plan.name.arch, "build", PoseModel)
-    config = plan.config
+    known, config = plan.known, plan.config
+    model_class = known.architecture.load("build", PoseModel)
     if config.mean is None or config.std is None:
         mean, std = backbones.normalisation(config.backbone)
         config = dataclasses.replace(config, mean=config.mean or mean, std=config.std or std)
-    arch_owner, *modifier_owners = owners(plan.name)
-    with guard.guarded(arch_owner, f"building {plan.name.arch}"):
+    with guard.guarded(known.architecture.owner, f"building {plan.name.arch}"):
         model = model_class(config)
-    for (modifier, modifier_config), owner in zip(plan.modifiers, modifier_owners, strict=True):
-        apply = plugins.load("posezoo_modifiers", modifier, "apply")
-        with guard.guarded(owner, f"applying +{modifier}"):
+    for offer, (modifier, modifier_config) in zip(known.modifiers, plan.modifiers, strict=True):
+        apply = offer.load("apply")
+        with guard.guarded(offer.owner, f"applying +{modifier}"):
             apply(model, modifier_config)
     model.name = str(plan.name)
     model.blueprint = dataclasses.replace(plan, config=config)  # type: ignore[assignment]

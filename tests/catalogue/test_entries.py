@@ -11,7 +11,7 @@ import pytest
 import posezoo
 from posezoo.base.errors import DataError, PluginError, UsageError
 from posezoo.base.spec import CatalogueSpec, load_object
-from posezoo.catalogue import entries, forms, plugins, settings
+from posezoo.catalogue import entries, forms, plugins, resolve, settings
 from posezoo.catalogue.names import parse_data, parse_model
 from posezoo.cli.console import error_line
 from posezoo.data.open import open_dataset
@@ -104,7 +104,7 @@ def test_every_variant_builds_and_its_training_settings_are_valid() -> None:
         card = entries.model_cards()[name]
         assert card.summary, name
         assert set(card.train) <= known, name
-        config, plan = configure(name, "demo-loop")
+        config, plan = configure(resolve.model(name), resolve.data("demo-loop"))
         assert config.model == str(plan.name) == name
         for key, value in card.model.items():
             assert getattr(plan.config, key) == value, name  # the recipe does not undo what the name says
@@ -172,11 +172,15 @@ def test_every_alias_is_a_model_that_can_be_trained() -> None:
         assert alias not in plugins.models()
         assert SPDX.fullmatch(card.licence), alias
         recipe = {"recipe": card.recipe} if card.recipe else {}
-        config, plan = configure(card.model, card.data, settings.merged(card.settings, recipe))
+        config, plan = configure(
+            resolve.model(card.model), resolve.data(card.data), settings.merged(card.settings, recipe)
+        )
         assert str(plan.name) == card.model
         words = shlex.split(card.command)
         assert words[:5] == ["posezoo", "train", card.model, "--data", card.data]
-        again = configure(card.model, card.data, settings.nested(settings.parse(words[5:])))
+        again = configure(
+            resolve.model(card.model), resolve.data(card.data), settings.nested(settings.parse(words[5:]))
+        )
         assert (config, plan) == again, alias
 
 

@@ -268,12 +268,12 @@ CONFIGS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_runs_config_that_was_changed(one_place: Path, kind: str) -> None:
     """Everything wrong with it is one line that names the file."""
-    from posezoo.catalogue import settings
+    from posezoo.catalogue import resolve, settings
     from posezoo.training.config import configure
     from posezoo.training.run import RunFolder
 
     given = settings.nested(small_data.settings("posenet"))
-    config, plan = configure("posenet", f"folder:{one_place}", given)
+    config, plan = configure(resolve.model("posenet"), resolve.data(f"folder:{one_place}"), given)
     with RunFolder(Path("run")) as folder:
         folder.write_config({"train": config.model_dump(), "model": plan.as_dict()})
     change, reason = CONFIGS[kind]

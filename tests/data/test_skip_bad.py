@@ -9,7 +9,7 @@ import small_data
 from own_folder import MakeFolder, pose_row
 
 from posezoo.base.errors import DataError
-from posezoo.data.open import open_dataset, opened
+from posezoo.data.open import open_dataset
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def spoiled(make_folder: MakeFolder) -> Path:
 
 
 def test_what_is_wrong_is_left_out_and_named(spoiled: Path) -> None:
-    dataset = opened(f"folder:{spoiled}", skip_bad=True)
+    dataset = open_dataset(f"folder:{spoiled}", skip_bad=True)
     assert [dataset.frames.name(n)[0] for n in range(len(dataset.frames))] == list("026789")
     lines = [str(finding) for finding in dataset.skipped]
     assert [line.partition(": ")[0] for line in lines] == ["poses.csv:3", "poses.csv:5", "poses.csv:6", "5.png"]
@@ -38,18 +38,18 @@ def test_lost_tracking_is_left_out_only_on_request(tmp_path: Path) -> None:
     lost.write_text(lost.read_text().replace("0.01", "nan"))
     with pytest.raises(DataError, match=r"frame-000001.pose.txt:1: tracking lost"):
         open_dataset(f"7scenes:{root}")
-    dataset = opened(f"7scenes:{root}", skip_bad=True)
+    dataset = open_dataset(f"7scenes:{root}", skip_bad=True)
     assert (len(dataset.frames), len(dataset.skipped)) == (4, 1)
 
 
 def test_nothing_is_left_out_unasked(spoiled: Path) -> None:
     with pytest.raises(DataError, match="3 problems"):
-        opened(f"folder:{spoiled}")
+        open_dataset(f"folder:{spoiled}")
 
 
 def test_good_data_are_the_same_with_and_without(make_folder: MakeFolder) -> None:
     folder = make_folder()
-    dataset = opened(f"folder:{folder}", skip_bad=True)
+    dataset = open_dataset(f"folder:{folder}", skip_bad=True)
     assert (dataset.skipped, dataset.remarks) == ((), open_dataset(f"folder:{folder}").remarks)
     assert dataset.digest == open_dataset(f"folder:{folder}").digest
 
@@ -59,7 +59,7 @@ def test_nothing_left_is_an_error(make_folder: MakeFolder) -> None:
     for name in ("a.png", "b.png"):
         (folder / name).write_text("hello")
     with pytest.raises(DataError, match=r"2 problems in folder.*a\.png: not an image"):
-        opened(f"folder:{folder}", skip_bad=True)
+        open_dataset(f"folder:{folder}", skip_bad=True)
     (folder / "poses.csv").unlink()
     with pytest.raises(DataError, match=r"poses\.csv: no such file"):
-        opened(f"folder:{folder}", skip_bad=True)
+        open_dataset(f"folder:{folder}", skip_bad=True)

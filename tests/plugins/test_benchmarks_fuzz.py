@@ -149,7 +149,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return tree
 
 
-def opened(root: Path, case: Case, content: bytes) -> tuple[Dataset | None, tuple[Finding, ...]]:
+def open_dataset(root: Path, case: Case, content: bytes) -> tuple[Dataset | None, tuple[Finding, ...]]:
     """What `inspect_dataset` says; DataError is its only exception."""
     (root / case.file).write_bytes(content)
     try:
@@ -161,7 +161,7 @@ def opened(root: Path, case: Case, content: bytes) -> tuple[Dataset | None, tupl
 
 def check(root: Path, case: Case, content: bytes) -> None:
     """Good frames or findings that name a file; every number that came through is finite."""
-    dataset, findings = opened(root, case, content)
+    dataset, findings = open_dataset(root, case, content)
     for finding in findings:
         assert finding.path and finding.message and finding.line >= 0
         assert str(finding).isprintable(), finding
@@ -174,7 +174,7 @@ def check(root: Path, case: Case, content: bytes) -> None:
 
 @pytest.mark.parametrize("which", CASES)
 def test_the_good_file_is_read(trees: Callable[[str], Path], which: str) -> None:
-    dataset, findings = opened(trees(which), CASES[which], CASES[which].good)
+    dataset, findings = open_dataset(trees(which), CASES[which], CASES[which].good)
     assert dataset is not None
     assert not [
         finding for finding in findings if "no such" not in finding.message and "dataset_test" not in finding.path
@@ -212,7 +212,7 @@ def test_the_line_is_told(trees: Callable[[str], Path], which: str, token: str) 
     words = lines[last].split(separator)
     words[-3 if which == "colmap text" else -1] = token
     lines[last] = separator.join(words)
-    _, findings = opened(trees(which), case, ("\n".join(lines) + "\n\n").encode())
+    _, findings = open_dataset(trees(which), case, ("\n".join(lines) + "\n\n").encode())
     assert any(f.path.endswith(Path(case.file).name) and f.line == last + 1 for f in findings), findings
 
 

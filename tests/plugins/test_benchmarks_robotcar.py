@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files.pictures import read_image
 from posezoo.base.spec import ReadRequest, ReadResult
+from posezoo.catalogue import resolve
 from posezoo.data.completeness import expected, missing
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import open_dataset
@@ -143,7 +144,7 @@ def test_dropped_frames_count_as_here(tmp_path: Path) -> None:
 
 def test_the_kits_folder_is_remembered_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config, _ = configure("posenet", "robotcar-loop?undistort=kit/models&max-gap=2", {})
+    config, _ = configure(resolve.model("posenet"), resolve.data("robotcar-loop?undistort=kit/models&max-gap=2"), {})
     assert config.data.name == f"robotcar-loop?undistort={tmp_path}/kit/models&max-gap=2"
 
 

@@ -18,7 +18,7 @@ from small_hub import add_alias
 from small_runs import Notes
 
 from posezoo.base.errors import UsageError
-from posezoo.catalogue import entries
+from posezoo.catalogue import entries, resolve
 from posezoo.evaluation.report import Report
 from posezoo.publish.build import WORK, Built, build
 from posezoo.zoo.build import build as build_model
@@ -230,6 +230,6 @@ def test_the_demo_fits_the_package() -> None:
         card = entries.weights_card(name)
         assert card.dtype == "float16"
         assert card.ships.startswith("package:posezoo_demo/")
-        _, plan = configure(card.model, card.data, card.settings)
+        _, plan = configure(resolve.model(card.model), resolve.data(card.data), card.settings)
         total += len(tensors.dump(build_model(plan).state_dict(), card.dtype))
     assert total <= 15_000_000

@@ -11,7 +11,7 @@ from small_runs import Notes
 
 from posezoo import cli
 from posezoo.base.errors import UsageError
-from posezoo.catalogue import entries, settings
+from posezoo.catalogue import entries, resolve, settings
 from posezoo.studies import grid
 from posezoo.training.config import configure
 
@@ -112,4 +112,4 @@ def test_every_grid_of_the_catalogue_is_valid() -> None:
     for name in entries.grids():
         plan = grid.cells(name, "demo-loop", Path("out"))
         assert len({cell.path for cell in plan}) == len(plan)
-    assert configure("posenet", "demo-loop", settings.nested({"hidden": 3778}))
+    assert configure(resolve.model("posenet"), resolve.data("demo-loop"), settings.nested({"hidden": 3778}))

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from posezoo.base.errors import UsageError
-from posezoo.catalogue import entries, settings
+from posezoo.catalogue import entries, resolve, settings
 from posezoo.training.config import TrainConfig, augmentation, configure
 
 
 def test_recipe_then_settings(one_place: Path) -> None:
-    config, plan = configure("posenet+hyper", f"folder:{one_place}", {"optim": {"lr": 1e-5}, "hyper": {"rank": 3}})
+    config, plan = configure(
+        resolve.model("posenet+hyper"),
+        resolve.data(f"folder:{one_place}"),
+        {"optim": {"lr": 1e-5}, "hyper": {"rank": 3}},
+    )
     recipe = entries.recipe("indoor")
     assert config.recipe == "indoor"
     assert config.optim.lr == 1e-5
@@ -27,28 +31,28 @@ def test_recipe_then_settings(one_place: Path) -> None:
 @pytest.mark.parametrize("name", ["demo-loop", "7scenes-chess", "7scenes"])
 @pytest.mark.parametrize("model", ["posenet", "atloc+hyper", "ms-transformer+hyper=two"])
 def test_every_model_has_a_recipe_for_every_kind_of_data(model: str, name: str) -> None:
-    config, plan = configure(model, name)
+    config, plan = configure(resolve.model(model), resolve.data(name))
     assert config.recipe == entries.default_recipe(entries.data_card(name).kind)
     assert str(plan.name) == model
     assert augmentation(config).geometry == "rotate"
 
 
 def test_another_recipe_by_name() -> None:
-    config, plan = configure("posenet", "demo-loop", {"recipe": "outdoor"})
+    config, plan = configure(resolve.model("posenet"), resolve.data("demo-loop"), {"recipe": "outdoor"})
     assert config.recipe == "outdoor"
     assert plan.config.crop == entries.recipe("outdoor").model["crop"]
 
 
 def test_config_survives_a_round_trip() -> None:
     phases = [{"train": "position", "epochs": 2, "weights": (1.0, 0.0)}, {"train": "orientation", "epochs": 1}]
-    config, _ = configure("posenet", "demo-loop", {"phases": phases, "out": "x"})
+    config, _ = configure(resolve.model("posenet"), resolve.data("demo-loop"), {"phases": phases, "out": "x"})
     assert settings.validated(TrainConfig, config.model_dump()) == config
     assert [phase.train for phase in config.plan] == ["position", "orientation"]
     assert TrainConfig.model_validate(config.model_dump()).plan == config.plan
 
 
 def test_one_phase_by_default() -> None:
-    config, _ = configure("posenet", "demo-loop", {"epochs": 7})
+    config, _ = configure(resolve.model("posenet"), resolve.data("demo-loop"), {"epochs": 7})
     assert [(phase.train, phase.epochs) for phase in config.plan] == [("all", 7)]
 
 
@@ -75,7 +79,7 @@ def test_one_phase_by_default() -> None:
 )
 def test_wrong_names_come_with_near_ones(model: str, data: str, key: str, hint: str) -> None:
     with pytest.raises(UsageError, match=hint):
-        configure(model, data, settings.nested(settings.parse([key] if key else [])))
+        configure(resolve.model(model), resolve.data(data), settings.nested(settings.parse([key] if key else [])))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_wrong_names_come_with_near_ones(model: str, data: str, key: str, hint: 
 )
 def test_wrong_values_are_named(key: str, value: Any) -> None:
     with pytest.raises(UsageError) as error:
-        configure("posenet", "demo-loop", settings.nested({key: value}))
+        configure(resolve.model("posenet"), resolve.data("demo-loop"), settings.nested({key: value}))
     assert key.rpartition(".")[2] in str(error.value)
     assert error.value.hint
 
@@ -113,16 +117,16 @@ def test_wrong_values_are_named(key: str, value: Any) -> None:
 @pytest.mark.parametrize("key", ["optim.lr", "optim.gamma", "augment.yaw", "augment.brightness"])
 def test_numbers_must_be_finite(key: str, value: float) -> None:
     with pytest.raises(UsageError, match=key.rpartition(".")[2]):
-        configure("posenet", "demo-loop", settings.nested({key: value}))
+        configure(resolve.model("posenet"), resolve.data("demo-loop"), settings.nested({key: value}))
 
 
 @pytest.mark.parametrize("key", ["optim.clip", "checkpoint.every_seconds"])
 def test_infinity_where_it_means_never(key: str) -> None:
-    configure("posenet", "demo-loop", settings.nested({key: float("inf")}))
+    configure(resolve.model("posenet"), resolve.data("demo-loop"), settings.nested({key: float("inf")}))
     with pytest.raises(UsageError, match=key):
-        configure("posenet", "demo-loop", settings.nested({key: float("nan")}))
+        configure(resolve.model("posenet"), resolve.data("demo-loop"), settings.nested({key: float("nan")}))
 
 
 def test_all_problems_in_one_go() -> None:
     with pytest.raises(UsageError, match=r"epochs.*seed|seed.*epochs"):
-        configure("posenet", "demo-loop", {"epochs": 0, "seed": -1})
+        configure(resolve.model("posenet"), resolve.data("demo-loop"), {"epochs": 0, "seed": -1})

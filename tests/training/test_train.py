@@ -36,7 +36,7 @@ from posezoo.base.errors import (
     UsageError,
     WeightsError,
 )
-from posezoo.catalogue import settings
+from posezoo.catalogue import resolve, settings
 from posezoo.data.loader import BatchOrder, epoch_loader
 from posezoo.training import setup
 from posezoo.training.again import evaluate
@@ -57,8 +57,9 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 def job(data: Path, model: str = "posenet", **more: Any) -> setup.Job:
     """A run that is ready to start."""
-    config, plan = configure(model, f"folder:{data}", settings.nested(small_data.settings(model, **more)))
-    return setup.prepare(config, plan, Notes())
+    place = resolve.data(f"folder:{data}")
+    config, plan = configure(resolve.model(model), place, settings.nested(small_data.settings(model, **more)))
+    return setup.prepare(config, plan, place, Notes())
 
 
 @pytest.mark.parametrize("model", ["posenet", "atloc+hyper=two", "ms-transformer+hyper=single"])
@@ -269,8 +270,9 @@ def test_position_scale_is_that_of_the_training_frames(one_place: Path) -> None:
 def test_no_intrinsics_no_turning(tmp_path: Path, notes: Notes) -> None:
     table = [{k: v for k, v in row.items() if k not in ("fx", "fy", "cx", "cy")} for row in small_data.rows("yard")]
     data = small_data.write(tmp_path / "data", table)
-    config, plan = configure("posenet", f"folder:{data}", settings.nested(small_data.settings("posenet")))
-    assert setup.prepare(config, plan, notes).augmentation.geometry == "crop"
+    place = resolve.data(f"folder:{data}")
+    config, plan = configure(resolve.model("posenet"), place, settings.nested(small_data.settings("posenet")))
+    assert setup.prepare(config, plan, place, notes).augmentation.geometry == "crop"
     assert any("no intrinsics" in note and "augment.fov_deg" in note for note in notes.notes)
     assert job(data, **{"augment.fov_deg": 60.0}).augmentation.geometry == "rotate"
 

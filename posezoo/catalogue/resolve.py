@@ -1,0 +1,72 @@
+"""Names, resolved once at the door: everything the catalogue knows of a model or a data set, as one frozen value.
+
+The value is handed down; nobody below parses the name or asks the plugins again. Imports no torch: a wrong name is an
+error before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import entries, names, plugins
+from posezoo.catalogue.forms import DataCard, ModelCard
+from posezoo.catalogue.guard import Offer, Plugin
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """An architecture with its modifiers: who offers them, and what the catalogue says about them."""
+
+    name: names.ModelName
+    architecture: Offer
+    modifiers: tuple[Offer, ...]
+    """In the order of `name.modifiers`."""
+    published: tuple[ModelCard, ...] = ()
+    """The catalogue's entries of the architecture and of the combination."""
+    variant: tuple[ModelCard, ...] = ()
+    """The entries of the tag."""
+
+    @property
+    def owners(self) -> list[Plugin]:
+        """The plugins that bring the architecture and the modifiers."""
+        return [offer.owner for offer in (self.architecture, *self.modifiers)]
+
+
+@dataclass(frozen=True)
+class KnownData:
+    """A data set of the catalogue, or one's own data in a known format."""
+
+    text: str
+    """The name as it was typed."""
+    name: names.DataName
+    reader: Offer
+    card: DataCard | None = None
+
+
+def model(text: str) -> KnownModel:
+    """What a model's name stands for. Raises UsageError with near names, PluginError if its plugin is off."""
+    parsed = names.parse_model(text)
+    if parsed.scheme or text in entries.weights_cards():
+        raise UsageError(f"{text} is a trained model, not an architecture", "posezoo list shows the architectures")
+    if parsed.revision:
+        raise UsageError(f"{text}: an architecture has no revision", f"say {parsed}")
+    architecture, *modifiers = offers(parsed)
+    published, variant = entries.cards_of(parsed.arch, [name for name, _ in parsed.modifiers], parsed.tag)
+    return KnownModel(parsed, architecture, tuple(modifiers), tuple(published), tuple(variant))
+
+
+def offers(name: names.ModelName) -> list[Offer]:
+    """The offers of the architecture and of each modifier. Raises as `model`."""
+    return [
+        plugins.get("posezoo_models", "model", name.arch),
+        *(plugins.get("posezoo_modifiers", "modifier", modifier) for modifier, _ in name.modifiers),
+    ]
+
+
+def data(text: str) -> KnownData:
+    """What a data set's name stands for. Raises UsageError with near names, PluginError if its plugin is off."""
+    parsed = names.parse_data(text)
+    card = None if parsed.reader else entries.data_card(parsed.name)
+    reader = plugins.get("posezoo_readers", "data format", card.reader if card else parsed.reader)
+    return KnownData(text, parsed, reader, card)

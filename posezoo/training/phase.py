@@ -1,0 +1,148 @@
+"""One phase of training: what learns, its loss and optimiser, its batches and steps.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posezoo.base import faults
+from posezoo.base.errors import NotFiniteError, PluginError
+from posezoo.catalogue import guard
+from posezoo.data.loader import Batch, BatchOrder, epoch_batches
+from posezoo.nn import geometry
+from posezoo.nn.outputs import PoseOutput
+from posezoo.training import frozen
+from posezoo.training.augment import UNVARIED
+from posezoo.training.checkpoint import Checkpoint
+from posezoo.training.setup import Job, make_loss, make_optimiser, prepared_batch, set_trainable, trainable
+
+AUTOCAST = {"bf16": torch.bfloat16}  # no fp16: without loss scaling its gradients vanish
+
+
+class Phase:
+    """A phase of a run. `begin` before the first step."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        plan = job.config.plan
+        self.job, self.number, self.settings = job, number, plan[number]
+        self.first_epoch = sum(phase.epochs for phase in plan[:number])
+        self.end_epoch = self.first_epoch + self.settings.epochs
+        set_trainable(job.model, self.settings)
+        self.loss = make_loss(job, self.settings)
+        self.optimiser = make_optimiser(job, self.loss)
+        self.features: frozen.FrozenFeatures | None = None
+        self.network: torch.nn.Module = job.model
+
+    def restore(self, found: Checkpoint, begun: bool) -> None:
+        """Go on from a checkpoint. `begun`: it was saved within this phase, not between the last one and this."""
+        if begun:
+            self.loss.load_state_dict(found.state["loss"])
+            self.optimiser.load_state_dict(found.state["optimiser"])
+        torch.set_rng_state(found.state["torch_rng"])
+
+    def begin(self, progress: Callable[[int, int], None]) -> None:
+        """Compute what stays the same in every epoch, and wrap the network for several processes."""
+        model: torch.nn.Module = self.job.model
+        if frozen.serve(self.job, self.settings):
+            self.features = frozen.FrozenFeatures(self.job)
+            batches = self.features.batches()
+            for done, places in enumerate(batches, 1):
+                self.features.add(places, self.autocast())
+                progress(done, len(batches))
+            model = frozen.FromFeatures(self.job.model)
+        self.network = self.job.accelerator.prepare(model)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the forward pass."""
+        dtype = AUTOCAST.get(self.job.config.precision)
+        return torch.autocast(self.job.accelerator.device.type, dtype) if dtype else nullcontext()
+
+    def batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
+        job, accelerator = self.job, self.job.accelerator
+        order = BatchOrder(
+            len(job.train_rows), job.config.batch_size, job.config.seed, epoch, done,
+            accelerator.process_index, accelerator.num_processes,
+        )  # fmt: skip
+        set_trainable(job.model, self.settings)
+        data = job.batches(epoch, images=self.features is None)
+        for batch in epoch_batches(data, order, job.config.workers if self.features is None else 0):
+            yield batch.to(accelerator.device)
+
+    def step(self, batch: Batch, number: int) -> dict[str, Any]:
+        """Train on one batch, the run's step `number`; its line for metrics.jsonl.
+
+        Raises NotFiniteError before weights are touched, PluginError for a plugin's model that raises.
+        """
+        start, config, accelerator = time.perf_counter(), self.job.config, self.job.accelerator
+        self._set_rates(number - 1)
+        scene_B = frozen.scenes_of(self.job.model, batch)
+        if self.features is None:
+            varied = self.job.augmentation if self.settings.augment else UNVARIED
+            images_BCHW, quaternion_B4 = prepared_batch(self.job, batch, varied)
+            output = self._forward(number, images_BCHW, scene_B)
+        else:
+            quaternion_B4 = batch.quaternion
+            output = self._forward(number, *self.features.of(batch))
+        terms = self.loss(output, batch.position, quaternion_B4, scene_B)
+        total = terms.total * float("nan") if faults.point("step") == "nan" else terms.total
+        self.optimiser.zero_grad(set_to_none=True)
+        accelerator.backward(total)
+        if accelerator.num_processes > 1 and self.loss.balance.grad is not None:
+            # the balance is no part of the wrapped network, so its gradient is averaged here
+            self.loss.balance.grad = accelerator.reduce(self.loss.balance.grad, "mean")
+        norm = torch.nn.utils.clip_grad_norm_(trainable(self.job.model), config.optim.clip)
+        with torch.no_grad():
+            position_m = torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean()
+            angle_deg = geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean()
+            read = {
+                "loss": total,
+                "position_loss": terms.position,
+                "rotation_loss": terms.rotation,
+                "position_m": position_m,
+                "orientation_deg": angle_deg,
+            }
+            # read all at once: each reading of its own would wait for the device
+            values = torch.stack([value.double() for value in (*read.values(), norm)]).tolist()
+        for what, value in (("loss", values[0]), ("gradient", values[-1])):
+            if not abs(value) < float("inf"):
+                raise self._not_finite(what, number, batch)
+        self.optimiser.step()
+        return {
+            **dict(zip(read, values, strict=False)),
+            "balance": self.loss.balance.tolist(),
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "images_per_s": len(batch.rows) * accelerator.num_processes / (time.perf_counter() - start),
+        }
+
+    def _forward(self, number: int, *given: Tensor | None) -> PoseOutput:
+        """The network's output. A plugin's model that raises is named, and draws no random numbers."""
+        before = torch.get_rng_state()
+        try:
+            with self.autocast(), guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):
+                return self.network(*given)
+        except PluginError:
+            torch.set_rng_state(before)
+            raise
+
+    def _set_rates(self, done: int) -> None:
+        """The schedule is a function of the step alone, so that nothing about it needs saving."""
+        per_epoch = self.job.steps_per_epoch
+        factor = self.job.config.optim.factor(done - self.first_epoch * per_epoch, self.settings.epochs, per_epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+
+    def _not_finite(self, what: str, number: int, batch: Batch) -> NotFiniteError:
+        # nothing is saved: dropout has drawn its numbers and batch norm has seen this batch, so a resumed run would
+        # differ from one that never stopped, or even start from statistics that are not finite
+        files = tuple(self.job.dataset.frames.name(int(i)) for i in batch.rows)
+        shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        return NotFiniteError(f"{what} is not finite at step {number} (batch: {shown})", "lower optim.lr", what, files)
