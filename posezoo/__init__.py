@@ -69,13 +69,42 @@ _HOME = {
     "hookimpl": "posezoo.base.hooks",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = [  # written out for type checkers
+    "CatalogueSpec",
+    "HyperConfig",
+    "HyperHead",
+    "ModelConfig",
+    "ModelSpec",
+    "ModifierSpec",
+    "PoseModel",
+    "ReaderSpec",
+    "__version__",
+    "convert_weights",
+    "create_model",
+    "dataset_statistics",
+    "evaluate",
+    "export",
+    "hookimpl",
+    "how_to",
+    "list_datasets",
+    "list_models",
+    "list_plugins",
+    "list_weights",
+    "load",
+    "prepare_dataset",
+    "pull",
+    "push",
+    "resume",
+    "train",
+    "verify_dataset",
+]
 
+if not TYPE_CHECKING:  # a checker reads the imports above, and finds a name wrong that is not there
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'posezoo' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'posezoo' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

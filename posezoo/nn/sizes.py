@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from posezoo.nn.hyperhead import HyperHead
@@ -76,8 +77,9 @@ class _Halves(nn.Module):
 def _own_flops(model: PoseModel) -> dict[str, int]:
     """Module path -> FLOPs of its own operations, those of its submodules left out."""
     halves, crop = _Halves(model), model.config.crop
-    # with gradients: without them attention layers take a fused path that the counter does not know
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    # Attention as its two products, on every device and release of torch: the counter knows no fused kernel of the CPU.
+    # With gradients, since without them attention layers leave PyTorch's own products for one fused call.
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         halves(torch.zeros(1, 3, crop, crop, device=model.device))
     prefix = f"{_Halves.__name__}.model."
     counts = {
