@@ -122,9 +122,11 @@ def silent() -> Iterator[None]:
 
 
 def short(text: str, limit: int = 110) -> str:
+    """The text on one line of at most `limit` characters."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def strict() -> bool:
+    """Whether what plugins do wrong is raised as it is, with its traceback."""
     return os.environ.get("POSEZOO_STRICT_PLUGINS") == "1"

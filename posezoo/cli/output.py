@@ -43,6 +43,7 @@ def _shown(value: Any) -> str:
 
 
 def print_result(result: Any, format: str) -> None:
+    """The report of a finished run, and where it lies."""
     from posezoo.cli.console import duration, is_main_process
 
     if not is_main_process():  # torchrun started several: one table is enough
@@ -53,6 +54,7 @@ def print_result(result: Any, format: str) -> None:
 
 
 def print_report(report: Any, folder: Path, run: Path | None, format: str) -> None:
+    """The tables and notes of a report, or its JSON."""
     from posezoo.cli.console import print_table
 
     if format == "json":

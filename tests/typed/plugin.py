@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.geometry import NUMBERS
 from posezoo.nn.heads import Head, MLPHead
@@ -26,8 +28,6 @@ from posezoo.plugin import (
     ReadResult,
     hookimpl,
 )
-from torch import Tensor
-
 from posezoo.testing import ModelConformance, ReaderConformance
 
 
