@@ -60,7 +60,7 @@ class Mutant:
     @property
     def change(self) -> str:
         """What becomes what, on one line."""
-        return " -> ".join(" ".join(part.split())[:60] for part in (self.old, self.new))
+        return " -> ".join((" ".join(part.split())[:60] or "nothing") for part in (self.old, self.new))
 
     def applied(self, text: str) -> str:
         """The file's text with the change."""

@@ -123,7 +123,9 @@ def python_files(paths: Sequence[str]) -> list[str]:
     found: set[Path] = set()
     for path in paths:
         place = ROOT / path
-        found |= {place} if place.is_file() else set(place.rglob("test_*.py" if "tests" in place.parts else "*.py"))
+        found |= (
+            {place} if place.is_file() else set(place.rglob("test_*.py" if Path(path).parts[0] == "tests" else "*.py"))
+        )
     if not found:
         raise SystemExit(f"no Python files: {' '.join(paths)}")
     return sorted(str(path.relative_to(ROOT)) for path in found)
