@@ -113,7 +113,6 @@ CASES = [
     ("batch", "test_batch_order_and_size_do_not_matter", "", "one image at a time differs from the batch"),
     ("hidden", "test_weights_carry_the_model", "", "same state_dict differs"),
     ("hidden", "test_model_folder_round_trip", "", "the loaded model differs"),
-    ("hidden", "test_push_and_pull", "", "pushed and pulled differs"),
     ("branching", "test_compile", "", r"torch.compile\(fullgraph=True\) failed"),
     ("branching", "test_export", "", "torch.export with a dynamic batch failed"),
     ("odd", "test_zero_start_is_the_base", "+hyper=single", "a zero start differs from the base"),
