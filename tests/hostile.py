@@ -9,8 +9,7 @@ from subprocess import CompletedProcess
 from another_python import run_python
 
 MODEL = """
-    from posezoo.base.hooks import hookimpl
-    from posezoo.base.spec import ModelSpec
+    from posezoo.plugin import ModelSpec, hookimpl
 
     @hookimpl
     def posezoo_models():
@@ -30,7 +29,7 @@ from torch import nn
 from posezoo.nn.geometry import NUMBERS
 from posezoo.nn.heads import Head, MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
-from posezoo.base.poses import Features
+from posezoo.nn.outputs import Features
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
@@ -146,8 +145,7 @@ class Late(Good):
         return super().encode(images)
 """
 HOOK = """
-    from posezoo.base.hooks import hookimpl
-    from posezoo.base.spec import ModelSpec
+    from posezoo.plugin import ModelSpec, hookimpl
 
     @hookimpl
     def posezoo_models():

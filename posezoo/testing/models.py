@@ -31,8 +31,6 @@ from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import PoseOutput
 from posezoo.nn.promises import require
-from posezoo.publish.push import push
-from posezoo.testing import loopback
 from posezoo.testing.imports import require_public
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import CONFIG, WEIGHTS
@@ -187,20 +185,6 @@ class ModelConformance:
         require(again.config == model.config, "the configuration differs after loading")
         with torch.no_grad():
             _equal(again(self.images(3)), model(self.images(3)), "the loaded model differs")
-
-    def test_push_and_pull(self, infusion: str) -> None:
-        """Pushed to a hub (one on this machine is started for it) and loaded back by its commit, it is the same."""
-        model, repository = self.build(infusion), "conformance/model"
-        with tempfile.TemporaryDirectory() as place, loopback.running() as hub, loopback.used(hub, Path(place) / "hub"):
-            save(model, Path(place) / "model", "card")
-            commit = push(Path(place) / "model", repository)
-            pushed = hub.repositories[repository][-1][1]
-            again = load(f"hf-hub:{repository}@{commit}")
-            for name in (WEIGHTS, CONFIG):
-                require(pushed[name] == (Path(place) / "model" / name).read_bytes(), f"{name} differs on the hub")
-        require(again.origin == f"hf-hub:{repository}@{commit}", f"it came from {again.origin}")
-        with torch.no_grad():
-            _equal(again(self.images(3)), model(self.images(3)), "the model that was pushed and pulled differs")
 
     def test_compile(self, infusion: str) -> None:
         """torch.compile takes the model without a graph break (backend `eager`: no compiler is needed)."""

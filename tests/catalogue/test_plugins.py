@@ -217,8 +217,7 @@ page = "https://example.org/theirs"
 """
 CATALOGUE = """
     from pathlib import Path
-    from posezoo.base.hooks import hookimpl
-    from posezoo.base.spec import CatalogueSpec
+    from posezoo.plugin import CatalogueSpec, hookimpl
 
     @hookimpl
     def posezoo_catalogues():

@@ -17,16 +17,17 @@ from small_runs import Notes, Train
 
 import posezoo
 from posezoo.base.errors import HubError, UsageError, WeightsError
-from posezoo.catalogue import forms
+from posezoo.catalogue import forms, plugins
 from posezoo.evaluation import baselines
 from posezoo.nn.backbones import Backbone
 from posezoo.publish.push import push
+from posezoo.testing import ModelConformance
 from posezoo.training.again import evaluate
 from posezoo.zoo import card
-from posezoo.zoo.card import text as card_of
+from posezoo.zoo.card import text_of as card_of
 from posezoo.zoo.export import export
-from posezoo.zoo.find import read_config
-from posezoo.zoo.saved import load
+from posezoo.zoo.find import CONFIG, WEIGHTS, read_config
+from posezoo.zoo.saved import load, save
 
 NAME = "tester/pushed"
 
@@ -45,6 +46,22 @@ def test_what_is_pushed_can_be_loaded(hub: LoopbackHub, small_model: Path) -> No
     assert model.origin == f"hf-hub:{NAME}@{commit}"
     # without an owner it goes into the namespace
     assert push(small_model, "other") == hub.repositories["tester/other"][-1][0]
+
+
+@pytest.mark.parametrize("infusion", ModelConformance.infusions, ids=lambda name: name or "plain")
+@pytest.mark.parametrize("arch", sorted(plugins.models()))
+def test_every_model_is_the_same_pushed_and_pulled(hub: LoopbackHub, tmp_path: Path, arch: str, infusion: str) -> None:
+    suite = type("Suite", (ModelConformance,), {"model": arch})()
+    model = suite.build(infusion)
+    save(model, tmp_path / "model", "card")
+    commit = push(tmp_path / "model", NAME)
+    for file in (CONFIG, WEIGHTS):
+        assert head(hub)[file] == (tmp_path / "model" / file).read_bytes()
+    again = load(f"hf-hub:{NAME}@{commit}")
+    assert again.config == model.config
+    with torch.no_grad():
+        for given, expected in zip(again(suite.images(3)), model(suite.images(3)), strict=True):
+            assert given is expected if expected is None else torch.equal(given, expected)
 
 
 def test_a_generated_card_says_how_to_load_it_and_is_renewed(

@@ -71,16 +71,14 @@ class Training(Good):
         return self.train()
 """
 READER_HOOK = """
-    from posezoo.base.hooks import hookimpl
-    from posezoo.base.spec import ReaderSpec
+    from posezoo.plugin import ReaderSpec, hookimpl
 
     @hookimpl
     def posezoo_readers():
         return tuple(ReaderSpec(n, "pz_readers_code:" + n.replace("-", "_"), "x") for n in {names!r})
 """
 READER_CODE = """
-from posezoo.base.errors import Finding
-from posezoo.base.spec import Frame, ReadRequest, ReadResult
+from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
 
 COUNT = []
 def GOOD(request):
@@ -89,6 +87,18 @@ def GOOD(request):
     names = (request.root / "p.txt").read_text().split()
     names = [n for n in names if request.images is None or n in request.images]
     return ReadResult([Frame(n, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)) for n in names])
+"""
+NOSY = """
+    import posezoo.zoo.build
+    from posezoo.plugin import ModelSpec, ReaderSpec, hookimpl
+
+    @hookimpl
+    def posezoo_models():
+        return (ModelSpec("nosy", "pz_zoo_models:Good", "pz_zoo_models:Config", "x"),)
+
+    @hookimpl
+    def posezoo_readers():
+        return (ReaderSpec("nosy-reader", "pz_readers_code:kept", "x"),)
 """
 CASES = [
     ("training", "test_pose", "", "in training mode"),
@@ -103,10 +113,10 @@ CASES = [
     ("batch", "test_batch_order_and_size_do_not_matter", "", "one image at a time differs from the batch"),
     ("hidden", "test_weights_carry_the_model", "", "same state_dict differs"),
     ("hidden", "test_model_folder_round_trip", "", "the loaded model differs"),
-    ("hidden", "test_push_and_pull", "", "pushed and pulled differs"),
     ("branching", "test_compile", "", r"torch.compile\(fullgraph=True\) failed"),
     ("branching", "test_export", "", "torch.export with a dynamic batch failed"),
     ("odd", "test_zero_start_is_the_base", "+hyper=single", "a zero start differs from the base"),
+    ("nosy", "test_imports_are_public", "", r"pz_nosy.py, line \d: posezoo\.zoo\.build is not public"),
     ("printing", "test_the_process_is_left_alone", "", "the model prints: 'now"),
     ("seeds", "test_the_process_is_left_alone", "", "seeds torch's random state"),
     ("drawing", "test_the_process_is_left_alone", "", "changed Python's random state"),
@@ -119,6 +129,7 @@ def zoo_of_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     site = hostile.install_models(tmp_path_factory.mktemp("site"))
     names = {name: name.title() for name, *_ in CASES if f"class {name.title()}(" in BROKEN}
     hostile.install(site, "broken", hostile.HOOK.format(names=names, name="broken"))
+    hostile.install(site, "nosy", NOSY)
     hostile.install(site, "readers", READER_HOOK.format(names=list(READERS)))
     functions = [
         f"def {n.replace('-', '_')}(request):\n    place = request.root\n    {c}\n" for n, c in READERS.items()
@@ -175,6 +186,7 @@ READER_CASES = [
     ("deaf", "test_only_the_images_asked_for", "asked for 1 images, it gave 2"),
     ("silent", "test_an_empty_folder_is_told", "gives no finding"),
     ("raising", "test_an_empty_folder_is_told", "p.txt"),
+    ("nosy-reader", "test_imports_are_public", r"pz_nosy.py, line \d: posezoo\.zoo\.build is not public"),
     ("writing", "test_the_process_is_left_alone", "writes into the data set"),
     ("printing", "test_the_process_is_left_alone", "prints: 'reading"),
     ("seeding", "test_the_process_is_left_alone", "changed Python's random state"),

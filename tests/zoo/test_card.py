@@ -13,12 +13,12 @@ from small_runs import Train
 from posezoo.base.errors import UsageError
 from posezoo.base.version import source_commit
 from posezoo.zoo import card
-from posezoo.zoo.card import MEDIANS, text, write
+from posezoo.zoo.card import MEDIANS, text_of, write
 
 
 def test_the_card_of_a_run(train: Train) -> None:
     result = train(epochs=1)
-    content = text(result.path)
+    content = text_of(result.path)
     assert content == (result.path / "best" / "README.md").read_text()
     read = ModelCard(content)
     assert read.data.library_name == "posezoo"
@@ -64,7 +64,7 @@ def test_the_card_of_an_alias_names_it_and_its_licence(catalogue: Path, small_mo
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
         add_alias(catalogue, "small", pinned(small_model, "package:pz_card/small", ""))
-        content = text("small")
+        content = text_of("small")
     assert 'posezoo.load("small")' in content
     assert "license: apache-2.0" in content
     assert "| licence of the weights | Apache-2.0 |" in content
