@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -48,20 +49,51 @@ def in_process(argv: Sequence[str]) -> Ended:
 
 def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> Ended:
     """The command line in a process and process group of its own; `fault` as in posezoo.base.faults."""
+    return _ended(argv, [{"POSEZOO_FAULT": fault}], timeout)[0]
+
+
+def several_processes(argv: Sequence[str], faults_of: Sequence[str], timeout: float = 120) -> list[Ended]:
+    """The command line in as many processes that train together as there are faults, told of each other as by torchrun.
+
+    One that waits for another for longer than `timeout` seconds fails the test.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo"}
+    size = str(len(faults_of))
+    places = [
+        {"POSEZOO_FAULT": fault, "RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+        for n, fault in enumerate(faults_of)
+    ]
+    return _ended(argv, [{**meeting, **place} for place in places], timeout)
+
+
+def _ended(argv: Sequence[str], environments: Sequence[Mapping[str, str]], timeout: float) -> list[Ended]:
+    """How the command line ended in a process for each environment; all of them run at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    environment = {**os.environ, "POSEZOO_TESTING": "1", "POSEZOO_FAULT": fault}
+    deadline, ended = time.monotonic() + timeout, []
     with tempfile.TemporaryDirectory() as folder:
-        files = [str(Path(folder) / name) for name in ("stdout", "stderr")]
-        process = context.Process(target=_run, args=(list(argv), environment, files, str(Path.cwd())))
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
+        started = []
+        for n, more in enumerate(environments):
+            environment = {**os.environ, "POSEZOO_TESTING": "1", **more}
+            files = [str(Path(folder) / f"{name}-{n}") for name in ("stdout", "stderr")]
+            process = context.Process(target=_run, args=(list(argv), environment, files, str(Path.cwd())))
+            process.start()
+            started.append((process, files))
+        for process, _ in started:
+            process.join(max(0.0, deadline - time.monotonic()))
+        late = [process for process, _ in started if process.is_alive()]
+        for process in late:
             process.kill()
-            raise AssertionError(f"{argv} still runs after {timeout} s: {Path(files[1]).read_text()}")
-        texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files]
-    assert process.exitcode is not None
-    return Ended(process.exitcode, *texts, group=process.pid or 0)
+            process.join()
+        for process, files in started:
+            texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files]
+            assert process.exitcode is not None
+            ended.append(Ended(process.exitcode, *texts, group=process.pid or 0))
+    if late:
+        raise AssertionError(f"{argv}: {len(late)} still ran after {timeout} s: {[end.stderr for end in ended]}")
+    return ended
 
 
 def _run(argv: list[str], environment: dict[str, str], files: list[str], folder: str) -> None:

@@ -13,7 +13,10 @@ import torch
 from posezoo import api
 from posezoo.base import faults
 from posezoo.base.observe import Observer
+from posezoo.catalogue import settings
 from posezoo.evaluation.report import Report
+from posezoo.training import setup
+from posezoo.training.config import configure
 from posezoo.training.loop import Result
 
 Train = Callable[..., Result]
@@ -32,6 +35,12 @@ class Notes(Observer):
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
         self.facts, self.first = facts, done_steps
+
+
+def job(data: Path, model: str = "posenet", **more: Any) -> setup.Job:
+    """A run that is ready to start."""
+    config, plan = configure(model, f"folder:{data}", settings.nested(small_data.settings(model, **more)))
+    return setup.prepare(config, plan, Notes())
 
 
 @pytest.fixture(autouse=True)
