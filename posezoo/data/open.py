@@ -33,7 +33,6 @@ from posezoo.base.paths import shown
 from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.catalogue import forms, plugins
 from posezoo.data import completeness, splits, validation
-from posezoo.data.images.cache import ImageCache
 from posezoo.data.source import Source, find_source
 from posezoo.data.table import Frames
 
@@ -261,6 +260,8 @@ def opened(
 
 
 def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, ...]:
+    from posezoo.data.images.cache import ImageCache  # torch: seconds and half a gigabyte, which a table needs not
+
     try:
         ImageCache.open(dataset.frames, progress)
     except DataError as error:
