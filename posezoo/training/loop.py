@@ -115,7 +115,7 @@ class _Loop:
         return self._finish()
 
     def _phase(self, phase: PhaseSettings, found: checkpoint.Checkpoint | None) -> None:
-        set_trainable(self.job.model, phase)
+        set_trainable(self.job.model, phase, self.config.optim.backbone_learns)
         self.loss = make_loss(self.job, phase)
         self.optimiser = make_optimiser(self.job, self.loss)
         if found:
@@ -150,7 +150,7 @@ class _Loop:
         order = BatchOrder(
             len(self.job.train_rows), config.batch_size, config.seed, state.epoch, state.batch, rank, world
         )
-        set_trainable(self.job.model, phase)
+        set_trainable(self.job.model, phase, self.config.optim.backbone_learns)
         for batch in self._batches(order):
             self._step(batch.to(self.accelerator.device), network)
             due = config.checkpoint.every_steps and state.step % config.checkpoint.every_steps == 0
