@@ -9,7 +9,9 @@ What is special:
 - a pose that is not finite marks a frame on which the tracking was lost;
 - three sets of poses are in use, depth-camera tracking (`original`) and two later ones; errors against different ones
   must not be compared. The files do not say which they are: `ground-truth=sfm` does, and every report then carries it;
-- one camera for all scenes: f = 585, c = (320, 240) at 640x480 (the authors' page), scaled for other sizes.
+- two cameras: the poses and the f = 585 that is often quoted are the depth sensor's. The colour images, which are read
+  here, have f = 525, c = (320, 240) at 640x480, the same in all scenes, as the authors of DSAC*, ACE and the pseudo
+  ground truth have it (docs/decisions/0019-7scenes-colour-camera.md); scaled for other sizes.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from posezoo_benchmarks.options import choice, only
 SPLITS = {"TrainSplit.txt": "train", "TestSplit.txt": "test"}
 GROUND_TRUTH = ("original", "calibrated", "sfm")
 FRAMES_PER_SECOND = 30
-FOCAL, CENTRE, SIZE = 585.0, (320.0, 240.0), (640, 480)
+FOCAL, CENTRE, SIZE = 525.0, (320.0, 240.0), (640, 480)  # of the colour camera
 _SEQUENCE = re.compile(r"(?:sequence|seq-?)\s*(\d{1,4})", re.ASCII | re.IGNORECASE)
 _IMAGE = re.compile(r"(frame-(\d{1,9}))\.color\.(?:png|jpg|jpeg)", re.ASCII | re.IGNORECASE)
 _POSE = re.compile(r"(frame-\d{1,9})\.pose\.txt", re.ASCII | re.IGNORECASE)

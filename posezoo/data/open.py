@@ -34,7 +34,6 @@ from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.catalogue import forms, resolve
 from posezoo.catalogue.resolve import KnownData
 from posezoo.data import completeness, splits, validation
-from posezoo.data.images.cache import ImageCache
 from posezoo.data.source import Source, find_source
 from posezoo.data.table import Frames
 
@@ -124,6 +123,8 @@ def _without_bad(dataset: Dataset, findings: list[Finding], progress: Progress |
 
 
 def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, ...]:
+    from posezoo.data.images.cache import ImageCache  # torch: seconds and half a gigabyte, which a table needs not
+
     try:
         ImageCache.open(dataset.frames, progress)
     except DataError as error:

@@ -44,8 +44,8 @@ class OptimSettings(_Section):
 
     name: Literal["adamw", "adam"] = "adamw"
     lr: float = Field(5e-4, gt=0)
-    backbone_lr: float | None = None
-    """Another rate for the pretrained backbone."""
+    backbone_lr: float | None = Field(None, ge=0)
+    """Rate of the pretrained backbone; none: lr; 0: frozen, its batch norms and dropout too."""
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -55,6 +55,11 @@ class OptimSettings(_Section):
     gamma: float = 0.75
     clip: float = Field(5.0, gt=0, allow_inf_nan=True)
     """Largest gradient norm; inf does not clip."""
+
+    @property
+    def backbone_learns(self) -> bool:
+        """Whether the backbone is trained, in the phases that train everything."""
+        return self.backbone_lr != 0
 
     def factor(self, step: int, epochs: int, per_epoch: int) -> float:
         """What the rates are multiplied by at `step` of a phase of `epochs` with `per_epoch` steps each."""
@@ -75,8 +80,8 @@ class LossSettings(_Section):
     position: Literal["l2", "l1"] = "l2"
     start: tuple[float, float] = (0.0, 0.0)
     """s_x and s_q of the learned balance."""
-    balance_lr: float | None = 1e-2
-    """The balance's own learning rate; None: that of the model, as published."""
+    balance_lr: float | None = Field(1e-2, ge=0)
+    """Rate of s_x and s_q; none: lr, as published; 0: they stay at their start."""
     unit: Literal["spread", "metre"] = "spread"
     """What counts as one in the position term: the spread of the training positions, or a metre (as published)."""
 

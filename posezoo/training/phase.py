@@ -35,7 +35,7 @@ class Phase:
         self.job, self.number, self.settings = job, number, plan[number]
         self.first_epoch = sum(phase.epochs for phase in plan[:number])
         self.end_epoch = self.first_epoch + self.settings.epochs
-        set_trainable(job.model, self.settings)
+        set_trainable(job.model, self.settings, job.config.optim.backbone_learns)
         self.loss = make_loss(job, self.settings)
         self.optimiser = make_optimiser(job, self.loss)
         self.features: frozen.FrozenFeatures | None = None
@@ -72,7 +72,7 @@ class Phase:
             len(job.train_rows), job.config.batch_size, job.config.seed, epoch, done,
             accelerator.process_index, accelerator.num_processes,
         )  # fmt: skip
-        set_trainable(job.model, self.settings)
+        set_trainable(job.model, self.settings, job.config.optim.backbone_learns)
         data = job.batches(epoch, images=self.features is None)
         for batch in epoch_batches(data, order, job.config.workers if self.features is None else 0):
             yield batch.to(accelerator.device)

@@ -145,14 +145,18 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     )
 
 
-def set_trainable(model: PoseModel, phase: PhaseSettings) -> None:
+def set_trainable(model: PoseModel, phase: PhaseSettings, backbone_learns: bool = True) -> None:
     """Freeze what the phase does not train: parameters, and by evaluation mode dropout and batch-norm statistics."""
     if phase.train == "all":
         model.requires_grad_(True).train()
-        return
-    model.requires_grad_(False).eval()
-    head = model.position_head if phase.train == "position" else model.orientation_head
-    head.requires_grad_(True).train()
+    else:
+        model.requires_grad_(False).eval()
+        head = model.position_head if phase.train == "position" else model.orientation_head
+        head.requires_grad_(True).train()
+    if not backbone_learns:
+        for module in model.modules():
+            if isinstance(module, Backbone):
+                module.requires_grad_(False).eval()
 
 
 def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
@@ -164,14 +168,15 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
         if parameter.requires_grad:
             # AdamW: biases and norms are not shrunk; Adam with weight decay is as published, everything is
             kind = "decay" if parameter.dim() > 1 or settings.name == "adam" else "plain"
-            groups["backbone" if id(parameter) in backbone and settings.backbone_lr else kind].append(parameter)
-    lr = {"backbone": settings.backbone_lr or settings.lr, "decay": settings.lr, "plain": settings.lr}
+            own_rate = id(parameter) in backbone and settings.backbone_lr is not None
+            groups["backbone" if own_rate else kind].append(parameter)
+    lr = {"backbone": settings.backbone_lr, "decay": settings.lr, "plain": settings.lr}
     decay = {"backbone": settings.weight_decay, "decay": settings.weight_decay, "plain": 0.0}
     rows: list[dict[str, Any]] = [
         {"params": params, "lr": lr[name], "weight_decay": decay[name]} for name, params in groups.items() if params
     ]
-    if loss.balance.requires_grad:
-        rate = job.config.loss.balance_lr or settings.lr
+    rate = settings.lr if job.config.loss.balance_lr is None else job.config.loss.balance_lr
+    if loss.balance.requires_grad and rate > 0:
         rows.append({"params": [loss.balance], "lr": rate, "weight_decay": 0.0})
     for row in rows:
         row["base_lr"] = row["lr"]

@@ -374,7 +374,7 @@ def test_red_kitchen_blocks(real_data: Path) -> None:
     dataset = open_dataset("7scenes-redkitchen", root=real_data / "7scenes", split=split)
     assert [len(dataset.require(word)) for word in ("train", "test")] == [800, 200]
     assert dataset.kind == "indoor"
-    assert dataset.frames.intrinsics[0].tolist() == [585, 585, 320, 240]
+    assert dataset.frames.intrinsics[0].tolist() == [525, 525, 320, 240]
     assert dataset.frames.name(0) == "redkitchen/seq-01/frame-000000.color.jpg"
     for root in (real_data / "7scenes/redkitchen", real_data):
         assert open_dataset("7scenes-redkitchen", root=root, split=split).digest == dataset.digest

@@ -171,7 +171,7 @@ def test_official_layout(tmp_path: Path, suffix: str) -> None:
     ]
     assert {frame.scene for frame in frames} == {"chess"}
     assert [frame.timestamp for frame in frames[:3]] == [0, 33333, 66667]
-    assert frames[0].intrinsics == (58.5, 58.5, 32, 24)
+    assert frames[0].intrinsics == (52.5, 52.5, 32, 24)  # f = 525 at 640x480: the colour camera, not the depth sensor
     half = np.deg2rad(5)
     np.testing.assert_allclose(frames[1].quaternion, (np.cos(half), 0, np.sin(half), 0), atol=1e-12)
     assert frames[1].position == (1, 0, 0)
@@ -371,5 +371,5 @@ def test_poses_are_read_without_torch(tmp_path: Path) -> None:
     (folder / "frame-000000.pose.txt").write_text(EYE)
     Image.new("RGB", (64, 48)).save(folder / "frame-000000.color.png")
     code = "import sys; from posezoo.data import open_dataset; d = open_dataset('7scenes-chess', root=sys.argv[1]); "
-    code += "sys.exit('torch' in sys.modules or len(d.frames) != 1 or not d.frames.intrinsics[0, 0] == 58.5)"
+    code += "sys.exit('torch' in sys.modules or len(d.frames) != 1 or not d.frames.intrinsics[0, 0] == 52.5)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0

@@ -8,11 +8,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
+import small_data
+import torch
 from small_runs import Notes, Train
 
+from posezoo.catalogue.settings import nested
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.open import open_dataset
+from posezoo.nn.backbones import Backbone
+from posezoo.training import setup
+from posezoo.training.config import PhaseSettings, configure
 from posezoo.zoo.find import read_config
 from posezoo.zoo.saved import load
 
@@ -88,3 +95,67 @@ def test_bad_data_left_out_are_recorded_in_run_and_report(
     from posezoo.training.again import evaluate
 
     assert len(evaluate(result.path).frames) == 8
+
+
+# What learns
+
+
+TWO_PHASES = [{"epochs": 1}, {"train": "position", "epochs": 1}]
+
+
+def job(data: Path, model: str = "posenet", **more: object) -> setup.Job:
+    """The run that these settings ask for, before its first step."""
+    given = nested(small_data.settings(model, **more))
+    return setup.prepare(*configure(model, f"folder:{data}", given), Notes())
+
+
+def moved_tensors(train: Train, data: Path, **more: object) -> set[str]:
+    """What a run has changed of the weights that it started from; the seed draws the same start again."""
+    start = {name: tensor.clone() for name, tensor in job(data, **more).model.state_dict().items()}
+    end = load(f"local-dir:{train(data=data, selection='last', **more).path}").state_dict()
+    assert start.keys() == end.keys()
+    return {name for name, tensor in start.items() if not torch.equal(tensor, end[name])}
+
+
+@pytest.mark.parametrize("more", [{"epochs": 2}, {"phases": TWO_PHASES}])
+def test_a_backbone_of_rate_zero_stays_as_it_is_to_the_last_bit(
+    train: Train, one_place: Path, more: dict[str, object]
+) -> None:
+    moved = moved_tensors(train, one_place, **{"optim.backbone_lr": 0, **more})
+    assert {name.partition(".")[0] for name in moved} == {"hidden", "position_head", "orientation_head"}
+
+
+def test_without_a_rate_of_its_own_the_backbone_learns(train: Train, one_place: Path) -> None:
+    moved = moved_tensors(train, one_place, epochs=1)
+    assert "backbone.net.conv_stem.weight" in moved
+    assert "backbone.net.bn1.running_mean" in moved
+
+
+@pytest.mark.parametrize("train_what", ["all", "position", "orientation"])
+def test_a_frozen_backbone_is_in_evaluation_mode_and_nothing_else(one_place: Path, train_what: str) -> None:
+    ready = job(one_place, **{"optim.backbone_lr": 0})
+    phase = PhaseSettings(train=train_what, epochs=1)
+    setup.set_trainable(ready.model, phase)
+    others = {n for n, m in ready.model.named_modules() if m.training and not n.startswith("backbone")}
+    setup.set_trainable(ready.model, phase, ready.config.optim.backbone_learns)
+    backbone = next(module for module in ready.model.modules() if isinstance(module, Backbone))
+    assert not any(module.training for module in backbone.modules())
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert {n for n, m in ready.model.named_modules() if m.training} == others
+    assert any(parameter.requires_grad for parameter in ready.model.parameters())
+
+
+@pytest.mark.parametrize(("rate", "rates"), [(0, {1e-3}), (None, {1e-3}), (0.02, {1e-3, 0.02})])
+def test_rates_of_the_balance(one_place: Path, rate: float | None, rates: set[float]) -> None:
+    ready = job(one_place, **{"loss.balance_lr": rate, "optim.lr": 1e-3})
+    loss = setup.make_loss(ready, ready.config.plan[0])
+    optimiser = setup.make_optimiser(ready, loss)
+    assert {group["lr"] for group in optimiser.param_groups} == rates
+    learns = any(parameter is loss.balance for group in optimiser.param_groups for parameter in group["params"])
+    assert learns == (rate != 0)
+
+
+def test_a_balance_of_rate_zero_stays_at_its_start(train: Train) -> None:
+    run = train(epochs=1, **{"loss.balance_lr": 0, "loss.start": (0.5, -3.0)}).path
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    assert {tuple(line["balance"]) for line in lines if "balance" in line} == {(0.5, -3.0)}
