@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from another_python import run_python
 
-CHECKED = ["geometry", "losses", "heads", "hyperhead", "transforms", "evaluation.metrics"]
+CHECKED = ["nn.geometry", "nn.losses", "nn.heads", "nn.hyperhead", "nn.transforms", "evaluation.metrics"]
 SETUP = f"""
 import sys
 from jaxtyping import install_import_hook
 install_import_hook([f"posezoo.{{name}}" for name in {CHECKED}], "beartype.beartype")
 import torch
-from posezoo import geometry, losses, transforms, zoo
 from posezoo.evaluation import metrics
+from posezoo.nn import geometry, losses
+from posezoo.zoo.build import create_model
 torch.set_num_threads(1)
 """
 RUN = """
@@ -26,7 +27,7 @@ infusions = ("", "+hyper=residual", "+hyper=single", "+hyper=two")
 for arch, more in of_model.items():
     for infusion, rotation in zip(infusions, geometry.NUMBERS, strict=True):
         more = {**small, **more, "rotation": rotation, "scenes": ("a", "b")}
-        model = zoo.create_model(arch + infusion, hyper=hyper, **more)
+        model = create_model(arch + infusion, hyper=hyper, **more)
         images_BCHW = model.prepare(torch.randint(0, 256, (4, 3, 64, 80), dtype=torch.uint8))
         scene_B, truth_B4 = torch.tensor([0, 1, 1, 0]), geometry.unit(torch.randn(4, 4)).double()
         output = model(images_BCHW, scene_B)

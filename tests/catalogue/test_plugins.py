@@ -58,7 +58,7 @@ REASONS = {
 }
 SHOW = """
 import json, sys
-from posezoo import plugins, registry
+from posezoo.catalogue import plugins
 rows = [(p.name, p.distribution, p.version, p.error) for p in plugins.plugins()]
 print(json.dumps({"plugins": rows, "models": sorted(plugins.models()), "torch": "torch" in sys.modules}))
 """
@@ -264,7 +264,7 @@ def test_a_catalogue_that_is_not_valid_switches_its_plugin_off(
     path = tmp_path / "catalogue" / file
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    code = SHOW + "from posezoo import registry; assert 'demo-loop' in registry.data_cards(); registry.weights_cards()"
+    code = f"{SHOW}from posezoo.catalogue import entries as e; assert 'demo-loop' in e.data_cards(); e.weights_cards()"
     done = run_python(code, path=tmp_path)
     assert done.returncode == 0, done.stderr
     errors = {name: error for name, _, _, error in json.loads(done.stdout)["plugins"] if error}
@@ -285,7 +285,7 @@ def test_list_says_what_is_off_and_what_is_slow(tmp_path: Path) -> None:
 
 def test_a_plugin_that_hangs_is_off(tmp_path: Path) -> None:
     install(tmp_path, "hanging", "import time\ntime.sleep(500)\n")
-    done = run_python("from posezoo import plugins\nplugins.IMPORT_S = 0.2" + SHOW, path=tmp_path)
+    done = run_python("from posezoo.catalogue import plugins\nplugins.IMPORT_S = 0.2" + SHOW, path=tmp_path)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert "posenet" in shown["models"]

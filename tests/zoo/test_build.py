@@ -19,12 +19,13 @@ from PIL import Image
 from posezoo.base.errors import DataError, HubError, ResourceError, UsageError, WeightsError
 from posezoo.base.files import tensors
 from posezoo.base.spec import Frame
+from posezoo.catalogue import entries, resolve
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.table import Frames
 from posezoo.nn.backbones import create_timm
 from posezoo.nn.model import PoseModel
-from posezoo.zoo import build, pretrained
-from posezoo.zoo.blueprint import Blueprint, blueprint
+from posezoo.zoo import pretrained
+from posezoo.zoo.blueprint import Blueprint, blueprint, settled
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, model_folder, read_config
 from posezoo.zoo.saved import load, save, write_card
@@ -94,9 +95,9 @@ def test_layers_of_settings() -> None:
 
 def test_a_variant_wins_over_the_recipe_and_loses_to_the_user() -> None:
     recipe = [{"rotation": "quaternion", "backbone": "resnet18"}]
-    assert blueprint("atloc+hyper.3d", recipe=recipe).config.rotation == "log-quaternion"
-    assert blueprint("atloc+hyper.3d", recipe=recipe).config.backbone == "resnet18"
-    assert blueprint("atloc+hyper.3d", {"rotation": "6d"}, recipe=recipe).config.rotation == "6d"
+    assert settled(resolve.model("atloc+hyper.3d"), recipe=recipe).config.rotation == "log-quaternion"
+    assert settled(resolve.model("atloc+hyper.3d"), recipe=recipe).config.backbone == "resnet18"
+    assert settled(resolve.model("atloc+hyper.3d"), {"rotation": "6d"}, recipe=recipe).config.rotation == "6d"
     # a variant of the architecture serves infused too, with the combination's own settings
     plan = blueprint("posenet+hyper=two.googlenet")
     assert plan.config.backbone == "torchvision:googlenet"
@@ -108,7 +109,7 @@ def test_a_variant_wins_over_the_recipe_and_loses_to_the_user() -> None:
 def test_a_saved_variant_is_loaded_without_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = create_model("atloc.4d", **{key: value for key, value in SMALL.items() if key != "hidden"}, feature=32)
     save(model, tmp_path / "a", "card")
-    monkeypatch.setattr(build.registry, "model_cards", dict)
+    monkeypatch.setattr(entries, "model_cards", dict)
     again = load(f"local-dir:{tmp_path / 'a'}")
     assert (again.name, again.config.rotation) == ("atloc.4d", "quaternion")
 

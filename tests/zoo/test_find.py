@@ -276,7 +276,7 @@ def test_an_entry_survives_its_file(small_model: Path, catalogue: Path) -> None:
 
 
 def test_no_torch_until_a_model_is_built() -> None:
-    code = "import sys; from posezoo import trained, describe; describe.weights(); assert 'torch' not in sys.modules"
+    code = "import sys; from posezoo.cli import rows; rows.weights(); assert 'torch' not in sys.modules"
     done = run_python(code)
     assert done.returncode == 0, done.stderr
 

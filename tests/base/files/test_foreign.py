@@ -112,7 +112,7 @@ def test_nothing_of_a_file_is_run_even_on_demand(tmp_path: Path) -> None:
 def test_the_process_for_whole_objects_has_no_secrets_no_network_and_no_files(tmp_path: Path) -> None:
     code = """
 import socket, sys
-from posezoo import foreign
+from posezoo.base.files import foreign
 server = socket.create_server(("127.0.0.1", 0))
 foreign._restrict()
 try:
