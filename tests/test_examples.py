@@ -11,6 +11,7 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
+import example_plugins
 import faults
 import pytest
 import small_data
@@ -28,21 +29,13 @@ from posezoo.zoo.build import create_model
 from posezoo.zoo.saved import load, save
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "docs" / "examples"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def installed() -> Iterator[None]:
     """The examples, found as if they were installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POSEZOO_PLUGIN_PATH", os.pathsep.join(map(str, sorted(EXAMPLES.iterdir()))))
-        patch.setattr(sys, "path", [*sys.path])
-        plugins.manager.cache_clear()
+    with example_plugins.installed():
         yield
-    plugins.manager.cache_clear()
-    packages = {place.name.replace("-", "_") for place in EXAMPLES.iterdir()}
-    for module in [name for name in sys.modules if name.partition(".")[0] in packages]:
-        del sys.modules[module]  # else they still look installed
 
 
 def test_all_are_on_and_bring_what_they_say() -> None:
@@ -149,7 +142,7 @@ def test_installed_beside_the_wheel(tmp_path: Path) -> None:
     # dependencies are this environment's: torch is not fetched again
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     (site / "outer.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")))
-    sources = [str(ROOT), *map(str, sorted(EXAMPLES.iterdir()))]
+    sources = [str(ROOT), *map(str, sorted(example_plugins.EXAMPLES.iterdir()))]
     dist = ["--no-build-isolation", "--wheel-dir", str(tmp_path / "dist")]
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", *dist, *sources)
     wheels = [str(path) for path in (tmp_path / "dist").glob("*.whl")]
