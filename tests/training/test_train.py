@@ -22,7 +22,7 @@ import pytest
 import safetensors.torch
 import small_data
 import torch
-from small_runs import Notes, Train
+from small_runs import Notes, Train, job
 
 from posezoo import api
 from posezoo.api import resume
@@ -53,13 +53,6 @@ def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
 
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-def job(data: Path, model: str = "posenet", **more: Any) -> setup.Job:
-    """A run that is ready to start."""
-    place = resolve.data(f"folder:{data}")
-    config, plan = configure(resolve.model(model), place, settings.nested(small_data.settings(model, **more)))
-    return setup.prepare(config, plan, place, Notes())
 
 
 @pytest.mark.parametrize("model", ["posenet", "atloc+hyper=two", "ms-transformer+hyper=single"])
