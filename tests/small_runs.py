@@ -13,7 +13,7 @@ import torch
 from posezoo import api
 from posezoo.base import faults
 from posezoo.base.observe import Observer
-from posezoo.catalogue import settings
+from posezoo.catalogue import resolve, settings
 from posezoo.evaluation.report import Report
 from posezoo.training import setup
 from posezoo.training.config import configure
@@ -39,8 +39,9 @@ class Notes(Observer):
 
 def job(data: Path, model: str = "posenet", **more: Any) -> setup.Job:
     """A run that is ready to start."""
-    config, plan = configure(model, f"folder:{data}", settings.nested(small_data.settings(model, **more)))
-    return setup.prepare(config, plan, Notes())
+    place = resolve.data(f"folder:{data}")
+    config, plan = configure(resolve.model(model), place, settings.nested(small_data.settings(model, **more)))
+    return setup.prepare(config, plan, place, Notes())
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
+import example_plugins
 import faults
 import pytest
 import small_data
@@ -28,21 +29,13 @@ from posezoo.zoo.build import create_model
 from posezoo.zoo.saved import load, save
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "docs" / "examples"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def installed() -> Iterator[None]:
     """The examples, found as if they were installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POSEZOO_PLUGIN_PATH", os.pathsep.join(map(str, sorted(EXAMPLES.iterdir()))))
-        patch.setattr(sys, "path", [*sys.path])
-        plugins.manager.cache_clear()
+    with example_plugins.installed():
         yield
-    plugins.manager.cache_clear()
-    packages = {place.name.replace("-", "_") for place in EXAMPLES.iterdir()}
-    for module in [name for name in sys.modules if name.partition(".")[0] in packages]:
-        del sys.modules[module]  # else they still look installed
 
 
 def test_all_are_on_and_bring_what_they_say() -> None:
@@ -69,7 +62,7 @@ def test_a_format_and_a_modifier_are_checked_by_name(tmp_path: Path, monkeypatch
     (tmp_path / "trajectory.txt").write_text("1.5 1 2 3 0 0 0 1\n2.5 1 2 3 0 0 0 1\n")
     for name in ("hello-data", f"hello-data:{tmp_path}"):
         outcomes = check(name)
-        assert len(outcomes) == 5
+        assert len(outcomes) == 6
         assert {outcome.problem for outcome in outcomes} == {""}
     for name in [name for name in dir(ModelConformance) if name.startswith("test_") and name != "test_pose"]:
         monkeypatch.delattr(ModelConformance, name)
@@ -149,7 +142,7 @@ def test_installed_beside_the_wheel(tmp_path: Path) -> None:
     # dependencies are this environment's: torch is not fetched again
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     (site / "outer.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")))
-    sources = [str(ROOT), *map(str, sorted(EXAMPLES.iterdir()))]
+    sources = [str(ROOT), *map(str, sorted(example_plugins.EXAMPLES.iterdir()))]
     dist = ["--no-build-isolation", "--wheel-dir", str(tmp_path / "dist")]
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", *dist, *sources)
     wheels = [str(path) for path in (tmp_path / "dist").glob("*.whl")]

@@ -163,17 +163,17 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     """Adam or AdamW over what is trainable; the loss's balance and the backbone may have own rates."""
     settings = job.config.optim
     backbone = {id(p) for m in job.model.modules() if isinstance(m, Backbone) for p in m.parameters()}
-    groups: dict[str, list[nn.Parameter]] = {"backbone": [], "decay": [], "plain": []}
+    lr = {"backbone": settings.backbone_lr, "rest": settings.lr}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {(part, shrunk): [] for part in lr for shrunk in (True, False)}
     for parameter in job.model.parameters():
         if parameter.requires_grad:
+            part = "backbone" if id(parameter) in backbone and settings.backbone_lr is not None else "rest"
             # AdamW: biases and norms are not shrunk; Adam with weight decay is as published, everything is
-            kind = "decay" if parameter.dim() > 1 or settings.name == "adam" else "plain"
-            own_rate = id(parameter) in backbone and settings.backbone_lr is not None
-            groups["backbone" if own_rate else kind].append(parameter)
-    lr = {"backbone": settings.backbone_lr, "decay": settings.lr, "plain": settings.lr}
-    decay = {"backbone": settings.weight_decay, "decay": settings.weight_decay, "plain": 0.0}
+            groups[part, parameter.dim() > 1 or settings.name == "adam"].append(parameter)
     rows: list[dict[str, Any]] = [
-        {"params": params, "lr": lr[name], "weight_decay": decay[name]} for name, params in groups.items() if params
+        {"params": params, "lr": lr[part], "weight_decay": settings.weight_decay if shrunk else 0.0}
+        for (part, shrunk), params in groups.items()
+        if params
     ]
     rate = settings.lr if job.config.loss.balance_lr is None else job.config.loss.balance_lr
     if loss.balance.requires_grad and rate > 0:

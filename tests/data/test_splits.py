@@ -1,10 +1,11 @@
-"""Tuples of frames: members of one run, in time order, the ends repeated."""
+"""Blocks for validation, to the frame; tuples: members of one run, in time order, the ends repeated."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 import small_data
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from posezoo.base.spec import Frame
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
 from posezoo.data.open import open_dataset
-from posezoo.data.splits import frame_tuples
+from posezoo.data.splits import frame_tuples, validation_blocks
 from posezoo.data.table import Frames
 
 
@@ -76,3 +77,45 @@ def test_batches_hold_whole_tuples(tmp_path: Path) -> None:
     # the order of tuples is that of single frames: a function of (seed, epoch, index)
     single = [place for batch in BatchOrder(len(rows), 8, 3, 1) for place in batch]
     assert [middle for _, middle, _ in of_three] == rows[single].tolist()
+
+
+# Blocks for validation, by hand: a block of L frames about m begins at floor(m) - floor(L / 2), inside its run
+
+
+@pytest.mark.parametrize(
+    ("lengths", "fraction", "blocks"),
+    [
+        ((40,), 0.25, [range(15, 25)]),  # 10 frames wanted, one block about 20
+        ((100,), 0.2, [range(20, 30), range(70, 80)]),  # two of 10 about 25 and 75
+        # 44 wanted, four of 11 about 13.75, 41.25, 68.75 and 96.25
+        ((110,), 0.4, [range(8, 19), range(36, 47), range(63, 74), range(91, 102)]),
+        ((20, 20), 0.25, [range(20, 30)]),  # the middle, 20, is the second run's first frame: not before its beginning
+        ((12, 28), 0.25, [range(15, 25)]),  # the second run's ninth
+        ((24, 16), 0.25, [range(14, 24)]),  # the first run's 21st: the block ends with the run
+        ((9,), 0.5, [range(2, 6)]),  # 4.5 wanted, rounded to the even 4, about 4.5
+        ((4,), 0.25, [range(2, 3)]),
+        ((2,), 0.08, [range(1, 2)]),
+        ((1,), 0.5, []),  # the only frame trains
+        ((40,), 0.0, []),
+    ],
+)
+def test_validation_blocks_by_hand(lengths: tuple[int, ...], fraction: float, blocks: list[range]) -> None:
+    own = frames([sequence for sequence, length in enumerate(lengths) for _ in range(length)])
+    found = np.flatnonzero(validation_blocks(own, fraction)).tolist()
+    assert found == [n for block in blocks for n in block]
+
+
+def test_validation_blocks_follow_time() -> None:
+    """Rows in the opposite order of time: the block about the 20th moment is that of the rows 24 down to 15."""
+    own = frames([0] * 40, [100 - n for n in range(40)])
+    assert np.flatnonzero(validation_blocks(own, 0.25)).tolist() == list(range(15, 25))
+    odd = frames([0] * 41, [100 - n for n in range(41)])  # about 20.5: moments 15 to 24, rows 40 - 24 to 40 - 15
+    assert np.flatnonzero(validation_blocks(odd, 0.25)).tolist() == list(range(16, 26))
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.floats(0.01, 0.9))
+def test_validation_never_takes_all(lengths: list[int], fraction: float) -> None:
+    own = frames([sequence for sequence, length in enumerate(lengths) for _ in range(length)])
+    held_N = validation_blocks(own, fraction)
+    if sum(lengths) > 1:
+        assert 0 < held_N.sum() < len(own)

@@ -177,6 +177,12 @@ def test_official_layout(tmp_path: Path, suffix: str) -> None:
     assert frames[1].position == (1, 0, 0)
 
 
+def test_each_focal_length_is_scaled_by_its_own_side(tmp_path: Path) -> None:
+    """f = 525 and c = (320, 240) at 640x480; stored half as wide and three quarters as high."""
+    make_scene(tmp_path / "chess", {"train": (1,), "test": (3,)}, size=(320, 360))
+    assert read_scenes(tmp_path).frames[0].intrinsics == (262.5, 393.75, 160, 180)
+
+
 def test_a_part_of_the_sequences_needs_nothing_else(tmp_path: Path) -> None:
     root = make_scene(tmp_path / "chess", {"train": (1, 2), "test": (3, 11)})
     for n in (2, 3):

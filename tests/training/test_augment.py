@@ -72,6 +72,31 @@ def test_turned_image_and_label_agree_with_the_world(batch: Batch) -> None:
     assert unturned > 5 * right
 
 
+@pytest.mark.parametrize("size", [(259, 256), (256, 260)])
+def test_intrinsics_are_scaled_by_their_own_sides(size: tuple[int, int]) -> None:
+    """A resized side is a whole number of pixels, so the two sides are scaled a little differently, 1 % here."""
+    width, height = size
+    config = dataclasses.replace(CONFIG, resize=32, crop=32)
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, height, width), dtype=np.uint8))
+    small = transforms.resized(images, 32)
+    x, y = small.shape[-1] / width, small.shape[-2] / height
+    assert abs(x / y - 1) > 0.01
+    q_B4 = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64).expand(3, 4)
+    uniform_BK = torch.full((3, NUM_UNIFORMS), 0.9)
+    camera_B4 = torch.tensor([[200.0, 230.0, 140.0, 120.0]]).expand(3, 4)
+    given = Batch(images, torch.zeros(3, 3), q_B4, camera_B4, torch.zeros(3).long(), torch.arange(3), uniform_BK)
+    varied = dataclasses.replace(COLOURLESS, yaw=10, pitch=5, roll=20)
+    found, label = augmented(given, config, varied)
+    angles = torch.tensor([[8.0, 4.0, 16.0]], dtype=torch.float64).expand(3, 3)
+    rotation_B33 = geometry.rotation_from_euler_deg(*angles.unbind(-1))
+    focal_B2 = torch.tensor([[200.0 * x, 230.0 * y]]).expand(3, 2)
+    centre_B2 = torch.tensor([[140.0 * x, 120.0 * y]]).expand(3, 2)
+    expected = transforms.rotate_cameras(small.float() / 255, focal_B2, centre_B2, rotation_B33, 32)
+    torch.testing.assert_close(plain(found), expected, atol=2e-4, rtol=0)
+    swapped = transforms.rotate_cameras(small.float() / 255, focal_B2 * (y / x), centre_B2, rotation_B33, 32)
+    assert (swapped - expected).abs().max() > 0.002, "else nothing is said"
+
+
 def test_label_is_the_old_rotation_times_the_drawn_one(batch: Batch) -> None:
     varied = Augmentation(yaw=12, pitch=7, roll=20)
     _, label = augmented(batch, CONFIG, varied)

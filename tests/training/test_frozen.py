@@ -7,13 +7,15 @@ from typing import Any
 
 import faults
 import pytest
-from small_runs import Notes, Train
+import torch
+from small_runs import Notes, Train, job
 from torch import nn
 
 from posezoo.api import resume
 from posezoo.base.errors import Interrupted
 from posezoo.nn.backbones import Backbone
 from posezoo.training import frozen
+from posezoo.training.config import PhaseSettings
 
 PHASES = [
     {"train": "all", "epochs": 1},
@@ -85,3 +87,36 @@ def test_what_changes_between_epochs_is_not_kept(
     monkeypatch.setattr(frozen, "FrozenFeatures", lambda job: pytest.fail("kept"))
     augment = train_what == "position"  # the whole model changes, or the images do
     train(phases=[{"train": train_what, "epochs": 1, "augment": augment}])
+
+
+HOOKS = {
+    "before": lambda model: model.register_forward_pre_hook(lambda *given: None),
+    "after": lambda model: model.register_forward_hook(lambda *given: None),
+    "before, by name": lambda model: model.register_forward_pre_hook(lambda *given: None, with_kwargs=True),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_model_that_is_hooked_runs_as_a_whole(one_place: Path, hook: str) -> None:
+    """Features computed once would leave out what a modifier does around the whole model."""
+    ready, phase = job(one_place), PhaseSettings(train="position", epochs=1, augment=False)
+    assert frozen.serve(ready, phase)
+    HOOKS[hook](ready.model)
+    assert not frozen.serve(ready, phase)
+
+
+def test_a_modifier_around_the_model_acts_in_every_phase(examples: None, train: Train) -> None:
+    """+tta rolls the camera and means the answers: in the phase's loss too, where the model is in eval mode."""
+    phases = [{"train": "position", "epochs": 1, "augment": False}]
+    seen: list[int] = []
+
+    def count(module: nn.Module, given: Any, output: Any) -> None:
+        if isinstance(module, Backbone) and torch.is_grad_enabled():
+            seen.append(len(given[0]))
+
+    watch = nn.modules.module.register_module_forward_hook(count)
+    try:
+        train("posenet+tta", phases=phases, selection="last", **{"tta.angles": (3.0,)})
+    finally:
+        watch.remove()
+    assert seen == [8, 8, 8, 8, 8, 8], "three steps, each of the picture and of its rolled copy"

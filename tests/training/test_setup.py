@@ -1,25 +1,27 @@
-"""What training prepares: positions of millions of metres, pixel statistics, bad data left out."""
+"""What training prepares: frames, the position's scale, loss, optimiser, precision; bad data left out."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import small_data
 import torch
-from small_runs import Notes, Train
+from small_runs import Notes, Train, job
+from torch import Tensor, nn
 
-from posezoo.catalogue.settings import nested
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.open import open_dataset
 from posezoo.nn.backbones import Backbone
+from posezoo.nn.model import ModelConfig
+from posezoo.nn.outputs import PoseOutput
 from posezoo.training import setup
-from posezoo.training.config import PhaseSettings, configure
+from posezoo.training.config import PhaseSettings
 from posezoo.zoo.find import read_config
 from posezoo.zoo.saved import load
 
@@ -103,12 +105,6 @@ def test_bad_data_left_out_are_recorded_in_run_and_report(
 TWO_PHASES = [{"epochs": 1}, {"train": "position", "epochs": 1}]
 
 
-def job(data: Path, model: str = "posenet", **more: object) -> setup.Job:
-    """The run that these settings ask for, before its first step."""
-    given = nested(small_data.settings(model, **more))
-    return setup.prepare(*configure(model, f"folder:{data}", given), Notes())
-
-
 def moved_tensors(train: Train, data: Path, **more: object) -> set[str]:
     """What a run has changed of the weights that it started from; the seed draws the same start again."""
     start = {name: tensor.clone() for name, tensor in job(data, **more).model.state_dict().items()}
@@ -159,3 +155,96 @@ def test_a_balance_of_rate_zero_stays_at_its_start(train: Train) -> None:
     run = train(epochs=1, **{"loss.balance_lr": 0, "loss.start": (0.5, -3.0)}).path
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     assert {tuple(line["balance"]) for line in lines if "balance" in line} == {(0.5, -3.0)}
+
+
+# Loss and optimiser
+
+
+@pytest.mark.parametrize("unit", ["spread", "metre"])
+def test_what_counts_as_one_in_the_position_term(one_place: Path, unit: str) -> None:
+    ready = job(one_place, **{"loss.unit": unit})
+    position_N3 = ready.dataset.frames.position[ready.train_rows]
+    from_mean_N = np.linalg.norm(position_N3 - position_N3.mean(axis=0), axis=1)
+    one_m = np.sqrt((from_mean_N**2).mean()) if unit == "spread" else 1.0
+    assert unit == "metre" or abs(one_m - 1) > 0.01, "else both are alike"
+    true_B3 = torch.from_numpy(position_N3[:2])
+    same_B4 = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(2, 4)
+    output = PoseOutput(true_B3 + torch.tensor([0.0, 3.0, 4.0]), same_B4, same_B4, None, None)
+    terms = setup.make_loss(ready, PhaseSettings(epochs=1))(output, true_B3, same_B4.double())
+    assert terms.position.item() == pytest.approx(5.0 / one_m, rel=1e-5)
+
+
+def test_settings_of_the_loss_arrive(one_place: Path) -> None:
+    """Each differs from its default, and the loss with it: rotation, position, start, and the phase's weights."""
+    more = {"loss.rotation": "log", "loss.position": "l1", "loss.start": (0.5, -1.0), "loss.unit": "metre"}
+    ready = job(one_place, **more)
+    same_B4 = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    turned_B4 = torch.tensor([[np.cos(0.3), np.sin(0.3), 0.0, 0.0]])  # its logarithm is (0.3, 0, 0)
+    output = PoseOutput(torch.tensor([[1.0, 2.0, 0.0]]), turned_B4.float(), turned_B4.float(), None, None)
+    given = output, torch.zeros(1, 3), same_B4.double()
+    terms = setup.make_loss(ready, PhaseSettings(epochs=1))(*given)
+    assert (terms.position.item(), terms.rotation.item()) == pytest.approx((3.0, 0.3), rel=1e-5)
+    assert terms.total.item() == pytest.approx(3.0 * np.exp(-0.5) + 0.5 + 0.3 * np.exp(1.0) - 1.0, rel=1e-5)
+    fixed = setup.make_loss(ready, PhaseSettings(epochs=1, weights=(10.0, 100.0)))(*given)
+    assert fixed.total.item() == pytest.approx(60.0 / 2 + 30.0, rel=1e-5)
+
+
+def after_a_step_without_gradient(ready: setup.Job) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """The parameters (all made one) before and after a step with zero gradients, and the balance after it."""
+    loss = setup.make_loss(ready, PhaseSettings(epochs=1))
+    with torch.no_grad():
+        for parameter in (*ready.model.parameters(), *loss.parameters()):
+            parameter.fill_(1.0)
+            parameter.grad = torch.zeros_like(parameter)
+    before = {name: parameter.detach().clone() for name, parameter in ready.model.named_parameters()}
+    setup.make_optimiser(ready, loss).step()
+    return before, {name: p.detach() for name, p in ready.model.named_parameters()}, loss.balance.detach()
+
+
+@pytest.mark.parametrize("backbone_lr", [None, 0.05])
+def test_adamw_shrinks_matrices_and_nothing_else(one_place: Path, backbone_lr: float | None) -> None:
+    more = {"optim.name": "adamw", "optim.lr": 0.1, "optim.weight_decay": 0.5, "optim.backbone_lr": backbone_lr}
+    before, after, balance = after_a_step_without_gradient(job(one_place, **more))
+    shrunk = {name for name in before if not torch.equal(before[name], after[name])}
+    assert shrunk == {name for name, parameter in before.items() if parameter.dim() > 1}
+    for name in shrunk:
+        rate = backbone_lr if backbone_lr and name.startswith("backbone.") else 0.1
+        torch.testing.assert_close(after[name], before[name] * (1 - rate * 0.5))
+    assert torch.equal(balance, torch.ones_like(balance))
+
+
+def test_adam_shrinks_everything_but_the_balance(one_place: Path) -> None:
+    """As published: the decay is part of the gradient, of biases and norms too."""
+    before, after, balance = after_a_step_without_gradient(job(one_place, **{"optim.name": "adam", "optim.lr": 0.1}))
+    assert all((after[name] < before[name]).all() for name in before)
+    assert torch.equal(balance, torch.ones_like(balance))
+
+
+# Precision
+
+
+class Paced(nn.Module):
+    """A model that takes its time in one of the two precisions, and next to none in the other."""
+
+    def __init__(self, config: ModelConfig, slow: str) -> None:
+        super().__init__()
+        self.config, self.slow = config, slow
+        self.weight = nn.Parameter(torch.ones(1, 4))
+
+    def forward(self, images_BCHW: Tensor) -> PoseOutput:
+        if ("bf16" if torch.is_autocast_enabled("cpu") else "fp32") == self.slow:
+            time.sleep(0.1)
+        return PoseOutput(self.weight[:, :3], self.weight, self.weight, None, None)
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_the_faster_precision_is_chosen(one_place: Path, slow: str, chosen: str) -> None:
+    ready = job(one_place)
+    ready.model = Paced(ready.model.config, slow)  # type: ignore[assignment]
+    assert setup.measured_precision(ready) == chosen
+
+
+def test_the_measured_precision_is_said_and_kept(train: Train, notes: Notes) -> None:
+    run = train(precision="auto", epochs=1).path
+    (said,) = [note for note in notes.notes if note.startswith("precision ")]
+    assert read_config(run / "best")["training"]["precision"] in said
