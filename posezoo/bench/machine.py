@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from posezoo.base.errors import ResourceError
 from posezoo.base.files import pictures
+from posezoo.base.files.write import writing
 from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Observer
 from posezoo.base.spec import Frame
@@ -152,12 +152,8 @@ def _many_frames(root: Path, size: int) -> Frames:
 
 def _made(folder: Path) -> Path:
     """The folder, made where it is not there. Raises ResourceError."""
-    try:
+    with writing(folder, "set POSEZOO_CACHE to another folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write {folder}: {error.strerror}", "set POSEZOO_CACHE to another folder"
-        ) from error
     return folder
 
 

@@ -7,7 +7,6 @@ posezoo.catalogue.forms.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 
 import tomli_w
 
-from posezoo.base.errors import PluginError, ResourceError, near, unknown_name
+from posezoo.base.errors import PluginError, near, unknown_name
+from posezoo.base.files.write import write_whole, writing
 from posezoo.catalogue import names, plugins
 from posezoo.catalogue.files import read
 from posezoo.catalogue.forms import (
@@ -125,13 +125,9 @@ def write_published(alias: str, entry: Published, folder: Path | None = None) ->
     """Write the entry into the catalogue `folder` (None: posezoo's own). Raises ResourceError."""
     path = (folder or folders()[0]) / "published" / f"{alias}.toml"
     text = "# Written by posezoo weights build.\n\n" + tomli_w.dumps({alias: entry.model_dump()})
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
+    with writing(path, hint := "choose another --registry"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror}", "choose another --registry") from None
+        write_whole(path, text, hint)
     return path
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files.pictures import UPRIGHT, image_size
+from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Progress
 from posezoo.base.paths import shown
 from posezoo.data.splits import WORDS, runs
@@ -51,8 +52,9 @@ def export(
     if taken is not None and not replace:
         raise UsageError(f"{taken} is there already", "choose another --out")
     for path, text in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode("utf-8", "surrogateescape"))
     return list(paths)
 
 

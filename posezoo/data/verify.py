@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from posezoo.base import paths
-from posezoo.base.errors import DataError, Finding, ResourceError
+from posezoo.base.errors import DataError, Finding
 from posezoo.base.files.tables import read_text
+from posezoo.base.files.write import write_whole
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import shown
 from posezoo.base.poses import printable
@@ -101,10 +102,8 @@ def _compared(frames: Frames, manifest: Path, notes: list[str]) -> list[Finding]
     """What differs from the manifest; one that is not there is written."""
     sums = dict(_sums(frames))
     if not manifest.exists():
-        try:
-            manifest.write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), encoding="utf-8")
-        except OSError as error:
-            raise ResourceError(f"cannot write {manifest}: {error.strerror}", "give another --hash FILE") from None
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+        write_whole(manifest, lines, "give another --hash FILE")
         notes.append(f"{manifest}: sha256 of {len(sums)} images written")
         return []
     findings: list[Finding] = []

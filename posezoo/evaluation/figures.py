@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.files.write import cannot_write, replace_file
+from posezoo.base.files.write import whole, writing
 from posezoo.base.poses import rotation_matrix, widest_axes
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
@@ -181,14 +181,11 @@ def save_dataset_plot(dataset: Dataset, path: Path) -> Path:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of the path's ending. Raises UsageError, ResourceError."""
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if path.suffix[1:].lower() not in known:
+    kind = path.suffix[1:].lower()
+    if kind not in figure.canvas.get_supported_filetypes():
         raise UsageError(f"{path}: no picture format of that name", "end it in .png, .pdf or .svg")
-    try:
-        # the path has its suffix, so that the temporary file has it too
-        replace_file(path, lambda temporary: figure.savefig(temporary, dpi=DPI, bbox_inches="tight"))
-    except OSError as error:
-        raise cannot_write(error, path) from error
+    with writing(path), whole(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=DPI, bbox_inches="tight")
 
 
 def _panels(report: Results) -> dict[str, Index]:

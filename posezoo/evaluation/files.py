@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posezoo.base.files.write import cannot_write, replace_file
+from posezoo.base.files.write import write_whole
 from posezoo.base.poses import Poses
 from posezoo.data.export import export as export_poses
 from posezoo.evaluation.results import Results
@@ -62,10 +62,7 @@ def export(report: Results, form: str, folder: Path) -> list[Path]:
     poses = report.methods[report.model]
     finite_N = np.isfinite(poses.position).all(-1) & np.isfinite(poses.quaternion).all(-1)
     predicted = dataclasses.replace(report.frames, position=poses.position, quaternion=poses.quaternion)
-    try:
-        return export_poses(predicted.select(finite_N), form, folder, replace=True)
-    except OSError as error:
-        raise cannot_write(error, folder) from error
+    return export_poses(predicted.select(finite_N), form, folder, replace=True)
 
 
 def _part(poses: Poses, true: Poses, index: np.ndarray) -> Poses:
@@ -82,5 +79,4 @@ def _predicted_scene(report: Results, n: int) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write the file whole; undecodable bytes of image names come out as they were."""
-    content = text.encode("utf-8", "surrogateescape")
-    replace_file(path, lambda temporary: temporary.write_bytes(content))
+    write_whole(path, text.encode("utf-8", "surrogateescape"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo.base.errors import unknown_name
-from posezoo.base.files.write import cannot_write
+from posezoo.base.files.write import writing
 from posezoo.base.poses import CONVENTIONS
 from posezoo.evaluation import baselines, files, metrics
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, Results, Row
@@ -133,16 +133,14 @@ class Report(Results):
     def save(self, folder: str | Path) -> Path:
         """The folder, with report.json, predictions.csv, tum/*.txt and the figures written. Raises ResourceError."""
         folder = Path(folder)
-        try:
+        with writing(folder):
             (folder / "tum").mkdir(parents=True, exist_ok=True)
-            files.write_text(folder / "report.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-            files.write_text(folder / "predictions.csv", files.predictions(self))
-            for name, text in files.trajectories(self).items():
-                files.write_text(folder / "tum" / name, text)
-            for kind in FIGURES:
-                self.plot(kind, folder / f"{kind}.png")
-        except OSError as error:
-            raise cannot_write(error, folder) from error
+        files.write_text(folder / "report.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        files.write_text(folder / "predictions.csv", files.predictions(self))
+        for name, text in files.trajectories(self).items():
+            files.write_text(folder / "tum" / name, text)
+        for kind in FIGURES:
+            self.plot(kind, folder / f"{kind}.png")
         return folder
 
 

@@ -1,18 +1,16 @@
 """The checkpoint store: a kill at any moment leaves a complete checkpoint, and the newest complete one is found.
 
 `RUN/ckpt/step-000001234/` holds `model.safetensors`, `state.pt` and `manifest.json` with size and sha256 of each file.
-It is written in `.tmp-step-...-<pid>/`, manifest last, every file and the folder synced, then renamed. There is no
-pointer file: the newest is found by scanning, and its hashes are checked before it is used. An old checkpoint is
+It is written whole: beside its place, every file and the folder synced, then renamed (posezoo.base.files.write). There
+is no pointer file: the newest is found by scanning, and its hashes are checked before it is used. An old checkpoint is
 deleted only after the new one has been read back.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -27,6 +25,7 @@ from torch import Tensor
 
 from posezoo.base.errors import ResourceError, WeightsError
 from posezoo.base.faults import point
+from posezoo.base.files.write import is_full, sweep, whole
 
 SCHEMA = 1
 WEIGHTS, STATE, MANIFEST = "model.safetensors", "state.pt", "manifest.json"
@@ -51,34 +50,27 @@ def save(
     """
     store = run / "ckpt"
     target = store / f"step-{step:09d}"
-    temporary = store / f".tmp-{target.name}-{os.getpid()}"
     if target.exists():
         if not _check(target):
             return target  # saved at this step already; a good checkpoint is never rewritten
         shutil.rmtree(target)  # a damaged one that was passed over, and its step has come again
+    content: dict[str, bytes] = {}
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        content = {
-            WEIGHTS: safetensors.torch.save({k: v.contiguous() for k, v in weights.items()}),
-            STATE: buffer.getvalue(),
-        }
-        for name, data in content.items():
-            _write(temporary / name, data)
-            point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
-        files = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in content.items()}
-        manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
-        _write(temporary / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-        point("checkpoint.manifest")
-        sync_folder(temporary)
-        point("checkpoint.rename")
-        temporary.rename(target)
-        sync_folder(store)
+        with whole(target, folder=True) as temporary:
+            buffer = io.BytesIO()
+            torch.save(dict(state), buffer)
+            content[WEIGHTS] = safetensors.torch.save({k: v.contiguous() for k, v in weights.items()})
+            content[STATE] = buffer.getvalue()
+            for name, data in content.items():
+                (temporary / name).write_bytes(data)
+                point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
+            files = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in content.items()}
+            manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+            point("checkpoint.manifest")
+            point("checkpoint.rename")
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise _resource_error(error, store, sum(map(len, content.values())) if "content" in locals() else 0) from error
+        raise _resource_error(error, store, sum(map(len, content.values()))) from error
     problem = _check(target)
     if problem:
         raise ResourceError(f"checkpoint {target} did not read back ({problem})", "check the disk")
@@ -94,12 +86,9 @@ def latest(run: Path) -> tuple[Checkpoint, list[str]]:
 
     Leftovers of killed saves are removed. Raises WeightsError if no usable checkpoint is there.
     """
-    store, warnings = run / "ckpt", []
-    for leftover in sorted(store.glob(".tmp-*")):
-        shutil.rmtree(leftover)
-        warnings.append(f"ignored incomplete checkpoint {leftover.name} (removed)")
-    for leftover in [*run.glob(".new-*"), *run.glob(".old-*")]:  # of a best model: its epoch is evaluated again
-        shutil.rmtree(leftover)
+    store = run / "ckpt"
+    swept = [path.name for path in sweep(run) if path.parent == store]  # what else was begun is made again
+    warnings = [f"ignored incomplete checkpoint {name} (removed)" for name in swept]
     problems: list[str] = []
     for path in reversed(_scan(store)):
         problem = _check(path)
@@ -121,22 +110,6 @@ def latest(run: Path) -> tuple[Checkpoint, list[str]]:
 def any_saved(run: Path) -> bool:
     """Whether the run has a checkpoint folder, damaged or not."""
     return bool(_scan(run / "ckpt"))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable: a rename counts only after this."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _scan(store: Path) -> list[Path]:
@@ -164,7 +137,7 @@ def _check(path: Path) -> str:
 
 
 def _resource_error(error: OSError, store: Path, need: int) -> ResourceError:
-    if error.errno == errno.ENOSPC:
+    if is_full(error):
         free = shutil.disk_usage(store.parent).free
         size = f"need {need / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
         return ResourceError(

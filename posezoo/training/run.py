@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -16,7 +15,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import tomli_w
 
@@ -25,14 +24,19 @@ from posezoo.base.errors import (
     LockedError,
     PluginError,
     PosezooError,
-    ResourceError,
     UsageError,
     redacted,
 )
+from posezoo.base.files.lock import lock
+from posezoo.base.files.write import write_whole, writing
 from posezoo.base.paths import user_path
 from posezoo.base.poses import printable
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 CONFIG, METRICS, LOCK, SKIPPED = "config.toml", "metrics.jsonl", "run.lock", "skipped.txt"
+AGAIN = "free space, then posezoo resume"
 
 
 class RunFolder:
@@ -42,29 +46,20 @@ class RunFolder:
         """`holds`: False for the other processes of a run, which write nothing."""
         self.path = path
         self._metrics: IO[str] | None = None
-        self._lock: IO[str] | None = None
+        self._lock: BaseFileLock | None = None
         if holds:
-            self._lock = self._held(path)
+            with writing(f"the run folder {path}", "choose another with out="):
+                self._hold()
 
-    def _held(self, path: Path) -> IO[str]:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = (path / LOCK).open("a+", encoding="utf-8")
-        except OSError as error:
-            raise ResourceError(
-                f"cannot write the run folder {path}: {error.strerror}", "choose another with out="
-            ) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
-            raise LockedError(f"{path} is used by {holder}", "wait, or choose another folder with out=") from None
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()} on host {socket.gethostname()} since {utc_now()}")
-        lock.flush()
-        return lock
+    def _hold(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = self.path / LOCK
+        self._lock = lock(file)
+        if self._lock is None:
+            holder = file.read_text(encoding="utf-8").strip() or "another process"
+            raise LockedError(f"{self.path} is used by {holder}", "wait, or choose another folder with out=")
+        # not renamed into place: the file itself is locked
+        file.write_text(f"pid {os.getpid()} on host {socket.gethostname()} since {utc_now()}", encoding="utf-8")
 
     def __enter__(self) -> RunFolder:
         return self
@@ -84,32 +79,25 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     (self.path / LOCK).unlink()
                     self.path.rmdir()
-            self._lock.close()
+            self._lock.release()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.toml; None is written as "none", because TOML has no null."""
-        text = tomli_w.dumps(_none_as_text(config))
-        temporary = self.path / f".{CONFIG}-{os.getpid()}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / CONFIG)
+        write_whole(self.path / CONFIG, tomli_w.dumps(_none_as_text(config)), AGAIN)
 
     def write_skipped(self, skipped: Sequence[Finding]) -> None:
         """Write skipped.txt, a line for everything wrong with the data that was left out; nothing if nothing was."""
         if skipped:
             lines = "".join(f"{finding}\n" for finding in skipped)
-            (self.path / SKIPPED).write_text(printable(lines), encoding="utf-8")
+            write_whole(self.path / SKIPPED, printable(lines), AGAIN)
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl. Raises ResourceError if it cannot be written."""
-        try:
+        with writing(self.path / METRICS, AGAIN):
             if self._metrics is None:
                 self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
             self._metrics.write(json.dumps(line) + "\n")
             self._metrics.flush()
-        except OSError as error:
-            raise ResourceError(
-                f"cannot write {self.path / METRICS}: {error.strerror}", "free space, then posezoo resume"
-            ) from None
 
     def rewind_metrics(self, step: int, epoch: int) -> None:
         """Drop what comes after `step` and `epoch`, and a line that a kill cut short: it is about to be computed again.
@@ -127,9 +115,7 @@ class RunFolder:
                 continue
             if line.get("step", 0) <= step and line.get("epoch", 0) <= epoch:
                 kept.append(text + "\n")
-        temporary = self.path / f".{METRICS}-{os.getpid()}"
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, "".join(kept), AGAIN)
 
 
 def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outputs")) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from posezoo.base.errors import UsageError, WeightsError
+from posezoo.base.files.write import writing
 from posezoo.base.paths import without_folders
 from posezoo.catalogue import entries
 from posezoo.catalogue.names import parse_data
@@ -168,7 +169,8 @@ def write(path: Path, content: str) -> None:
     """Write the card there. Raises UsageError if a hand-written one stands there."""
     if is_handwritten(path):
         raise UsageError(f"{path} is hand-written and stays as it is", "remove it, or write to another file")
-    path.write_text(content, encoding="utf-8")
+    with writing(path, "choose another --out"):
+        path.write_text(content, encoding="utf-8")  # in place: it may be a pipe or a device
 
 
 def _report(folder: Path | None) -> dict[str, Any] | None:

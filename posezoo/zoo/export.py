@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from posezoo.base.errors import ResourceError, UsageError, WeightsError
+from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.files import pictures
+from posezoo.base.files.write import TEMPORARY, whole, writing
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.catalogue import entries
@@ -87,24 +88,26 @@ def export(
     if path.suffix != f".{to}":
         raise UsageError(f"{path}: a file of the kind {to} ends in .{to}", f"--out {path.stem}.{to}")
     tell("exporting", next(steps), 3)
-    new = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        with _quiet():
-            _write(model, new)
-        tell("exporting", next(steps), 3)
-        differences = _checked(model, new, path) if check else (None, None)
-        new.replace(path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}", "free space or --out") from error
+        with (
+            writing(path, "free space or --out"),
+            whole(path) as temporary,
+            # made before the minute of work: it shows whether the folder can be written
+            tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder,
+        ):
+            new = Path(folder) / path.name  # the libraries look at a file's suffix
+            with _quiet():
+                _write(model, new)
+            tell("exporting", next(steps), 3)
+            differences = _checked(model, new, path) if check else (None, None)
+            new.rename(temporary)
     finally:
-        new.unlink(missing_ok=True)
         tell("exporting", 3, 3)
     return Export(path, path.stat().st_size, *differences)
 
 
 @torch.no_grad()
 def _write(model: PoseModel, path: Path) -> None:
-    path.touch()  # a folder that cannot be written shows before the minute of work
     text = exported.description(model.name, model.config)
     fast = model.optimize().cpu()
     images_BCHW = torch.zeros(2, 3, model.config.crop, model.config.crop)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from posezoo.base.errors import ResourceError, UsageError, WeightsError
+from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.files import tensors
 from posezoo.base.files.hub import Note, silent
+from posezoo.base.files.write import whole, write_whole, writing
 from posezoo.base.poses import CONVENTIONS
 from posezoo.base.version import __version__
 from posezoo.nn.device import torch_device
@@ -50,31 +49,16 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
         },
         **facts,
     }
-    texts = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}
+    files = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}
     folder = Path(folder)
-    new, old = (folder.parent / f".{word}-{folder.name}-{os.getpid()}" for word in ("new", "old"))
-    try:
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for name, data in texts.items():
-            with (new / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        if folder.exists():  # two renames: a kill between them leaves the old folder under its other name
-            folder.rename(old)
-        new.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise ResourceError(f"cannot write the model to {folder}: {error.strerror}", "free space or --out") from error
+    with writing(f"the model to {folder}", "free space or --out"), whole(folder, folder=True) as temporary:
+        for name, data in files.items():
+            (temporary / name).write_bytes(data)
 
 
 def write_card(folder: Path, card: str) -> None:
     """Replace the model card of a saved model."""
-    temporary = folder / f".{CARD}-{os.getpid()}"
-    temporary.write_text(card, encoding="utf-8")
-    temporary.replace(folder / CARD)
+    write_whole(folder / CARD, card)
 
 
 def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:

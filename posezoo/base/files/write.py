@@ -1,26 +1,94 @@
-"""Files written whole: beside their place, then renamed."""
+"""Files and folders written whole: beside their place, synced, then renamed. A kill leaves the old one or the new one.
+
+What is being written is called `.tmp-<name>-<random>`; only a kill leaves one, and `sweep` removes it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from posezoo.base.errors import ResourceError
 
-
-def cannot_write(error: OSError, path: Path) -> ResourceError:
-    """The error for a file that cannot be written."""
-    hint = "free some space" if error.errno == errno.ENOSPC else "choose another folder"
-    return ResourceError(f"cannot write {error.filename or path}: {error.strerror or error}", hint)
+TEMPORARY = ".tmp-"
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` write a file beside `path`, then rename it to `path`."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def writing(what: Path | str, hint: str = "") -> Iterator[None]:
+    """The system's errors as ResourceError: cannot write `what`. `hint`: what to do about it."""
     try:
-        write(temporary)
-        temporary.replace(path)
+        yield
+    except OSError as error:
+        hint = hint or ("free some space" if is_full(error) else "choose another folder")
+        raise ResourceError(f"cannot write {what}: {error.strerror or error}", hint) from error
+
+
+def write_whole(path: Path, content: bytes | str, hint: str = "") -> None:
+    """Write the file, text as UTF-8. Raises ResourceError; what was there stays then."""
+    with writing(path, hint), whole(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def whole(path: Path, folder: bool = False, replaces: Callable[[], bool] = lambda: True) -> Iterator[Path]:
+    """A place beside `path`: what the caller writes there becomes `path`, or nothing does. Raises OSError.
+
+    `folder`: it is an empty folder, made with those above it, and its new name is durable at the end. `replaces`:
+    whether a folder that is at `path` then makes way.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{path.name[-50:]}-{secrets.token_hex(4)}")
+    try:
+        if folder:
+            temporary.mkdir(parents=True)
+        yield temporary
+        for part in (*temporary.rglob("*"), temporary):
+            _sync(part)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if not (folder and path.is_dir()):
+                raise
+            if replaces():
+                old = temporary.with_name(f"{temporary.name}-old")
+                path.rename(old)  # two renames: a kill between them leaves the old folder under this name
+                temporary.replace(path)
+                _remove(old)
+        if folder:
+            _sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what killed processes left anywhere in `folder`, which nobody else may be writing to; what it was."""
+    found = sorted(folder.rglob(f"{TEMPORARY}*"))
+    for path in found:
+        _remove(path)
+    return found
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or a folder's entries, durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -4,7 +4,7 @@
     OUT/poses.csv                                                  what `folder:OUT` reads
     OUT/card.json, OUT/README.md                                   source, licence, settings, versions, counts
 
-A picture is written beside its place, synced and renamed: what is there is whole. So a maker that was stopped or killed
+A picture is written whole (posezoo.base.files.write). So a maker that was stopped or killed
 goes on where it was, and `card.json`, which is written first, keeps it from going on with other settings.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -20,20 +19,26 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from posezoo.base.errors import DataError, LockedError, ResourceError, UsageError
+from posezoo.base.errors import DataError, LockedError, UsageError
 from posezoo.base.faults import point
+from posezoo.base.files.lock import lock
 from posezoo.base.files.pictures import image_size, read_image
+from posezoo.base.files.write import sweep, whole, write_whole, writing
 from posezoo.base.version import __version__
 from posezoo.data.export import FORMS
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
 
-CARD, LOCK, TEMPORARY = "card.json", ".lock", ".part"
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+CARD, LOCK = "card.json", ".lock"
+HINT = "free some space or choose another --out; the same command goes on"
 SYNTHETIC = "synthetic appearance"
 SUBSETS = ("test", "val", "train", "all")
 
@@ -56,7 +61,7 @@ class Tree:
         try:
             self.card = _continued(out, {"source": source, **facts})
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
         used = {"posezoo": __version__, **{package: version(package) for package in packages}}
         self.card["versions"] += [used] if used not in self.card["versions"] else []
@@ -65,12 +70,12 @@ class Tree:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._lock.close()
+        self._lock.release()
 
     def begin(self, conditions: Sequence[str]) -> None:
         """Add the conditions to the card, and write it before the first picture."""
         self.card["pictures"] = dict.fromkeys(conditions, 0) | self.card["pictures"]
-        self._write(CARD, json.dumps(self.card, indent=1) + "\n")
+        self.write_text(CARD, json.dumps(self.card, indent=1) + "\n")
 
     def name(self, n: int, condition: str) -> str:
         """The path of frame n's picture, relative to the folder."""
@@ -99,18 +104,11 @@ class Tree:
     def put(self, n: int, condition: str, image_HWC: np.ndarray) -> None:
         """Write one picture. Raises ResourceError."""
         path = self.out / self.name(n, condition)
-        try:
+        with writing(path, HINT):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.stem[-60:]}-{n}{TEMPORARY}")
-            with temporary.open("wb") as file:
-                Image.fromarray(image_HWC).save(file, "PNG")
-                file.flush()
-                os.fsync(file.fileno())
-            point("appearance.picture")
-            temporary.replace(path)
-        except OSError as error:
-            hint = "free some space or choose another --out; the same command goes on"
-            raise ResourceError(f"cannot write {path}: {error.strerror or error}", hint) from None
+            with whole(path) as temporary:
+                Image.fromarray(image_HWC).save(temporary, "PNG")
+                point("appearance.picture")
 
     def finish(self, words: Sequence[str]) -> dict[str, int]:
         """Write poses.csv and the card of what is there; the pictures by condition. `words`: lines for README.md."""
@@ -122,14 +120,14 @@ class Tree:
             if isinstance(value, np.ndarray)
         }
         made = dataclasses.replace(self.frames, root=self.out, **columns)
-        self._write("poses.csv", FORMS["csv"](made, lambda done, total: None)["poses.csv"])
-        self._write(CARD, json.dumps(self.card, indent=1) + "\n")
-        self._write("README.md", _readme(self.card, words))
+        self.write_text("poses.csv", FORMS["csv"](made, lambda done, total: None)["poses.csv"])
+        self.write_text(CARD, json.dumps(self.card, indent=1) + "\n")
+        self.write_text("README.md", _readme(self.card, words))
         return dict(self.card["pictures"])
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the folder in one go."""
-        self._write(name, text)
+        """Write a text file of the folder; undecodable bytes of image names come out as they were."""
+        write_whole(self.out / name, text.encode("utf-8", "surrogateescape"), HINT)
 
     def _there(self, condition: str) -> Frames:
         """The frames whose pictures of a condition are there, with these pictures."""
@@ -137,11 +135,6 @@ class Tree:
         names = np.array([os.fsencode(self.name(n, condition)) for n in which], dtype=np.bytes_)
         frames = self.frames.select(which)
         return dataclasses.replace(frames, images=names, condition=np.full(len(which), condition))
-
-    def _write(self, name: str, text: str) -> None:
-        temporary = self.out / f".{name}{TEMPORARY}"
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-        temporary.replace(self.out / name)
 
 
 def stems(frames: Frames) -> list[str]:
@@ -213,20 +206,16 @@ def _named_bad() -> Iterator[None]:
         raise DataError(error.message, "posezoo data verify lists all bad pictures") from None
 
 
-def _held(out: Path) -> IO[str]:
-    try:
+def _held(out: Path) -> BaseFileLock:
+    with writing(out, "choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
         if not (out / CARD).exists() and any(child.name != LOCK for child in out.iterdir()):
             raise UsageError(f"{out} holds something else (no {CARD})", "choose another --out")
-        lock = (out / LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise ResourceError(f"cannot write {out}: {error.strerror}", "choose another --out") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise LockedError(f"another process is making {out}", "wait, or choose another --out") from None
-    return lock
+        held = lock(out / LOCK)
+    if held is None:
+        raise LockedError(f"another process is making {out}", "wait, or choose another --out")
+    sweep(out)
+    return held
 
 
 def _readme(card: Mapping[str, Any], words: Sequence[str]) -> str:

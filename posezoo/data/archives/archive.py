@@ -7,6 +7,9 @@
 zip, tar and tar.gz, told apart by their first bytes. An archive is not trusted: a member that is no regular file, whose
 name leaves the folder, or that stands there twice, refuses all of it, and so does one that is far larger unpacked than
 packed. What cannot be read is a DataError that names archive and member.
+
+Nothing of this is left to the standard library: tarfile's `data` filter lets links in and makes an absolute path a
+relative one, zipfile takes `..` out of a path. Here each of them refuses the archive.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ AGAIN = "fetch it again, from the official page"
 OTHERWISE = "unpack it with another program, then posezoo data prepare again"
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, ValueError, OverflowError,
-    RecursionError, NotImplementedError, RuntimeError,
+    RecursionError, NotImplementedError, RuntimeError, OSError,
 )  # fmt: skip
 
 
@@ -54,26 +57,18 @@ class Member:
 
 
 class Budget:
-    """How many bytes one archive may become, what lies packed inside it included. Raises DataError beyond."""
+    """How many bytes one archive may become, what lies packed inside it included."""
 
     def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self.packed = path.stat().st_size
+        self.name, self.packed = path.name, path.stat().st_size
         self.limit = max(FREELY, RATIO * self.packed)
         self.claimed = self.written = 0
 
-    def claim(self, size: int) -> None:
-        """Its own table says that `size` bytes more will come."""
-        self.claimed += size
-        self._check(self.claimed)
-
-    def wrote(self, size: int) -> None:
-        """`size` bytes more came out of it, whatever its table says."""
-        self.written += size
-        self._check(self.written)
-
-    def _check(self, size: int) -> None:
-        if size > self.limit:
+    def count(self, claimed: int = 0, written: int = 0) -> None:
+        """Its table claims, or it gave, so many bytes more. Raises DataError beyond the limit."""
+        self.claimed += claimed
+        self.written += written
+        if max(self.claimed, self.written) > self.limit:
             what = f"{self.packed / 1e6:.1f} MB would become over {self.limit / 1e6:.0f} MB"
             raise DataError(f"archive {shown(self.name)} is too large unpacked: {what}", AGAIN)
 
@@ -84,29 +79,36 @@ class Archive:
     def __init__(self, path: Path, budget: Budget, name: str = "") -> None:
         self.path, self.name, self._budget = path, shown(name or path.name), budget
         self.members: list[Member] = []
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
-        self._file: Any = None
-        self._open: zipfile.ZipFile | tarfile.TarFile | None = None
+        self._is_file: dict[str, bool] = {}  # of each path, folders included
+        self._open: Any = None  # opens a member
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Archive:
-        try:
-            with self._reading(""):
-                self._open = self._opened()
-                for entry in self._open if isinstance(self._open, tarfile.TarFile) else ():
+        with contextlib.ExitStack() as closing, self._reading():
+            file: Any = closing.enter_context(self.path.open("rb"))
+            head = file.read(512)
+            file.seek(0)
+            if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+                packed = closing.enter_context(zipfile.ZipFile(file))
+                self._open = packed.open
+                for info in packed.infolist():
+                    self._add_zip(info)
+            elif head[:2] == b"\x1f\x8b" or head[257:262] == b"ustar":
+                if head[:2] == b"\x1f\x8b":
+                    file = closing.enter_context(gzip.GzipFile(fileobj=file))
+                file = _Bounded(file)
+                tar = closing.enter_context(
+                    tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape")
+                )
+                self._open = tar.extractfile
+                for entry in tar:
                     self._add_tar(entry)
-                if isinstance(self._open, zipfile.ZipFile):
-                    for info in self._open.infolist():
-                        self._add_zip(info)
-                elif self._file.last != bytes(tarfile.BLOCKSIZE):
+                if file.last != bytes(tarfile.BLOCKSIZE):
                     raise tarfile.ReadError("it ends too early")  # cut between two members, tarfile says nothing
-            both = min(self._files & self._folders, default="")
-            if both:
-                raise self._refused(both, "is both a file and a folder")
-        except BaseException:
-            self._closing.close()
-            raise
+            else:
+                begins = ascii(head[:16].decode("latin-1"))
+                raise DataError(f"{self.name} is no zip, tar or tar.gz: it begins with {begins}", AGAIN)
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -115,76 +117,51 @@ class Archive:
     def chunks(self, member: Member) -> Iterator[bytes]:
         """The member's bytes, exactly as many as it claims. Raises DataError for more, for fewer, for damage."""
         left = member.size
-        with self._reading(member.path):
-            assert self._open is not None
-            if isinstance(self._open, zipfile.ZipFile):
-                file: IO[bytes] | None = self._open.open(member.entry)
-            else:
-                file = self._open.extractfile(member.entry)
-            assert file is not None  # only regular files are members
-            with file:
-                while chunk := file.read(CHUNK):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise self._refused(member.path, f"is larger than the {member.size} bytes it claims")
-                    self._budget.wrote(len(chunk))
-                    yield chunk
+        with self._reading(member.path), self._open(member.entry) as file:
+            while chunk := file.read(CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise self._refused(member.path, f"is larger than the {member.size} bytes it claims")
+                self._budget.count(written=len(chunk))
+                yield chunk
         if left:
             raise self._refused(member.path, f"is {left} bytes shorter than it claims")
-
-    def _opened(self) -> zipfile.ZipFile | tarfile.TarFile:
-        file: Any = self._closing.enter_context(self.path.open("rb"))
-        head = file.read(512)
-        file.seek(0)
-        if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            return self._closing.enter_context(zipfile.ZipFile(file))
-        if head[:2] == b"\x1f\x8b":
-            file = self._closing.enter_context(gzip.GzipFile(fileobj=file))
-        elif head[257:262] != b"ustar":
-            begins = ascii(head[:16].decode("latin-1"))
-            raise DataError(f"{self.name} is no zip, tar or tar.gz: it begins with {begins}", AGAIN)
-        self._file = _Bounded(file)
-        return self._closing.enter_context(
-            tarfile.open(fileobj=self._file, mode="r:", encoding="utf-8", errors="surrogateescape")
-        )
 
     def _add_zip(self, info: zipfile.ZipInfo) -> None:
         name = info.orig_filename  # the other one ends at the first NUL
         kind = stat.S_IFMT(info.external_attr >> 16)
+        folder = name.endswith(("/", "\\")) or kind == stat.S_IFDIR
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise self._refused(name, "is a link" if kind == stat.S_IFLNK else "is no regular file")
-        if name.endswith(("/", "\\")) or kind == stat.S_IFDIR:
-            self._add(name, 0, None)
-            return
-        if info.flag_bits & 1:
+        if info.flag_bits & 1 and not folder:
             raise self._refused(name, "is encrypted", OTHERWISE)
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not folder:
             raise self._refused(name, f"is packed by method {info.compress_type}, unknown here", OTHERWISE)
-        self._add(name, info.file_size, info)
+        self._add(name, info.file_size, None if folder else info)
 
     def _add_tar(self, entry: tarfile.TarInfo) -> None:
-        if entry.issym() or entry.islnk():
-            raise self._refused(entry.name, "is a link")
         if not entry.isdir() and not entry.isreg():
-            raise self._refused(entry.name, "is no regular file")
+            raise self._refused(entry.name, "is a link" if entry.issym() or entry.islnk() else "is no regular file")
         self._add(entry.name, entry.size, None if entry.isdir() else entry)
 
     def _add(self, name: str, size: int, entry: Any) -> None:
         """Take the member in, a folder if `entry` is None. Raises DataError for a name or size it must not have."""
         path, problem = safe_path(name)
+        if entry is not None and not problem:
+            problem = "has no name" if not path else f"claims {size} bytes" if size < 0 else ""
         if problem:
             raise self._refused(name, problem)
-        parts = path.split("/") if path else []
-        self._folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
+        parts = path.split("/")
+        for folder in ["/".join(parts[:n]) for n in range(1, len(parts))] + [path] * (entry is None):
+            if self._is_file.setdefault(folder, False):
+                raise self._refused(folder, "is both a file and a folder")
         if entry is None:
-            self._folders.add(path)
             return
-        if not path or size < 0:
-            raise self._refused(name, "has no name" if not path else f"claims {size} bytes")
-        if path in self._files:
-            raise self._refused(path, "stands there twice")
-        self._files.add(path)
-        self._budget.claim(size)
+        if path in self._is_file:
+            twice = self._is_file[path]
+            raise self._refused(path, "stands there twice" if twice else "is both a file and a folder")
+        self._is_file[path] = True
+        self._budget.count(claimed=size)
         self.members.append(Member(path, size, entry))
         if len(self.members) > MOST_MEMBERS:
             raise DataError(f"{self.name} has over {MOST_MEMBERS} members", AGAIN)
@@ -194,23 +171,18 @@ class Archive:
         return DataError(f"{self.name}: member {member} {problem}", hint)
 
     @contextlib.contextmanager
-    def _reading(self, member: str) -> Iterator[None]:
+    def _reading(self, member: str = "") -> Iterator[None]:
         try:
             yield
-        except DataError:
-            raise
         except _DAMAGE as error:
-            raise self._damaged(member, str(error) or type(error).__name__) from error
-        except OSError as error:
-            if error.errno not in (None, errno.EINVAL):  # the disk's fault; EINVAL: a place before the file's start
+            # an error with a number is the disk's fault, but for EINVAL: a place before the file's start
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
-            raise self._damaged(member, str(error)) from error
-
-    def _damaged(self, member: str, reason: str) -> DataError:
-        if member:
-            return self._refused(member, f"is damaged ({shown(reason)})")
-        after = f" at or after member {shown(self.members[-1].path)}" if self.members else ""
-        return DataError(f"{self.name} is damaged{after} ({shown(reason)})", AGAIN)
+            reason = f"({shown(str(error) or type(error).__name__)})"
+            if member:
+                raise self._refused(member, f"is damaged {reason}") from error
+            after = f" at or after member {shown(self.members[-1].path)}" if self.members else ""
+            raise DataError(f"{self.name} is damaged{after} {reason}", AGAIN) from error
 
 
 def safe_path(name: str) -> tuple[str, str]:

@@ -19,7 +19,6 @@ import fnmatch
 import json
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +27,8 @@ from urllib.parse import quote, unquote
 
 from posezoo.base.errors import DataError, Finding, ResourceError
 from posezoo.base.faults import point
+from posezoo.base.files.lock import lock
+from posezoo.base.files.write import is_full, whole
 from posezoo.base.paths import shown
 from posezoo.catalogue import forms
 from posezoo.data.archives.archive import AGAIN, NESTED, WORK, Archive, Budget, Member
@@ -102,28 +103,23 @@ def held(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
 
     A folder that cannot be written needs no lock: in it files can only be compared.
     """
-    import fcntl  # here, so that data can be read where there is none
-
     work = folder / WORK
+    held = None
     try:
         work.mkdir(exist_ok=True)
         if work.is_symlink():
             raise ResourceError(f"{work} is a link", "remove it")
-        lock = (work / "lock").open("a")
+        held = lock(work / "lock", lambda: tell(f"another posezoo unpacks in {folder}: waiting for it"))
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        yield
-        return
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell(f"another posezoo unpacks in {folder}: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in work.glob("unpacking-*"):
+    try:
+        for leftover in work.glob("unpacking-*") if held else ():
             shutil.rmtree(leftover)
         yield
+    finally:
+        if held:
+            held.release()
 
 
 def needed(packed: Sequence[Packed], progress: Progress) -> int:
@@ -173,16 +169,12 @@ class _Job:
     """One archive on its way into `temporary`. `files`: size by path; `differing`: what is there with other content."""
 
     def __init__(self, packed: Packed, temporary: Path, progress: Progress) -> None:
-        self.folder, self.target = packed.folder, packed.folder / packed.to
-        self.real_folder = os.path.realpath(packed.folder)
+        self.packed, self.target, self.progress = packed, packed.folder / packed.to, progress
         self.files_folder, self.inner = temporary / "files", temporary / "inner"
         self.budget = Budget(packed.path)
         self.files: dict[str, int] = {}
         self.written = 0
         self.differing: list[Finding] = []
-        self._told = lambda: progress(
-            f"unpacking {shown(packed.name)}, MB", self.budget.written >> 20, max(1, self.budget.claimed >> 20)
-        )
         self._parents: set[Path] = set()
 
     def fill(self, path: Path, name: str, base: PurePosixPath, depth: int = 0) -> None:
@@ -190,59 +182,53 @@ class _Job:
         with Archive(path, self.budget, name) as archive:
             if depth and any("/" not in member.path for member in archive.members):
                 base = base / PurePosixPath(name).name.partition(".")[0]  # loose files: a folder of the archive's name
-            check_free(self.folder, _missing(archive.members, self.target / base), shown(name))
+            check_free(self.packed.folder, _missing(archive.members, self.target / base), shown(name))
             for member in archive.members:
                 if not depth and member.path.lower().endswith(NESTED):
-                    self._spool(archive, member, self.inner)
+                    self._write(archive, member, self.inner)
                     self.fill(self.inner, f"{name}: {member.path}", (base / member.path).parent, depth + 1)
                     self.inner.unlink()
                 else:
-                    self._file(archive, member, base / member.path)
+                    self._file(archive, member, str(base / member.path))
                     point("unpack.file")
 
-    def _file(self, archive: Archive, member: Member, path: PurePosixPath) -> None:
-        if str(path) in self.files:
+    def _file(self, archive: Archive, member: Member, path: str) -> None:
+        """Write the member unless it is there; what is there otherwise is noted in `differing`."""
+        if path in self.files:
             raise DataError(f"{archive.name}: member {shown(member.path)} stands there twice", AGAIN)
-        self.files[str(path)] = member.size
+        self.files[path] = member.size
         place = self.target / path
         self._check_parent(place.parent)
-        problem = self._difference(archive, member, place)
-        if problem is None:
-            self._spool(archive, member, self.files_folder / path)
+        if not os.path.lexists(place):
+            self._write(archive, member, self.files_folder / path)
             self.written += 1
-        elif problem:
-            self.differing.append(Finding(str(path), 0, f"{problem} {archive.name}"))
+        elif not self._same(archive, member, place):
+            self.differing.append(Finding(path, 0, f"is not the file in {archive.name}"))
 
-    def _difference(self, archive: Archive, member: Member, place: Path) -> str | None:
-        """What is wrong with the file where the member goes; "" if it is the same, None if there is none."""
-        try:
-            status = place.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return "is a broken link, not the file in" if place.is_symlink() else None
-        if not stat.S_ISREG(status.st_mode):
-            return "is no regular file, unlike that in"
-        same = status.st_size == member.size
+    def _same(self, archive: Archive, member: Member, place: Path) -> bool:
+        """Whether the file at `place` holds what the member does."""
+        if not place.is_file() or place.stat().st_size != member.size:
+            return False
         with place.open("rb") as file:
-            for chunk in archive.chunks(member) if same else ():
-                same = file.read(len(chunk)) == chunk
-                self._told()
-                if not same:
-                    break
-        return "" if same else "is not the file in"
+            return all(file.read(len(chunk)) == chunk for chunk in self._told(archive.chunks(member)))
 
-    def _spool(self, archive: Archive, member: Member, place: Path) -> None:
+    def _write(self, archive: Archive, member: Member, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("xb") as out:
-            for chunk in archive.chunks(member):
-                out.write(chunk)
-                self._told()
+            out.writelines(self._told(archive.chunks(member)))
+
+    def _told(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The chunks; how far the archive is, is told of each."""
+        for chunk in chunks:
+            yield chunk
+            done, total = self.budget.written >> 20, max(1, self.budget.claimed >> 20)
+            self.progress(f"unpacking {shown(self.packed.name)}, MB", done, total)
 
     def _check_parent(self, parent: Path) -> None:
         """Raise DataError if `parent` can be no folder, or if a link leads it out of the data set's folder."""
         if parent in self._parents:
             return
-        real = os.path.realpath(parent)
-        if real != self.real_folder and not real.startswith(self.real_folder.rstrip(os.sep) + os.sep):
+        if not parent.resolve().is_relative_to(self.packed.folder.resolve()):
             raise DataError(f"{shown(str(parent))} is a link that leads outside the data set", "remove the link")
         above = next(path for path in (parent, *parent.parents) if os.path.lexists(path))
         if not above.is_dir():
@@ -281,22 +267,17 @@ def _identity(packed: Packed) -> list[Any]:
 
 def _write_note(packed: Packed, files: dict[str, int]) -> None:
     """Say that the archive came out whole. Where nothing can be written, it is compared again next time."""
-    note, renaming = packed.beside("json"), packed.beside("renaming")
-    temporary = note.with_suffix(f".{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"archive": _identity(packed), "files": files}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(note)
-        renaming.unlink(missing_ok=True)
+        with whole(packed.beside("json")) as temporary:
+            temporary.write_text(json.dumps({"archive": _identity(packed), "files": files}), encoding="utf-8")
+        packed.beside("renaming").unlink(missing_ok=True)
     except OSError as error:
-        if error.errno not in UNWRITABLE and not isinstance(error, FileNotFoundError):
+        if error.errno not in (*UNWRITABLE, errno.ENOENT):
             raise
 
 
 def _resource_error(error: OSError, packed: Packed) -> ResourceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         free = shutil.disk_usage(packed.folder).free
         what = f"disk full while unpacking {shown(packed.name)} ({_size(free)} free): {packed.folder}"
         return ResourceError(what, "free space, then posezoo data prepare again")

@@ -6,8 +6,7 @@ Legend: N images, C channels, H height, W width.
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
+import fcntl
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from posezoo.base.errors import DataError, Finding, ResourceError
+from posezoo.base.errors import DataError, Finding
 from posezoo.base.faults import point
 from posezoo.base.files.pictures import read_sized
+from posezoo.base.files.write import whole, writing
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import shown
 from posezoo.data.table import Frames
@@ -50,38 +50,17 @@ def unreadable(findings: Sequence[Finding]) -> DataError:
 
 def build(frames: Frames, digests: list[bytes], home: Path, key: str, progress: Progress | None) -> None:
     """Build the cache beside its place and rename it there. Whoever comes second throws its own copy away."""
-    temporary = home / f".{key[:16]}-{os.getpid()}-{time.monotonic_ns():x}"
-    try:
-        with _building(home):
-            temporary.mkdir(parents=True)
-            _write(frames, digests, temporary, progress)
-            point("cache.rename")
-            try:
-                temporary.rename(home / key)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise
-                if valid_index(home / key, digests) is None:
-                    _replace_damaged(home / key, temporary)
-            _sync(home)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write the image cache {home}: {error.strerror or error}",
-            f"set POSEZOO_CACHE to a folder with {len(frames) * 0.27e-3 + 0.1:.1f} GB free",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace_damaged(place: Path, temporary: Path) -> None:
-    """Put `temporary` where a damaged cache stands."""
-    damaged = temporary.with_name(f"{temporary.name}-damaged")
-    place.rename(damaged)
-    temporary.rename(place)
-    if damaged.is_dir():
-        shutil.rmtree(damaged, ignore_errors=True)
-    else:
-        damaged.unlink(missing_ok=True)
+    place = home / key
+    hint = f"set POSEZOO_CACHE to a folder with {len(frames) * 0.27e-3 + 0.1:.1f} GB free"
+    with (
+        writing(f"the image cache {home}", hint),
+        _building(home),
+        whole(place, folder=True, replaces=lambda: valid_index(place, digests) is None) as temporary,
+    ):
+        _write(frames, digests, temporary, progress)
+        point("cache.rename")
+        if place.is_file():
+            place.unlink()  # a damaged cache
 
 
 def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progress | None) -> None:
@@ -103,13 +82,7 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
                 progress(n + 1, len(frames))
         if findings:
             raise unreadable(findings)
-        pixels.flush()
-        os.fsync(pixels.fileno())
-    with (folder / "index.npy").open("wb") as file:
-        np.save(file, index, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync(folder)
+    np.save(folder / "index.npy", index, allow_pickle=False)
 
 
 def valid_index(folder: Path, digests: list[bytes]) -> np.ndarray | None:
@@ -136,24 +109,13 @@ def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Fin
         return Finding(shown(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
 
 
-def _sync(folder: Path) -> None:
-    """Make renames in `folder` last. Not every system can open a folder, and none needs it to be right."""
-    if hasattr(os, "O_DIRECTORY"):
-        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
-
-
 @contextlib.contextmanager
 def _building(home: Path) -> Iterator[None]:
     """Say that a cache is being built. What killed builds left behind is removed: all of it if nobody else builds."""
     home.mkdir(parents=True, exist_ok=True)
     with (home.parent / f"{home.name}.lock").open("a") as lock:
-        with contextlib.suppress(ImportError, OSError):  # Windows, some network disks
-            import fcntl
-
+        # not filelock: builds of several processes go on beside each other, so the lock is shared
+        with contextlib.suppress(OSError):  # some network disks have none
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove_abandoned(home, seconds=-1)

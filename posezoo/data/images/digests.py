@@ -10,6 +10,9 @@ import re
 import time
 from pathlib import Path
 
+from posezoo.base.errors import ResourceError
+from posezoo.base.files.write import write_whole
+
 _SETTLED_NS = 2_000_000_000  # a file changed within the last two seconds may change again within one clock tick
 
 
@@ -37,13 +40,9 @@ class Digests:
         settled = {name: entry for name, entry in self.new.items() if int(entry[1]) < newest}
         if not settled:
             return
-        temporary = self._path.with_name(f".{self._path.name}-{os.getpid()}")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ResourceError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(_read(self._path) | settled))
-            temporary.replace(self._path)
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            write_whole(self._path, json.dumps(_read(self._path) | settled))
 
 
 def _read(path: Path) -> dict[str, list[int | str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import subprocess
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -293,18 +292,6 @@ def test_no_home_for_the_cache(hub: LoopbackHub, tmp_path: Path, monkeypatch: py
         read(hub)
     assert "HF_HOME" in one_line(error.value)
     assert not (tmp_path / "~").exists()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip("only root may mount a small file system")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_a_full_disk(hub: LoopbackHub, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
