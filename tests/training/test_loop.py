@@ -56,7 +56,9 @@ def only_of_scenes(model: PoseModel) -> set[str]:
     output = model(torch.randn(2, 3, 64, 64), torch.tensor([0, 1]))
     named = dict(model.named_parameters())
     parts = output.position.sum() + output.rotation.sum(), output.scene_logits.sum()
-    pose, scenes = (torch.autograd.grad(part, list(named.values()), allow_unused=True, retain_graph=True) for part in parts)
+    pose, scenes = (
+        torch.autograd.grad(part, list(named.values()), allow_unused=True, retain_graph=True) for part in parts
+    )
     found = {name for name, g, h in zip(named, pose, scenes, strict=True) if g is None and h is not None}
     assert found
     return found
@@ -108,7 +110,10 @@ def test_score_is_both_medians_as_fractions_of_the_mean_pose_s(train: Train, one
 def test_best_epoch_may_be_worse_in_position(train: Train) -> None:
     """The first epoch learns the position, the second the orientation at the position's expense."""
     still = {f"augment.{name}": 0 for name in ("brightness", "contrast", "saturation", "hue")}
-    phases = [{"train": "all", "epochs": 1, "weights": (1.0, 0.0)}, {"train": "all", "epochs": 4, "weights": (0.0, 1.0)}]
+    phases = [
+        {"train": "all", "epochs": 1, "weights": (1.0, 0.0)},
+        {"train": "all", "epochs": 4, "weights": (0.0, 1.0)},
+    ]
     more = {"optim.lr": 3e-3, "optim.warmup_epochs": 0, "augment.geometry": "centre", **still}
     result = train(phases=phases, selection="test", **more)
     lines = epochs_of(result.path)
