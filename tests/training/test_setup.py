@@ -13,6 +13,7 @@ import small_data
 import torch
 from small_runs import Notes, Train
 
+from posezoo.catalogue import resolve
 from posezoo.catalogue.settings import nested
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.images.pixels import pixel_statistics
@@ -105,8 +106,9 @@ TWO_PHASES = [{"epochs": 1}, {"train": "position", "epochs": 1}]
 
 def job(data: Path, model: str = "posenet", **more: object) -> setup.Job:
     """The run that these settings ask for, before its first step."""
-    given = nested(small_data.settings(model, **more))
-    return setup.prepare(*configure(model, f"folder:{data}", given), Notes())
+    known, place = resolve.model(model), resolve.data(f"folder:{data}")
+    config, plan = configure(known, place, nested(small_data.settings(model, **more)))
+    return setup.prepare(config, plan, place, Notes())
 
 
 def moved_tensors(train: Train, data: Path, **more: object) -> set[str]:
