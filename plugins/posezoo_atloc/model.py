@@ -27,6 +27,7 @@ from posezoo.nn.geometry import NUMBERS, Representation
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
 from posezoo.nn.outputs import Features
+from posezoo.nn.ranges import Count, Probability, Side
 from posezoo.plugin import UsageError
 
 
@@ -36,12 +37,14 @@ class AtLocConfig(ModelConfig):
 
     backbone: str = "resnet34.tv_in1k"
     rotation: Representation = "log-quaternion"
-    feature: int = 2048
-    """D; the attention and the LSTMs are D / 8 wide."""
+    feature: Count = 2048
+    """D; the attention and the LSTMs are D / 8 wide. With an LSTM a multiple of 32."""
     attention: Literal["vector", "lstm"] = "vector"
-    dropout: float = 0.5
-    resize: int = 256
-    crop: int = 256
+    """Over the entries of the feature, or LSTMs over it as a matrix."""
+    dropout: Probability = 0.5
+    """Before the heads."""
+    resize: Side = 256
+    crop: Side = 256
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,6 +28,7 @@ from posezoo.nn.geometry import NUMBERS
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
 from posezoo.nn.outputs import Features
+from posezoo.nn.ranges import Count, Probability
 from posezoo.plugin import UsageError
 from posezoo_ms_transformer.attention import Attention
 
@@ -38,14 +39,22 @@ STRIDES = (16, 8)  # of the maps for position and orientation
 class MSTransformerConfig(ModelConfig):
     """Defaults: the paper's 7Scenes model (6 position and 4 orientation layers); Cambridge has 6 and 6."""
 
-    width: int = 256
-    heads: int = 8
-    feedforward: int = 256
-    dropout: float = 0.1
-    position_layers: int = 6
-    orientation_layers: int = 4
-    hidden: int = 1024
-    head_dropout: float = 0.0
+    width: Count = 256
+    """D, of the tokens: even, and a multiple of heads."""
+    heads: Count = 8
+    """Attention heads of each layer."""
+    feedforward: Count = 256
+    """Hidden width of the two-layer blocks."""
+    dropout: Probability = 0.1
+    """In the transformers."""
+    position_layers: Count = 6
+    """Of the encoder and of the decoder of the position transformer."""
+    orientation_layers: Count = 4
+    """The same of the orientation transformer."""
+    hidden: Count = 1024
+    """Width of the heads' hidden layer."""
+    head_dropout: Probability = 0.0
+    """After it."""
     shared_heads: bool = False
     """One head for all scenes (MS-HyperPose) instead of one a scene."""
 

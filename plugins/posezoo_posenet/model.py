@@ -21,6 +21,7 @@ from posezoo.nn.geometry import NUMBERS
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
 from posezoo.nn.outputs import Features
+from posezoo.nn.ranges import Count, Probability
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ class PoseNetConfig(ModelConfig):
 
     embedding: Literal["pooled", "logits"] = "pooled"
     """What of the backbone is read: its pooled features, or its 1000 class logits."""
-    hidden: int = 1024
-    dropout: float = 0.1
+    hidden: Count = 1024
+    """D, the width of the layer that both heads share."""
+    dropout: Probability = 0.1
+    """After that layer."""
 
 
 class PoseNet(PoseModel):

@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from posezoo.base.errors import UsageError, near, unknown_name
+from posezoo.catalogue.keys import reached, type_of
 
 T = TypeVar("T")
+
+LISTED = "posezoo train MODEL --data DATA --print-config lists all keys"
 
 
 def parse(items: Iterable[str]) -> dict[str, Any]:
@@ -53,7 +56,8 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validated(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
-    """An instance of a pydantic model or dataclass; every problem in one UsageError, unknown keys with near names."""
+    """An instance of a pydantic model or dataclass; every problem in one UsageError: near names for unknown keys, and
+    for a value that a key cannot have what it can."""
     # the whole tree of keys, so that `lr` finds `optim.lr`
     fields = _fields(schema)
     # pydantic lets a dataclass ignore what it does not know
@@ -61,9 +65,9 @@ def validated(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T
     try:
         result = TypeAdapter(schema).validate_python(dict(values))
     except ValidationError as error:
-        lines += [_line(e, prefix, fields) for e in error.errors()]
+        lines += [_line(e, prefix, schema, fields) for e in error.errors()]
     if lines:
-        raise UsageError("; ".join(lines[:5]), "posezoo info NAME lists keys")
+        raise UsageError("; ".join(list(dict.fromkeys(lines))[:5]), LISTED)
     return result
 
 
@@ -72,7 +76,7 @@ def unknown_key(key: str, choices: Iterable[str]) -> UsageError:
     choices = list(choices)
     leaf = key.rpartition(".")[2]
     inside = [c for c in choices if c.rpartition(".")[2] in near(leaf, [c.rpartition(".")[2] for c in choices])]
-    return unknown_name("setting", key, inside or choices, hint="posezoo train --help")
+    return unknown_name("setting", key, inside or choices, hint=LISTED)
 
 
 def field_names(schema: type, prefix: str = "") -> list[str]:
@@ -92,11 +96,17 @@ def _fields(schema: type) -> list[str]:
     return names
 
 
-def _line(error: Any, prefix: str, fields: list[str]) -> str:
-    key = prefix + ".".join(str(part) for part in error["loc"])
+def _line(error: Any, prefix: str, schema: type, fields: list[str]) -> str:
+    path, field = reached(schema, error["loc"])
+    key = prefix + path
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return _unknown(key, prefix, fields)
-    return f"{key}={ascii(error['input'])[:40]}: {error['msg']}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    wanted = error["msg"] if field is None else f"not {type_of(field)}"
+    if error["type"] == "finite_number":
+        wanted = "not a finite number"
+    return f"{key}={ascii(error['input'])[:40]}: {wanted}"
 
 
 def _unknown(key: str, prefix: str, fields: list[str]) -> str:

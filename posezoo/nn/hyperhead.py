@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from posezoo.base.errors import UsageError
 from posezoo.nn.generators import SWISH_POWER, CodeEncoder, Condition, GeneratedLayer, generated_layer
 from posezoo.nn.heads import Head
+from posezoo.nn.ranges import Count
 
 DEEPENED_WIDTH = 256  # hidden layer that a one-layer head is given for `two`
 
@@ -37,16 +38,20 @@ class HyperConfig:
     """A hypernetwork for one model's two heads. Defaults: HyperPose's single-scene model."""
 
     infusion: Literal["residual", "single", "two"] = "residual"
+    """Where the generated layers are: a chain beside the head, or beside its last one or two layers."""
     condition: Literal["image", "latent", "image+latent"] = "image"
     """What u(I) is made of; the paper's multi-scene model sums both."""
     input: Literal["latent", "image"] = "latent"
     """What the generated chain reads (residual only); `image` goes through a projection of its own."""
-    code_position: int = 256
-    code_orientation: int = 512
-    hidden_position: tuple[int, ...] = ()
-    """Widths of the generated hidden layers (residual only); () is one generated layer."""
-    hidden_orientation: tuple[int, ...] = ()
-    rank: int | None = None
+    code_position: Count = 256
+    """Width of the position branch's code."""
+    code_orientation: Count = 512
+    """Width of the orientation branch's code."""
+    hidden_position: tuple[Count, ...] = ()
+    """Widths of the position branch's generated hidden layers (residual only); () is one generated layer."""
+    hidden_orientation: tuple[Count, ...] = ()
+    """The same of the orientation branch."""
+    rank: Count | None = None
     """None: the published full generator. A number: the factorised one."""
     generator: Literal["mlp", "transformer"] = "mlp"
     """What turns the condition into the code that G reads: F with swish, or a transformer encoder."""

@@ -31,6 +31,7 @@ from posezoo.nn.folding import fold_batch_norms
 from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.nn.ranges import Level, Side, Spread
 
 Note = Callable[[str], object]
 """Is told what a person should see."""
@@ -44,17 +45,21 @@ class ModelConfig:
     """
 
     backbone: str = "tf_efficientnet_b0.in1k"
+    """Any timm name, or torchvision:NAME."""
     pretrained_backbone: bool | str = True
     """True: ImageNet weights for the start of training; a path: weights from this file; False: random, on purpose."""
     rotation: geometry.Representation = "quaternion"
-    resize: int = 256
+    """The numbers in which the orientation head says a rotation."""
+    resize: Side = 256
     """Short edge in pixels before the crop."""
-    crop: int = 224
-    """Side of the square the network reads."""
-    mean: tuple[float, float, float] | None = None
-    """Pixel mean and deviation in [0, 1]; None: the backbone's own, written in when the model is created."""
-    std: tuple[float, float, float] | None = None
+    crop: Side = 224
+    """Side in pixels of the square the network reads; at most resize."""
+    mean: tuple[Level, Level, Level] | None = None
+    """Pixel mean in [0, 1]; none: the backbone's own, written in when the model is created."""
+    std: tuple[Spread, Spread, Spread] | None = None
+    """Pixel deviation in [0, 1]; none: the backbone's own."""
     interpolation: Literal["bilinear"] = "bilinear"
+    """How pictures are resized; the only one."""
     scenes: tuple[str, ...] = ("scene",)
     """Scene names in the order of the scene index."""
     position_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -67,7 +72,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.crop > self.resize or self.crop < 32:
-            raise UsageError(f"crop={self.crop} must be at least 32 and at most resize={self.resize}", "crop=224")
+            raise UsageError(
+                f"crop={self.crop} must be at least 32 and at most resize={self.resize}",
+                f"for example crop={max(32, self.resize)}, or a larger resize=",
+            )
         if len(set(self.scenes)) != len(self.scenes) or not self.scenes:
             raise UsageError(f"scene names must differ: {', '.join(self.scenes)}", "give each scene its own name")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -18,6 +18,11 @@ from posezoo.catalogue import entries, plugins, settings
 from posezoo.catalogue.resolve import KnownData, KnownModel
 from posezoo.nn.model import ModelConfig
 from posezoo.zoo.blueprint import PLACE_FIELDS, Blueprint, settled
+
+Weight = Annotated[float, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+LogVariance = Annotated[float, Field(ge=-50, le=50)]
+"""exp of it is a number that float32 has."""
 
 MADE_SPLITS = (("split", "blocks"), ("split", "sequences"))
 
@@ -30,11 +35,13 @@ class DataSettings(_Section):
     """Which data, and how they are divided."""
 
     name: str
+    """The data set, --data on the command line."""
     root: str | None = None
+    """The benchmark's folder; --root on the command line."""
     split: str | None = None
     """`blocks` or `sequences`, or a CSV file with columns image, split; then only the images it lists are needed."""
     skip_bad: bool = False
-    """Leave out what is wrong with the data, and say so, instead of an error."""
+    """Leave out what is wrong with the data, and record it, instead of an error."""
     validation: float = Field(0.08, ge=0, lt=0.9)
     """Fraction of the training frames, in blocks of consecutive frames, kept for choosing the best epoch."""
 
@@ -43,16 +50,25 @@ class OptimSettings(_Section):
     """Adam(W) and its schedule."""
 
     name: Literal["adamw", "adam"] = "adamw"
+    """The optimiser."""
     lr: float = Field(5e-4, gt=0)
+    """Learning rate."""
     backbone_lr: float | None = Field(None, ge=0)
     """Rate of the pretrained backbone; none: lr; 0: frozen, its batch norms and dropout too."""
     weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    """With adamw not on biases and norms."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay a step of the running means of the gradient and of its square."""
+    eps: float = Field(1e-8, gt=0)
+    """Added to the root of that mean square."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """Of the rates, over each phase."""
     warmup_epochs: float = Field(1.0, ge=0)
+    """Epochs in which the rates rise linearly, at most half the phase."""
     step_epochs: PositiveInt = 20
-    gamma: float = 0.75
+    """Epochs between two steps of schedule=step."""
+    gamma: float = Field(0.75, gt=0, le=1)
+    """Factor of each of these steps."""
     clip: float = Field(5.0, gt=0, allow_inf_nan=True)
     """Largest gradient norm; inf does not clip."""
 
@@ -77,9 +93,11 @@ class LossSettings(_Section):
     """See posezoo.nn.losses.PoseLoss."""
 
     rotation: Literal["sign-free", "quaternion", "matrix", "log"] = "sign-free"
+    """What is compared of two rotations."""
     position: Literal["l2", "l1"] = "l2"
-    start: tuple[float, float] = (0.0, 0.0)
-    """s_x and s_q of the learned balance."""
+    """Norm of the position error."""
+    start: tuple[LogVariance, LogVariance] = (0.0, 0.0)
+    """s_x and s_q of the learned balance at the start."""
     balance_lr: float | None = Field(1e-2, ge=0)
     """Rate of s_x and s_q; none: lr, as published; 0: they stay at their start."""
     unit: Literal["spread", "metre"] = "spread"
@@ -90,23 +108,33 @@ class AugmentSettings(_Section):
     """See posezoo.training.augment.Augmentation."""
 
     geometry: Literal["rotate", "crop", "centre"] = "rotate"
+    """Pose-true rotation, random crop (as published) or centre crop."""
     yaw: float = Field(10.0, ge=0, le=60)
+    """Degrees, drawn from +- this."""
     pitch: float = Field(6.0, ge=0, le=60)
+    """Degrees, likewise."""
     roll: float = Field(8.0, ge=0, le=180)
+    """Degrees, likewise."""
     fov_deg: float | None = Field(None, gt=0, lt=180)
+    """Horizontal field of view, in degrees, of images without intrinsics."""
     brightness: float = Field(0.5, ge=0)
+    """Factor drawn from 1 +- this."""
     contrast: float = Field(0.5, ge=0)
+    """Factor likewise."""
     saturation: float = Field(0.5, ge=0)
+    """Factor likewise."""
     hue: float = Field(0.05, ge=0, le=0.5)
+    """Fraction of the colour circle, drawn from +- this."""
 
 
 class PhaseSettings(_Section):
     """One phase of training: which part learns, for how long, with which balance."""
 
     train: Literal["all", "position", "orientation"] = "all"
+    """What learns: everything, or one head while all else is frozen."""
     epochs: PositiveInt
-    weights: tuple[float, float] | None = None
-    """Fixed (w_x, w_q); None: learned."""
+    weights: tuple[Weight, Weight] | None = None
+    """Fixed (w_x, w_q); none: learned."""
     augment: bool = True
     """False: centre crops, colours as they are; where one head learns, what it reads is then computed only once."""
 
@@ -115,27 +143,37 @@ class CheckpointSettings(_Section):
     """When to save. A signal, the end of a phase and the end of training always do."""
 
     every_steps: int = Field(0, ge=0)
+    """Steps between two checkpoints; 0: by time only."""
     every_seconds: float = Field(60.0, gt=0, allow_inf_nan=True)
+    """Seconds between two checkpoints; inf: never by time."""
     keep: PositiveInt = 2
+    """Newest checkpoints that are kept."""
 
 
 class TrainConfig(_Section):
     """Everything about a run but the model's own settings."""
 
     model: str
+    """The architecture, with modifiers and variant."""
     data: DataSettings
     recipe: str
+    """Where the settings come from that nobody gave; by default chosen by the kind of data."""
     seed: int = Field(0, ge=0, lt=2**32)
+    """Of everything random."""
     epochs: PositiveInt = 30
+    """Times that every training frame is seen, if there are no phases."""
     phases: tuple[PhaseSettings, ...] = ()
-    """Empty: one phase of `epochs` in which everything learns."""
+    """Phases of training; empty: one of `epochs` in which everything learns."""
     batch_size: PositiveInt = 32
+    """Images (or tuples) a step, over all processes."""
     tuple_length: PositiveInt = 1
     """Frames a sample has; above 1 the loss has relative terms too, and a batch has batch_size tuples."""
     tuple_gap: PositiveInt = 10
     """How many frames the members of a tuple are apart."""
     workers: int = Field(0, ge=0)
-    device: str = "auto"
+    """Processes that read ahead; the numbers do not depend on it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where is trained; auto: the GPU if torch sees one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: measured on this machine before the first step, then written into the run's config."""
     selection: Literal["validation", "test", "last"] = "validation"
@@ -149,7 +187,7 @@ class TrainConfig(_Section):
     augment: AugmentSettings = AugmentSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     out: str | None = None
-    """The run folder; None: outputs/<model>/<data>/<UTC time>."""
+    """The run folder; none: outputs/MODEL/DATA/TIME."""
 
     @property
     def plan(self) -> tuple[PhaseSettings, ...]:

@@ -278,8 +278,6 @@ def agreed(path: Path, config: TrainConfig) -> Path:
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:
-    if config.device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"device={config.device} is not known", "device=auto, cpu or cuda")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda, but torch sees no GPU", "device=auto, or install a torch build for your GPU")
     # precision is ours (autocast in the step), because `auto` is measured only once the model is built

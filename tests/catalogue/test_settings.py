@@ -97,9 +97,9 @@ def test_validated() -> None:
         (Train, {"lr": 3}, ("lr", "optim.lr")),
         (Train, {"optim": {"lrr": 3}}, ("optim.lrr", "optim.lr")),
         (Model, {"backbon": "x"}, ("backbon", '"backbone"')),
-        (Train, {"epochs": -1}, ("epochs=-1", "greater than 0")),
-        (Train, {"epochs": "many"}, ("epochs='many'", "integer")),
-        (Train, {"optim": {"lr": "fast"}}, ("optim.lr='fast'", "number")),
+        (Train, {"epochs": -1}, ("epochs=-1", "not a whole number from 1:")),
+        (Train, {"epochs": "many"}, ("epochs='many'", "not a whole number from 1:")),
+        (Train, {"optim": {"lr": "fast"}}, ("optim.lr='fast'", "not a number above 0:")),
         (Model, {"crop": None}, ("crop=None",)),
     ],
 )

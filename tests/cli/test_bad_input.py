@@ -249,7 +249,10 @@ CONFIGS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
         r"train\.optim\.clipp.*did you mean .optim\.clip",
     ),
     "another type": (lambda text: text.replace("\nepochs = 2", '\nepochs = "many"'), "train.epochs='many': .*integer"),
-    "negative": (lambda text: text.replace("\nepochs = 2", "\nepochs = -2"), "train.epochs=-2: .*greater than 0"),
+    "negative": (
+        lambda text: text.replace("\nepochs = 2", "\nepochs = -2"),
+        "train.epochs=-2: not a whole number from 1",
+    ),
     "too large": (lambda text: text.replace("lr = 0.001", "lr = 1e999", 1), "train.optim.lr=inf: .*finite"),
     "a key twice": (lambda text: text.replace("\nepochs = 2", "\nepochs = 2\nepochs = 3"), "Cannot overwrite a value"),
     "several": (

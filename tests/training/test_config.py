@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from posezoo.base.errors import UsageError
-from posezoo.catalogue import entries, resolve, settings
+from posezoo.catalogue import entries, keys, resolve, settings
 from posezoo.training.config import TrainConfig, augmentation, configure
+from posezoo.zoo.blueprint import PLACE_FIELDS
 
 
 def test_recipe_then_settings(one_place: Path) -> None:
@@ -104,6 +106,27 @@ def test_wrong_names_come_with_near_ones(model: str, data: str, key: str, hint: 
         ("phases", [{"train": "all"}]),
         ("crop", 16),
         ("crop", 4096),
+        ("optim.backbone_lr", -1e-3),
+        ("optim.weight_decay", -1),
+        ("optim.eps", 0),
+        ("optim.eps", -1e-8),
+        ("optim.gamma", 0),
+        ("optim.gamma", 1.5),
+        ("optim.clip", 0),
+        ("optim.warmup_epochs", -1),
+        ("optim.step_epochs", 0),
+        ("loss.balance_lr", -1),
+        ("loss.start", [1000, 0]),
+        ("augment.hue", 0.6),
+        ("checkpoint.every_seconds", -1),
+        ("device", "gpu"),
+        ("hidden", 0),
+        ("hidden", 2**70),
+        ("dropout", 7),
+        ("dropout", -0.1),
+        ("resize", 10**6),
+        ("mean", [2, 0, 0]),
+        ("std", [0, 0.1, 0.1]),
     ],
 )
 def test_wrong_values_are_named(key: str, value: Any) -> None:
@@ -130,3 +153,45 @@ def test_infinity_where_it_means_never(key: str) -> None:
 def test_all_problems_in_one_go() -> None:
     with pytest.raises(UsageError, match=r"epochs.*seed|seed.*epochs"):
         configure(resolve.model("posenet"), resolve.data("demo-loop"), {"epochs": 0, "seed": -1})
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "message"),
+    [
+        ("posenet", "dropout=7", "dropout=7: not a number from 0 to 1"),
+        ("posenet", "optim.betas=[0.9, 3]", r"optim.betas\[1\]=3: not a number from 0, below 1"),
+        ("posenet", "optim.backbone_lr=-1", "optim.backbone_lr=-1: not a number from 0, or none"),
+        ("posenet", "optim.gamma=2", "optim.gamma=2: not a number above 0, at most 1"),
+        ("posenet", "seed=-1", "seed=-1: not a whole number from 0 to 4294967295"),
+        ("posenet", "phases=[{train='all', epochs=0}]", r"phases\[0\].epochs=0: not a whole number from 1"),
+        ("posenet", "phases=[{epochs=1, weights=[1, -1]}]", r"phases\[0\].weights\[1\]=-1: not a number from 0"),
+        ("posenet", "phases=[{train='all'}]", r"phases\[0\].epochs is missing"),
+        ("posenet", "pretrained_backbone=3", "pretrained_backbone=3: not true or false, text: posezoo"),
+        ("posenet", "crop=300", "crop=300 must be at least 32 and at most resize=160: for example crop=160"),
+        ("atloc", "feature=4", "feature=4 must be at least 8"),
+        ("atloc", "dropout=1.5", "dropout=1.5: not a number from 0 to 1"),
+        ("ms-transformer", "position_layers=0", "position_layers=0: not a whole number from 1 to 65536"),
+        ("ms-transformer", "heads=-8", "heads=-8: not a whole number from 1"),
+        ("ms-transformer", "head_dropout=2", "head_dropout=2: not a number from 0 to 1"),
+        ("ms-transformer", "width=100", "width=100 must be even and a multiple of heads=8"),
+        ("posenet+hyper", "hyper.rank=0", "hyper.rank=0: not a whole number from 1 to 65536, or none"),
+        ("posenet+hyper", "hyper.hidden_position=[64, 0]", r"hyper.hidden_position\[1\]=0: not a whole number from 1"),
+    ],
+)
+def test_errors_say_what_a_key_takes(model: str, setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        configure(resolve.model(model), resolve.data("demo-loop"), settings.nested(settings.parse([setting])))
+
+
+def test_every_key_has_a_meaning_and_every_number_a_range() -> None:
+    """For the run, and for every architecture and modifier that is installed from here."""
+    schemas = {"run": TrainConfig}
+    for name in ("posenet", "atloc", "ms-transformer+hyper"):
+        known = resolve.model(name)
+        schemas |= {offer.spec.name: offer.load("config") for offer in (known.architecture, *known.modifiers)}
+    assert len(schemas) == 5
+    for owner, schema in schemas.items():
+        for key in keys.keys(schema):
+            assert key.name in PLACE_FIELDS or key.what, f"{owner} {key.name} says nothing"
+            bounded = re.search(r"\b(from|above) -?\d", key.type)
+            assert key.name in PLACE_FIELDS or "number" not in key.type or bounded, f"{owner} {key.name}: {key.type}"

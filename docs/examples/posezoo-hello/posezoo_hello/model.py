@@ -12,13 +12,15 @@ from posezoo.nn.geometry import NUMBERS
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
 from posezoo.nn.outputs import Features
+from posezoo.nn.ranges import Count
 
 
 @dataclass(frozen=True)
 class HelloConfig(ModelConfig):
     """The settings of `hello`; each field is a key on the command line."""
 
-    hidden: int = 512
+    hidden: Count = 512
+    """Width of the hidden layer of each head."""
 
 
 class Hello(PoseModel):

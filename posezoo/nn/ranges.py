@@ -1,0 +1,20 @@
+"""Ranges of settings, for the fields of a model's or a modifier's configuration.
+
+A setting outside its range is an error that names the key and the range, before anything is built. A range of one's
+own is `Annotated[int, Field(ge=8)]` with pydantic's `Field`.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1, le=65_536)]
+"""Widths, layers, heads, ranks. The upper end is beyond every model and below what overflows a product of three."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+"""Of dropout."""
+Side = Annotated[int, Field(ge=32, le=4096)]
+"""Pixels along one side of a picture; five halvings leave one of 32."""
+Level = Annotated[float, Field(ge=0, le=1)]
+"""A pixel's value."""
+Spread = Annotated[float, Field(gt=0, le=1)]
+"""A deviation of pixel values, by which is divided."""
