@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from archive_files import entry, write_tar, write_zip
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -20,27 +21,6 @@ from posezoo.data.archives import archive as archive_room
 from posezoo.data.archives.archive import Archive, Budget, Member, safe_path
 
 FILES = {"a/1.txt": b"one", "a/b/2.txt": b"two" * 1000, "empty": b""}
-
-
-def write_zip(path: Path, files: dict[str, bytes], pack: int = zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", pack) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def write_tar(path: Path, files: dict[str, bytes], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> Path:
-    with tarfile.open(path, mode, format=form) as archive:  # type: ignore[call-overload]
-        for name, content in files.items():
-            archive.addfile(entry(name, size=len(content)), io.BytesIO(content))
-    return path
-
-
-def entry(name: str, **more: object) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    for key, value in more.items():
-        setattr(info, key, value)
-    return info
 
 
 def content(path: Path) -> dict[str, bytes]:

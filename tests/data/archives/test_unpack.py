@@ -17,7 +17,7 @@ from multiprocessing import SimpleQueue
 from pathlib import Path
 
 import pytest
-from test_archives import write_tar, write_zip
+from archive_files import write_tar, write_zip
 
 from posezoo.base import faults
 from posezoo.base.errors import DataError, ResourceError
