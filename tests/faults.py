@@ -47,13 +47,12 @@ def in_process(argv: Sequence[str]) -> Ended:
 
 
 def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> Ended:
-    """The command line in a process and process group of its own; `fault` as in posezoo.base.faults."""
+    """The command line in a process and process group of its own; `fault` as in tests/fault_points.py."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    environment = {**os.environ, "POSEZOO_TESTING": "1", "POSEZOO_FAULT": fault}
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder) / name) for name in ("stdout", "stderr")]
-        process = context.Process(target=_run, args=(list(argv), environment, files, str(Path.cwd())))
+        process = context.Process(target=_run, args=(list(argv), fault, dict(os.environ), files, str(Path.cwd())))
         process.start()
         process.join(timeout)
         if process.is_alive():
@@ -64,7 +63,7 @@ def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> E
     return Ended(process.exitcode, *texts, group=process.pid or 0)
 
 
-def _run(argv: list[str], environment: dict[str, str], files: list[str], folder: str) -> None:
+def _run(argv: list[str], fault: str, environment: dict[str, str], files: list[str], folder: str) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
     os.environ.clear()
@@ -72,12 +71,14 @@ def _run(argv: list[str], environment: dict[str, str], files: list[str], folder:
     os.chdir(folder)
     for number, name in enumerate(files, 1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    import fault_points
     import torch
 
     from posezoo import cli
 
     torch.set_num_threads(1)
-    sys.exit(cli.run(argv))
+    with fault_points.at(fault):
+        sys.exit(cli.run(argv))
 
 
 def assert_fails(

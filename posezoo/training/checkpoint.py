@@ -26,7 +26,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from posezoo.base.errors import ResourceError, WeightsError
-from posezoo.base.faults import point
 
 SCHEMA = 1
 WEIGHTS, STATE, MANIFEST = "model.safetensors", "state.pt", "manifest.json"
@@ -67,13 +66,10 @@ def save(
         }
         for name, data in content.items():
             _write(temporary / name, data)
-            point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
         files = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in content.items()}
         manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
         _write(temporary / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-        point("checkpoint.manifest")
         sync_folder(temporary)
-        point("checkpoint.rename")
         temporary.rename(target)
         sync_folder(store)
     except OSError as error:

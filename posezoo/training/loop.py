@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posezoo.base import faults
 from posezoo.base.errors import (
     Interrupted,
     NotFiniteError,
@@ -187,10 +186,9 @@ class _Loop:
         with self._autocast(), self._model_runs():
             output = network(*given)
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
-        total = terms.total * float("nan") if faults.point("step") == "nan" else terms.total
-        self._check_finite("loss", total, batch)
+        self._check_finite("loss", terms.total, batch)
         self.optimiser.zero_grad(set_to_none=True)
-        self.accelerator.backward(total)
+        self.accelerator.backward(terms.total)
         if self.accelerator.num_processes > 1 and self.loss.balance.grad is not None:
             # the balance is no part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = self.accelerator.reduce(self.loss.balance.grad, "mean")
@@ -207,7 +205,7 @@ class _Loop:
             "step": self.state.step,
             "epoch": self.state.epoch,
             "phase": self.state.phase,
-            "loss": total.item(),
+            "loss": terms.total.item(),
             "position_loss": terms.position.item(),
             "rotation_loss": terms.rotation.item(),
             "balance": self.loss.balance.tolist(),
@@ -301,7 +299,6 @@ class _Loop:
             facts = run_facts(self.job, self.state.best)
             about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **facts}
             save(self.job.model, self.folder.path / "best", card.text(about, None), **facts)
-        faults.point("best")
 
     def _save(self) -> Path:
         state = {

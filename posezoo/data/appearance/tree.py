@@ -26,7 +26,6 @@ import numpy as np
 from PIL import Image
 
 from posezoo.base.errors import DataError, LockedError, ResourceError, UsageError
-from posezoo.base.faults import point
 from posezoo.base.files.pictures import image_size, read_image
 from posezoo.base.version import __version__
 from posezoo.data.export import FORMS
@@ -106,7 +105,6 @@ class Tree:
                 Image.fromarray(image_HWC).save(file, "PNG")
                 file.flush()
                 os.fsync(file.fileno())
-            point("appearance.picture")
             temporary.replace(path)
         except OSError as error:
             hint = "free some space or choose another --out; the same command goes on"

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.base.errors import DataError, Finding, ResourceError
-from posezoo.base.faults import point
 from posezoo.base.files.pictures import read_sized
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import shown
@@ -55,7 +54,6 @@ def build(frames: Frames, digests: list[bytes], home: Path, key: str, progress: 
         with _building(home):
             temporary.mkdir(parents=True)
             _write(frames, digests, temporary, progress)
-            point("cache.rename")
             try:
                 temporary.rename(home / key)
             except OSError as error:
@@ -98,7 +96,6 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
                 index[n] = (offset, height, width, stored_height, stored_width, digests[n])
                 pixels.write(np.ascontiguousarray(image_HWC).data)
                 offset += image_HWC.nbytes
-                point("cache.image")
             if progress:
                 progress(n + 1, len(frames))
         if findings:
