@@ -48,8 +48,8 @@ def in_process(argv: Sequence[str]) -> Ended:
 
 
 def own_process(argv: Sequence[str], fault: str = "", timeout: float = 540) -> Ended:
-    """The command line in a process and process group of its own; `fault` as in posezoo.base.faults."""
-    return _ended(argv, [{"POSEZOO_FAULT": fault}], timeout)[0]
+    """The command line in a process and process group of its own; `fault` as in tests/fault_points.py."""
+    return _ended(argv, [(fault, {})], timeout)[0]
 
 
 def several_processes(argv: Sequence[str], faults_of: Sequence[str], timeout: float = 120) -> list[Ended]:
@@ -62,23 +62,24 @@ def several_processes(argv: Sequence[str], faults_of: Sequence[str], timeout: fl
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo"}
     size = str(len(faults_of))
     places = [
-        {"POSEZOO_FAULT": fault, "RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
-        for n, fault in enumerate(faults_of)
+        {"RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+        for n in range(len(faults_of))
     ]
-    return _ended(argv, [{**meeting, **place} for place in places], timeout)
+    meetings = [{**meeting, **place} for place in places]
+    return _ended(argv, list(zip(faults_of, meetings, strict=True)), timeout)
 
 
-def _ended(argv: Sequence[str], environments: Sequence[Mapping[str, str]], timeout: float) -> list[Ended]:
-    """How the command line ended in a process for each environment; all of them run at once."""
+def _ended(argv: Sequence[str], processes: Sequence[tuple[str, Mapping[str, str]]], timeout: float) -> list[Ended]:
+    """How the command line ended in a process for each (fault, environment); all of them run at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     deadline, ended = time.monotonic() + timeout, []
     with tempfile.TemporaryDirectory() as folder:
         started = []
-        for n, more in enumerate(environments):
-            environment = {**os.environ, "POSEZOO_TESTING": "1", **more}
+        for n, (fault, more) in enumerate(processes):
+            environment = {**os.environ, **more}
             files = [str(Path(folder) / f"{name}-{n}") for name in ("stdout", "stderr")]
-            process = context.Process(target=_run, args=(list(argv), environment, files, str(Path.cwd())))
+            process = context.Process(target=_run, args=(list(argv), fault, environment, files, str(Path.cwd())))
             process.start()
             started.append((process, files))
         for process, _ in started:
@@ -96,7 +97,7 @@ def _ended(argv: Sequence[str], environments: Sequence[Mapping[str, str]], timeo
     return ended
 
 
-def _run(argv: list[str], environment: dict[str, str], files: list[str], folder: str) -> None:
+def _run(argv: list[str], fault: str, environment: dict[str, str], files: list[str], folder: str) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
     os.environ.clear()
@@ -104,12 +105,14 @@ def _run(argv: list[str], environment: dict[str, str], files: list[str], folder:
     os.chdir(folder)
     for number, name in enumerate(files, 1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    import fault_points
     import torch
 
     from posezoo import cli
 
     torch.set_num_threads(1)
-    sys.exit(cli.run(argv))
+    with fault_points.at(fault):
+        sys.exit(cli.run(argv))
 
 
 def assert_fails(

@@ -11,7 +11,6 @@ import small_data
 import torch
 
 from posezoo import api
-from posezoo.base import faults
 from posezoo.base.observe import Observer
 from posezoo.catalogue import resolve, settings
 from posezoo.evaluation.report import Report
@@ -46,13 +45,12 @@ def job(data: Path, model: str = "posenet", **more: Any) -> setup.Job:
 
 @pytest.fixture(autouse=True)
 def quiet_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_home: Path) -> Iterator[None]:
-    """One thread, a working folder of its own, a cache that the tests share, no fault left over."""
+    """One thread, a working folder of its own, a cache that the tests share."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POSEZOO_CACHE", str(cache_home))
     monkeypatch.setenv("COLUMNS", "200")
-    for name in ("POSEZOO_FAULT", "POSEZOO_TESTING", "POSEZOO_DATA", "POSEZOO_DEBUG"):
+    for name in ("POSEZOO_DATA", "POSEZOO_DEBUG"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(faults, "_passes", {})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from posezoo.base.errors import UsageError
-from posezoo.base.faults import point
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries, resolve, settings
 from posezoo.catalogue.forms import Published, WeightsCard, package_folder
@@ -66,7 +65,6 @@ def build(
     made = entries.weights_card(alias)
     work = WORK / alias
     run = _trained_run(made, work / "run", root, dict(overrides or {}), observer)
-    point("build.trained")
     folder = (out or WORK) / alias / ("" if out else "model")
     report = _stored(alias, made, run, folder, work / "report", root, observer)
     content = (folder / find.CONFIG).read_bytes()
@@ -127,7 +125,6 @@ def _stored(
     model = load(f"local-dir:{run}")
     facts = {"training": best["training"], "stored_from": source}
     save(model, folder, by_hand or card.text(best, None), made.dtype, **facts)
-    point("build.stored")
     data = read_run(run)["train"]["data"]
     found = evaluate(
         f"local-dir:{folder}", data["name"], root=root or data.get("root"), split=data.get("split"), observer=observer
@@ -138,7 +135,6 @@ def _stored(
     if by_hand:
         observer.note(f"{written} is hand-written and stays as it is")
     found.save(reports)  # last: it says that all of this is done
-    point("build.evaluated")
     return report
 
 
@@ -166,7 +162,6 @@ def _entry(
         fields |= {"repository": made.ships, "revision": ""}
     else:
         return None
-    point("build.pushed")
     entry = Published(**fields)
     observer.note(f"entry written: {entries.write_published(alias, entry, catalogue)}")
     return entry

@@ -24,7 +24,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from posezoo.base.errors import ResourceError, WeightsError
-from posezoo.base.faults import point
 from posezoo.base.files.write import is_full, sweep, whole
 
 SCHEMA = 1
@@ -63,12 +62,9 @@ def save(
             content[STATE] = buffer.getvalue()
             for name, data in content.items():
                 (temporary / name).write_bytes(data)
-                point(f"checkpoint.{'weights' if name == WEIGHTS else 'state'}")
             files = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in content.items()}
             manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-            point("checkpoint.manifest")
-            point("checkpoint.rename")
     except OSError as error:
         raise _resource_error(error, store, sum(map(len, content.values()))) from error
     problem = _check(target)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posezoo.base import faults
 from posezoo.base.errors import NotFiniteError, PluginError
 from posezoo.catalogue import guard
 from posezoo.data.loader import Batch, BatchOrder, epoch_batches
@@ -93,9 +92,8 @@ class Phase:
             quaternion_B4 = batch.quaternion
             output = self._forward(number, *self.features.of(batch))
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
-        total = terms.total * float("nan") if faults.point("step") == "nan" else terms.total
         self.optimiser.zero_grad(set_to_none=True)
-        accelerator.backward(total)
+        accelerator.backward(terms.total)
         if accelerator.num_processes > 1 and self.loss.balance.grad is not None:
             # the balance is no part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = accelerator.reduce(self.loss.balance.grad, "mean")
@@ -104,7 +102,7 @@ class Phase:
             position_m = torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean()
             angle_deg = geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean()
             read = {
-                "loss": total,
+                "loss": terms.total,
                 "position_loss": terms.position,
                 "rotation_loss": terms.rotation,
                 "position_m": position_m,

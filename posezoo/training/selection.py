@@ -6,7 +6,6 @@ import math
 from functools import cached_property
 from typing import Any
 
-from posezoo.base import faults
 from posezoo.base.version import __version__
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import predict_frames
@@ -51,7 +50,6 @@ class Selection:
                 known = facts(self.job, state.best)
                 about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **known}
                 save(self.job.model, self.folder.path / "best", card.text(about, None), **known)
-            faults.point("best")
 
     @cached_property
     def _baseline(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import fault_points
 import faults
 import pytest
 import small_data
@@ -175,13 +176,12 @@ def test_killed_at_every_stage(hub: LoopbackHub, one_place: Path, tmp_path: Path
     environment = {
         "POSEZOO_PLUGIN_PATH": str(plugin),
         **{"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home"), "POSEZOO_HUB_TIMEOUT": "60"},
-        "POSEZOO_TESTING": "1",
     }
     command = ["weights", "build", "mine", *small_data.words(TINY), "--registry", str(catalogue)]
-    program = "from posezoo.cli import main; main()"
+    program = "import sys, fault_points, posezoo.cli as cli\nwith fault_points.at(sys.argv.pop(1)): cli.main()"
 
     def posezoo(*argv: str, fault: str = "") -> subprocess.CompletedProcess[str]:
-        return run_python(program, *argv, **environment, POSEZOO_FAULT=fault)
+        return run_python(program, fault, *argv, path=Path(fault_points.__file__).parent, **environment)
 
     for stage in STAGES:
         done = posezoo(*command, fault=stage)

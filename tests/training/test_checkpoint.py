@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import fault_points
 import faults
 import pytest
 import torch
@@ -137,20 +138,14 @@ def test_leftovers_are_removed_and_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("point", ["weights", "state", "manifest", "rename"])
-def test_full_disk_leaves_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+def test_full_disk_leaves_the_old_ones(tmp_path: Path, point: str) -> None:
     before = faults.digests(save(tmp_path, 1))
-    monkeypatch.setenv("POSEZOO_TESTING", "1")
-    monkeypatch.setenv("POSEZOO_FAULT", f"checkpoint.{point}:full")
-    with pytest.raises(ResourceError, match="disk full while saving") as error:
+    full = fault_points.at(f"checkpoint.{point}:full")
+    with full, pytest.raises(ResourceError, match="disk full while saving") as error:
         save(tmp_path, 2)
     assert error.value.exit_code == 6
     assert faults.checkpoints(tmp_path) == ["step-000000001"]
     assert faults.digests(tmp_path / "ckpt" / "step-000000001") == before
-
-
-def test_faults_need_testing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POSEZOO_FAULT", "checkpoint.state:full")
-    save(tmp_path, 1)
 
 
 def test_state_cannot_run_code(tmp_path: Path) -> None:

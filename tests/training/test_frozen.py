@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import fault_points
 import faults
 import pytest
 import torch
@@ -66,15 +67,10 @@ def test_the_backbone_sees_each_image_once_a_phase(train: Train, monkeypatch: py
     assert seen == [2, 2, *[8] * 3, 8]  # the dry run, 24 training images once, the evaluation
 
 
-def test_a_stopped_phase_goes_on_to_the_last_digit(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_phase_goes_on_to_the_last_digit(train: Train, tmp_path: Path) -> None:
     whole = lines(train(phases=PHASES, out=str(tmp_path / "whole")).path)
-    monkeypatch.setenv("POSEZOO_TESTING", "1")
-    monkeypatch.setenv("POSEZOO_FAULT", "step:sigterm:5")
-    with pytest.raises(Interrupted, match="step 5"):
+    with fault_points.at("step:sigterm:5"), pytest.raises(Interrupted, match="step 5"):
         train(phases=PHASES, out=str(tmp_path / "cut"))
-    monkeypatch.delenv("POSEZOO_FAULT")
     cut = lines(resume(tmp_path / "cut", observer=Notes()).path)
     timeless = [[{k: v for k, v in line.items() if k != "images_per_s"} for line in run] for run in (whole, cut)]
     assert timeless[0] == timeless[1]

@@ -16,6 +16,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import fault_points
 import faults
 import numpy as np
 import pytest
@@ -292,12 +293,11 @@ def test_run_in_use(train: Train, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_loss_that_is_not_a_number(
-    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, precision: str
-) -> None:
-    monkeypatch.setenv("POSEZOO_TESTING", "1")
-    monkeypatch.setenv("POSEZOO_FAULT", "step:nan:4")
-    with pytest.raises(NotFiniteError, match=r"loss is not finite at step 4 \(batch: yard/\d\d.png, ") as error:
+def test_loss_that_is_not_a_number(train: Train, tmp_path: Path, precision: str) -> None:
+    with (
+        fault_points.at("step:nan:4"),
+        pytest.raises(NotFiniteError, match=r"loss is not finite at step 4 \(batch: yard/\d\d.png, ") as error,
+    ):
         train(precision=precision, **{"checkpoint.every_steps": 2})
     assert error.value.exit_code == 8
     run = tmp_path / "run"
@@ -306,7 +306,6 @@ def test_loss_that_is_not_a_number(
     assert len(last["images"]) == 8
     assert set(last["images"]) <= {f"yard/{n:02d}.png" for n in range(24)}
     assert_finite(run)
-    monkeypatch.delenv("POSEZOO_FAULT")
     resume(run, observer=Notes())
     whole = train(out=str(tmp_path / "whole"), precision=precision).path
     kept = [line for line in faults.numbers(run) if "event" not in line]
@@ -386,15 +385,13 @@ def test_damaged_checkpoint_is_replaced_when_its_step_comes_again(train: Train) 
 
 
 @pytest.mark.parametrize("point", ["checkpoint.weights", "checkpoint.manifest", "checkpoint.rename"])
-def test_disk_full(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, point: str) -> None:
-    monkeypatch.setenv("POSEZOO_TESTING", "1")
-    monkeypatch.setenv("POSEZOO_FAULT", f"{point}:full:2")
-    with pytest.raises(PosezooError, match="disk full while saving a checkpoint") as error:
+def test_disk_full(train: Train, tmp_path: Path, point: str) -> None:
+    full = fault_points.at(f"{point}:full:2")
+    with full, pytest.raises(PosezooError, match="disk full while saving a checkpoint") as error:
         train(**{"checkpoint.every_steps": 2})
     assert error.value.exit_code == 6
     run = tmp_path / "run"
     assert faults.checkpoints(run) == ["step-000000002"]
-    monkeypatch.delenv("POSEZOO_FAULT")
     resume(run, observer=Notes())
     assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole")).path)
 

@@ -25,7 +25,6 @@ import numpy as np
 from PIL import Image
 
 from posezoo.base.errors import DataError, LockedError, UsageError
-from posezoo.base.faults import point
 from posezoo.base.files.lock import lock
 from posezoo.base.files.pictures import image_size, read_image
 from posezoo.base.files.write import sweep, whole, write_whole, writing
@@ -108,7 +107,6 @@ class Tree:
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole(path) as temporary:
                 Image.fromarray(image_HWC).save(temporary, "PNG")
-                point("appearance.picture")
 
     def finish(self, words: Sequence[str]) -> dict[str, int]:
         """Write poses.csv and the card of what is there; the pictures by condition. `words`: lines for README.md."""

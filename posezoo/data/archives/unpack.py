@@ -26,7 +26,6 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from posezoo.base.errors import DataError, Finding, ResourceError
-from posezoo.base.faults import point
 from posezoo.base.files.lock import lock
 from posezoo.base.files.write import is_full, whole
 from posezoo.base.paths import shown
@@ -152,11 +151,9 @@ def unpack(packed: Packed, progress: Progress) -> Unpacked:
             first = f"(first: {shown(job.differing[0].path)})"
             hint = "move them away, then posezoo data prepare again"
             raise DataError(f"{count} not as in {shown(packed.name)} {first}", hint, job.differing)
-        point("unpack.merge")
         if job.written:
             packed.beside("renaming").touch()
             _merge(job.files_folder, packed.folder / packed.to)
-        point("unpack.note")
         _write_note(packed, job.files)
     except OSError as error:
         raise _resource_error(error, packed) from error
@@ -190,7 +187,6 @@ class _Job:
                     self.inner.unlink()
                 else:
                     self._file(archive, member, str(base / member.path))
-                    point("unpack.file")
 
     def _file(self, archive: Archive, member: Member, path: str) -> None:
         """Write the member unless it is there; what is there otherwise is noted in `differing`."""
@@ -252,7 +248,6 @@ def _merge(source: Path, target: Path) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place))
         else:
             entry.rename(place)
-            point("unpack.rename")
 
 
 def _size(count: int) -> str:

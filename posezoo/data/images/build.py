@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.base.errors import DataError, Finding
-from posezoo.base.faults import point
 from posezoo.base.files.pictures import read_sized
 from posezoo.base.files.write import whole, writing
 from posezoo.base.observe import Progress, parallel
@@ -58,7 +57,6 @@ def build(frames: Frames, digests: list[bytes], home: Path, key: str, progress: 
         whole(place, folder=True, replaces=lambda: valid_index(place, digests) is None) as temporary,
     ):
         _write(frames, digests, temporary, progress)
-        point("cache.rename")
         if place.is_file():
             place.unlink()  # a damaged cache
 
@@ -77,7 +75,6 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
                 index[n] = (offset, height, width, stored_height, stored_width, digests[n])
                 pixels.write(np.ascontiguousarray(image_HWC).data)
                 offset += image_HWC.nbytes
-                point("cache.image")
             if progress:
                 progress(n + 1, len(frames))
         if findings:

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import fault_points
 import faults
 import numpy as np
 import pytest
@@ -100,13 +101,12 @@ def _facts() -> dict[str, object]:
     return {"maker": "posezoo data corrupt", "settings": {"seed": 0}}
 
 
-def test_bad_pictures_and_a_full_disk_are_one_line(one_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_pictures_and_a_full_disk_are_one_line(one_place: Path) -> None:
     shutil.copytree(one_place, "d")
     Path("d/yard/25.png").write_text("hello")
     faults.assert_fails(words("d", "--kind", "blur"), 3, "25.png: .*: posezoo data verify lists")
-    monkeypatch.setenv("POSEZOO_TESTING", "1")
-    monkeypatch.setenv("POSEZOO_FAULT", "appearance.picture:full:2")
-    faults.assert_fails(words(one_place, "--kind", "blur", out="v"), 6, "cannot write v/.*: No space left.*goes on")
+    with fault_points.at("appearance.picture:full:2"):
+        faults.assert_fails(words(one_place, "--kind", "blur", out="v"), 6, "cannot write v/.*: No space left.*goes on")
 
 
 def test_no_scene_and_no_name_leads_out_of_the_folder() -> None:

@@ -16,10 +16,10 @@ from io import BytesIO
 from multiprocessing import SimpleQueue
 from pathlib import Path
 
+import fault_points
 import pytest
 from archive_files import write_tar, write_zip
 
-from posezoo.base import faults
 from posezoo.base.errors import DataError, ResourceError
 from posezoo.catalogue.forms import Archive as ArchiveEntry
 from posezoo.catalogue.forms import DataCard
@@ -234,16 +234,15 @@ def test_too_small_a_disk_is_told_before_anything_is_written(tmp_path: Path, mon
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("point", ["unpack.file:full:2", "unpack.rename:full", "unpack.note:full"])
-def test_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+@pytest.mark.parametrize("fault", ["unpack.file:full:2", "unpack.rename:full", "unpack.note:full"])
+def test_a_disk_that_fills_up(tmp_path: Path, fault: str) -> None:
     path = write_zip(tmp_path / "room.zip", FILES)
-    monkeypatch.setenv("POSEZOO_TESTING", "1")
-    monkeypatch.setenv("POSEZOO_FAULT", point)
-    monkeypatch.setattr(faults, "_passes", {})
-    with pytest.raises(ResourceError, match=r"disk full while unpacking room\.zip \([\d.]+ GB free\)"):
+    with (
+        fault_points.at(fault),
+        pytest.raises(ResourceError, match=r"disk full while unpacking room\.zip \([\d.]+ GB free\)"),
+    ):
         run(path)
     assert not [name for name in leftovers(tmp_path) if name.startswith("unpacking")]
-    monkeypatch.delenv("POSEZOO_FAULT")
     run(path)
     assert tree(tmp_path) == FILES
     assert leftovers(tmp_path) == []
