@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,13 +81,7 @@ def evaluate(
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
         remarks=(*dataset.remarks, *_other_pixels(model, test), *remarks, *_published(name, dataset, test, split)),
-        settings={
-            "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
-            "batch_size": batch_size,
-            "device": place.type,
-            "data_notes": list(dataset.notes),
-            "skipped": [str(finding) for finding in dataset.skipped],
-        },
+        settings=_settings(model, dataset, run),
     )
 
 
@@ -98,6 +92,16 @@ class _Run(NamedTuple):
     device: torch.device
     should_stop: Callable[[], bool] | None
     progress: Progress | None
+
+
+def _settings(model: PoseModel, dataset: Dataset, run: _Run) -> dict[str, Any]:
+    return {
+        "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
+        "batch_size": run.batch_size,
+        "device": run.device.type,
+        "data_notes": list(dataset.notes),
+        "skipped": [str(finding) for finding in dataset.skipped],
+    }
 
 
 def _baselines(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from posezoo.base.errors import HubError, UsageError
-from posezoo.base.files.hub import Note, silent
+from posezoo.base.files.hub import Note
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.catalogue import names
@@ -41,41 +42,65 @@ def evaluate(
     is left out, and noted. `split`: `blocks`, `sequences` or a split file (image, split).
     `subset`: which of its splits. `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
     """
-    given = model.path if isinstance(model, Result) else model
-    selection = ""
-    backbone = given.config.pretrained_backbone if isinstance(given, PoseModel) else None
-    if not isinstance(given, PoseModel):
-        found = find(full_name(given), observer.note if observer else silent)
-        path = user_path(str(given).removeprefix("local-dir:"))
-        if data is None and (path / CONFIG).is_file():
-            run_config = read_config(path)
-            trained_on, backbone = run_config["train"]["data"], run_config["model"]["config"]["pretrained_backbone"]
-            data, root, split = trained_on["name"], root or trained_on.get("root"), split or trained_on.get("split")
-            skip_bad = skip_bad or trained_on.get("skip_bad", False)
-        facts = found.config.get("training", {})
-        data, selection = data or _catalogued(facts.get("data")), facts.get("selection", "")
-        given = load_found(found, device)
-    if data is None:
-        raise UsageError("which data set?", "give --data NAME, see posezoo data list")
-    watch = observer.progress if observer else lambda what, done, total: None
+    watch = observer or Observer()
+    subject = _subject(model, _Asked(data, root, split, skip_bad), device, watch)
+    if subject.asked.data is None:
+        raise UsageError("no data set was given", "--data NAME, see posezoo data list")
     dataset = open_dataset(
-        data,
-        root=root,
-        split=split,
-        skip_bad=skip_bad,
-        progress=lambda done, total: watch("reading images", done, total),
+        subject.asked.data,
+        root=subject.asked.root,
+        split=subject.asked.split,
+        skip_bad=subject.asked.skip_bad,
+        progress=lambda done, total: watch.progress("reading images", done, total),
     )
-    if observer:
-        for remark in dataset.remarks:
-            observer.note(remark)
+    for remark in dataset.remarks:
+        watch.note(remark)
     return run(
-        given,
+        subject.model,
         dataset,
         split=subset,
-        embed=_retrieval_features(given, backbone, observer.note if observer else silent),
-        selection=selection,
-        progress=lambda done, total: watch("evaluating", done, total),
+        embed=_retrieval_features(subject.model, subject.backbone, watch.note),
+        selection=subject.selection,
+        progress=lambda done, total: watch.progress("evaluating", done, total),
     )
+
+
+class _Asked(NamedTuple):
+    """Which data, and how they are read."""
+
+    data: str | None
+    root: str | Path | None
+    split: str | Path | None
+    skip_bad: bool
+
+
+class _Subject(NamedTuple):
+    """What is evaluated, and on what."""
+
+    model: PoseModel
+    asked: _Asked
+    backbone: bool | str | None
+    """Where its backbone's pretrained weights came from, for image retrieval."""
+    selection: str = ""
+
+
+def _subject(
+    model: str | Path | PoseModel | Result, asked: _Asked, device: str | torch.device, watch: Observer
+) -> _Subject:
+    """The model, loaded, on the data asked for or else those that it was trained on."""
+    if isinstance(model, PoseModel):
+        return _Subject(model, asked, model.config.pretrained_backbone)
+    given, backbone = model.path if isinstance(model, Result) else model, None
+    found = find(full_name(given), watch.note)
+    path = user_path(str(given).removeprefix("local-dir:"))
+    if asked.data is None and (path / CONFIG).is_file():
+        config = read_config(path)
+        own, backbone = config["train"]["data"], config["model"]["config"]["pretrained_backbone"]
+        root, split = asked.root or own.get("root"), asked.split or own.get("split")
+        asked = _Asked(own["name"], root, split, asked.skip_bad or own.get("skip_bad", False))
+    facts = found.config.get("training", {})
+    asked = asked._replace(data=asked.data or _catalogued(facts.get("data")))
+    return _Subject(load_found(found, device), asked, backbone, facts.get("selection", ""))
 
 
 def _catalogued(data: str | None) -> str | None:

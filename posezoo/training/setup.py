@@ -199,24 +199,28 @@ def measured_precision(job: Job) -> str:
     images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
     modes = {name: module.training for name, module in job.model.named_modules()}
     job.model.eval()  # batch-norm statistics must not move
-    seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
-    for round_number in range(4):  # interleaved; the first round warms up
-        for name, times in seconds.items():
-            start = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16"):
-                output = job.model(images_BCHW)
-            (output.position.sum() + output.rotation.sum()).backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_number:
-                times.append(time.perf_counter() - start)
+    for number in range(4):  # interleaved; the first round warms up
+        fp32, bf16 = (_step_seconds(job, images_BCHW, low) for low in (False, True))
+        # in every round: other work on the machine slows one of a pair by chance, hardly the same one each time
+        gains = fp32 > 1.1 * bf16
+        if not gains and (number or bf16 > 4 * fp32):  # without the hardware bf16 takes minutes: once is enough
+            break
     job.model.zero_grad(set_to_none=True)
     for name, module in job.model.named_modules():
         module.training = modes[name]
     torch.set_rng_state(state)
-    # in every round: other work on the machine slows one of a pair by chance, hardly the same one each time
-    gains = all(fp32 > 1.1 * bf16 for fp32, bf16 in zip(*seconds.values(), strict=True))
     return "bf16" if gains else "fp32"
+
+
+def _step_seconds(job: Job, images_BCHW: Tensor, low: bool) -> float:
+    """What a forward and backward pass takes, in bf16 or in fp32."""
+    device, start = job.accelerator.device, time.perf_counter()
+    with torch.autocast(device.type, torch.bfloat16, enabled=low):
+        output = job.model(images_BCHW)
+    (output.position.sum() + output.rotation.sum()).backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def _rows(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:

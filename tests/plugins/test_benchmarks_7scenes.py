@@ -376,6 +376,8 @@ def test_poses_are_read_without_torch(tmp_path: Path) -> None:
         (tmp_path / "chess" / name).write_text(line)
     (folder / "frame-000000.pose.txt").write_text(EYE)
     Image.new("RGB", (64, 48)).save(folder / "frame-000000.color.png")
-    code = "import sys; from posezoo.data import open_dataset; d = open_dataset('7scenes-chess', root=sys.argv[1]); "
+    code = (
+        "import sys; from posezoo.data.open import open_dataset; d = open_dataset('7scenes-chess', root=sys.argv[1]); "
+    )
     code += "sys.exit('torch' in sys.modules or len(d.frames) != 1 or not d.frames.intrinsics[0, 0] == 52.5)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0

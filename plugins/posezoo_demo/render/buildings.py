@@ -84,7 +84,7 @@ def _ground_tile(rng: Rng, base: str, entrance: bool) -> str:
 
 
 def _roof(scene: Scene, rng: Rng, place: Placement, plan: Plan, key: str, colour: Colour, kind: str) -> None:
-    """The roof and its gables."""
+    """The roof and its gables. Long: one kind of roof after another, each a list of polygons."""
     w, d, h = plan.width, plan.depth, plan.height
     texture = f"{key}/roof"
     scene.textures[texture] = finish(roof(rng, kind, colour))
@@ -147,7 +147,7 @@ def _roof(scene: Scene, rng: Rng, place: Placement, plan: Plan, key: str, colour
 
 
 def _trim(scene: Scene, rng: Rng, place: Placement, plan: Plan, style: Style, texts: list[str]) -> None:
-    """Cornice, string course, sign, awning, balconies, steps and flower boxes on the front."""
+    """Cornice, string course, sign, awning, balconies, steps and flower boxes on the front. Long: one after another."""
     w, g, h = plan.width, plan.ground_height, plan.height
     light = shade(style.colour, 1.12) if style.wall in ("plaster", "siding") else shade(style.colour, 0.8)
     scene.box(place, (-0.05, w + 0.05), (-0.22, 0), (h - 0.42, h - 0.12), light)

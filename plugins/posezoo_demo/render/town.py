@@ -126,7 +126,7 @@ def _pave(scene: Scene, frame: Placement, x: tuple[float, float], y: tuple[float
 
 
 def build_town(seed: int = 7) -> Town:
-    """Build the whole town from one seed."""
+    """Build the whole town from one seed. Long: a list of what stands where, in the order of the drawn numbers."""
     rng = np.random.default_rng(seed)
     scene, street = Scene(), Street()
     build = Builder(scene, rng)
