@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from posezoo.base.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError, redacted
 
@@ -18,7 +20,11 @@ STOPPED = 130
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of the table."""
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    # what can be read is read, what cannot is one line of ours that names the file: Pillow's own lines name none
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    code = run(sys.argv[1:] if argv is None else argv)
+    _say("")  # what could not be drawn may still wait to be written
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,14 +43,16 @@ def run(argv: Sequence[str]) -> int:
     except Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, Abort):
-        print("posezoo: stopped", file=sys.stderr)
+        _say("posezoo: stopped\n")
         return STOPPED
     except PosezooError as error:
         return _fail(error, debug)
     except MemoryError:
         return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
-    except BrokenPipeError:
-        _let_go()  # what was asked for is done
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise  # typer makes an exit of a broken pipe
+        _let_go(sys.stdout)  # what was asked for is done
         return 0
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -73,16 +81,24 @@ def _fail(error: PosezooError, debug: bool) -> int:
                 print(escaped(str(finding)))
             sys.stdout.flush()
         except BrokenPipeError:  # whoever reads them has seen enough; the line of error follows all the same
-            _let_go()
+            _let_go(sys.stdout)
     if debug:
         _print_trace(error)
-    print(error_line(error), file=sys.stderr)
+    _say(f"{error_line(error)}\n")
     return error.exit_code
 
 
-def _let_go() -> None:
-    """Write stdout nowhere: its reader has gone, and Python would complain once more at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _say(text: str) -> None:
+    """Write the text to stderr; if nobody reads it, the exit code stays what it is."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        _let_go(sys.stderr)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Write the stream nowhere: its reader has gone, and Python would complain once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _bug(error: Exception, debug: bool) -> int:
@@ -93,4 +109,4 @@ def _bug(error: Exception, debug: bool) -> int:
 
 
 def _print_trace(error: Exception) -> None:
-    print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    _say(redacted("".join(traceback.format_exception(error))))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,11 +26,18 @@ PLAIN_SECONDS = 60.0
 MAX_ERROR_LINE = 240
 
 
+class _Console(Console):
+    """rich's console, but a closed pipe is an error as any other: rich would end the process, and close stdout."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that is being handled
+
+
 class TrainView(Observer):
     """The live view of a run: loss, errors in metres and degrees, images/s, time left."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet or not is_main_process())
+        self.console = _Console(stderr=True, quiet=quiet or not is_main_process())
         self.live: Live | None = None
         self.bar: Progress | None = None
         self._what, self._plain_at = "", time.monotonic()
@@ -41,7 +47,7 @@ class TrainView(Observer):
         self.facts: dict[str, Any] = {}
 
     def progress(self, what: str, done: int, total: int) -> None:
-        with _never_fatal():
+        with self._drawing():
             if not self.console.is_terminal:
                 self._plain(f"{what}: {done} of {total}")
                 return
@@ -58,11 +64,11 @@ class TrainView(Observer):
                 self._close_bar()
 
     def note(self, text: str) -> None:
-        with _never_fatal():
+        with self._drawing():
             self.console.print(Text(f"note: {text}"), highlight=False, soft_wrap=True)
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
-        with _never_fatal():
+        with self._drawing():
             self._close_bar()
             self.total, self.first, self.begun, self.facts = total_steps, done_steps, time.monotonic(), facts
             self._plain_at = self.begun
@@ -79,7 +85,7 @@ class TrainView(Observer):
                 self.live.start()
 
     def step(self, line: dict[str, Any]) -> None:
-        with _never_fatal():
+        with self._drawing():
             self.recent.append(line)
             if self.live:
                 self.live.update(self._view())
@@ -87,17 +93,25 @@ class TrainView(Observer):
                 self._plain(self._line())
 
     def epoch(self, line: dict[str, Any]) -> None:
-        with _never_fatal():
+        with self._drawing():
             self.epochs.append(line)
             if self.live:
                 self.live.update(self._view())
 
     def end(self) -> None:
-        with _never_fatal():
+        with self._drawing():
             self._close_bar()
             if self.live:
                 self.live.stop()
                 self.live = None
+
+    @contextlib.contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Where nothing can be written, no more is drawn; the run goes on."""
+        try:
+            yield
+        except OSError:
+            self.console.quiet = True
 
     def _plain(self, text: str) -> None:
         now = time.monotonic()
@@ -184,7 +198,7 @@ def duration(seconds: float) -> str:
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """One table on stdout; numbers to the right."""
-    console = Console()
+    console = _Console()
     table = Table(title=title or None, title_justify="left")
     for place, name in enumerate(header):
         numeric = all(_numeric(row[place]) for row in rows) and bool(rows)
@@ -212,7 +226,7 @@ def print_how_to(found: Mapping[str, Any]) -> None:
         "folder": f"{found['folder']} ({'here' if found['here'] else 'not here yet'})",
         "layout": found["layout"],
     }
-    console = Console()
+    console = _Console()
     table = Table("", "", title=found["name"], title_justify="left", show_header=False)
     for key, value in facts.items():
         if value:
@@ -244,13 +258,3 @@ def escaped(text: str) -> str:
 
 def _numeric(cell: str) -> bool:
     return cell in ("", "-", "—") or cell[:1] in "0123456789-" or cell == "inf"
-
-
-@contextlib.contextmanager
-def _never_fatal() -> Iterator[None]:
-    """Drawing must never end a run: a closed pipe or a full device is let go."""
-    try:
-        yield
-    except (BrokenPipeError, OSError):
-        with contextlib.suppress(OSError):
-            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 (for the rest of the process)

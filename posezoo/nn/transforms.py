@@ -10,16 +10,11 @@ Legend: B batch, C channels, H height, W width, 3 camera axes.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
-
-# what can be read is read, what cannot is a DataError that names the file: Pillow's own lines name none
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def prepare(

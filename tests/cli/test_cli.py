@@ -479,12 +479,50 @@ def test_nothing_that_is_typed_is_a_bug(tmp_path: Path, command: list[str], give
     assert written == [], "nothing but the picture that was asked for"
 
 
-def test_closed_output_is_no_error() -> None:
+@pytest.mark.parametrize("form", ["json", "human"])
+def test_closed_output_is_no_error(form: str) -> None:
     """`posezoo list | head -1`."""
-    command = f"{sys.executable} -m posezoo list --format json | head -c 1; exit ${{PIPESTATUS[0]}}"
-    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=300)
+    ended = _with_nobody_at("stdout", "-m", "posezoo", "list", "--format", form)
     assert ended.returncode == 0, ended
     assert ended.stderr == ""
+
+
+def test_closed_errors_change_no_exit_code() -> None:
+    """`posezoo info atlock 2>&1 >file | head -0`."""
+    assert _with_nobody_at("stderr", "-m", "posezoo", "info", "atlock").returncode == 2
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_view_that_nobody_sees_ends_no_run(terminal: bool) -> None:
+    """It stops drawing, and leaves stdout and sys.stderr as they are."""
+    code = """
+import sys
+from posezoo.cli.console import TrainView
+own, view = sys.stderr, TrainView()
+view.console._force_terminal = "TERMINAL" == sys.argv[1]
+facts = dict.fromkeys(("model", "data", "precision", "device", "backbone", "run"), "x")
+facts |= dict.fromkeys(("train_images", "validation_images", "epochs", "parameters", "seed"), 1)
+view.note("one")
+view.progress("reading", 1, 2)
+view.start(2, 0, facts)
+view.step({"step": 1, "epoch": 0, "loss": 1.0, "position_m": 1.0, "orientation_deg": 1.0, "images_per_s": 1.0})
+view.end()
+view.note("two")
+print("the run went on" if sys.stderr is own and view.console.quiet else "no")
+"""
+    ended = _with_nobody_at("stderr", "-c", code, "TERMINAL" if terminal else "")
+    assert ended.stdout == "the run went on\n", ended
+
+
+def _with_nobody_at(stream: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python, with a pipe that nobody reads as its stdout or stderr."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    try:
+        return subprocess.run([sys.executable, *arguments], **streams, text=True, check=False, timeout=300)  # type: ignore[call-overload]
+    finally:
+        os.close(writer)
 
 
 def test_full_output_is_said() -> None:

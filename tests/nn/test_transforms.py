@@ -219,7 +219,7 @@ def test_a_huge_image_is_not_decoded(
 
 def test_a_huge_image_prints_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_header(12000, 12000))
-    code = "import sys\nfrom posezoo.nn.transforms import read_image\n"
+    code = "import sys\nfrom posezoo.base.files.pictures import read_image\n"
     code += "try: read_image(sys.argv[1])\nexcept Exception as error: print(error)"
     done: subprocess.CompletedProcess[str] = run_python(code, str(tmp_path / "a.png"))
     assert "image too large" in done.stdout

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from posezoo.base.errors import HubError, PosezooError, ResourceError, UsageError, WeightsError, redacted
+from posezoo.base.files.write import is_full
 from posezoo.base.paths import COMMIT
 
 if TYPE_CHECKING:
@@ -88,7 +89,11 @@ def fetch(repository: str, file: str, revision: str, size: int = 0) -> Path:
     if found:
         return found
     _need_network(repository, file)
-    return guarded(lambda: _download(repository, file, revision), repository, size)
+    with warnings.catch_warnings():
+        # a full disk is told in one line of ours; this would be a second one, from before the library tries. Set here
+        # and not in the thread: one that is left behind would set the filters back at any moment
+        warnings.filterwarnings("ignore", message="Not enough free disk space")
+        return guarded(lambda: _download(repository, file, revision), repository, size)
 
 
 def resolve(repository: str, file: str, revision: str) -> str:
@@ -193,7 +198,7 @@ def explained(error: BaseException, what: str) -> PosezooError:
         if getattr(response, "status_code", None):
             return _by_status(response, cause, what)
     numbers = [cause.errno for cause in causes if isinstance(cause, OSError)]
-    if errno.ENOSPC in numbers:
+    if any(isinstance(cause, OSError) and is_full(cause) for cause in causes):
         return ResourceError(f"disk full: the hub's cache, for {what}", "free space, or set HF_HOME")
     if any(number in CANNOT_WRITE for number in numbers):
         return ResourceError(f"cannot write the hub's cache {_cache()}", "set HF_HOME to a folder you may write")
@@ -279,8 +284,6 @@ def _asked(repository: str, file: str, revision: str) -> HfFileMetadata:
 def _download(repository: str, file: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    # a full disk is told in one line of ours; this would be a second one, from before the library tries
-    warnings.filterwarnings("ignore", message="Not enough free disk space")
     _head(repository, file, revision)
     return Path(hf_hub_download(repository, file, revision=revision, endpoint=endpoint(), etag_timeout=REQUEST_S))
 

@@ -7,9 +7,10 @@ in its configuration (`decode`), and its predictions turn photographs too.
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,32 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DAMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+_DAMAGE = (OSError, SyntaxError, ValueError, struct.error)  # Pillow raises all of them
 Camera = tuple[float, float, float, float]
 """(fx, fy, cx, cy) in pixels, (0, 0) at the outer corner of the top-left pixel."""
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+    """The image as `Image.open` gives it, without the warning that it is large.
+
+    A filter of warnings is one for the whole process, and pictures are read in threads. Raises what is in `_DAMAGE`.
+    """
+    Image.init()
+    with Path(path).open("rb") as file:
+        start = file.read(16)
+        for factory, accept in (Image.OPEN[name] for name in formats):
+            try:
+                if accept is not None and accept(start) is not True:
+                    continue
+                file.seek(0)
+                image = factory(file, str(path))
+            except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open: perhaps another format
+                continue
+            with image:
+                yield image
+            return
+    raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}")
 
 
 def upright(image: Image.Image, options: Mapping[str, str] = {}) -> Image.Image:
@@ -63,16 +87,16 @@ def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int
     Raises DataError that names the file.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             return image.size[::-1] if decode == UPRIGHT and orientation(image) >= 5 else image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
 
 
 def orientation_of(path: str | Path) -> int:
     """As `orientation`; 1 for a file that cannot be opened."""
     try:
-        with Image.open(path, formats=("JPEG",)) as image:
+        with _opened(path, ("JPEG",)) as image:
             return orientation(image)
     except _DAMAGE:
         return 1
@@ -81,7 +105,7 @@ def orientation_of(path: str | Path) -> int:
 def is_animated(path: str | Path) -> bool:
     """Whether the file holds several pictures, of which the first is read; a camera's preview (MPO) does not count."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             return image.format != "MPO" and getattr(image, "is_animated", False)
     except _DAMAGE:
         return False
@@ -90,7 +114,7 @@ def is_animated(path: str | Path) -> bool:
 def turned_camera(path: str | Path, camera: Camera) -> Camera:
     """The intrinsics of the stored image at `path`, in the image turned upright."""
     try:
-        with Image.open(path, formats=("JPEG",)) as image:
+        with _opened(path, ("JPEG",)) as image:
             tag, (width, height) = orientation(image), image.size
     except _DAMAGE:
         return camera
@@ -126,7 +150,7 @@ def read_sized(
             raise DataError(f"{path}: not a regular file")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file")
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
@@ -138,18 +162,16 @@ def read_sized(
         raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{path}: image too large (limit {MAX_PIXELS // 1_000_000} Mpx)") from None
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
+    except _DAMAGE as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
 
 
 def is_grey(path: str | Path) -> bool:
     """Whether the image file has one channel; not if it cannot be opened, which `read_image` tells."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             return image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except _DAMAGE:
         return False
 
 

@@ -73,7 +73,7 @@ def test_killed_it_goes_on_to_the_same_bytes(one_place: Path) -> None:
     assert pictures(Path("w")) == pictures(Path("whole"))
     assert begun.items() <= pictures(Path("w")).items()
     assert Path("w/poses.csv").read_bytes() == Path("whole/poses.csv").read_bytes()
-    assert not list(Path("w").rglob("*.part"))
+    assert not list(Path("w").rglob(".tmp-*"))
     assert run(words(one_place, "--kind", "night", "--seed", "7")) == 0  # another condition beside them
     assert json.loads(Path("w/card.json").read_text())["pictures"] == {"fog-2": 8, "rain-2": 8, "night-3": 8}
 
