@@ -169,7 +169,9 @@ def test_json_of_a_model() -> None:
     shown = ok("info", "posenet+hyper")
     assert "3,546,887" in shown
     assert "HyperPose supplement, Table 1" in " ".join(shown.split())
-    assert strict_json(ok("info", "atloc.plus", "--format", "json"))["settings of training"]["tuple_length"] == 3
+    training = strict_json(ok("info", "atloc.plus", "--format", "json"))["settings of training"]
+    (tuples,) = (row for row in training if row["key"] == "tuple_length")
+    assert (tuples["value"], tuples["default"], tuples["type"]) == (3, 1, "a whole number from 1")
 
 
 def test_json_of_data(one_place: Path, tmp_path: Path) -> None:
