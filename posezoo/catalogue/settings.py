@@ -5,6 +5,7 @@ The same keys serve on the command line, in recipes and in Python (`backbone=res
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
@@ -123,6 +124,20 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, key: str) -> Non
     if isinstance(value, Mapping):
         value = nested(value)
     settings[path[-1]] = value
+
+
+def typed(value: Any) -> str:
+    """A value as one types it: `parse` reads it back."""
+    words = {None: "none", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_quoted(part)}" for key, part in value.items() if part is not None) + "}"
+    return "[" + ", ".join(map(_quoted, value)) + "]" if isinstance(value, (list, tuple)) else str(value)
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) else typed(value)
 
 
 def _value(text: str) -> Any:

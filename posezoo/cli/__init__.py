@@ -11,7 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from posezoo.base.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError, redacted
 
@@ -68,8 +68,24 @@ def run(argv: Sequence[str]) -> int:
         return _bug(error, debug)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors; their class is private to typer
-            return _fail(UsageError(" ".join(error.format_message().split()).rstrip("."), "posezoo --help"), debug)
+            message = " ".join(error.format_message().split()).rstrip(".")
+            return _fail(UsageError(message, _usage_hint(error, arguments)), debug)
         return _bug(error, debug)
+
+
+def _usage_hint(error: Any, argv: Sequence[str]) -> str:
+    """What to type instead: a setting where somebody took it for an option, else the help of the command."""
+    context, option = getattr(error, "ctx", None), getattr(error, "option_name", "")
+    if context is None:
+        return "posezoo --help"
+    takes_settings = any(parameter.metavar == "KEY=VALUE" for parameter in context.command.params)
+    if option.startswith("--") and takes_settings and not getattr(error, "possibilities", None):
+        place = next((n for n, word in enumerate(argv) if word.partition("=")[0] == option), len(argv))
+        following = [*argv[place : place + 1], *argv[place + 1 : place + 2]]
+        value = next((word.partition("=")[2] or word for word in following if word != option), "VALUE")
+        key = option.removeprefix("--").replace("-", "_")
+        return f"settings have no dashes, write {key}={'VALUE' if value.startswith('-') else value[:20]}"
+    return f"{context.command_path} --help"
 
 
 def _fail(error: PosezooError, debug: bool) -> int:

@@ -102,21 +102,30 @@ def train(
     overrides: Overrides = None,
     root: Root = None,
     skip_bad: SkipBad = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="List every key with its value for this run; train nothing.")
+    ] = False,
     format: Format = "human",
 ) -> None:
     """Train a model, evaluate its best epoch beside the baselines, and say where the report lies.
 
+    Settings are KEY=VALUE; --print-config lists them all.
+
     Example: posezoo train atloc+hyper --data demo-loop epochs=10 seed=1
     """
     from posezoo.catalogue import resolve, settings
+    from posezoo.cli import keys
     from posezoo.cli.console import TrainView
 
     known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
+    given = settings.nested(({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or []))
+    if print_config:
+        print_content(keys.of_run(known, place, given, root), format, f"{known.name} on {data}")
+        return
     from posezoo.training.train import train as train_model
 
-    given = ({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or [])
     view = TrainView(format == "quiet")
-    print_result(train_model(known, place, settings.nested(given), root=root, observer=view), format)
+    print_result(train_model(known, place, given, root=root, observer=view), format)
 
 
 @app.command()

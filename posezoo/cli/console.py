@@ -21,9 +21,11 @@ from rich.text import Text
 
 from posezoo.base.errors import PosezooError, redacted
 from posezoo.base.observe import Observer
+from posezoo.catalogue.settings import typed
 
 PLAIN_SECONDS = 60.0
 MAX_ERROR_LINE = 240
+LONGEST_NAME = 24  # characters of a value that stay on one line: tf_efficientnet_b0.in1k
 
 
 class _Console(Console):
@@ -197,17 +199,57 @@ def duration(seconds: float) -> str:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """One table on stdout; numbers to the right."""
+    """One table on stdout; numbers to the right. Where words or numbers would break, each row is a block instead."""
     console = _Console()
-    table = Table(title=title or None, title_justify="left")
-    for place, name in enumerate(header):
-        numeric = all(_numeric(row[place]) for row in rows) and bool(rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has no edge to wrap at
+    numeric = [bool(rows) and all(_numeric(row[place]) for row in rows) for place in range(len(header))]
+    if len(header) > 2 and _least_width(header, rows, numeric) > console.width:
+        table = Table(title=title or None, title_justify="left", show_header=False)
+        table.add_column("what", no_wrap=True)
+        table.add_column("value", overflow="fold")
+        for row in rows:
+            for name, cell in zip(header, row, strict=True):
+                if cell:
+                    table.add_row(Text(name), Text(cell))
+            table.add_section()
+    else:
+        table = Table(title=title or None, title_justify="left")
+        for name, right in zip(header, numeric, strict=True):
+            table.add_column(name, justify="right" if right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def _least_width(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> int:
+    """Characters that a table needs so that no number and no word of usual length breaks."""
+    width = 3 * len(header) + 1  # frame and padding
+    for place, name in enumerate(header):
+        cells = [row[place] for row in rows]
+        words = name.split() + (cells if numeric[place] else [word for cell in cells for word in cell.split()])
+        width += max((min(len(word), LONGEST_NAME) for word in words), default=0)
+    return width
+
+
+def print_keys(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Settings on stdout, a table for each group. Keys stay in one piece in 80 columns, so all words share a column."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 200)  # a file has no edge to wrap at
+    console.print(Text(title), soft_wrap=True)
+    for group in dict.fromkeys(row["group"] for row in rows):
+        own = [row for row in rows if row["group"] == group]
+        values = [typed(row["value"]) for row in own]
+        table = Table(title=Text(group), title_justify="left")
+        table.add_column("key", no_wrap=True)
+        longest = max(len(value) for value in values)
+        table.add_column("value", overflow="fold", min_width=min(longest, LONGEST_NAME))
+        table.add_column("what it is (type; default)", overflow="fold")
+        for row, value in zip(own, values, strict=True):
+            words = f"{row['what']} ({row['type']}; {typed(row['default'])})".lstrip()
+            table.add_row(Text(row["key"]), Text(value), Text(words))
+        console.print(table)
 
 
 def print_how_to(found: Mapping[str, Any]) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from posezoo.base import paths
 from posezoo.base.errors import unknown_name
 from posezoo.base.version import __version__
-from posezoo.catalogue import entries, files, names, plugins, resolve
+from posezoo.catalogue import entries, files, names, plugins, resolve, settings
 from posezoo.catalogue.resolve import KnownModel
+from posezoo.cli import keys
 from posezoo.zoo.find import find, full_name
 
 if TYPE_CHECKING:
@@ -75,15 +76,16 @@ def _architecture(known: KnownModel, overrides: dict[str, Any]) -> dict[str, Any
     with torch.device("meta"):  # no memory for weights, however many there are
         model = build(plan)
     cards, spec = [*known.published, *known.variant], known.architecture.spec
-    training = {key: value for card in known.variant for key, value in card.train.items()}
+    training = settings.merged(*(card.train for card in known.variant))
     return {
         "name": str(plan.name),
         "summary": "; ".join(filter(None, (spec.summary, *(card.summary for card in cards)))),
         "paper": "; ".join(filter(None, (spec.paper, *(card.paper for card in cards)))),
         "settings": {k: v for k, v in plan.as_dict()["config"].items() if k not in PLACE_FIELDS},
         **{f"settings of +{name}": values for name, values in plan.as_dict()["modifiers"].items()},
-        **({"settings of training": training} if training else {}),
         "train it": f"posezoo train {known.name} --data demo-loop",
+        "all its keys": f"posezoo train {known.name} --data demo-loop --print-config",
+        "settings of training": keys.of_training(training),
         "size": _size(model, {part: count for card in cards for part, count in card.figures.items()}),
         "results": _results(plan.name),
     }

@@ -11,10 +11,12 @@ import typer
 
 def print_content(content: Any, format: str, title: str) -> None:
     """Rows (a list of dicts) as a table, a dict as two columns and a table for each list of rows in it; all as JSON."""
-    from posezoo.cli.console import print_table
+    from posezoo.cli.console import print_keys, print_table
 
     if format == "json":
         typer.echo(json.dumps(content, indent=1, default=str))
+    elif format == "human" and _is_keys(content):
+        print_keys(title, content)
     elif format == "human" and isinstance(content, list):
         header = list(content[0]) if content else ["nothing"]
         print_table(title, header, [[_cell(row[key]) for key in header] for row in content])
@@ -28,6 +30,11 @@ def print_content(content: Any, format: str, title: str) -> None:
 
 def _is_rows(value: list[Any]) -> bool:
     return bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _is_keys(content: Any) -> bool:
+    """Whether it is what posezoo.cli.keys gives."""
+    return isinstance(content, list) and _is_rows(content) and {"key", "type", "group"} <= content[0].keys()
 
 
 def _cell(value: Any) -> str:

@@ -157,11 +157,11 @@ class TrainConfig(_Section):
     """The architecture, with modifiers and variant."""
     data: DataSettings
     recipe: str
-    """Where the settings come from that nobody gave; by default chosen by the kind of data."""
+    """Where the settings come from that are not given; by default chosen by the kind of data."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Of everything random."""
     epochs: PositiveInt = 30
-    """Times that every training frame is seen, if there are no phases."""
+    """Passes over the training frames, if there are no phases."""
     phases: tuple[PhaseSettings, ...] = ()
     """Phases of training; empty: one of `epochs` in which everything learns."""
     batch_size: PositiveInt = 32
@@ -173,7 +173,7 @@ class TrainConfig(_Section):
     workers: int = Field(0, ge=0)
     """Processes that read ahead; the numbers do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where is trained; auto: the GPU if torch sees one."""
+    """auto: the GPU if torch sees one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: measured on this machine before the first step, then written into the run's config."""
     selection: Literal["validation", "test", "last"] = "validation"

@@ -169,7 +169,9 @@ def test_json_of_a_model() -> None:
     shown = ok("info", "posenet+hyper")
     assert "3,546,887" in shown
     assert "HyperPose supplement, Table 1" in " ".join(shown.split())
-    assert strict_json(ok("info", "atloc.plus", "--format", "json"))["settings of training"]["tuple_length"] == 3
+    training = strict_json(ok("info", "atloc.plus", "--format", "json"))["settings of training"]
+    (tuples,) = (row for row in training if row["key"] == "tuple_length")
+    assert (tuples["value"], tuples["default"], tuples["type"]) == (3, 1, "a whole number from 1")
 
 
 def test_json_of_data(one_place: Path, tmp_path: Path) -> None:
@@ -303,7 +305,16 @@ def test_forms_agree_on_hard_poses() -> None:
         (["train", "atloc", "--data", "demo-loop", "hyper.rank=2"], r"\+hyper"),
         (["train", "atloc+hyper", "--data", "demo-loop", "hyper.rnk=2"], "rank"),
         (["train", "atloc"], "--data"),
-        (["train", "atloc", "--dat", "demo-loop"], "--dat"),
+        (["train", "atloc", "--dat", "demo-loop"], r"--dat .*--data.*: posezoo train --help"),
+        (
+            ["train", "atloc", "--data", "demo-loop", "--epochs", "3"],
+            "--epochs: settings have no dashes, write epochs=3$",
+        ),
+        (["train", "atloc", "--data", "demo-loop", "--batch-size=8"], "write batch_size=8$"),
+        (["train", "atloc", "--data", "demo-loop", "--epochs", "--format", "json"], "write epochs=VALUE$"),
+        (["train", "atloc", "--data", "demo-loop", "--epochs"], "write epochs=VALUE$"),
+        (["info", "atloc", "--dropout", "0.2"], "write dropout=0.2$"),
+        (["data", "list", "--epochs", "3"], "--epochs: posezoo data list --help"),
         (["train", "local-dir:x", "--data", "demo-loop"], "posezoo list"),
         (["info", "posnet"], '"posenet"'),
         (["info", "demo-lop"], '"demo-loop"'),

@@ -121,7 +121,7 @@ def test_nothing_that_is_pushed_names_a_folder_of_this_machine(
     assert any("no image retrieval: the backbone's weights were backbone.safetensors" in text for text in notes.notes)
     (private / "backbone.safetensors").unlink()  # or the run was carried to another machine
     assert baselines.RETRIEVAL not in evaluate(run, observer=notes).methods
-    with pytest.raises(UsageError, match="which data set"):
+    with pytest.raises(UsageError, match="--data"):
         evaluate(f"hf-hub:{NAME}")
 
 

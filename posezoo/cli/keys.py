@@ -1,0 +1,63 @@
+"""The keys of a run as rows, for `posezoo train --print-config` and `posezoo info`: value, default, type, meaning.
+
+What a key is stands at its field (posezoo.catalogue.keys); here only values are put beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from posezoo.catalogue import keys
+from posezoo.catalogue.resolve import KnownData, KnownModel
+
+ARGUMENTS = ("model", "data.name")  # of the command, no settings
+
+
+def of_run(
+    model: KnownModel, data: KnownData, overrides: Mapping[str, Any], root: str | Path | None
+) -> list[dict[str, Any]]:
+    """Every key of the run that `posezoo train` would start: its own, the architecture's, the modifiers'.
+
+    Nothing is opened or trained. Raises UsageError as training does.
+    """
+    from posezoo.training.config import configure
+    from posezoo.zoo.blueprint import PLACE_FIELDS
+
+    config, plan = configure(model, data, overrides, root)
+    rows = of_training(config.model_dump(mode="json"))
+    for prefix, chosen in (("", plan.config), *((f"{name}.", own) for name, own in plan.modifiers)):
+        values, group = dataclasses.asdict(chosen), prefix.rstrip(".") or plan.name.arch
+        rows += [row for row in _rows(type(chosen), prefix, values, group) if row["key"] not in PLACE_FIELDS]
+    return rows
+
+
+def of_training(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The run's own keys with these values (nested), else their defaults."""
+    from posezoo.training.config import TrainConfig
+
+    return [row for row in _rows(TrainConfig, "", values, "run") if row["key"] not in ARGUMENTS]
+
+
+def _rows(schema: type, prefix: str, values: Mapping[str, Any], group: str) -> list[dict[str, Any]]:
+    found = []
+    for key in keys.keys(schema):
+        value: Any = values
+        for part in key.name.split("."):
+            value = value.get(part, key.default) if isinstance(value, Mapping) else value
+        section = key.name.rpartition(".")[0] or group
+        words = {"type": key.type, "what": key.what, "group": section}
+        found.append({"key": prefix + key.name, "value": _plain(value), "default": _plain(key.default), **words})
+    # keys of one section stand together, in the order in which the sections are first met
+    order = list(dict.fromkeys(row["group"] for row in found))
+    return sorted(found, key=lambda row: order.index(row["group"]))
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it; infinity as it is typed."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return "inf" if isinstance(value, float) and math.isinf(value) else value
