@@ -152,14 +152,3 @@ def widest_axes(position: np.ndarray) -> tuple[int, int]:
 def printable(text: str) -> str:
     """`text` that can be written as UTF-8: undecodable bytes of file names are shown as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def concatenate(parts: Sequence[Poses]) -> Poses:
-    """All poses of `parts` in one, in order."""
-    return Poses(
-        tuple(image for part in parts for image in part.images),
-        np.concatenate([part.position for part in parts]),
-        np.concatenate([part.quaternion for part in parts]),
-        tuple(scene for part in parts for scene in part.scenes),
-        tuple(stamp for part in parts for stamp in part.timestamps),
-    )

@@ -74,10 +74,8 @@ class FrameBatches(Dataset[Batch]):
     Without a cache the batches have no images.
     """
 
-    def __init__(
-        self, frames: Frames, cache: ImageCache | None, rows: np.ndarray, scene_of: np.ndarray, seed: int, epoch: int
-    ) -> None:
-        self.frames, self.cache, self.rows, self.scene_of = frames, cache, rows, scene_of
+    def __init__(self, frames: Frames, cache: ImageCache | None, rows: np.ndarray, seed: int, epoch: int) -> None:
+        self.frames, self.cache, self.rows = frames, cache, rows
         self.seed, self.epoch = seed, epoch
 
     def __getitem__(self, places: list[int]) -> Batch:
@@ -91,7 +89,7 @@ class FrameBatches(Dataset[Batch]):
             torch.from_numpy(self.frames.position[rows]),
             torch.from_numpy(self.frames.quaternion[rows]),
             torch.from_numpy(np.asarray(intrinsics_B4, dtype=np.float32)),
-            torch.from_numpy(self.scene_of[self.frames.scene[rows]]),
+            torch.from_numpy(self.frames.scene[rows].astype(np.int64)),
             torch.from_numpy(rows),
             torch.from_numpy(np.stack([uniforms(self.seed, self.epoch, int(row)) for row in rows])),
         )

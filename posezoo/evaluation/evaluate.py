@@ -148,7 +148,6 @@ def predict_frames(
     device: str | torch.device = "cpu",
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
-    channels_last: bool = False,
 ) -> tuple[Poses, npt.NDArray[np.int64] | None]:
     """(poses, scenes chosen) of `frames`, whose images are the cache's images `indices`.
 
@@ -162,10 +161,7 @@ def predict_frames(
     chooses = False
     with _evaluating(model):
         for rows, images_BCHW in _batches(cache, indices_N, batch_size, device, should_stop, progress):
-            inputs_BCHW = model.prepare(images_BCHW)
-            if channels_last:
-                inputs_BCHW = inputs_BCHW.contiguous(memory_format=torch.channels_last)
-            output = model(inputs_BCHW)
+            output = model(model.prepare(images_BCHW))
             position_N3[rows] = output.position.cpu().double().numpy()
             quaternion_N4[rows] = geometry.unit(output.quaternion.cpu().double()).numpy()
             # with one scene there is nothing to choose

@@ -162,12 +162,6 @@ def angle_deg(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Flo
     return 2 * torch.atan2(norm, (a * b).sum(-1).abs()) * (180 / math.pi)
 
 
-def mean_quaternion(q: Float[Tensor, "n 4"]) -> Float[Tensor, 4]:
-    """The quaternion mean, w >= 0: the largest eigenvector of sum q q^T (Markley 2007, eq. 12); signs do not matter."""
-    _, vectors = torch.linalg.eigh(q.T @ q)
-    return canonical(vectors[:, -1])
-
-
 def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[Tensor, "*batch 3 3"]:
     """Rotations of the camera about its own axes, R_y(yaw) R_x(pitch) R_z(roll): y is down, x right, z forward."""
     angles = torch.stack([yaw, pitch, roll], dim=-1)

@@ -50,7 +50,7 @@ class FrozenFeatures:
     def add(self, places: list[int], autocast: AbstractContextManager[Any]) -> None:
         """Compute the features of the next training frames."""
         job = self.job
-        frames = FrameBatches(job.dataset.frames, job.cache, job.train_rows, job.scene_of, job.config.seed, 0)
+        frames = FrameBatches(job.dataset.frames, job.cache, job.train_rows, job.config.seed, 0)
         batch = frames[places].to(job.accelerator.device)
         images_BCHW, _ = prepared_batch(job, batch, UNVARIED)
         with autocast:

@@ -57,12 +57,6 @@ class Job:
     backbone_files: list[pretrained.WeightsFile]
 
     @property
-    def scene_of(self) -> np.ndarray:
-        """The model's scene index of each scene of the data set."""
-        scenes = self.model.config.scenes
-        return np.array([scenes.index(name) for name in self.dataset.frames.scenes], dtype=np.int64)
-
-    @property
     def inputs_digest(self) -> str:
         """sha256 over the pixels and intrinsics of all frames; names, poses and splits are in `dataset.digest`."""
         pixels, intrinsics_N4 = self.cache.folder.name, self.dataset.frames.intrinsics.astype("<f8")
@@ -81,7 +75,7 @@ class Job:
             frames = self.dataset.frames.select(rows)
             rows = rows[frame_tuples(frames, self.config.tuple_length, self.config.tuple_gap)]
         cache = self.cache if images else None
-        return FrameBatches(self.dataset.frames, cache, rows, self.scene_of, self.config.seed, epoch)
+        return FrameBatches(self.dataset.frames, cache, rows, self.config.seed, epoch)
 
 
 def prepare(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer) -> Job:

@@ -26,7 +26,7 @@ def frames(tmp_path: Path) -> Frames:
 def batches(frames: Frames, batch_size: int = 8, workers: int = 0, epoch: int = 0, seed: int = 3) -> list[Batch]:
     """All training batches of one epoch."""
     rows = np.flatnonzero(frames.split == "train")
-    data = FrameBatches(frames, ImageCache.open(frames), rows, np.array([1, 0]), seed, epoch)
+    data = FrameBatches(frames, ImageCache.open(frames), rows, seed, epoch)
     return list(epoch_loader(data, BatchOrder(len(rows), batch_size, seed, epoch), workers))
 
 

@@ -66,7 +66,7 @@ def test_batches_hold_whole_tuples(tmp_path: Path) -> None:
     cache = ImageCache.open(own)
 
     def batches(workers: int) -> list[list[int]]:
-        data = FrameBatches(own, cache, tuples, np.array([0]), 3, 1)
+        data = FrameBatches(own, cache, tuples, 3, 1)
         return [batch.rows.tolist() for batch in epoch_loader(data, BatchOrder(len(tuples), 8, 3, 1), workers)]
 
     found = batches(0)

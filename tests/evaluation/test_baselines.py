@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
@@ -55,6 +56,8 @@ def test_mean_quaternion_ignores_signs() -> None:
     np.testing.assert_allclose(baselines.mean_quaternion(sign_N1 * q_N4), mean_4, atol=1e-12)
     assert mean_4[0] > 0
     assert np.linalg.norm(mean_4) == pytest.approx(1)
+    theirs_4 = Rotation.from_quat(q_N4, scalar_first=True).mean().as_quat(canonical=True, scalar_first=True)
+    np.testing.assert_allclose(mean_4, theirs_4, atol=1e-12)
 
 
 def test_oracle_is_the_nearest_position_of_the_same_scene(two_scenes: tuple[Frames, Frames]) -> None:

@@ -214,19 +214,6 @@ def test_unknown_representation_is_our_own_mistake() -> None:
         geometry.to_quaternion(torch.zeros(3), "euler")
 
 
-@given(st.lists(quaternions(), min_size=1, max_size=5), st.lists(st.sampled_from([1.0, -1.0]), min_size=5, max_size=5))
-def test_mean_ignores_signs(q: list[np.ndarray], signs: list[float]) -> None:
-    near = [
-        (scipy_of(q[0]) * Rotation.from_rotvec(0.1 * scipy_of(x).as_rotvec())).as_quat(scalar_first=True) for x in q
-    ]
-    q_N4 = torch.from_numpy(np.stack(near)) * torch.tensor(signs[: len(q)], dtype=F64)[:, None]
-    mean = geometry.mean_quaternion(q_N4)
-    assert mean[0] >= 0
-    assert (
-        apart_rad(mean, Rotation.from_quat(np.stack(near), scalar_first=True).mean().as_quat(scalar_first=True)) < 1e-7
-    )
-
-
 @given(*(st.floats(-180, 180) for _ in range(3)))
 def test_euler_is_yaw_pitch_roll_about_the_cameras_own_axes(yaw: float, pitch: float, roll: float) -> None:
     angles = [torch.tensor([a], dtype=F64) for a in (yaw, pitch, roll)]

@@ -39,7 +39,6 @@ def redraw(
     name: str,
     out: str | Path,
     *,
-    style: str = "ecl",
     flavours: Sequence[str] = (),
     seed: int = 0,
     model: str = "",
@@ -54,12 +53,12 @@ def redraw(
 ) -> dict[str, int]:
     """The number of pictures by flavour in the folder `out`; those that are there already stay.
 
-    `style`: a card of registry/appearances; `flavours`: of the card (none named: all). `model`: a repository of the
-    hub, with the commit `revision`, or a folder, instead of the card's. `device`: cpu or cuda (empty: cuda if it is
-    there). `limit`: only the first frames. Raises UsageError, DataError, WeightsError, HubError,
-    ResourceError, LockedError, NotFiniteError.
+    `flavours`: of the card registry/appearances/ecl (none named: all). `model`: a repository of the hub, with the
+    commit `revision`, or a folder, instead of the card's. `device`: cpu or cuda (empty: cuda if it is there). `limit`:
+    only the first frames. Raises UsageError, DataError, WeightsError, HubError, ResourceError, LockedError,
+    NotFiniteError.
     """
-    card = entries.appearance(style)
+    card = entries.appearance("ecl")
     flavours = flavours or tuple(card.flavours)
     for flavour in flavours:
         if flavour not in card.flavours:

@@ -101,7 +101,7 @@ class ImageCache:
         with self._lock:
             if self._file is None:
                 try:
-                    self._file = os.open(self.folder / "pixels.u8", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                    self._file = os.open(self.folder / "pixels.u8", os.O_RDONLY)
                 except OSError as error:
                     raise ResourceError(f"image cache {self.folder}: {error.strerror}", "start again") from error
                 weakref.finalize(self, os.close, self._file)
@@ -112,14 +112,7 @@ class ImageCache:
         view = memoryview(target.data).cast("B")
         while len(view):
             try:
-                if hasattr(os, "preadv"):
-                    count = os.preadv(file, [view], offset)
-                else:  # Windows
-                    with self._lock:
-                        os.lseek(file, offset, os.SEEK_SET)
-                        data = os.read(file, len(view))
-                    view[: len(data)] = data
-                    count = len(data)
+                count = os.preadv(file, [view], offset)
             except OSError as error:
                 raise ResourceError(f"image cache {self.folder}: {error.strerror}", "start again") from error
             if count == 0:

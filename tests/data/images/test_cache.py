@@ -326,7 +326,7 @@ def test_few_results_wait(frames: Frames) -> None:
 def test_memory_is_flat_over_a_thousand_batches(frames: Frames, workers: int) -> None:
     """Less than 2 MiB of growth over 1,000 batches, in this process and in the workers; no file or thread stays."""
     cache = ImageCache.open(frames)
-    data = FrameBatches(frames, cache, np.arange(6), np.arange(1), 0, 0)
+    data = FrameBatches(frames, cache, np.arange(6), 0, 0)
 
     class Endless(BatchOrder):
         def __init__(self) -> None:
