@@ -40,10 +40,10 @@ FILES = {  # what happens to the files whose whole path fits
     "cache.image": ("written", r"/images/[^/]*/pixels\.u8$"),
     "cache.rename": ("before renaming to", r"/images/[0-9a-f]{64}$"),
 }
-CALLS = {  # when the function has returned; if a pattern is given, for the folders (second argument) that fit
+CALLS = {  # when one of the functions has returned; if a pattern is given, for the folders (second argument) that fit
     "step": ("posezoo.nn.losses:PoseLoss.forward", ""),
     "best": ("posezoo.zoo.saved:save", r"/best$"),
-    "build.trained": ("posezoo.training.train:train", ""),
+    "build.trained": ("posezoo.training.train:train posezoo.training.train:resume", ""),
     "build.stored": ("posezoo.zoo.saved:save", r"/model$"),
     "build.evaluated": ("posezoo.evaluation.report:Report.save", r"(?<!/run)/report$"),
     "build.pushed": ("posezoo.publish.push:push", ""),
@@ -60,7 +60,9 @@ def at(fault: str) -> Iterator[None]:
         if moment in FILES:
             _watch_files(patches, *FILES[moment], passes)
         elif moment in CALLS:
-            _watch_calls(patches, *CALLS[moment], passes)
+            functions, pattern = CALLS[moment]
+            for function in functions.split():
+                _watch_calls(patches, function, pattern, passes)
         else:
             assert not fault, f"no such moment: {fault}"
         yield
