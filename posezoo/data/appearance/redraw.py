@@ -27,7 +27,7 @@ from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.catalogue import entries
 from posezoo.catalogue.forms import AppearanceCard
-from posezoo.data.appearance.instructed import Instructed, find
+from posezoo.data.appearance.instructed import Found, Instructed, find
 from posezoo.data.appearance.tree import Tree
 from posezoo.data.open import open_dataset
 from posezoo.nn.device import torch_device
@@ -73,26 +73,39 @@ def redraw(
     facts = {"maker": "posezoo data make-ecl", "model": found.facts(), "settings": settings}
     with Tree(user_path(out), dataset, subset, facts, ("diffusers", "transformers", "torch")) as tree:
         tree.begin(flavours)
-        groups = _groups(tree, batch, limit)
-        wanted = [
-            (flavour, group, ns)
-            for flavour in flavours
-            for group in groups
-            if (ns := _absent(tree, group, flavour, limit))
-        ]
-        total, done = sum(len(ns) for _, _, ns in wanted), 0
-        if total:
-            observer.progress("pictures", 0, total)
-            network = found.load(place)
-            for flavour, group, ns in wanted:
-                images = _draw(network, card, tree, flavour, group, seed)
-                for n in ns:
-                    tree.put(n, flavour, images[n])
-                    done += 1
-                    observer.progress("pictures", done, total)
+        _make(found, place, card, tree, flavours, batch, limit, seed, observer)
         counts = tree.finish(list(_words(card, found.name, seed)))
         _write_labels(tree)
         return counts
+
+
+def _make(
+    found: Found,
+    place: torch.device,
+    card: AppearanceCard,
+    tree: Tree,
+    flavours: Sequence[str],
+    batch: int,
+    limit: int | None,
+    seed: int,
+    observer: Observer,
+) -> None:
+    """Draw what is not there yet; the network is loaded only if something is missing."""
+    groups = _groups(tree, batch, limit)
+    wanted = [
+        (flavour, group, ns) for flavour in flavours for group in groups if (ns := _absent(tree, group, flavour, limit))
+    ]
+    total, done = sum(len(ns) for _, _, ns in wanted), 0
+    if not total:
+        return
+    observer.progress("pictures", 0, total)
+    network = found.load(place)
+    for flavour, group, ns in wanted:
+        images = _draw(network, card, tree, flavour, group, seed)
+        for n in ns:
+            tree.put(n, flavour, images[n])
+            done += 1
+            observer.progress("pictures", done, total)
 
 
 def _require(*packages: str) -> None:
