@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import naming
 from own_folder import MakeFolder, picture, pose_row, write_csv
 from PIL import Image
 
@@ -74,7 +75,7 @@ def test_select() -> None:
 
 def test_empty_split_is_an_error_only_when_asked_for(make_folder: MakeFolder) -> None:
     dataset = open_dataset(f"folder:{make_folder([pose_row('a.png', split='train')])}")
-    with pytest.raises(DataError, match=r'test split of "folder:.*" is empty \(0 images\)'):
+    with pytest.raises(DataError, match=naming("test", "0")):
         dataset.require("test")
 
 
@@ -135,7 +136,7 @@ def test_all_problems_come_at_once(make_folder: MakeFolder) -> None:
     rows = [pose_row("a.png", qw=0), pose_row("b.png"), pose_row("c.png", x="nan"), pose_row("d.png")]
     folder = make_folder(rows)
     (folder / "d.png").unlink()
-    with pytest.raises(DataError, match=r"3 problems in folder:.* \(first: poses.csv:4: value 1 is not a finite") as e:
+    with pytest.raises(DataError, match=naming("3", "poses.csv:4")) as e:
         open_dataset(f"folder:{folder}")
     assert len(e.value.findings) == 3
     assert e.value.exit_code == 3
@@ -196,7 +197,7 @@ def test_turned_on_request(make_folder: MakeFolder) -> None:
     stored = ImageCache.open(open_dataset(f"folder:{folder}").frames)
     assert stored.folder != cache.folder
     assert stored.batch([0])[0].shape == (1, 3, 256, 427)
-    with pytest.raises(UsageError, match="exif='yes' is neither true nor false"):
+    with pytest.raises(UsageError, match=naming("exif", "yes")):
         open_dataset(f"folder:{folder}?exif=yes")
 
 
@@ -228,14 +229,14 @@ def test_any_file_name(tmp_path: Path, name: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("nowhere", UsageError, "unknown data set"),
-        ("7scenes-ches", UsageError, 'did you mean "7scenes-chess"'),
-        ("floder:x", UsageError, 'did you mean "folder"'),
-        ("folder:/no/such/place", DataError, "no such file or folder"),
-        ("7scenes-chess", DataError, "fetch chess.zip .* POSEZOO_DATA"),
-        ("folder:.?colour=red", UsageError, "folder has no data option 'colour'"),
-        ("folder:.?normalise=yes", UsageError, "write normalise=true"),
-        ("csv:.", UsageError, "the convention is not told"),
+        ("nowhere", UsageError, r"\bnowhere\b"),
+        ("7scenes-ches", UsageError, "7scenes-chess"),
+        ("floder:x", UsageError, r"\bfolder\b"),
+        ("folder:/no/such/place", DataError, "/no/such/place"),
+        ("7scenes-chess", DataError, "chess.zip.*POSEZOO_DATA"),
+        ("folder:.?colour=red", UsageError, "colour"),
+        ("folder:.?normalise=yes", UsageError, "normalise=true"),
+        ("csv:.", UsageError, "convention"),
     ],
 )
 def test_names(name: str, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,17 +247,17 @@ def test_names(name: str, error: type[Exception], words: str, monkeypatch: pytes
 
 def test_absent_benchmark_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSEZOO_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=rf'"7scenes" is not here: looked in {tmp_path}/7scenes: fetch'):
+    with pytest.raises(DataError, match=naming("7scenes", tmp_path / "7scenes")):
         open_dataset("7scenes")
 
 
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (None, PluginError, 'reader "folder" returned NoneType'),
-        (ReadResult(["a.png"]), PluginError, "a str among its frames"),  # type: ignore[list-item]
-        (ReadResult([Frame("a/00.png", (0, 0), (1, 0, 0, 0))]), PluginError, "not 3 \\+ 4 numbers"),  # type: ignore
-        (ZeroDivisionError("division by zero"), PluginError, 'reader "folder" failed: ZeroDivisionError'),
+        (None, PluginError, "NoneType"),
+        (ReadResult(["a.png"]), PluginError, r"\bstr\b"),  # type: ignore[list-item]
+        (ReadResult([Frame("a/00.png", (0, 0), (1, 0, 0, 0))]), PluginError, r"\b3 \+ 4\b"),  # type: ignore
+        (ZeroDivisionError("division by zero"), PluginError, "folder.*ZeroDivisionError"),
         (PermissionError(13, "Permission denied", "x.csv"), DataError, "x.csv: Permission denied"),
     ],
 )
@@ -429,9 +430,9 @@ def test_parts_of_a_card(tmp_path: Path) -> None:
     ride = open_dataset("demo-loop?sequences=train-1,test-sunny")
     assert set(ride.frames.sequence) == {"train-1", "test-sunny"}
     assert not any("in the complete data set" in note for note in ride.notes)
-    with pytest.raises(UsageError, match=r'unknown scene .* did you mean "yard"'):
+    with pytest.raises(UsageError, match=naming("yard")):
         open_dataset("demo-places?scenes=yad")
-    with pytest.raises(UsageError, match="folder has no data option 'colour'"):
+    with pytest.raises(UsageError, match=naming("folder", "colour")):
         open_dataset("demo-loop?colour=red")
 
 
@@ -442,7 +443,7 @@ def test_the_red_kitchens_first_sequence_in_blocks(real_data: Path) -> None:
         "7scenes-redkitchen", root=real_data / "7scenes", split=real_data / "7scenes/redkitchen/blocks.csv"
     )
     assert whole.digest == by_file.digest
-    with pytest.raises(DataError, match="11 problems"):
+    with pytest.raises(DataError, match=naming("11")):
         open_dataset("7scenes-redkitchen", root=real_data / "7scenes")
 
 
@@ -455,7 +456,7 @@ def test_splits_made_whatever_the_data_say(make_folder: MakeFolder) -> None:
     blocks = open_dataset(f"folder:{folder}", split="blocks")
     assert int(np.sum(blocks.frames.split == "test")) == 10
     one = make_folder([pose_row(f"{n}.png", n) for n in range(5)])
-    with pytest.raises(DataError, match="has 1 sequence: it cannot be split by sequences: split=blocks"):
+    with pytest.raises(DataError, match=naming("1", "split=blocks")):
         open_dataset(f"folder:{one}", split="sequences")
 
 

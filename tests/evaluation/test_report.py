@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from naming import naming
 
 from posezoo.base.errors import DataError, ResourceError, UsageError
 from posezoo.data.open import Dataset
@@ -135,7 +136,7 @@ def test_groups_whose_file_names_agree_keep_their_own_files(make_frames: MakeFra
 
 def test_a_folder_that_cannot_be_written(make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="cannot write"):
+    with pytest.raises(ResourceError, match=naming(tmp_path / "file")):
         make_report(make_frames()).save(tmp_path / "file" / "report")
 
 
@@ -171,7 +172,7 @@ def test_picture_formats(make_frames: MakeFrames, make_report: MakeReport, tmp_p
     assert "<svg" in (tmp_path / "errors.svg").read_text()
     with pytest.raises(UsageError, match=r"errors\.xyz"):
         found.plot("errors", tmp_path / "errors.xyz")
-    with pytest.raises(ResourceError, match="cannot write"):
+    with pytest.raises(ResourceError, match=naming(tmp_path / "absent")):
         found.plot("errors", tmp_path / "absent" / "errors.png")
     assert [path.name for path in tmp_path.iterdir()] == ["errors.svg"]
 
@@ -180,7 +181,7 @@ def test_the_figure_of_a_data_set(make_frames: MakeFrames, tmp_path: Path) -> No
     data = Dataset("three", "indoor", make_frames(("a", "b", "c")))
     path = figures.save_dataset_plot(data, tmp_path / "three.png")
     assert matplotlib.image.imread(path)[..., :3].std() > 0.05
-    with pytest.raises(DataError, match="no images"):
+    with pytest.raises(DataError, match=naming("none")):
         figures.save_dataset_plot(Dataset("none", "indoor", data.frames.of_split("val")), path)
 
 

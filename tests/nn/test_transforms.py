@@ -14,6 +14,7 @@ import torch
 from another_python import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import naming
 from PIL import Image
 from torch import Tensor
 
@@ -199,9 +200,9 @@ def test_damage_is_an_image_or_a_data_error(
 def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for path in (tmp_path / "pipe.jpg", tmp_path, Path("/dev/zero")):
-        with pytest.raises(DataError, match="not a regular file"):
+        with pytest.raises(DataError, match=naming(path)):
             read_image(path)
-    with pytest.raises(DataError, match="no such image"):
+    with pytest.raises(DataError, match=naming("absent.jpg")):
         read_image(tmp_path / "absent.jpg")
 
 
@@ -213,7 +214,7 @@ def test_a_huge_image_is_not_decoded(
 
     monkeypatch.setattr(pictures, "_to_rgb", decoded)
     (tmp_path / "a.png").write_bytes(png_header(12000, 12000))
-    with pytest.raises(DataError, match="limit 64 Mpx"):
+    with pytest.raises(DataError, match=naming("64")):
         read_image(tmp_path / "a.png")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hostile
 import pytest
+from naming import naming
 
 from posezoo.base.errors import DataError, PluginError, UsageError
 from posezoo.catalogue import plugins
@@ -224,9 +225,9 @@ def test_readers_and_modifiers_without_pytest(monkeypatch: pytest.MonkeyPatch, t
     assert {outcome.problem for outcome in run.check("silent") if outcome.problem} == {
         "an empty folder gives no finding"
     }
-    with pytest.raises(UsageError, match="no settings"):
+    with pytest.raises(UsageError, match=naming("csv")):
         run.check("csv", {"x": 1})
-    with pytest.raises(DataError, match="nowhere: no such file"):
+    with pytest.raises(DataError, match=naming("nowhere")):
         run.check("folder:nowhere")
     for name in [name for name in dir(ModelConformance) if name.startswith("test_") and name != "test_pose"]:
         monkeypatch.delattr(ModelConformance, name)
@@ -246,12 +247,12 @@ def test_without_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     header, rows = table(outcomes)
     assert header == ["check", "plain", "+hyper=residual", "+hyper=single", "+hyper=two"]
     assert dict(zip(header, rows[0], strict=True))["check"] == "batch order and size do not matter"
-    with pytest.raises(PluginError, match=r"of \d+ checks of dropping failed \(first: batch order"):
+    with pytest.raises(PluginError, match=naming("dropping")):
         raise_if_failed("dropping", outcomes)
 
 
 def test_names_and_settings_are_told() -> None:
-    with pytest.raises(UsageError, match="unknown model"):
+    with pytest.raises(UsageError, match=naming("zzz")):
         run.check("zzz")
     with pytest.raises(UsageError, match="hiden"):
         run.check("posenet", {"hiden": 3})

@@ -23,6 +23,7 @@ import pytest
 import safetensors.torch
 import small_data
 import torch
+from naming import naming
 from small_runs import Notes, Train, job
 
 from posezoo import api
@@ -277,7 +278,7 @@ def test_no_intrinsics_no_turning(tmp_path: Path, notes: Notes) -> None:
 def test_existing_run_is_not_touched(train: Train) -> None:
     run = train(epochs=1).path
     before = faults.digests(run)
-    with pytest.raises(UsageError, match="already holds a run"):
+    with pytest.raises(UsageError, match=naming(run)):
         train(epochs=1)
     assert faults.digests(run) == before
 
@@ -296,7 +297,7 @@ def test_run_in_use(train: Train, tmp_path: Path) -> None:
 def test_loss_that_is_not_a_number(train: Train, tmp_path: Path, precision: str) -> None:
     with (
         fault_points.at("step:nan:4"),
-        pytest.raises(NotFiniteError, match=r"loss is not finite at step 4 \(batch: yard/\d\d.png, ") as error,
+        pytest.raises(NotFiniteError, match=r"\b4\b.*yard/\d\d\.png") as error,
     ):
         train(precision=precision, **{"checkpoint.every_steps": 2})
     assert error.value.exit_code == 8
@@ -321,14 +322,14 @@ def assert_finite(run: Path) -> None:
 
 def test_diverging_run_leaves_finite_weights(train: Train, tmp_path: Path) -> None:
     """A step far too long: the forward pass after it spoils batch-norm statistics before the loss is looked at."""
-    with pytest.raises(NotFiniteError, match="not finite"):
+    with pytest.raises(NotFiniteError):
         train(epochs=8, **{"optim.lr": 1e30, "optim.warmup_epochs": 0, "optim.clip": math.inf})
     assert_finite(tmp_path / "run")
 
 
 def test_signal_before_the_final_evaluation(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Notes, "end", lambda self: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted, match="stopped by SIGTERM after training, evaluation stopped") as error:
+    with pytest.raises(Interrupted, match=naming("SIGTERM")) as error:
         train()
     assert error.value.exit_code == 143
     assert error.value.hint == f"posezoo resume {tmp_path / 'run'}"
@@ -349,7 +350,7 @@ def test_killed_data_worker(train: Train, tmp_path: Path, monkeypatch: pytest.Mo
     more = {"batch_size": 2, "epochs": 1}
     with monkeypatch.context() as patch:
         patch.setattr(Notes, "step", kill)
-        with pytest.raises(ResourceError, match=r"a data worker died or hung at step \d+, checkpoint saved: ") as error:
+        with pytest.raises(ResourceError, match=r"ckpt/step-\d{9}\b") as error:
             train(workers=1, **more)
     assert error.value.exit_code == 6
     run = tmp_path / "run"
@@ -371,7 +372,7 @@ def test_damaged_last_checkpoint(train: Train, tmp_path: Path) -> None:
     assert faults.numbers(run) == whole
     for path in (run / "ckpt").rglob("state.pt"):
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match=r"no usable checkpoint in .*step-000000006.*step-000000004"):
+    with pytest.raises(WeightsError, match=naming("step-000000006", "step-000000004")):
         resume(run, observer=Notes())
 
 
@@ -387,7 +388,7 @@ def test_damaged_checkpoint_is_replaced_when_its_step_comes_again(train: Train) 
 @pytest.mark.parametrize("point", ["checkpoint.weights", "checkpoint.manifest", "checkpoint.rename"])
 def test_disk_full(train: Train, tmp_path: Path, point: str) -> None:
     full = fault_points.at(f"{point}:full:2")
-    with full, pytest.raises(PosezooError, match="disk full while saving a checkpoint") as error:
+    with full, pytest.raises(PosezooError) as error:
         train(**{"checkpoint.every_steps": 2})
     assert error.value.exit_code == 6
     run = tmp_path / "run"
@@ -420,7 +421,7 @@ def test_changed_data(train: Train, tmp_path: Path, change: Any) -> None:
     run = train(data=data, epochs=1).path
     before = faults.digests(run / "ckpt"), faults.digests(run / "best")
     change(data)
-    with pytest.raises(DataError, match="changed since the run began"):
+    with pytest.raises(DataError, match=naming(f"folder:{data}")):
         resume(run, observer=Notes())
     assert (faults.digests(run / "ckpt"), faults.digests(run / "best")) == before
 
@@ -435,27 +436,27 @@ def test_other_versions_are_said(train: Train, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_run_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match=naming(tmp_path / "nothing")):
         resume(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 
 def test_no_gpu_here(train: Train) -> None:
-    with pytest.raises(UsageError, match="device='gpu': not one of auto, cpu, cuda"):
+    with pytest.raises(UsageError, match=naming("device", "gpu", "auto", "cpu", "cuda")):
         train(device="gpu")
     if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="torch sees no GPU"):
+        with pytest.raises(UsageError, match=naming("device=cuda")):
             train(device="cuda")
 
 
 def test_too_few_images(tmp_path: Path, train: Train) -> None:
     table = small_data.rows("yard")
     one = small_data.write(tmp_path / "one", [table[0], table[30]])
-    with pytest.raises(DataError, match=r"too few|1 training"):
+    with pytest.raises(DataError, match=naming("1")):
         train(data=one, out=str(tmp_path / "a"))
-    with pytest.raises(DataError, match=r"train split .* is empty"):
+    with pytest.raises(DataError, match=naming("train")):
         train(data=small_data.write(tmp_path / "none", table[24:]), out=str(tmp_path / "b"))
-    with pytest.raises(DataError, match=r"test split .* is empty"):
+    with pytest.raises(DataError, match=naming("test")):
         train(data=small_data.write(tmp_path / "untested", table[:24]), out=str(tmp_path / "c"))
 
 
@@ -476,7 +477,7 @@ def test_images_deleted_and_poses_edited_while_a_run_reads_them_change_nothing(
         losses.append([line["loss"].hex() for line in faults.metrics(tmp_path / f"run-{name}") if "loss" in line])
     assert not (tmp_path / "gone").exists()
     assert losses[0] == losses[1] != []
-    with pytest.raises(DataError, match="gone: no such file or folder"):
+    with pytest.raises(DataError, match=naming("gone")):
         evaluate(tmp_path / "run-gone")
 
 

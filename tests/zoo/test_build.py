@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from naming import naming
 from PIL import Image
 
 from posezoo.base.errors import DataError, HubError, ResourceError, UsageError, WeightsError
@@ -238,31 +239,31 @@ def pickled(folder: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (truncate, r"file is \d+ bytes, expected \d+"),
-    "longer": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes() + b"\0"), "bytes, expected"),
-    "bit flip": (flip_a_bit, "sha256 differs"),
-    "zero bytes": (lambda f: (f / WEIGHTS).write_bytes(b""), "file is 0 bytes"),
-    "no weights": (lambda f: (f / WEIGHTS).unlink(), "No such file"),
+    "truncated": (truncate, r"\d+ bytes.*\d+"),
+    "longer": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes() + b"\0"), r"\d+ bytes.*\d+"),
+    "bit flip": (flip_a_bit, "sha256"),
+    "zero bytes": (lambda f: (f / WEIGHTS).write_bytes(b""), r"\b0 bytes"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), "model.safetensors"),
     "zero bytes that agree": (lambda f: rewrite(f, b""), "damaged"),
     "text that agrees": (lambda f: rewrite(f, b"<html>404</html>"), "damaged"),
-    "pickle that agrees": (pickled, "pickle, which can run code"),
+    "pickle that agrees": (pickled, "pickle"),
     "wrong shape": (
         change_state(lambda s: s.update({"hidden.0.bias": torch.ones(3)})),
-        r"not for posenet\+hyper: 1 of another shape \(hidden.0.bias\)",
+        r"posenet\+hyper.*\b1\b.*hidden\.0\.bias",
     ),
     "of another architecture": (
         lambda f: rewrite(f, tensors.dump(create_model("atloc", **ATLOC).state_dict())),
-        r"not for posenet\+hyper: \d+ missing \(.*; \d+ too many \(",
+        r"posenet\+hyper.*\d+.*\d+",
     ),
     "integers": (
         change_state(lambda s: s.update({"hidden.0.bias": s["hidden.0.bias"].long()})),
-        r"1 of another shape \(hidden.0.bias\)",
+        r"\b1\b.*hidden\.0\.bias",
     ),
     "a key missing": (change_state(lambda s: s.pop("hidden.0.weight")), "hidden.0.weight"),
     "a key too many": (change_state(lambda s: s.update(extra=torch.ones(3))), "extra"),
     "not a number": (change_state(lambda s: s["hidden.0.bias"].fill_(float("nan"))), "not finite"),
     "infinite": (change_state(lambda s: s["hidden.0.bias"].fill_(float("inf"))), "not finite"),
-    "no config": (lambda f: (f / CONFIG).unlink(), "no config.json"),
+    "no config": (lambda f: (f / CONFIG).unlink(), "config.json"),
     "config is text": (lambda f: (f / CONFIG).write_text("{"), "damaged"),
     "config is a list": (lambda f: (f / CONFIG).write_text("[]"), "damaged"),
     "config is empty": (lambda f: (f / CONFIG).write_text(""), "damaged"),
@@ -296,17 +297,17 @@ def test_a_saved_model_that_needs_what_is_not_here(copy: Path, name: str) -> Non
     modifiers = {"theirs": {}} if "+" in name else {}
     change_config(name=name, modifiers=modifiers)(copy)
     if name == "posenet.theirs":
-        with pytest.raises(WeightsError, match="not for posenet"):
+        with pytest.raises(WeightsError, match=naming("posenet")):
             load(f"local-dir:{copy}")
         return
-    with pytest.raises(WeightsError, match=r"config\.json: it needs a plugin that is not here") as error:
+    with pytest.raises(WeightsError, match=naming("config.json")) as error:
         load(f"local-dir:{copy}")
     assert error.value.exit_code == 4
 
 
 def test_a_file_is_no_model_folder(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "theirs.pth")
-    with pytest.raises(WeightsError, match=r"theirs\.pth is a file, no model folder: .*weights convert"):
+    with pytest.raises(WeightsError, match=naming("theirs.pth", "weights convert")):
         load(f"local-dir:{tmp_path / 'theirs.pth'}")
 
 
@@ -326,9 +327,9 @@ def test_a_run_folder_stands_for_its_best_model(saved: Path, tmp_path: Path) -> 
     shutil.copytree(saved, tmp_path / "run" / "best")
     assert model_folder(tmp_path / "run") == tmp_path / "run" / "best"
     assert load(f"local-dir:{tmp_path / 'run'}").name == "posenet+hyper"
-    with pytest.raises(WeightsError, match="no such folder"):
+    with pytest.raises(WeightsError, match=naming(tmp_path / "absent")):
         load(f"local-dir:{tmp_path / 'absent'}")
-    with pytest.raises(UsageError, match="no published weights"):
+    with pytest.raises(UsageError, match=naming("posenet")):
         load("posenet")
 
 
@@ -340,7 +341,7 @@ def test_saving_over_a_model_replaces_it(copy: Path) -> None:
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="cannot write"):
+    with pytest.raises(ResourceError, match=naming(tmp_path / "file" / "model")):
         save(small("posenet"), tmp_path / "file" / "model", "card")
 
 
