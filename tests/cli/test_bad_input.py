@@ -14,6 +14,7 @@ import faults
 import pytest
 import small_data
 from another_python import run_python
+from command_line import strict_json
 from naming import naming
 
 Spoil = Callable[[Path], object]
@@ -145,16 +146,12 @@ def test_verify_names_poses_and_images_at_once(data: Path) -> None:
     ended = faults.assert_fails(["data", "verify", "folder:d"], 3, naming("2"), [data])
     assert "poses.csv:3" in ended.stdout
     assert "yard/09.png: not an image" in ended.stdout
-    from test_cli import strict_json
-
     ended = faults.assert_fails(["data", "verify", "folder:d", "--format", "json"], 3, naming("2"), [data])
     found = strict_json(ended.stdout)["findings"]
     assert [(row["path"], row["line"]) for row in found] == [("poses.csv", 3), ("yard/09.png", 0)]
 
 
 def test_verify_with_one_problem_in_json(data: Path) -> None:
-    from test_cli import strict_json
-
     line(data, 3, LINES["nan position"][0])
     ended = faults.assert_fails(["data", "verify", "folder:d", "--format", "json"], 3, naming("1"), [data])
     assert len(strict_json(ended.stdout)["findings"]) == 1

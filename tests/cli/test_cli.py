@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import shutil
@@ -22,6 +21,7 @@ import numpy as np
 import pytest
 import small_data
 import torch
+from command_line import ok, strict_json
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from naming import naming
@@ -65,22 +65,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, one_place: Path) -> Path:
 @pytest.fixture
 def images(one_place: Path) -> list[str]:
     return [str(path) for path in sorted(one_place.rglob("*.png"))[:5]]
-
-
-def ok(*argv: str) -> str:
-    """What a command that succeeds prints."""
-    ended = faults.in_process(argv)
-    assert ended.code == 0, ended
-    return ended.stdout
-
-
-def strict_json(text: str) -> Any:
-    """Parsed, with NaN and infinity refused."""
-
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 # Help

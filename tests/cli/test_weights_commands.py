@@ -13,6 +13,7 @@ from pathlib import Path
 
 import faults
 import pytest
+from command_line import ok
 from loopback_hub import LoopbackHub
 from naming import naming
 from small_hub import add_alias, files_of, pinned
@@ -27,12 +28,6 @@ def small(hub: LoopbackHub, small_model: Path, catalogue: Path) -> str:
     add_alias(catalogue, "small", pinned(small_model, "small", commit))
     add_alias(catalogue, "unpublished", data="7scenes-chess", authors="atloc")
     return commit
-
-
-def ok(*argv: str) -> str:
-    ended = faults.in_process(argv)
-    assert ended.code == 0, ended
-    return ended.stdout
 
 
 def test_list_says_where_weights_are(small: str) -> None:

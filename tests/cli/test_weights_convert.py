@@ -8,8 +8,8 @@ import authors
 import faults
 import pytest
 import torch
+from command_line import strict_json
 from naming import naming
-from test_cli import strict_json
 
 
 @pytest.fixture(scope="module")
