@@ -13,38 +13,16 @@ import onnx
 import pytest
 import torch
 from naming import naming
-from test_models import build
 
 import posezoo
 from posezoo.base.errors import UsageError, WeightsError
 from posezoo.zoo import exported
-from posezoo.zoo.export import export
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A good file of each kind. Not to be changed: copy it."""
-    model = build("posenet", backbone="test_efficientnet.r160_in1k", hidden=8, resize=64, crop=64)
-    folder = tmp_path_factory.mktemp("exported")
-    return {to: export(model, to, folder / f"a.{to}").path for to in ("onnx", "pt2")}
 
 
 def refused(path: Path, message: str, **more: Any) -> None:
     with pytest.raises(WeightsError, match=message) as caught:
         posezoo.load(path, **more)
     assert "\n" not in str(caught.value)
-
-
-def test_both_kinds_through_the_public_function(files: dict[str, Path]) -> None:
-    for path in files.values():
-        model = posezoo.load(path, trust=True)
-        assert isinstance(model, exported.ExportedModel)
-        assert model.name == "posenet"
-        out = model(torch.zeros(2, 3, 64, 64))
-        with pytest.raises(UsageError, match=naming("2, 3, 96, 64")):
-            model(torch.zeros(2, 3, 96, 64))
-        assert out.position.dtype == torch.float64
-        torch.testing.assert_close(out.quaternion.norm(dim=-1), torch.ones(2))
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
@@ -140,11 +118,6 @@ def test_without_onnxruntime_one_line_says_what_to_install(
     monkeypatch.setattr(exported, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=naming("onnxruntime", "pip install 'posezoo[export]'")):
         posezoo.load(files["onnx"])
-
-
-def test_files_run_on_the_cpu_only(files: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match=naming("cpu")):
-        posezoo.load(files["onnx"], "cuda")
 
 
 def test_a_file_needs_no_plugin(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fresh_plugins: None) -> None:
