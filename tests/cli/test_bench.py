@@ -28,9 +28,6 @@ def test_seeds_that_are_none(one_place: Path) -> None:
     faults.assert_fails(argv, 2, naming("x"))
 
 
-@pytest.mark.parametrize(
-    "argv", [["bench", "speed", "posnet"], ["bench", "grid", "hypernetwrk", "--data", "demo-loop"]]
-)
-def test_wrong_names_come_with_near_ones(argv: list[str]) -> None:
-    named = {"speed": "posenet", "grid": "hypernetwork"}[argv[1]]
-    faults.assert_fails(argv, 2, naming(named))
+def test_wrong_names_come_with_near_ones() -> None:
+    faults.assert_fails(["bench", "speed", "posnet"], 2, naming("posenet"))
+    faults.assert_fails(["bench", "grid", "hypernetwrk", "--data", "demo-loop"], 2, naming("hypernetwork"))
