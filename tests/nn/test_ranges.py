@@ -10,14 +10,14 @@ from pydantic import TypeAdapter, ValidationError
 from posezoo.nn import ranges
 
 INSIDE = {
-    "Count": (1, 65_536),
+    "Count": (1, 1_048_576),
     "Probability": (0, 0.5, 1),
     "Side": (32, 4096),
     "Level": (0, 1),
     "Spread": (1e-9, 1),
 }
 OUTSIDE = {
-    "Count": (0, -1, 65_537, 1.5),
+    "Count": (0, -1, 1_048_577, 1.5),
     "Probability": (-1e-9, 1.01, float("nan")),
     "Side": (31, 4097),
     "Level": (-0.1, 1.1, float("nan")),

@@ -29,7 +29,7 @@ from posezoo.zoo.build import create_model
         ("posenet", {"crop": "big"}, ["crop='big'"]),
         ("posenet", {"crop": 300}, ["crop=300", "resize=256"]),
         ("posenet", {"rotation": "euler"}, ["rotation='euler'"]),
-        ("posenet+hyper", {"hyper": {"rank": 0}}, ["hyper.rank=0", "from 1 to 65536"]),
+        ("posenet+hyper", {"hyper": {"rank": 0}}, ["hyper.rank=0", "from 1 to 1048576"]),
         ("local-dir:x", {}, ["not an architecture"]),
         ("", {}, ["not a model name"]),
     ],
