@@ -37,7 +37,6 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     [
         ("/home/me/weights.safetensors", "weights.safetensors"),
         ("~/secret/weights.pth", "weights.pth"),
-        ("folder:/home/me/photos", "folder:photos"),
         ("from /a/b/c.pth and /d/e.pth", "from c.pth and e.pth"),
         ("https://example.org/a/b", "https://example.org/a/b"),
         ("timm/resnet18.a1_in1k", "timm/resnet18.a1_in1k"),

@@ -243,7 +243,7 @@ def test_a_redirect_is_followed_and_sees_no_token(hub: LoopbackHub) -> None:
 def test_no_such_revision_or_file(hub: LoopbackHub) -> None:
     with pytest.raises(HubError, match=naming("tester/model", "404")):
         files.fetch(REPOSITORY, FILE, "a" * 40)
-    with pytest.raises(HubError, match=naming("other.bin")):
+    with pytest.raises(HubError, match=naming("tester/model", "404")):
         files.fetch(REPOSITORY, "other.bin", commit_of(hub))
     hub.mode = "private"
     with pytest.raises(HubError, match="401"):
