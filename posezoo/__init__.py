@@ -48,7 +48,7 @@ _HOME = {
     "load": "posezoo.zoo.load",
     "export": "posezoo.zoo.export",
     "train": "posezoo.api",
-    "evaluate": "posezoo.api",
+    "evaluate": "posezoo.training.again",
     "convert_weights": "posezoo.api",
     "list_models": "posezoo.api",
     "list_datasets": "posezoo.api",

@@ -5,9 +5,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from posezoo.base.errors import DataError
+from posezoo.base.spec import Frame
+from posezoo.data.open import open_dataset
+from posezoo.data.table import Frames
 
 Row = dict[str, object]
 MakeFolder = Callable[..., Path]
@@ -34,3 +41,20 @@ def write_csv(path: Path, rows: Sequence[Row]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+def findings_of(name: str, **options: Any) -> list[str]:
+    with pytest.raises(DataError) as caught:
+        open_dataset(name, **options)
+    assert "\n" not in str(caught.value)
+    return [str(finding) for finding in caught.value.findings]
+
+
+def frames_of(sequences: dict[str, int], scene: str = "s") -> Frames:
+    """Frames 1 cm apart in sequences of the given lengths."""
+    rows = [
+        Frame(f"{name}/{n:05d}.png", (n / 100, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), scene, "train", name)
+        for name, count in sequences.items()
+        for n in range(count)
+    ]
+    return Frames.from_rows(Path(), rows)

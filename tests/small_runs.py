@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import small_data
 import torch
 
@@ -96,3 +97,12 @@ def train(one_place: Path, tmp_path: Path, no_pictures: None, notes: Notes) -> T
         return api.train(model, f"folder:{data or one_place}", observer=notes, **more)
 
     return run
+
+
+def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
+    """The model's tensors in a checkpoint."""
+    return safetensors.torch.load_file(run / "ckpt" / f"step-{step:09d}" / "model.safetensors")
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in before if not torch.equal(before[name], after[name])}

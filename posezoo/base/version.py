@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 def source_commit() -> str:
     """The commit of this posezoo: of its checkout (`-dirty` if files have changed) or as pip installed it; else ""."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     git = shutil.which("git")
     if git and (root / ".git").exists():
         command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-Count = Annotated[int, Field(ge=1, le=65_536)]
+Count = Annotated[int, Field(ge=1, le=1_048_576)]
 """Widths, layers, heads, ranks. The upper end is beyond every model and below what overflows a product of three."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 """Of dropout."""

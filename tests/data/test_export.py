@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from naming import naming
 from own_folder import MakeFolder, picture
 from scipy.spatial.transform import Rotation
 
@@ -82,7 +83,7 @@ def test_every_pair(tmp_path: Path, first: str, second: str) -> None:
     export(frames, first, tmp_path / "1")
     middle = open_dataset(data_name(first, tmp_path / "1", tmp_path / "data")).frames
     if second in ("colmap", "nerf") and "intrinsics" not in HOLDS[first]:
-        with pytest.raises(DataError, match="6 of 6 frames have no intrinsics"):
+        with pytest.raises(DataError, match=naming("6 of 6", "intrinsics")):
             export(middle, second, tmp_path / "2")
         return
     export(middle, second, tmp_path / "2")
@@ -135,7 +136,7 @@ def test_names_that_no_line_can_hold(tmp_path: Path, name: bytes) -> None:
     row = Frame(os.fsdecode(name), (1, 2, 3), (1, 0, 0, 0), intrinsics=(30.5, 30.25, 20.0, 15.0))
     frames = Frames.from_rows(root, [row])
     for form in ("csv", "tum", "colmap", "labels"):
-        with pytest.raises(DataError, match="1 image names have a line break, or a space at an end"):
+        with pytest.raises(DataError, match=naming("1")):
             export(frames, form, tmp_path / form)
     export(frames, "nerf", tmp_path / "nerf")
     assert open_dataset(data_name("nerf", tmp_path / "nerf", root)).frames.images.tolist() == [name]
@@ -159,16 +160,16 @@ def test_several_sequences_get_a_folder_each(tmp_path: Path) -> None:
 
 def test_turned_pictures_have_no_files_of_poses(make_folder: MakeFolder, tmp_path: Path) -> None:
     frames = open_dataset(f"folder:{make_folder()}?exif=true").frames
-    with pytest.raises(UsageError, match="for the stored images: leave exif=true out"):
+    with pytest.raises(UsageError, match=naming("exif=true")):
         export(frames, "csv", tmp_path / "out")
 
 
 def test_nothing_is_replaced_and_nothing_made_up(tmp_path: Path) -> None:
     frames = town(tmp_path / "data", intrinsics=False)
     export(frames, "csv", tmp_path / "out")
-    with pytest.raises(UsageError, match=r"poses\.csv is there already: choose another --out"):
+    with pytest.raises(UsageError, match=naming("poses.csv", "--out")):
         export(frames, "csv", tmp_path / "out")
-    with pytest.raises(DataError, match="6 of 6 frames have no intrinsics"):
+    with pytest.raises(DataError, match=naming("6 of 6", "intrinsics")):
         export(frames, "colmap", tmp_path / "out")
-    with pytest.raises(UsageError, match="unknown form 'obj'"):
+    with pytest.raises(UsageError, match=naming("obj")):
         export(frames, "obj", tmp_path / "out")

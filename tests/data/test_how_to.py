@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from naming import naming
 
 from posezoo import how_to
 from posezoo.base.errors import UsageError
@@ -61,9 +62,9 @@ def test_the_folder_given_stands_in_the_steps(tmp_path: Path) -> None:
 
 
 def test_wrong_names() -> None:
-    with pytest.raises(UsageError, match='did you mean "7scenes"'):
+    with pytest.raises(UsageError, match=naming("7scenes")):
         how_to("7scene")
-    with pytest.raises(UsageError, match='did you mean "redkitchen"'):
+    with pytest.raises(UsageError, match=naming("redkitchen")):
         how_to("7scenes?scenes=redkitchn")
-    with pytest.raises(UsageError, match='did you mean "folder"'):
+    with pytest.raises(UsageError, match=naming("folder")):
         how_to("foldr:x")

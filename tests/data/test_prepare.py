@@ -8,6 +8,7 @@ from pathlib import Path
 
 import benchmark_trees
 import pytest
+from naming import naming
 
 import posezoo
 from posezoo.base.errors import DataError, ResourceError
@@ -48,13 +49,13 @@ def test_progress_of_everything_long(packed: Path) -> None:
 
 def test_all_archives_are_looked_into_before_one_is_unpacked(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (packed / "stairs.zip").write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(DataError, match=r"stairs\.zip is damaged"):
+    with pytest.raises(DataError, match=naming("stairs.zip")):
         posezoo.prepare_dataset("7scenes", root=packed)
     assert not (packed / "heads").exists()
     (packed / "stairs.zip").unlink()
     usage = namedtuple("usage", "total used free")(9, 9, 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(ResourceError, match=r"to unpack heads\.zip: 0\.1 MB needed, 0\.0 MB free in .*7scenes"):
+    with pytest.raises(ResourceError, match=naming("heads.zip", "0.1 MB", "0.0 MB", "7scenes")):
         posezoo.prepare_dataset("7scenes", root=packed)
     assert not (packed / "heads").exists()
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_read_and_is_left_out(packed: Path) -> None:
     bad = packed / "heads/seq-02/frame-000003.color.png"
     bad.write_bytes(bad.read_bytes()[:100])
     (packed / "heads.zip").unlink()  # else the archive and the spoilt file contradict each other
-    with pytest.raises(DataError, match=r"1 unreadable image .*frame-000003.color.png"):
+    with pytest.raises(DataError, match=naming("1", "frame-000003.color.png")):
         posezoo.prepare_dataset("7scenes-heads", root=packed)
     ready = posezoo.prepare_dataset("7scenes-heads", root=packed, skip_bad=True)
     assert ready.frames == {"train": 9, "test": 3}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import small_data
+from naming import naming
 from own_folder import MakeFolder, pose_row
 
 from posezoo.base.errors import DataError
@@ -36,14 +37,14 @@ def test_lost_tracking_is_left_out_only_on_request(tmp_path: Path) -> None:
     root = small_data.seven_scenes(tmp_path, {"attic": {"train": {1: 3}, "test": {2: 2}}})
     lost = root / "attic/seq-01/frame-000001.pose.txt"
     lost.write_text(lost.read_text().replace("0.01", "nan"))
-    with pytest.raises(DataError, match=r"frame-000001.pose.txt:1: tracking lost"):
+    with pytest.raises(DataError, match=naming("frame-000001.pose.txt:1")):
         open_dataset(f"7scenes:{root}")
     dataset = open_dataset(f"7scenes:{root}", skip_bad=True)
     assert (len(dataset.frames), len(dataset.skipped)) == (4, 1)
 
 
 def test_nothing_is_left_out_unasked(spoiled: Path) -> None:
-    with pytest.raises(DataError, match="3 problems"):
+    with pytest.raises(DataError, match=naming("3")):
         open_dataset(f"folder:{spoiled}")
 
 
@@ -58,8 +59,8 @@ def test_nothing_left_is_an_error(make_folder: MakeFolder) -> None:
     folder = make_folder([pose_row("a.png"), pose_row("b.png", 1)])
     for name in ("a.png", "b.png"):
         (folder / name).write_text("hello")
-    with pytest.raises(DataError, match=r"2 problems in folder.*a\.png: not an image"):
+    with pytest.raises(DataError, match=naming("2", "a.png")):
         open_dataset(f"folder:{folder}", skip_bad=True)
     (folder / "poses.csv").unlink()
-    with pytest.raises(DataError, match=r"poses\.csv: no such file"):
+    with pytest.raises(DataError, match=naming("poses.csv")):
         open_dataset(f"folder:{folder}", skip_bad=True)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import small_data
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import naming
+from own_folder import MakeFolder, pose_row, write_csv
 
+from posezoo.base.errors import DataError
 from posezoo.base.spec import Frame
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
 from posezoo.data.open import open_dataset
-from posezoo.data.splits import frame_tuples, validation_blocks
+from posezoo.data.splits import default_blocks, frame_tuples, runs, validation_blocks
 from posezoo.data.table import Frames
 
 
@@ -119,3 +123,120 @@ def test_validation_never_takes_all(lengths: list[int], fraction: float) -> None
     held_N = validation_blocks(own, fraction)
     if sum(lengths) > 1:
         assert 0 < held_N.sum() < len(own)
+
+
+def frames_of(sequences: dict[str, int], scene: str = "s") -> Frames:
+    """Frames 1 cm apart in sequences of the given lengths."""
+    rows = [
+        Frame(f"{name}/{n:05d}.png", (n / 100, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), scene, "train", name)
+        for name, count in sequences.items()
+        for n in range(count)
+    ]
+    return Frames.from_rows(Path(), rows)
+
+
+def findings_of(name: str, **options: Any) -> list[str]:
+    with pytest.raises(DataError) as caught:
+        open_dataset(name, **options)
+    assert "\n" not in str(caught.value)
+    return [str(finding) for finding in caught.value.findings]
+
+
+def test_split_file_beside_the_images_or_in_the_root(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder()
+    picks = [("00.png", "train"), ("01.png", "val"), ("09.png", "test")]
+    beside = write_csv(folder / "a/pick.csv", [{"image": image, "split": split} for image, split in picks])
+    root = [{"image": f"a/{image}", "split": split} for image, split in picks]
+    away = write_csv(tmp_path / "pick.csv", root)
+    for path in (beside, away):
+        frames = open_dataset(f"folder:{folder}", split=path).frames
+        assert [frames.name(i) for i in range(3)] == ["a/00.png", "a/01.png", "a/09.png"]
+        assert frames.split.tolist() == ["train", "val", "test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "pick.csv: empty file"),
+        ("image,split\n", "pick.csv: lists no image"),
+        ("image\na/00.png\n", "pick.csv:1: column split is missing"),
+        ("image,split\na/00.png,train\na/77.png,test\n", "pick.csv:3: no such image: a/77.png"),
+        ("image,split\na/00.png,training\n", "pick.csv:2: split 'training' is none of"),
+        ("image,split\na/00.png,validation\n", "(did you mean val?)"),
+        ("image,split\na/00.png\n", "pick.csv:2: expected 2 columns, got 1"),
+        ("image,split\na/00.png,train\n./a/00.png,test\n", "pick.csv:3: a/00.png is already listed on line 2"),
+        ("image,split\n../pick.csv,train\n", "pick.csv:2: no such image: ../pick.csv"),
+        ("image,split\n/etc/hosts,train\n", "no such image: /etc/hosts"),
+        ("image,split\nposes.csv,train\n", "pick.csv:2: no usable pose for poses.csv"),
+    ],
+)
+def test_bad_split_files(make_folder: MakeFolder, tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "pick.csv").write_text(text)
+    assert any(words in finding for finding in findings_of(f"folder:{make_folder()}", split=tmp_path / "pick.csv"))
+
+
+def test_missing_split_file(make_folder: MakeFolder, tmp_path: Path) -> None:
+    assert "no such file" in findings_of(f"folder:{make_folder()}", split=tmp_path / "none.csv")[0]
+
+
+def test_default_blocks_are_whole_blocks(make_folder: MakeFolder) -> None:
+    dataset = open_dataset(f"folder:{make_folder([pose_row(f'{n:03d}.png', n) for n in range(50)])}")
+    assert np.flatnonzero(dataset.frames.split == "test").tolist() == [*range(20, 25), *range(45, 50)]
+    assert any("every fifth block of 5 consecutive frames is test (10 of 50)" in note for note in dataset.notes)
+
+
+def test_default_blocks_of_short_sequences_are_the_sequences() -> None:
+    split = default_blocks(frames_of({f"{n:02d}": 4 for n in range(20)}), [])
+    assert np.flatnonzero(split == "test").tolist() == [4 * s + n for s in (4, 9, 14, 19) for n in range(4)]
+
+
+def test_runs_follow_the_timestamps_where_known() -> None:
+    rows = [Frame(f"{n}.png", (0, 0, 0), (1, 0, 0, 0), timestamp=t) for n, t in enumerate([30, 10, 20])]
+    assert [run.tolist() for run in runs(Frames.from_rows(Path(), rows))] == [[1, 2, 0]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=8), st.floats(0.02, 0.4))
+def test_validation_blocks(lengths: list[int], fraction: float) -> None:
+    frames = frames_of({f"{n}": length for n, length in enumerate(lengths)})
+    held = validation_blocks(frames, fraction)
+    assert np.array_equal(held, validation_blocks(frames, fraction))
+    total = len(frames)
+    if total < 2:
+        assert not held.any()
+        return
+    assert 0 < held.sum() < total
+    assert held.sum() <= max(1, fraction * total) + 25
+    if total >= 100 and min(lengths) >= 50:
+        assert held.sum() >= 0.5 * fraction * total
+        ends = np.flatnonzero(np.diff(held.astype(int), prepend=0, append=0))
+        # a run of held frames is a block, or blocks that touch where sequences meet
+        assert np.diff(ends)[::2].min() >= min(10, int(fraction * total))
+
+
+def test_validation_blocks_of_real_sizes() -> None:
+    held = validation_blocks(frames_of({"a": 1000}), 0.1)
+    assert held.sum() == 100
+    assert np.sum(np.diff(held.astype(int)) == 1) == 4
+    assert not validation_blocks(frames_of({"a": 1000}), 0).any()
+
+
+def test_splits_made_whatever_the_data_say(make_folder: MakeFolder) -> None:
+    rows = [pose_row(f"{s}-{n}.png", n, split="train", sequence=f"s{s}") for s in range(6) for n in range(10)]
+    folder = make_folder(rows)
+    frames = open_dataset(f"folder:{folder}", split="sequences").frames
+    assert set(frames.sequence[frames.split == "test"]) == {"s4"}
+    assert open_dataset(f"folder:{folder}", split="sequences").remarks == ()
+    blocks = open_dataset(f"folder:{folder}", split="blocks")
+    assert int(np.sum(blocks.frames.split == "test")) == 10
+    one = make_folder([pose_row(f"{n}.png", n) for n in range(5)])
+    with pytest.raises(DataError, match=naming("1", "split=blocks")):
+        open_dataset(f"folder:{one}", split="sequences")
+
+
+def test_test_frames_beside_training_frames_are_told(make_folder: MakeFolder) -> None:
+    words = ["train", "test", "train", "train", "train", "test", "test"]
+    rows = [pose_row(f"{n}.png", n, split=word, sequence="a") for n, word in enumerate(words)]
+    rows += [pose_row("b.png", 9, split="test", sequence="b")]
+    dataset = open_dataset(f"folder:{make_folder(rows)}")
+    assert dataset.remarks == ("2 of 4 test frames are next to a training frame of their own sequence",)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from naming import naming
 from PIL import Image
 from torch import Tensor, nn
 
@@ -110,7 +111,7 @@ def test_every_module_gets_its_mode_back(dataset: Dataset) -> None:
 def test_stops_between_batches(dataset: Dataset) -> None:
     seen: list[tuple[int, int]] = []
     cache = ImageCache.open(dataset.frames)
-    with pytest.raises(Interrupted, match="image 16 of 24"):
+    with pytest.raises(Interrupted, match=naming("16", "24")):
         predict_frames(
             *(TinyModel(), cache, np.arange(24), dataset.frames, 8),
             should_stop=lambda: len(seen) == 2,
@@ -150,7 +151,7 @@ def test_what_is_left_out_is_told(dataset: Dataset) -> None:
     report = evaluate(TinyModel(SCENES), untrained, embed=colour)
     assert list(report.methods) == ["tiny"]
     assert "no baselines: the train split is empty" in report.notes
-    with pytest.raises(DataError, match="val split"):
+    with pytest.raises(DataError, match=naming("val")):
         evaluate(TinyModel(SCENES), dataset, split="val")
 
 
@@ -170,7 +171,7 @@ def test_a_model_that_is_never_finite_is_reported_not_raised(dataset: Dataset, t
 
 @pytest.mark.parametrize("scenes", [("red", "green"), ("red",)])
 def test_a_scene_the_model_does_not_know_is_refused(dataset: Dataset, scenes: tuple[str, ...]) -> None:
-    with pytest.raises(WeightsError, match=rf'model has no scene "(blue|green)" \(has: {", ".join(scenes)}\)'):
+    with pytest.raises(WeightsError, match=rf"\b(blue|green)\b.*\b{', '.join(scenes)}\b"):
         evaluate(TinyModel(scenes), dataset)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from naming import naming
 from torch import nn
 from torch.nn import functional as F
 
@@ -176,7 +177,7 @@ def test_shared_generators_beside_the_heads_layers(infusion: str) -> None:
 def test_shared_generators_need_heads_of_the_same_layers() -> None:
     given = HyperConfig(shared=True, infusion="two")
     owner = HyperHead(MLPHead((D, 8, 3)), E, given, K, extra=4)
-    with pytest.raises(UsageError, match=r"shared: the heads' layers differ, \[6, 8\] and \[6, 9\]"):
+    with pytest.raises(UsageError, match=naming("shared", "[6, 8]", "[6, 9]")):
         HyperHead(MLPHead((D, 9, 4)), E, given, K, sharing=owner)
 
 
@@ -254,7 +255,7 @@ def test_probing_the_widths_changes_nothing() -> None:
 
 def test_settings_that_cannot_be() -> None:
     for wrong in ({"rank": 0}, {"code_position": 0}, {"hidden_orientation": (4, 0)}):
-        with pytest.raises(UsageError, match="at least 1"):
+        with pytest.raises(UsageError, match=naming("1")):
             HyperConfig(**wrong)
     # hidden widths belong to the residual chain; the multi-scene card gives them for every infusion
     assert HyperConfig(infusion="single", hidden_position=(4,)).hidden_position == ()

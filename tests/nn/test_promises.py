@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from naming import naming
 
 from posezoo.base.errors import PluginError
 from posezoo.nn import promises
@@ -35,7 +36,7 @@ def test_every_aspect_has_a_change() -> None:
 def test_a_change_is_named_and_undone(name: str) -> None:
     read, _ = promises._ASPECTS[name]
     before = read()
-    with pytest.raises(PluginError, match=f"it changed {name} of the process"), promises.untouched("it"):
+    with pytest.raises(PluginError, match=naming("it", name)), promises.untouched("it"):
         CHANGES[name]()
     assert read() == before
     with pytest.raises(ZeroDivisionError), promises.untouched("it"):  # what was raised is told, the rest undone

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import naming
 from PIL import Image
 from posezoo_benchmarks import own_data, posezoo_readers, seven_scenes
 from posezoo_benchmarks.matrices import quaternions
@@ -196,7 +197,7 @@ def test_the_ground_truth_is_told_by_the_user(tmp_path: Path) -> None:
     make_scene(tmp_path / "chess", {"train": (1,), "test": (3,)})
     assert read_scenes(tmp_path).ground_truth == "original"
     assert read_scenes(tmp_path, options={"ground-truth": "sfm"}).ground_truth == "sfm"
-    with pytest.raises(UsageError, match="ground-truth='pgt' is not known"):
+    with pytest.raises(UsageError, match=naming("ground-truth", "pgt")):
         read_scenes(tmp_path, options={"ground-truth": "pgt"})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import naming
 from posezoo_benchmarks import cambridge
 from scipy.spatial.transform import Rotation
 
@@ -49,7 +50,7 @@ def test_archives_give_the_same_as_the_tree(tree: Path, tmp_path: Path) -> None:
     packed = benchmark_trees.archives("cambridge", tmp_path / "packed", every=10, size=(96, 54))
     assert sorted(path.suffix for path in packed.rglob("*") if path.is_file()) == [".zip"] * 4
     name = "ecl-winter?scenes=ShopFacade,OldHospital"
-    with pytest.raises(DataError, match=r"first: cambridge/OldHospital\.zip: not unpacked: posezoo data prepare"):
+    with pytest.raises(DataError, match=naming("cambridge/OldHospital.zip", "posezoo data prepare")):
         open_dataset(name, root=packed)
     ready = posezoo.prepare_dataset(name, root=packed)
     assert [one.name for one in ready.unpacked] == [
@@ -81,9 +82,9 @@ def test_the_tree_gives_back_the_demo(tree: Path) -> None:
 def test_single_scenes_and_their_folder_as_root(tree: Path) -> None:
     for root in (tree, tree / "cambridge", tree / "cambridge/ShopFacade"):
         assert open_dataset("cambridge-shop-facade", root=root).frames.scenes == ("ShopFacade",)
-    with pytest.raises(DataError, match="KingsCollege: no such scene folder"):
+    with pytest.raises(DataError, match=naming("KingsCollege")):
         open_dataset("cambridge", root=tree)
-    with pytest.raises(UsageError, match='did you mean "ShopFacade"'):
+    with pytest.raises(UsageError, match=naming("ShopFacade")):
         open_dataset("cambridge?scenes=ShopFacad", root=tree)
 
 
@@ -107,11 +108,11 @@ def test_ecl_by_condition(tree: Path) -> None:
     alone = open_dataset("ecl-winter?scenes=ShopFacade", root=tree / "ecl")
     assert set(alone.frames.condition[alone.frames.split == "test"]) == {"winter"}
     assert any("synthetic appearance" in note for note in alone.notes)
-    with pytest.raises(DataError, match=r"no label file like ..._ShopFacade_test_summer.csv"):
+    with pytest.raises(DataError, match=naming("_ShopFacade_test_summer.csv")):
         open_dataset("ecl-summer?scenes=ShopFacade", root=tree)
-    with pytest.raises(DataError, match=r'"ecl" is not here.*fetch ECL .* Cambridge Landmarks to cambridge/SCENE'):
+    with pytest.raises(DataError, match=naming("ecl", "cambridge/SCENE")):
         open_dataset("ecl", root=tree / "cambridge")
-    with pytest.raises(UsageError, match="no flavour 'spring'"):
+    with pytest.raises(UsageError, match=naming("spring")):
         open_dataset("ecl?flavours=spring", root=tree)
 
 

@@ -12,6 +12,7 @@ import pytest
 import small_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import naming
 from PIL import Image
 from posezoo_benchmarks import robotcar, robotcar_images
 from posezoo_benchmarks.interpolation import interpolated, slerp, track
@@ -123,7 +124,7 @@ def test_bad_rows_holes_and_ends(tmp_path: Path) -> None:
     kept = read(root, max_gap="inf")
     assert len(kept.frames) == len(frames) - before - after
     assert errors(kept)[0].max() > 0.5, "a straight line across 2.5 s of a bend"
-    with pytest.raises(UsageError, match="max-gap='-1' is no positive number"):
+    with pytest.raises(UsageError, match=naming("max-gap", "-1")):
         read(root, max_gap="-1")
 
 
@@ -157,9 +158,7 @@ def test_raw_images_are_refused_by_a_model_of_coloured_ones(tmp_path: Path) -> N
     picture.save(tmp_path / "raw.png")
     picture.convert("RGB").save(tmp_path / "colour.png")
     assert len(model.predict(tmp_path / "colour.png")) == 1
-    with pytest.raises(
-        DataError, match=r"raw.png: one channel, but the model was trained on colour.*gbrg.*posezoo eval"
-    ):
+    with pytest.raises(DataError, match=naming("raw.png", "posezoo eval")):
         model.predict([tmp_path / "colour.png", tmp_path / "raw.png"])
 
 
@@ -299,9 +298,9 @@ def test_undistortion_by_the_kits_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(straight[:, 5:], np.asarray(picture)[:, :-5])
     assert robotcar_images.intrinsics(str(tmp_path / "models")) == (49.5, 50.5, 32, 24)
     picture.resize((32, 24)).save(tmp_path / "2.png")
-    with pytest.raises(DataError, match=r"2\.png: .*is not for images of 32x24"):
+    with pytest.raises(DataError, match=naming("2.png", "32x24")):
         read_image(tmp_path / "2.png", 24, decode)
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=naming(tmp_path)):
         robotcar_images.decoder(str(tmp_path))
 
 
@@ -317,7 +316,7 @@ def test_each_way_of_reading_has_a_cache_of_its_own(tmp_path: Path, monkeypatch:
 
 def test_without_opencv_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(robotcar_images, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'posezoo\[robotcar\]'"):
+    with pytest.raises(UsageError, match=naming("pip install 'posezoo[robotcar]'")):
         read(tmp_path)
 
 

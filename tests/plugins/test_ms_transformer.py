@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from naming import naming
 from posezoo_ms_transformer.as_published import as_published
 from posezoo_ms_transformer.attention import DRAWS, Attention, Recomputed, kept
 from posezoo_ms_transformer.model import (
@@ -257,7 +258,7 @@ def test_the_published_cost_changes_no_output(name: str) -> None:
 
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
-    with pytest.raises(UsageError, match="width=30 must be even and a multiple of heads=4"):
+    with pytest.raises(UsageError, match=naming("width=30", "heads=4")):
         model(width=30)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import faults
 import pytest
 import small_data
+from naming import naming
 from small_runs import Notes
 
 from posezoo.api import resume, train
@@ -184,8 +185,7 @@ def test_signal_saves_and_loses_nothing(
     run = Path("run")  # a short path, so that the whole line is seen
     ended = disturbed(undisturbed, "posenet", f"step:{fault}:4", run, code, 1000, workers=workers)
     name = "SIGTERM" if code == 143 else "SIGINT"
-    saved = f"stopped by {name} at step 4, checkpoint saved: run/ckpt/step-000000004: posezoo resume run"
-    faults.assert_fails([], code, saved, ended=ended)
+    faults.assert_fails([], code, naming(name, "run/ckpt/step-000000004", "posezoo resume run"), ended=ended)
     assert faults.checkpoints(run) == ["step-000000004"]
     notes = Notes()
     resume(run, observer=notes)

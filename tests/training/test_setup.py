@@ -10,18 +10,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_data
 import torch
-from small_runs import Notes, Train, job
+from naming import naming
+from small_runs import Notes, Train, changed, job
 from torch import Tensor, nn
 
-from posezoo.data.images.cache import ImageCache
-from posezoo.data.images.pixels import pixel_statistics
-from posezoo.data.open import open_dataset
+from posezoo.base.errors import (
+    DataError,
+    UsageError,
+)
+from posezoo.catalogue import resolve, settings
+from posezoo.data.loader import BatchOrder, epoch_loader
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.model import ModelConfig
 from posezoo.nn.outputs import PoseOutput
 from posezoo.training import setup
-from posezoo.training.config import PhaseSettings
+from posezoo.training.again import evaluate
+from posezoo.training.config import PhaseSettings, configure
+from posezoo.zoo.build import create_model
 from posezoo.zoo.find import read_config
 from posezoo.zoo.saved import load
 
@@ -62,18 +69,11 @@ def test_utm_coordinates_train_and_predict_like_small_ones(train: Train, one_pla
 
 
 def test_pixels_normalised_by_the_data(train: Train, one_place: Path) -> None:
-    result = train(normalise_pixels="data", epochs=1)
-    config = read_config(result.path / "best")["config"]
-    frames = open_dataset(f"folder:{one_place}").frames
-    pixels = ImageCache.open(frames).batch(np.flatnonzero(frames.split == "train"))[0].double() / 255
-    # validation blocks are no training frames, so the numbers agree but roughly
-    np.testing.assert_allclose(config["mean"], pixels.mean((0, 2, 3)), atol=0.05)
-    np.testing.assert_allclose(config["std"], pixels.std((0, 2, 3)), atol=0.05)
-    rows = np.arange(len(frames))
-    mean, std = pixel_statistics(ImageCache.open(frames), rows)
-    everything = ImageCache.open(frames).batch(rows)[0].double() / 255
-    np.testing.assert_allclose(mean, everything.mean((0, 2, 3)), rtol=1e-9)
-    np.testing.assert_allclose(std, everything.std((0, 2, 3), unbiased=False), rtol=1e-9)
+    config = read_config(train(normalise_pixels="data", epochs=1).path / "best")["config"]
+    ready = job(one_place)
+    pixels = ready.cache.batch(ready.train_rows)[0].double() / 255
+    np.testing.assert_allclose(config["mean"], pixels.mean((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(config["std"], pixels.std((0, 2, 3), unbiased=False), rtol=1e-6)
 
 
 def test_a_mean_of_ones_own_wins(train: Train) -> None:
@@ -94,7 +94,6 @@ def test_bad_data_left_out_are_recorded_in_run_and_report(
     assert any("bad data left out as asked" in note for note in result.report.notes)
     stored = json.loads((result.path / "report/report.json").read_text())
     assert stored["settings"]["skipped"][0].startswith(line)
-    from posezoo.training.again import evaluate
 
     assert len(evaluate(result.path).frames) == 8
 
@@ -248,3 +247,106 @@ def test_the_measured_precision_is_said_and_kept(train: Train, notes: Notes) -> 
     run = train(precision="auto", epochs=1).path
     (said,) = [note for note in notes.notes if note.startswith("precision ")]
     assert read_config(run / "best")["training"]["precision"] in said
+
+
+def test_backbone_has_its_own_rate(one_place: Path) -> None:
+    ready = job(one_place, **{"optim.backbone_lr": 1e-6, "optim.lr": 1e-3, "loss.balance_lr": 0.02})
+    optimiser = setup.make_optimiser(ready, setup.make_loss(ready, ready.config.plan[0]))
+    own = {id(parameter) for parameter in ready.model.backbone.parameters()}  # type: ignore[union-attr]
+    assert {group["lr"] for group in optimiser.param_groups} == {1e-6, 1e-3, 0.02}
+    slow = [parameter for group in optimiser.param_groups if group["lr"] == 1e-6 for parameter in group["params"]]
+    assert {id(parameter) for parameter in slow} == own
+    together = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    assert len(together) == len({id(p) for p in together}) == len(list(ready.model.parameters())) + 1
+
+
+@pytest.mark.parametrize("selection", ["validation", "test", "last"])
+def test_frames_of_training_and_validation(two_places: Path, selection: str) -> None:
+    ready = job(two_places, selection=selection)
+    split = ready.dataset.frames.split
+    train_rows, held = ready.train_rows.tolist(), ready.validation_rows.tolist()
+    assert set(split[train_rows]) == {"train"}
+    if selection == "test":
+        assert set(split[held]) == {"test"}
+        assert len(train_rows) == 48
+    elif selection == "last":
+        assert held == []
+    else:
+        assert set(split[held]) == {"train"}
+        assert sorted(train_rows + held) == np.flatnonzero(split == "train").tolist()
+        assert not set(train_rows) & set(held)
+        assert set(ready.dataset.frames.scene[held]) == {0, 1}
+    order = BatchOrder(len(train_rows), 8, 0, 0)
+    used = [row for batch in epoch_loader(ready.batches(0), order, 0) for row in batch.rows.tolist()]
+    assert sorted(used) == train_rows, "training sees its own frames and no other"
+
+
+def test_validation_frames_come_in_blocks(tmp_path: Path) -> None:
+    table = small_data.rows("yard")
+    for n, row in enumerate(table):
+        row["sequence"] = "one"
+        row["timestamp"] = n
+    ready = job(small_data.write(tmp_path / "data", table), **{"data.validation": 0.25})
+    held = ready.validation_rows
+    assert 5 <= len(held) <= 7
+    assert np.sum(np.diff(held) > 1) <= 1, "consecutive frames"
+
+
+def test_position_scale_is_that_of_the_training_frames(one_place: Path) -> None:
+    ready = job(one_place)
+    position = ready.dataset.frames.position[ready.train_rows]
+    np.testing.assert_allclose(ready.model.config.position_mean, position.mean(0))
+    np.testing.assert_allclose(ready.model.config.position_std, position.std(0))
+    as_it_is = job(one_place, normalise_position=False)
+    assert as_it_is.model.config.position_std == (1, 1, 1)
+
+
+def test_no_intrinsics_no_turning(tmp_path: Path, notes: Notes) -> None:
+    table = [{k: v for k, v in row.items() if k not in ("fx", "fy", "cx", "cy")} for row in small_data.rows("yard")]
+    data = small_data.write(tmp_path / "data", table)
+    place = resolve.data(f"folder:{data}")
+    config, plan = configure(resolve.model("posenet"), place, settings.nested(small_data.settings("posenet")))
+    assert setup.prepare(config, plan, place, notes).augmentation.geometry == "crop"
+    assert any("no intrinsics" in note and "augment.fov_deg" in note for note in notes.notes)
+    assert job(data, **{"augment.fov_deg": 60.0}).augmentation.geometry == "rotate"
+
+
+def test_no_gpu_here(train: Train) -> None:
+    with pytest.raises(UsageError, match=naming("device", "gpu", "auto", "cpu", "cuda")):
+        train(device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match=naming("device=cuda")):
+            train(device="cuda")
+
+
+def test_too_few_images(tmp_path: Path, train: Train) -> None:
+    table = small_data.rows("yard")
+    one = small_data.write(tmp_path / "one", [table[0], table[30]])
+    with pytest.raises(DataError, match=naming("1")):
+        train(data=one, out=str(tmp_path / "a"))
+    with pytest.raises(DataError, match=naming("train")):
+        train(data=small_data.write(tmp_path / "none", table[24:]), out=str(tmp_path / "b"))
+    with pytest.raises(DataError, match=naming("test")):
+        train(data=small_data.write(tmp_path / "untested", table[:24]), out=str(tmp_path / "c"))
+
+
+def test_measured_precision_leaves_no_trace(one_place: Path) -> None:
+    ready = job(one_place)
+    before = {name: tensor.clone() for name, tensor in ready.model.state_dict().items()}
+    state = torch.get_rng_state()
+    modes = [module.training for module in ready.model.modules()]
+    assert setup.measured_precision(ready) in ("fp32", "bf16")
+    assert changed(before, ready.model.state_dict()) == set()
+    assert torch.equal(state, torch.get_rng_state())
+    assert modes == [module.training for module in ready.model.modules()]
+    assert all(parameter.grad is None for parameter in ready.model.parameters())
+
+
+def test_shared_generators_learn_with_the_position_and_stay_in_the_orientation_phase() -> None:
+    settings_of = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "hidden": 16}
+    model = create_model("posenet+hyper", **settings_of, **{"hyper.shared": True, "hyper.rank": 4})
+    for branch, generators in (("position", True), ("orientation", False)):
+        setup.set_trainable(model, PhaseSettings(train=branch, epochs=1))
+        learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert {name.partition(".")[0] for name in learning} == {f"{branch}_head"}
+        assert any(name.startswith("position_head.generated") for name in learning) == generators

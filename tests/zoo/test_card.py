@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
+from naming import naming
 from small_hub import add_alias, pinned
 from small_runs import Train
 
@@ -82,7 +83,7 @@ def test_a_hand_written_card_stays(tmp_path: Path) -> None:
     write(path, card.text({"name": "y", "posezoo": "1"}, None))
     assert "# y on" in path.read_text()
     path.write_text("mine")
-    with pytest.raises(UsageError, match="hand-written"):
+    with pytest.raises(UsageError, match=naming(path)):
         write(path, "other")
     assert path.read_text() == "mine"
 

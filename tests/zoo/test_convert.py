@@ -11,6 +11,7 @@ import authors
 import faults
 import pytest
 import torch
+from naming import naming
 
 import posezoo
 from posezoo.base.errors import UsageError, WeightsError
@@ -85,36 +86,36 @@ def test_half_precision_becomes_single(posenet: State) -> None:
 @pytest.mark.parametrize("key", ["fc1.bias", "_backbone._blocks.3._bn1.running_var", "hypernet_rot_fc_h2.bias"])
 def test_missing_keys_are_listed(posenet: State, key: str) -> None:
     state = {name: value for name, value in posenet.items() if name not in (key, "_backbone._conv_head.weight")}
-    error = refused(state, "hyperpose", "7scenes-fire", "2 tensors missing, 0 not known")
+    error = refused(state, "hyperpose", "7scenes-fire", r"\b2\b.*\b0\b")
     assert sorted(error.findings) == sorted([f"missing: {key}", "missing: _backbone._conv_head.weight"])
 
 
 def test_a_missing_tensor_that_tells_a_width(posenet: State) -> None:
     state = {name: value for name, value in posenet.items() if name != "fc1.weight"}
-    assert refused(state, "hyperpose", "7scenes-fire", "lacks fc1.weight").findings == ("missing: fc1.weight",)
+    assert refused(state, "hyperpose", "7scenes-fire", "fc1.weight").findings == ("missing: fc1.weight",)
 
 
 def test_extra_keys_are_listed(posenet: State) -> None:
     extra = {"fc4.weight": torch.ones(1), "_backbone._blocks.16._bn0.weight": torch.ones(1), "fc1.scale": torch.ones(1)}
-    error = refused(posenet | extra, "hyperpose", "7scenes-fire", "0 tensors missing, 3 not known")
+    error = refused(posenet | extra, "hyperpose", "7scenes-fire", r"\b0\b.*\b3\b")
     assert sorted(error.findings) == sorted(f"not known: {key}" for key in extra)
 
 
 def test_other_shapes_are_listed(posenet: State) -> None:
-    error = refused(posenet | {"fc2.weight": torch.ones(3, 512)}, "hyperpose", "7scenes-fire", "1 of another shape")
+    error = refused(posenet | {"fc2.weight": torch.ones(3, 512)}, "hyperpose", "7scenes-fire", r"\b1\b")
     assert error.findings == ("shape: fc2.weight (3, 512), (3, 1024) wanted",)
     turned = posenet["hypernet_t_fc_h2.weight"].T.contiguous()
     error = refused(posenet | {"hypernet_t_fc_h2.weight": turned}, "hyperpose", "7scenes-fire", "another shape")
     assert any("hypernet_t_fc_h2" in finding for finding in error.findings)
     refused(posenet | {"fc3.weight": torch.ones(())}, "hyperpose", "7scenes-fire", "another number of axes")
-    refused(posenet | {"fc3.weight": torch.ones(5, 1024)}, "hyperpose", "7scenes-fire", "of 5 numbers is not known")
+    refused(posenet | {"fc3.weight": torch.ones(5, 1024)}, "hyperpose", "7scenes-fire", r"\b5\b")
 
 
 def test_layers_and_scenes_of_a_multi_scene_file(multi: State) -> None:
     missing = "transformer_rot.decoder.layers.0.norm3.weight"
     scene = "regressor_head_t.2.fc_o.bias"
     state = {name: value for name, value in multi.items() if name not in (missing, scene)}
-    error = refused(state, "ms-transformer", "cambridge", "2 tensors missing")
+    error = refused(state, "ms-transformer", "cambridge", r"\b2\b")
     assert set(error.findings) == {f"missing: {missing}", f"missing: {scene}"}
     deeper = {
         name.replace("layers.0", "layers.1"): value for name, value in multi.items() if "t.encoder.layers" in name
@@ -122,7 +123,7 @@ def test_layers_and_scenes_of_a_multi_scene_file(multi: State) -> None:
     error = refused(multi | deeper, "ms-transformer", "cambridge", "tensors missing")  # encoders deeper than decoders
     assert all("decoder.layers.1" in finding for finding in error.findings)
     narrow = multi | {"regressor_head_t.1.fc_h.weight": torch.ones(1000, 256)}
-    error = refused(narrow, "ms-transformer", "cambridge", "1 of another shape")
+    error = refused(narrow, "ms-transformer", "cambridge", r"\b1\b")
     refused(multi | {"query_embed_t.weight": torch.ones(4, 250)}, "ms-transformer", "cambridge", "can have its shapes")
     heads = {
         name: value
@@ -133,21 +134,21 @@ def test_layers_and_scenes_of_a_multi_scene_file(multi: State) -> None:
 
 
 def test_other_labels(posenet: State, multi: State) -> None:
-    refused(multi, "ms-transformer", "7scenes", "is a model of 4 scenes, 7scenes has 7 scenes")
-    refused(posenet, "hyperpose", "cambridge", "is a model of 1 scene, cambridge has 4 scenes")
-    with pytest.raises(UsageError, match=r"unknown labels .cambrige.*cambridge"):
+    refused(multi, "ms-transformer", "7scenes", r"\b4\b.*7scenes.*\b7\b")
+    refused(posenet, "hyperpose", "cambridge", r"\b1\b.*cambridge.*\b4\b")
+    with pytest.raises(UsageError, match=naming("cambrige", "cambridge")):
         mapped(posenet, "hyperpose", "cambrige", {}, "")
 
 
 def test_another_format_is_suggested(posenet: State, multi: State) -> None:
     torch.manual_seed(2)
-    assert refused(posenet, "atloc", "7scenes-fire", "is no atloc checkpoint").hint == "try --from hyperpose"
-    assert refused(multi, "atloc", "cambridge", "is no atloc").hint == "try --from hyperpose"
+    assert refused(posenet, "atloc", "7scenes-fire", "atloc").hint == "try --from hyperpose"
+    assert refused(multi, "atloc", "cambridge", "atloc").hint == "try --from hyperpose"
     hyper = authors.atloc(hyper=True)
     error = refused(hyper, "atloc", "7scenes-fire", "not known", **PIXELS)
     assert error.hint == "try --from hyperatloc"
     assert all("hyper" in finding for finding in error.findings)
-    assert refused({"a": torch.ones(1)}, "atloc", "7scenes-fire", "1 tensors: a").hint.startswith("known formats")
+    assert refused({"a": torch.ones(1)}, "atloc", "7scenes-fire", r"\b1\b.*\ba\b").hint.startswith("known formats")
 
 
 def test_not_finite(posenet: State) -> None:
@@ -157,26 +158,26 @@ def test_not_finite(posenet: State) -> None:
 def test_what_the_file_cannot_tell_is_asked_for() -> None:
     torch.manual_seed(3)
     state = authors.atloc()
-    with pytest.raises(UsageError, match="does not hold mean, std, position_mean, position_std of robotcar-full"):
+    with pytest.raises(UsageError, match=naming("mean", "std", "position_mean", "position_std", "robotcar-full")):
         mapped(state, "atloc", "robotcar-full", {}, "theirs.pth")
-    with pytest.raises(UsageError, match="does not hold std of 7scenes-fire"):
+    with pytest.raises(UsageError, match=naming("std", "7scenes-fire")):
         mapped(state, "atloc", "7scenes-fire", {"mean": (0.5, 0.5, 0.5)}, "theirs.pth")
-    with pytest.raises(UsageError, match="unknown setting 'croop'"):
+    with pytest.raises(UsageError, match=naming("croop")):
         mapped(state, "atloc", "7scenes-fire", {**PIXELS, "croop": 3}, "theirs.pth")
 
 
 def test_names_and_folders_are_checked_before_the_file_is_read(tmp_path: Path) -> None:
     absent, out = tmp_path / "absent.pth", tmp_path / "out"
-    with pytest.raises(UsageError, match=r"unknown format .hyperpos.*hyperpose"):
+    with pytest.raises(UsageError, match=naming("hyperpos", "hyperpose")):
         convert(absent, "hyperpos", "7scenes", out)
-    with pytest.raises(UsageError, match="unknown labels"):
+    with pytest.raises(UsageError, match=naming("8scenes")):
         convert(absent, "hyperpose", "8scenes", out)
     out.mkdir()
     (out / "mine.txt").write_text("keep")
-    with pytest.raises(UsageError, match="already there"):
+    with pytest.raises(UsageError, match=naming(out)):
         convert(absent, "hyperpose", "7scenes", out)
     assert (out / "mine.txt").read_text() == "keep"
-    with pytest.raises(WeightsError, match="No such file"):
+    with pytest.raises(WeightsError, match=naming(absent)):
         convert(absent, "hyperpose", "7scenes", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

@@ -9,6 +9,7 @@ import onnxruntime
 import posezoo_demo
 import pytest
 import torch
+from naming import naming
 from test_models import NAMES, build, images
 
 import posezoo
@@ -106,7 +107,7 @@ def test_a_file_that_differs_is_refused_and_removed(
             model.position_head.layers[0].bias -= 1e-3
 
     monkeypatch.setattr(exporting, "_write", write_another)
-    with pytest.raises(WeightsError, match=r"a\.pt2 differs from the model by 0.003 m"):
+    with pytest.raises(WeightsError, match=naming("a.pt2", "0.003 m")):
         export(small, "pt2", tmp_path / "a.pt2", check=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -126,12 +127,12 @@ def test_a_run_folder_and_the_mode_of_a_model(
 
 
 def test_what_cannot_be_written(small: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"ends in \.onnx"):
+    with pytest.raises(UsageError, match=r"\.onnx\b"):
         export(small, "onnx", tmp_path / "a.pt2")
-    with pytest.raises(ResourceError, match="cannot write"):
+    with pytest.raises(ResourceError, match=naming(tmp_path / "absent")):
         export(small, "pt2", tmp_path / "absent" / "a.pt2")
-    with pytest.raises(WeightsError, match="no such folder"):
+    with pytest.raises(WeightsError, match=naming(tmp_path / "absent")):
         export(tmp_path / "absent")
     monkeypatch.setattr(exported, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"need onnx, onnxscript, onnxruntime: pip install 'posezoo\[export\]'"):
+    with pytest.raises(UsageError, match=naming("onnx", "onnxscript", "onnxruntime", "pip install 'posezoo[export]'")):
         export(small, "onnx", tmp_path / "a.onnx")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,11 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from test_models import build
+from naming import naming
 
 import posezoo
 from posezoo.base.errors import UsageError, WeightsError
 from posezoo.zoo import exported
-from posezoo.zoo.export import export
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A good file of each kind. Not to be changed: copy it."""
-    model = build("posenet", backbone="test_efficientnet.r160_in1k", hidden=8, resize=64, crop=64)
-    folder = tmp_path_factory.mktemp("exported")
-    return {to: export(model, to, folder / f"a.{to}").path for to in ("onnx", "pt2")}
 
 
 def refused(path: Path, message: str, **more: Any) -> None:
@@ -33,29 +25,17 @@ def refused(path: Path, message: str, **more: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_both_kinds_through_the_public_function(files: dict[str, Path]) -> None:
-    for path in files.values():
-        model = posezoo.load(path, trust=True)
-        assert isinstance(model, exported.ExportedModel)
-        assert model.name == "posenet"
-        out = model(torch.zeros(2, 3, 64, 64))
-        with pytest.raises(UsageError, match=r"images of shape \(2, 3, 96, 64\)"):
-            model(torch.zeros(2, 3, 96, 64))
-        assert out.position.dtype == torch.float64
-        torch.testing.assert_close(out.quaternion.norm(dim=-1), torch.ones(2))
-
-
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 def test_damaged_files(files: dict[str, Path], kind: str, tmp_path: Path) -> None:
     content = files[kind].read_bytes()
     path = tmp_path / f"b.{kind}"
-    refused(path, "No such file")
+    refused(path, re.escape(str(path)))
     for damaged in (b"", b"\0" * 100, b"not a model", content[:1000], content[: len(content) // 2], content[:-40]):
         path.write_bytes(damaged)
         refused(path, "damaged|not written by posezoo", trust=True)
     path.unlink()
     path.mkdir()
-    refused(path, "Is a directory")
+    refused(path, re.escape(str(path)))
 
 
 def test_a_damaged_middle_of_a_pt2(files: dict[str, Path], tmp_path: Path) -> None:
@@ -117,10 +97,10 @@ def test_a_pt2_from_outside_runs_nothing_unless_trusted(files: dict[str, Path], 
             evil = item.filename.endswith("sample_inputs/model.pt")
             new.writestr(item.filename, buffer.getvalue() if evil else old.read(item))
     assert not marker.exists()
-    with pytest.raises(UsageError, match=r"can run code of whoever wrote it.*--trust"):
+    with pytest.raises(UsageError, match=naming("--trust")):
         posezoo.load(path)
     assert not marker.exists()
-    with pytest.raises(UsageError, match="can run code"):
+    with pytest.raises(UsageError, match=naming("--trust")):
         posezoo.load(files["pt2"])
 
 
@@ -136,13 +116,8 @@ def test_without_onnxruntime_one_line_says_what_to_install(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exported, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"onnxruntime: pip install 'posezoo\[export\]'"):
+    with pytest.raises(UsageError, match=naming("onnxruntime", "pip install 'posezoo[export]'")):
         posezoo.load(files["onnx"])
-
-
-def test_files_run_on_the_cpu_only(files: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match="on the cpu"):
-        posezoo.load(files["onnx"], "cuda")
 
 
 def test_a_file_needs_no_plugin(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fresh_plugins: None) -> None:

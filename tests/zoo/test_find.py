@@ -13,6 +13,7 @@ import pytest
 import torch
 from another_python import run_python
 from loopback_hub import LoopbackHub
+from naming import naming
 from small_hub import add_alias, catalogue, files_of, hub, pinned, small_model
 
 from posezoo.base.errors import HubError, PluginError, UsageError, WeightsError
@@ -59,7 +60,7 @@ def test_an_alias_is_loaded_from_the_hub_and_then_from_the_cache(
         patch.setenv("POSEZOO_OFFLINE", "1")
         load("small")
         load(f"hf-hub:{REPOSITORY}@{commit}")
-        with pytest.raises(HubError, match=r"offline, and config\.json of tester/small is not cached"):
+        with pytest.raises(HubError, match=naming("config.json", "tester/small")):
             load(f"hf-hub:{REPOSITORY}@{'0' * 40}")
     assert len(hub.asked) == asked
 
@@ -96,7 +97,7 @@ def test_another_config_than_the_pinned_one_is_refused(
     other = changed(small_model, tmp_path, seed=9)
     commit = hub.publish(REPOSITORY, files_of(other))
     add_alias(catalogue, "small", pinned(small_model, REPOSITORY, commit))
-    with pytest.raises(WeightsError, match=r"config\.json: sha256 differs"):
+    with pytest.raises(WeightsError, match=naming("config.json", "sha256")):
         load("small")
 
 
@@ -107,7 +108,7 @@ def test_other_weights_than_the_pinned_ones_are_refused(
     content = files["model.safetensors"]
     commit = hub.publish(REPOSITORY, {**files, "model.safetensors": content[:-1] + bytes([content[-1] ^ 1])})
     add_alias(catalogue, "small", pinned(small_model, REPOSITORY, commit))
-    with pytest.raises(WeightsError, match=r"sha256 differs.*also when fetched again"):
+    with pytest.raises(WeightsError, match=naming("sha256")):
         load("small")
 
 
@@ -167,7 +168,7 @@ def test_the_cache_serves_a_branch_when_the_hub_does_not(
 
 def test_a_repository_without_a_model(hub: LoopbackHub) -> None:
     hub.publish(REPOSITORY, {"other.txt": b"x"})
-    with pytest.raises(HubError, match="no such file"):
+    with pytest.raises(HubError, match=naming(REPOSITORY, "config.json")):
         load(f"hf-hub:{REPOSITORY}")
 
 
@@ -223,7 +224,7 @@ def test_weights_that_ship_with_a_package(
     for name in ("config.json", "model.safetensors"):
         content = (package / name).read_bytes()
         (package / name).write_bytes(content[:-1] + b"x")
-        with pytest.raises(WeightsError, match="sha256 differs"):
+        with pytest.raises(WeightsError, match=naming("sha256")):
             load("small")
         (package / name).write_bytes(content)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 from loopback_hub import TOKEN, LoopbackHub, running
+from naming import naming
 
 from posezoo.base.errors import HubError, PosezooError, ResourceError, UsageError, WeightsError
 from posezoo.base.files import hub as files
@@ -67,7 +68,7 @@ def test_a_good_file_comes_once_and_then_from_the_cache(hub: LoopbackHub) -> Non
 def test_the_size_is_asked_once_and_an_absent_file_has_none(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert files.size_of(REPOSITORY, FILE, commit_of(hub)) == len(CONTENT)
     assert files.size_of(REPOSITORY, "other.safetensors", commit_of(hub)) is None
-    with pytest.raises(HubError, match="no such repository"):
+    with pytest.raises(HubError, match=naming("tester/nothing")):
         files.size_of("tester/nothing", FILE, commit_of(hub))
     read(hub)
     monkeypatch.setenv("POSEZOO_OFFLINE", "1")
@@ -78,25 +79,25 @@ def test_the_size_is_asked_once_and_an_absent_file_has_none(hub: LoopbackHub, mo
 
 
 FAILS: list[tuple[str, tuple[str, ...], type[PosezooError], str]] = [
-    ("401", ("HEAD",), HubError, r"not logged in, or no such repository \(401\)"),
-    ("403", ("HEAD",), HubError, r"no access \(403\)"),
-    ("404", ("HEAD",), HubError, r"no such repository \(404\)"),
-    ("429", ("HEAD",), HubError, r"rate limiting \(429\): again in 7 s"),
-    ("500", ("HEAD",), HubError, r"the hub is failing \(500\)"),
-    ("503", ("GET",), HubError, r"the hub is failing \(503\)"),
-    ("418", ("HEAD",), HubError, r"refused \(418\)"),
-    ("hang", ("HEAD",), HubError, "not answered within 1.5"),
-    ("hang", ("GET",), HubError, "not answered within 1.5"),
-    ("stall", ("GET",), HubError, "not answered within 1.5"),
-    ("cut", ("GET",), HubError, "not answered within 1.5|tester/model: "),
-    ("429", ("GET",), HubError, "not answered within 1.5"),
+    ("401", ("HEAD",), HubError, r"\b401\b"),
+    ("403", ("HEAD",), HubError, r"\b403\b"),
+    ("404", ("HEAD",), HubError, r"\b404\b"),
+    ("429", ("HEAD",), HubError, r"\b429\b.*\b7 s\b"),
+    ("500", ("HEAD",), HubError, r"\b500\b"),
+    ("503", ("GET",), HubError, r"\b503\b"),
+    ("418", ("HEAD",), HubError, r"\b418\b"),
+    ("hang", ("HEAD",), HubError, r"\b1\.5"),
+    ("hang", ("GET",), HubError, r"\b1\.5"),
+    ("stall", ("GET",), HubError, r"\b1\.5"),
+    ("cut", ("GET",), HubError, r"\b1\.5|tester/model"),
+    ("429", ("GET",), HubError, r"\b1\.5"),
     ("drop", ("HEAD",), HubError, "tester/model"),
     ("portal", ("HEAD", "GET"), HubError, "no answer of a hub"),
     ("portal", ("GET",), HubError, "wrong size"),
-    ("other-commit", ("HEAD",), HubError, "answered with commit ffffffff"),
+    ("other-commit", ("HEAD",), HubError, "ffffffff"),
     ("bad-etag", ("HEAD",), HubError, "no answer of a hub"),
-    ("wrong", ("GET",), WeightsError, r"sha256 differs \(got .*also when fetched again"),
-    ("html", ("GET",), WeightsError, "sha256 differs"),
+    ("wrong", ("GET",), WeightsError, "sha256"),
+    ("html", ("GET",), WeightsError, "sha256"),
 ]
 
 
@@ -169,7 +170,7 @@ def test_a_damaged_cache_entry_while_offline(hub: LoopbackHub, tmp_path: Path, m
     read(hub)
     blob(tmp_path).write_bytes(CONTENT[:100])
     monkeypatch.setenv("POSEZOO_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"file is 100 bytes, expected 16384.*while online"):
+    with pytest.raises(WeightsError, match=naming("100", "16384")):
         read(hub)
     assert blob(tmp_path).read_bytes() == CONTENT[:100]
 
@@ -190,7 +191,7 @@ def test_offline_without_one_socket(hub: LoopbackHub, monkeypatch: pytest.Monkey
     else:
         monkeypatch.setattr(huggingface_hub.constants, variable, True)
     assert read(hub) == CONTENT
-    with pytest.raises(HubError, match=r"offline, and other\.safetensors of tester/model is not cached"):
+    with pytest.raises(HubError, match=naming("other.safetensors", "tester/model")):
         files.fetch(REPOSITORY, "other.safetensors", "main")
     with pytest.raises(HubError, match="offline"):
         files.resolve(REPOSITORY, FILE, "main")
@@ -207,7 +208,7 @@ def test_nobody_answers(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
-        with pytest.raises(HubError, match=r"tester/model: the hub cannot be reached \(Connection refused\)") as error:
+        with pytest.raises(HubError, match=naming("tester/model", "Connection refused")) as error:
             read(hub)
     one_line(error.value)
 
@@ -218,14 +219,14 @@ def test_a_hub_whose_name_nobody_knows(hub: LoopbackHub, monkeypatch: pytest.Mon
 
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.example.org")
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
-    with pytest.raises(HubError, match=r"cannot be reached \(Name or service not known\)") as error:
+    with pytest.raises(HubError, match=naming("Name or service not known")) as error:
         read(hub)
     one_line(error.value)
 
 
 def test_only_https_except_here(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.example.org")
-    with pytest.raises(HubError, match="is not https"):
+    with pytest.raises(HubError, match=naming("http://hub.example.org")):
         read(hub)
 
 
@@ -240,9 +241,9 @@ def test_a_redirect_is_followed_and_sees_no_token(hub: LoopbackHub) -> None:
 
 
 def test_no_such_revision_or_file(hub: LoopbackHub) -> None:
-    with pytest.raises(HubError, match="no such revision"):
+    with pytest.raises(HubError, match=naming("tester/model", "404")):
         files.fetch(REPOSITORY, FILE, "a" * 40)
-    with pytest.raises(HubError, match="no such file"):
+    with pytest.raises(HubError, match=naming("tester/model", "404")):
         files.fetch(REPOSITORY, "other.bin", commit_of(hub))
     hub.mode = "private"
     with pytest.raises(HubError, match="401"):
@@ -257,7 +258,7 @@ def test_a_branch_is_resolved_to_its_commit(hub: LoopbackHub) -> None:
 
 
 def test_a_file_larger_than_its_limit_is_not_read(hub: LoopbackHub) -> None:
-    with pytest.raises(WeightsError, match="at most 100"):
+    with pytest.raises(WeightsError, match=naming("100")):
         read(hub, size=None, limit=100)
 
 
@@ -279,7 +280,7 @@ def test_two_at_once_get_the_same_file(hub: LoopbackHub, monkeypatch: pytest.Mon
 
 def test_a_cache_that_cannot_be_written(hub: LoopbackHub, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file stands in the way")
-    with pytest.raises(ResourceError, match="cannot write the hub's cache") as error:
+    with pytest.raises(ResourceError) as error:
         read(hub)
     assert "HF_HOME" in one_line(error.value)
 
@@ -288,7 +289,7 @@ def test_no_home_for_the_cache(hub: LoopbackHub, tmp_path: Path, monkeypatch: py
     """What huggingface_hub makes of a user without HOME and without an entry in the password file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", "~/.cache/huggingface/hub")
-    with pytest.raises(ResourceError, match="no home folder") as error:
+    with pytest.raises(ResourceError) as error:
         read(hub)
     assert "HF_HOME" in one_line(error.value)
     assert not (tmp_path / "~").exists()
@@ -298,7 +299,7 @@ def test_a_full_disk(hub: LoopbackHub, small_disk: Path, monkeypatch: pytest.Mon
     """One line, no half of a file; and once there is space it works."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(small_disk / "cache"))
     (small_disk / "ballast").write_bytes(bytes((256 << 10) - 2 * 4096))
-    with warnings.catch_warnings(record=True) as warned, pytest.raises(ResourceError, match="disk full") as caught:
+    with warnings.catch_warnings(record=True) as warned, pytest.raises(ResourceError) as caught:
         read(hub)
     assert not warned
     assert "HF_HOME" in one_line(caught.value)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from another_python import run_python
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naming import naming
 from PIL import Image, ImageOps
 
+from posezoo.base.errors import DataError
 from posezoo.base.files import pictures
 from posezoo.base.files.pictures import image_size, read_image, read_sized
 
@@ -77,3 +86,197 @@ def test_animations(tmp_path: Path) -> None:
         assert read_image(path, 16)[8, 8, 0] > 200, "the first picture is read"
         first.save(path)
         assert not pictures.is_animated(path)
+
+
+def smooth_photograph(width: int = 300, height: int = 200) -> Image.Image:
+    """Smooth colours with some noise: a JPEG of it is long enough to cut."""
+    y, x = np.mgrid[:height, :width]
+    noise = np.random.default_rng(0).integers(0, 40, (height, width))
+    rgb = np.stack([x * 255 // width, y * 255 // height, 100 + noise], -1)
+    return Image.fromarray(rgb.astype(np.uint8))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims to be this large and has hardly any data."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_every_mode_becomes_three_bytes(tmp_path: Path, mode: str) -> None:
+    name, base = (
+        ("a.jpg", "RGB") if mode in ("CMYK", "YCbCr") else ("a.tif" if mode in ("F", "I", "LA") else "a.png", mode)
+    )
+    image = smooth_photograph().convert("I" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray((np.asarray(image, dtype=np.uint32) * 257).astype(np.uint16))
+    image.save(tmp_path / name)
+    pixels = read_image(tmp_path / name)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (256, 384, 3)
+    assert pixels.std() > (0 if base == "I" else 5)
+
+
+def test_inverted_cmyk_keeps_its_colours(tmp_path: Path) -> None:
+    """Adobe's programs store CMYK inverted and say so in a marker of the file."""
+    Image.new("RGB", (64, 48), (200, 40, 40)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()
+    assert np.abs(read_image(tmp_path / "a.jpg")[128, 128].astype(int) - (200, 40, 40)).max() < 12
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "ppm", "bmp"])
+def test_content_decides_not_the_name(tmp_path: Path, suffix: str) -> None:
+    smooth_photograph().save(tmp_path / f"a.{suffix}")
+    (tmp_path / f"a.{suffix}").rename(tmp_path / "a.jpeg")
+    expected = np.asarray(smooth_photograph().resize((384, 256), Image.Resampling.BILINEAR), dtype=float)
+    assert np.abs(read_image(tmp_path / "a.jpeg") - expected).mean() < 6  # lossy formats differ a little
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(["1", "L", "RGB", "RGBA", "P"]), st.integers(1, 64), st.integers(1, 64))
+def test_shape_for_any_size(tmp_path_factory: pytest.TempPathFactory, mode: str, width: int, height: int) -> None:
+    path = tmp_path_factory.getbasetemp() / f"{mode}-{width}-{height}.png"
+    Image.new(mode, (width, height)).save(path)
+    pixels = read_image(path, short_edge=32)
+    assert min(pixels.shape[:2]) == 32
+    assert pixels.shape[2] == 3
+    assert max(pixels.shape[:2]) == max(32, round(max(width, height) * 32 / min(width, height)))
+
+
+def test_a_16_bit_ramp_stays_a_ramp(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 256).round().astype(np.uint16), (256, 1))
+    for name in ("ramp.png", "ramp.tif"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        pixels = read_image(tmp_path / name).astype(int)
+        np.testing.assert_allclose(pixels[..., 0], ramp / 257, atol=0.51)
+        assert (np.diff(pixels[128, :, 0]) == 1).all()
+        assert (pixels == pixels[..., :1]).all()
+
+
+def test_float_images_are_scaled(tmp_path: Path) -> None:
+    for top in (1.0, 1000.0):
+        values = np.tile(np.linspace(0, top, 256, dtype=np.float32), (256, 1))
+        values[0, 0] = np.nan
+        Image.fromarray(values).save(tmp_path / "a.tif")
+        np.testing.assert_allclose(read_image(tmp_path / "a.tif")[1, :, 1], np.arange(256), atol=1)
+
+
+def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (256, 256), (255, 0, 0, 0))
+    image.paste((0, 255, 0, 255), (0, 0, 128, 256))
+    image.paste((200, 200, 200, 128), (128, 128, 256, 256))
+    for name, stored in (("a.png", image), ("p.png", image.quantize(8)), ("la.png", image.convert("LA"))):
+        stored.save(tmp_path / name)
+        pixels = read_image(tmp_path / name)
+        assert tuple(pixels[60, 200]) == (0, 0, 0), name
+        assert abs(int(pixels[200, 200, 0]) - 100) < 3, name
+    assert tuple(read_image(tmp_path / "a.png")[60, 60]) == (0, 255, 0)
+
+
+def test_orientation_tags_are_ignored(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth_photograph(300, 200).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").shape == (256, 384, 3)
+    assert pictures.image_size(tmp_path / "a.jpg") == (300, 200)
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9 \n\xf0\x9f\x98\x80.png")
+    smooth_photograph().save(path)
+    assert read_image(path).shape == (256, 384, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("zero.jpg", b"", "empty file"),
+        ("text.jpg", b"this is no picture\n" * 50, "not an image"),
+        ("page.png", b"<!doctype html><html><body>404</body></html>", "not an image"),
+        (
+            "a.gif",
+            b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;",
+            "not an image",
+        ),
+        ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        ("big.png", png_header(12000, 12000), "image too large: 12000x12000"),
+        ("bomb.png", png_header(30000, 30000), "image too large"),
+        ("short.png", png_header(300, 200), ""),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as error:
+        read_image(tmp_path / name)
+    assert str(tmp_path / name) in error.value.message
+    assert reason in error.value.message
+    assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_truncated_files(tmp_path: Path, suffix: str, part: float) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    smooth_photograph().save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    with pytest.raises(DataError, match=f"cut.{suffix}"):
+        read_image(path)
+
+
+@settings(max_examples=100)
+@given(
+    st.sampled_from(["jpg", "png", "tif", "webp"]),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
+)
+def test_damage_is_an_image_or_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, flips: list[tuple[float, int]]
+) -> None:
+    good = tmp_path_factory.getbasetemp() / f"good.{suffix}"
+    if not good.exists():
+        smooth_photograph(60, 40).save(good)
+    content = bytearray(good.read_bytes())
+    for place, value in flips:
+        content[int(place * (len(content) - 1))] = value
+    bad = good.with_name(f"bad.{suffix}")
+    bad.write_bytes(bytes(content))
+    try:
+        assert read_image(bad, 32).shape[2] == 3
+    except DataError as error:
+        assert str(bad) in error.message
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", tmp_path, Path("/dev/zero")):
+        with pytest.raises(DataError, match=naming(path)):
+            read_image(path)
+    with pytest.raises(DataError, match=naming("absent.jpg")):
+        read_image(tmp_path / "absent.jpg")
+
+
+def test_a_huge_image_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    def decoded(image: Image.Image) -> Image.Image:
+        raise AssertionError("a huge image was decoded")
+
+    monkeypatch.setattr(pictures, "_to_rgb", decoded)
+    (tmp_path / "a.png").write_bytes(png_header(12000, 12000))
+    with pytest.raises(DataError, match=naming("64")):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_huge_image_prints_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png_header(12000, 12000))
+    code = "import sys\nfrom posezoo.base.files.pictures import read_image\n"
+    code += "try: read_image(sys.argv[1])\nexcept Exception as error: print(error)"
+    done: subprocess.CompletedProcess[str] = run_python(code, str(tmp_path / "a.png"))
+    assert "image too large" in done.stdout
+    assert done.stderr == ""

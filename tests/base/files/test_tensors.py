@@ -8,6 +8,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
+from naming import naming
 
 from posezoo.base.errors import WeightsError
 from posezoo.base.files import tensors
@@ -26,26 +27,26 @@ def pickled(legacy: bool) -> bytes:
 ENTRY = b'{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
 MANY = b"{" + b",".join(b'"%d":0' % n for n in range(10_001)) + b"}"
 BAD: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "0 bytes are no safetensors"),
+    "empty": (b"", r"\b0 bytes"),
     "seven bytes": (b"1234567", "7 bytes"),
-    "2^63": ((1 << 63).to_bytes(8, "little") + b"{}", "claims 9223372036854775808 bytes"),
-    "99 MB": ((99_000_000).to_bytes(8, "little") + b"{}", "claims 99000000 bytes"),
-    "a header past the end": ((100).to_bytes(8, "little") + b"{}", "claims 100 bytes, the file has 10"),
-    "a megabyte of metadata and more": (made(b'{"__metadata__":{"a":"%s"}}' % (b"x" * (1 << 20))), "at most 1048576"),
-    "too many tensors": (made(MANY), "10001 tensors"),
-    "a name twice": (made(b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}"), "'a' stands twice"),
-    "a key twice inside": (made(b'{"a":{"dtype":"F32","dtype":"F16","shape":[0]}}'), "'dtype' stands twice"),
-    "brackets without end": (made(b"[" * 500_000), "no JSON"),
+    "2^63": ((1 << 63).to_bytes(8, "little") + b"{}", "9223372036854775808"),
+    "99 MB": ((99_000_000).to_bytes(8, "little") + b"{}", "99000000"),
+    "a header past the end": ((100).to_bytes(8, "little") + b"{}", r"\b100\b.*\b10\b"),
+    "a megabyte of metadata and more": (made(b'{"__metadata__":{"a":"%s"}}' % (b"x" * (1 << 20))), "1048576"),
+    "too many tensors": (made(MANY), "10001"),
+    "a name twice": (made(b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}"), r"\ba\b"),
+    "a key twice inside": (made(b'{"a":{"dtype":"F32","dtype":"F16","shape":[0]}}'), "dtype"),
+    "brackets without end": (made(b"[" * 500_000), "JSON"),
     "a list": (made(b"[]"), "no table"),
-    "no JSON": (made(b"{nope}"), "no JSON"),
-    "not UTF-8": (made(b'{"\xff":1}'), "no JSON"),
+    "JSON": (made(b"{nope}"), "JSON"),
+    "not UTF-8": (made(b'{"\xff":1}'), "JSON"),
     "offsets outside": (made(b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'), "damaged"),
     "shape and offsets differ": (made(b'{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}', b"x" * 8), "damaged"),
     "unknown type": (made(b'{"a":{"dtype":"Q1","shape":[0],"data_offsets":[0,0]}}'), "damaged"),
     "a page": (b"<!doctype html><html></html>", "a web page"),
     "a page after blanks": (b"\n\n  <html>", "a web page"),
-    "torch's zip": (pickled(False), "pickle, which can run code"),
-    "an old pickle": (pickled(True), "pickle, which can run code"),
+    "torch's zip": (pickled(False), "pickle"),
+    "an old pickle": (pickled(True), "pickle"),
 }
 
 
@@ -67,7 +68,7 @@ def test_a_bomb_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     header = b"{" + b",".join(b'"t%d":%s' % (n, ENTRY) for n in range(100_000)) + b"}"
     content = made(header)
     tracemalloc.start()
-    with pytest.raises(WeightsError, match="at most"):
+    with pytest.raises(WeightsError, match=naming("x")):
         tensors.tensors(content, "x")
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
@@ -100,5 +101,5 @@ def test_half_precision_halves_and_keeps_numbers_of_batches() -> None:
 
 
 def test_what_overflows_is_not_saved() -> None:
-    with pytest.raises(WeightsError, match="a does not fit into float16"):
+    with pytest.raises(WeightsError, match=naming("a", "float16")):
         tensors.dump({"a": torch.tensor([1e6])}, "float16")

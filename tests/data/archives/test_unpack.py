@@ -19,6 +19,7 @@ from pathlib import Path
 import fault_points
 import pytest
 from archive_files import write_tar, write_zip
+from naming import naming
 
 from posezoo.base.errors import DataError, ResourceError
 from posezoo.catalogue.forms import Archive as ArchiveEntry
@@ -106,10 +107,10 @@ def test_archives_in_an_archive_come_out_where_they_lie(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("inner", "words"),
     [
-        (b"PK\x03\x04 no", "room.zip: room/seq-01.zip is damaged"),
-        (b"hello", "room.zip: room/seq-01.zip is no zip, tar or tar.gz: it begins with 'hello'"),
-        (zipped({"../../x/y": b"1"}), r"room.zip: room/seq-01.zip: member ../../x/y points outside the folder"),
-        (zipped({"seq-01/a": b"1"}), "room.zip: room/seq-01.zip: member seq-01/a stands there twice"),
+        (b"PK\x03\x04 no", "room.zip.*room/seq-01.zip"),
+        (b"hello", "room.zip.*room/seq-01.zip.*'hello'"),
+        (zipped({"../../x/y": b"1"}), r"room.zip.*room/seq-01.zip.*\.\./\.\./x/y"),
+        (zipped({"seq-01/a": b"1"}), "room.zip.*room/seq-01.zip.*seq-01/a"),
     ],
 )
 def test_the_archive_inside_is_named(tmp_path: Path, inner: bytes, words: str) -> None:
@@ -125,7 +126,7 @@ def test_a_bomb_in_an_archive_counts_for_the_whole(tmp_path: Path) -> None:
     with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/zeros", bytes(30_000_000))
     path = write_zip(tmp_path / "bomb.zip", {"a.zip": inner.getvalue()})
-    with pytest.raises(DataError, match=r"archive bomb\.zip is too large unpacked"):
+    with pytest.raises(DataError, match=naming("bomb.zip")):
         run(path)
     assert leftovers(tmp_path) == []
 
@@ -149,7 +150,7 @@ def test_no_file_is_ever_replaced(tmp_path: Path, other: bytes) -> None:
     path = write_zip(tmp_path / "room.zip", FILES)
     (tmp_path / "room").mkdir()
     (tmp_path / "room/TestSplit.txt").write_bytes(other)
-    with pytest.raises(DataError, match=r"1 file here not as in room\.zip \(first: room/TestSplit\.txt\)") as caught:
+    with pytest.raises(DataError, match=naming("1", "room.zip", "room/TestSplit.txt")) as caught:
         run(path)
     assert [str(finding) for finding in caught.value.findings] == [
         "room/TestSplit.txt: is not the file in room.zip",
@@ -206,7 +207,7 @@ def test_our_own_folder_is_a_link(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root/.posezoo").symlink_to(tmp_path / "elsewhere")
     path = write_zip(tmp_path / "root/room.zip", FILES)
-    with pytest.raises(ResourceError, match="is a link"):
+    with pytest.raises(ResourceError, match=naming(".posezoo")):
         run(path)
 
 
@@ -227,7 +228,7 @@ def test_too_small_a_disk_is_told_before_anything_is_written(tmp_path: Path, mon
     path = write_zip(tmp_path / "room.zip", {"big": bytes(3_000_000)})
     usage = namedtuple("usage", "total used free")(9, 9, 2_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(ResourceError, match=r"unpack room\.zip: 3\.0 MB needed, 2\.0 MB free") as caught:
+    with pytest.raises(ResourceError, match=naming("room.zip", "3.0 MB", "2.0 MB")) as caught:
         run(path)
     assert caught.value.exit_code == 6
     assert unpack.needed([one(path)], quiet) == 3_000_000
@@ -239,7 +240,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, fault: str) -> None:
     path = write_zip(tmp_path / "room.zip", FILES)
     with (
         fault_points.at(fault),
-        pytest.raises(ResourceError, match=r"disk full while unpacking room\.zip \([\d.]+ GB free\)"),
+        pytest.raises(ResourceError, match=r"room\.zip.*\d GB"),
     ):
         run(path)
     assert not [name for name in leftovers(tmp_path) if name.startswith("unpacking")]

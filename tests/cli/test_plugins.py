@@ -7,6 +7,7 @@ from pathlib import Path
 
 import faults
 import pytest
+from naming import naming
 
 from posezoo.testing import ModelConformance
 
@@ -19,7 +20,7 @@ def test_new_writes_and_says_what_is_next() -> None:
         "next: pip install -e posezoo-mine   posezoo plugins check mine",
     ]
     assert Path("posezoo-mine/posezoo_mine/model.py").is_file()
-    faults.assert_fails(["plugins", "new", "mine", "--kind", "model"], 2, "posezoo-mine is there already")
+    faults.assert_fails(["plugins", "new", "mine", "--kind", "model"], 2, naming("posezoo-mine"))
     written = json.loads(faults.in_process(["plugins", "new", "b", "--kind", "reader", "--format", "json"]).stdout)
     assert "posezoo_b/catalogue/datasets/rooms.toml" in written["files"]
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import faults
 import pytest
+from command_line import ok
 from loopback_hub import LoopbackHub
+from naming import naming
 from small_hub import add_alias, files_of, pinned
 
 REPOSITORY = "tester/small"
@@ -26,12 +28,6 @@ def small(hub: LoopbackHub, small_model: Path, catalogue: Path) -> str:
     add_alias(catalogue, "small", pinned(small_model, "small", commit))
     add_alias(catalogue, "unpublished", data="7scenes-chess", authors="atloc")
     return commit
-
-
-def ok(*argv: str) -> str:
-    ended = faults.in_process(argv)
-    assert ended.code == 0, ended
-    return ended.stdout
 
 
 def test_list_says_where_weights_are(small: str) -> None:
@@ -67,7 +63,7 @@ def test_pull_and_verify(hub: LoopbackHub, small: str, tmp_path: Path) -> None:
     path = next((tmp_path / "hub-cache").rglob("model.safetensors")).resolve()
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     asked = len(hub.asked)
-    ended = faults.assert_fails(["weights", "verify", "small"], 4, "1 of 1 are damaged: small: posezoo weights pull")
+    ended = faults.assert_fails(["weights", "verify", "small"], 4, naming("1 of 1", "small", "posezoo weights pull"))
     assert "sha256 differs" in ended.stdout
     assert len(hub.asked) == asked
     again = faults.in_process(["weights", "pull", "small"])
@@ -99,7 +95,7 @@ def test_alias_in_every_command(small: str, one_place: Path, no_pictures: None) 
     ok("export", f"hf-hub:{REPOSITORY}@{small}", "--to", "pt2", "--check", "--out", "small.pt2")
     exported = json.loads(ok("predict", "small.onnx", image, "--format", "json"))
     assert exported[0]["position"] == pytest.approx(poses[0]["position"], abs=1e-3)
-    faults.assert_fails(["train", "small", "--data", "demo-loop"], 2, "is a trained model")
+    faults.assert_fails(["train", "small", "--data", "demo-loop"], 2, naming("small"))
 
 
 def test_card_to_a_file(small_model: Path) -> None:
@@ -108,7 +104,9 @@ def test_card_to_a_file(small_model: Path) -> None:
     told = json.loads(ok("weights", "card", str(small_model), "--format", "json"))
     assert told == {"card": Path("card.md").read_text(), "file": None}
     Path("card.md").write_text("mine")
-    faults.assert_fails(["weights", "card", str(small_model), "--out", "card.md"], 2, "hand-written", [Path("card.md")])
+    faults.assert_fails(
+        ["weights", "card", str(small_model), "--out", "card.md"], 2, naming("card.md"), [Path("card.md")]
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""Poses in every form of other tools."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+from pose_files import PARSERS
+from scipy.spatial.transform import Rotation
+
+from posezoo.base.poses import Poses, concatenate, printable, rotation_matrix, widest_axes
+
+
+def test_forms_agree_on_hard_poses() -> None:
+    random = np.random.default_rng(0)
+    q = random.normal(size=(50, 4))
+    q /= np.linalg.norm(q, axis=1, keepdims=True)
+    q[q[:, 0] < 0] *= -1
+    position = random.normal(size=(50, 3)) * 10.0 ** random.integers(-9, 6, size=(50, 1))
+    names = tuple(f"a b/{n}.png" for n in range(50))
+    poses = Poses(names, position, q)
+    for kind in ("csv", "tum", "json", "colmap"):
+        _, t, r = PARSERS[kind](getattr(poses, f"to_{kind}")())
+        tolerance = 1e-9 if kind == "colmap" else 0  # colmap stores another vector
+        np.testing.assert_allclose(t, position, rtol=1e-12, atol=tolerance)
+        np.testing.assert_array_equal(r, q)
+
+
+def turned(count: int = 7) -> tuple[Poses, Rotation]:
+    """Poses in general position, and their rotations."""
+    random, rotations = np.random.default_rng(1), Rotation.random(count, random_state=1)
+    q_N4 = rotations.as_quat()[:, [3, 0, 1, 2]]
+    q_N4[q_N4[:, 0] < 0] *= -1
+    return Poses(tuple(f"{n}.png" for n in range(count)), random.normal(size=(count, 3)), q_N4), rotations
+
+
+def test_rotation_matrices_are_scipys() -> None:
+    poses, rotations = turned()
+    np.testing.assert_allclose(rotation_matrix(poses.quaternion), rotations.as_matrix(), atol=1e-12)
+    matrix_N44 = poses.matrix()
+    np.testing.assert_allclose(matrix_N44[:, :3, :3], rotations.as_matrix(), atol=1e-12)
+    np.testing.assert_array_equal(matrix_N44[:, :3, 3], poses.position)
+    np.testing.assert_array_equal(matrix_N44[:, 3], [[0, 0, 0, 1]] * len(poses))
+
+
+def test_kitti_and_nerf_are_the_same_cameras() -> None:
+    poses, rotations = turned()
+    rows_N12 = np.array([list(map(float, line.split())) for line in poses.to_kitti().splitlines()])
+    np.testing.assert_allclose(rows_N12.reshape(-1, 3, 4), poses.matrix()[:, :3], atol=1e-15)
+    for frame, pose_44 in zip(json.loads(poses.to_nerf())["frames"], poses.matrix(), strict=True):
+        found_44 = np.array(frame["transform_matrix"])
+        np.testing.assert_allclose(found_44[:3, 2], -pose_44[:3, 2], atol=1e-15)  # z looks backward
+        np.testing.assert_allclose(found_44[:3, 1], -pose_44[:3, 1], atol=1e-15)
+        np.testing.assert_allclose(found_44[:3, [0, 3]], pose_44[:3, [0, 3]], atol=1e-15)
+
+
+def test_arrows_point_where_the_cameras_look() -> None:
+    """The camera's z axis in the world: a column of the rotation, not a row."""
+    poses, rotations = turned()
+    axes = list(widest_axes(poses.position))
+    (arrows,) = poses.plot().axes[0].collections
+    looking_N3 = rotations.apply([0.0, 0.0, 1.0])
+    np.testing.assert_allclose(np.stack([arrows.U, arrows.V], 1), looking_N3[:, axes], atol=1e-12)
+
+
+def test_times_in_seconds_or_numbers() -> None:
+    poses, _ = turned(2)
+    assert poses.stamps() == ["0", "1"]
+    assert dataclasses.replace(poses, timestamps=(1_500_000, 20)).stamps() == ["1.500000", "0.000020"]
+    assert dataclasses.replace(poses, timestamps=(1_500_000, -1)).stamps() == ["0", "1"], "one is not known"
+
+
+def test_the_plane_in_which_a_path_is_drawn() -> None:
+    assert widest_axes(np.array([[0.0, 0.0, 0.0], [1.0, 5.0, 9.0]])) == (1, 2)
+    assert widest_axes(np.array([[0.0, 0.0, 0.0], [5.0, 1.0, 9.0]])) == (0, 2)
+    assert widest_axes(np.zeros((0, 3))) == (0, 1)
+
+
+def test_parts_in_one() -> None:
+    poses, _ = turned(5)
+    parts = [
+        Poses(poses.images[a:b], poses.position[a:b], poses.quaternion[a:b], ("s",) * (b - a), tuple(range(a, b)))
+        for a, b in ((0, 2), (2, 5))
+    ]
+    whole = concatenate(parts)
+    assert whole.images == poses.images
+    np.testing.assert_array_equal(whole.position, poses.position)
+    np.testing.assert_array_equal(whole.quaternion, poses.quaternion)
+    assert (whole.scenes, whole.timestamps) == (("s",) * 5, tuple(range(5)))
+
+
+def test_undecodable_names_can_be_printed() -> None:
+    assert printable("caf\udce9") == "caf\\udce9"
+    assert printable("é") == "é"

@@ -1,0 +1,98 @@
+"""What a person sees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import faults
+import pytest
+import small_data
+from small_runs import Notes
+
+from posezoo.api import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, one_place: Path) -> Path:
+    """A finished run."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    more = small_data.settings("posenet", out=str(out), epochs=1)
+    return train("posenet", f"folder:{one_place}", observer=Notes(), **more).path
+
+
+def test_train_for_people(one_place: Path, no_pictures: None) -> None:
+    argv = small_data.words(small_data.settings("posenet", epochs=1, out="run"))
+    ended = faults.in_process(["train", "posenet", "--data", f"folder:{one_place}", *argv])
+    assert ended.code == 0
+    for word in ("mean training pose", "nearest pose", "report: run/report/report.json", "next: posezoo predict run"):
+        assert word.lower() in " ".join(ended.stdout.lower().split()), ended.stdout
+    assert "22 training and 2 validation images" in " ".join(ended.stderr.split())
+    assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def test_debug_adds_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for argv in (["info", "posnet", "--debug"], ["--debug", "info", "posnet"]):
+        ended = faults.in_process(argv)
+        assert ended.code == 2
+        assert "Traceback" in ended.stderr
+    monkeypatch.setenv("POSEZOO_DEBUG", "1")
+    assert "Traceback" in faults.in_process(["info", "posnet"]).stderr
+
+
+@pytest.mark.parametrize("form", ["json", "human"])
+def test_closed_output_is_no_error(form: str) -> None:
+    """`posezoo list | head -1`."""
+    ended = _with_nobody_at("stdout", "-m", "posezoo", "list", "--format", form)
+    assert ended.returncode == 0, ended
+    assert ended.stderr == ""
+
+
+def test_full_output_is_said() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    command = f"{sys.executable} -m posezoo list --format json > /dev/full"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 6, ended
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("posezoo: error:")
+
+
+def test_closed_errors_change_no_exit_code() -> None:
+    """`posezoo info atlock 2>&1 >file | head -0`."""
+    assert _with_nobody_at("stderr", "-m", "posezoo", "info", "atlock").returncode == 2
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_view_that_nobody_sees_ends_no_run(terminal: bool) -> None:
+    """It stops drawing, and leaves stdout and sys.stderr as they are."""
+    code = """
+import sys
+from posezoo.cli.console import TrainView
+own, view = sys.stderr, TrainView()
+view.console._force_terminal = "TERMINAL" == sys.argv[1]
+facts = dict.fromkeys(("model", "data", "precision", "device", "backbone", "run"), "x")
+facts |= dict.fromkeys(("train_images", "validation_images", "epochs", "parameters", "seed"), 1)
+view.note("one")
+view.progress("reading", 1, 2)
+view.start(2, 0, facts)
+view.step({"step": 1, "epoch": 0, "loss": 1.0, "position_m": 1.0, "orientation_deg": 1.0, "images_per_s": 1.0})
+view.end()
+view.note("two")
+print("the run went on" if sys.stderr is own and view.console.quiet else "no")
+"""
+    ended = _with_nobody_at("stderr", "-c", code, "TERMINAL" if terminal else "")
+    assert ended.stdout == "the run went on\n", ended
+
+
+def _with_nobody_at(stream: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python, with a pipe that nobody reads as its stdout or stderr."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    try:
+        return subprocess.run([sys.executable, *arguments], **streams, text=True, check=False, timeout=300)  # type: ignore[call-overload]
+    finally:
+        os.close(writer)

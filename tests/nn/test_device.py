@@ -1,0 +1,29 @@
+"""The device that computes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from naming import naming
+
+from posezoo.base.errors import UsageError
+from posezoo.nn.device import torch_device
+
+
+def test_a_device_by_name() -> None:
+    assert torch_device("cpu") == torch.device("cpu")
+    assert torch_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuba", "", "\x1b[31m", "cpu:x"])
+def test_a_device_that_nobody_knows(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        torch_device(name)
+    assert ascii(name)[:40] in error.value.message
+    assert "cpu" in error.value.hint
+
+
+def test_a_gpu_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=naming("cuda:1")):
+        torch_device("cuda:1")

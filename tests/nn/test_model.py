@@ -1,0 +1,74 @@
+"""The contract of models: what predict reads, and how it leaves the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_models import small
+
+from posezoo.base.errors import DataError
+from posezoo.base.spec import Frame
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.table import Frames
+
+
+def picture(path: Path, width: int, height: int, seed: int) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((width, height)).save(path)
+    return path
+
+
+def test_predict_takes_images_of_any_size(tmp_path: Path) -> None:
+    model = small()
+    sizes = [(320, 240), (240, 320), (640, 480), (64, 64), (1000, 100)]
+    paths = [picture(tmp_path / f"{n}.png", *size, n) for n, size in enumerate(sizes)]
+    poses = model.predict(paths)
+    assert poses.images == tuple(map(str, paths))
+    assert poses.position.shape == (5, 3)
+    assert poses.position.dtype == poses.quaternion.dtype == np.float64
+    np.testing.assert_allclose(np.linalg.norm(poses.quaternion, axis=1), 1, atol=1e-6)
+    assert poses.scenes == ("scene",) * 5
+    for n, path in enumerate(paths):
+        single = model.predict(path)
+        np.testing.assert_allclose(single.position[0], poses.position[n], atol=1e-5)
+    np.testing.assert_allclose(model.predict(paths, batch_size=2).position, poses.position, atol=1e-5)
+    assert len(model.predict([])) == 0
+
+
+def test_predict_equals_forward_on_the_cached_pixels(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / f"{n}.png", 320, 240, n) for n in range(4)]
+    frames = Frames.from_rows(tmp_path, [Frame(path.name, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)) for path in paths])
+    images_BCHW, _ = ImageCache.open(frames).batch(range(4))
+    model = small()
+    with torch.inference_mode():
+        out = model(model.prepare(images_BCHW))
+    poses = model.predict(paths)
+    np.testing.assert_allclose(poses.position, out.position.numpy(), atol=1e-6)
+    np.testing.assert_allclose(poses.quaternion, out.quaternion.numpy(), atol=1e-6)
+
+
+def test_predict_leaves_the_mode_as_it_was(tmp_path: Path) -> None:
+    model, path = small(), picture(tmp_path / "a.png", 64, 64, 0)
+    model.train()
+    model.backbone.eval()
+    first = model.predict(path).position
+    assert model.training
+    assert model.hidden.training
+    assert not model.backbone.training
+    np.testing.assert_array_equal(first, model.predict(path).position)  # no dropout
+    with pytest.raises(DataError, match=r"absent\.png"):
+        model.predict([path, tmp_path / "absent.png"])
+    assert model.training
+
+
+def test_predict_names_the_scene(tmp_path: Path) -> None:
+    layers = {"width": 16, "heads": 4, "feedforward": 8, "position_layers": 1, "orientation_layers": 1}
+    model = small("ms-transformer", scenes=("attic", "barn"), **layers)
+    paths = [picture(tmp_path / f"{n}.png", 320, 240, n) for n in range(3)]
+    with torch.no_grad():
+        model.scene.weight.zero_()
+    assert model.predict(paths).scenes == ("attic",) * 3

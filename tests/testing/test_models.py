@@ -1,0 +1,29 @@
+"""The suite of models: one that keeps the contract passes, and each check finds the model that breaks it."""
+
+from __future__ import annotations
+
+import pytest
+from broken_suites import CASES
+
+from posezoo.base.errors import PluginError
+from posezoo.testing import ModelConformance
+
+
+class TestGood(ModelConformance):
+    """A model that keeps the contract, through pytest, as a plugin's own test does it."""
+
+    model = "good"
+    traced = ("+hyper=two",)
+
+
+@pytest.mark.parametrize(("name", "check", "infusion", "problem"), CASES, ids=[f"{n}-{c}" for n, c, *_ in CASES])
+def test_each_check_finds_what_it_looks_for(name: str, check: str, infusion: str, problem: str) -> None:
+    suite = type("Suite", (ModelConformance,), {"model": name})()
+    raised = RuntimeError if name == "sides" else PluginError
+    with pytest.raises(raised, match=problem):
+        getattr(suite, check)(infusion)
+
+
+def test_every_check_has_a_case() -> None:
+    checks = {name for name in dir(ModelConformance) if name.startswith("test_")}
+    assert {check for _, check, *_ in CASES} == checks

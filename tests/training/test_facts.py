@@ -1,0 +1,36 @@
+"""What a run writes about itself into its model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from small_runs import Train
+
+from posezoo.training.again import evaluate
+
+
+def test_selection_is_said(train: Train, tmp_path: Path) -> None:
+    for selection, word in (("test", "test frames"), ("validation", "validation frames"), ("last", "last epoch")):
+        result = train(out=str(tmp_path / selection), epochs=1, selection=selection)
+        assert word in result.report.selection
+        report = json.loads((result.path / "report" / "report.json").read_text())
+        assert word in report["selection"]
+        assert word in (result.path / "best" / "README.md").read_text()
+        assert word in evaluate(result.path).selection
+
+
+def test_what_a_run_has_otherwise_than_its_recipe(train: Train) -> None:
+    """As words of the command line; not where and how fast it was computed."""
+    run = train(epochs=1, **{"optim.lr": 1e-5, "workers": 0}).path
+    facts = json.loads((run / "best" / "config.json").read_text())["training"]
+    assert {"epochs=1", "optim.lr=1e-05", "hidden=64", "crop=64"} <= set(facts["changed"])
+    assert not [word for word in facts["changed"] if word.startswith(("out=", "device=", "seed=", "checkpoint."))]
+    assert facts["recipe"] == "indoor"
+    assert facts["num_images"] == 22
+
+
+def test_no_folder_of_the_user_is_published(train: Train, tmp_path: Path, one_place: Path) -> None:
+    text = (train(epochs=1).path / "best" / "config.json").read_text()
+    assert str(tmp_path) not in text
+    assert str(one_place) not in text

@@ -1,0 +1,168 @@
+"""A phase: what learns, the loss, rates, clipping, and numbers that are not finite."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import fault_points
+import faults
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from small_runs import Notes, Train, changed, job, weights
+
+from posezoo.api import resume
+from posezoo.base.errors import (
+    NotFiniteError,
+)
+from posezoo.nn.model import PoseModel
+
+
+def test_phase_trains_its_head_and_nothing_else(train: Train) -> None:
+    phases = [{"train": "position", "epochs": 1}, {"train": "orientation", "epochs": 1}, {"train": "all", "epochs": 1}]
+    run = train(phases=phases, **{"checkpoint.every_steps": 1, "checkpoint.keep": 100}).path
+    for first, last, head in ((1, 3, "position_head."), (4, 6, "orientation_head.")):
+        moved = changed(weights(run, first), weights(run, last))
+        assert moved
+        assert all(name.startswith(head) for name in moved), moved
+    moved = changed(weights(run, 6), weights(run, 9))
+    assert any("running_mean" in name for name in moved), "batch norm learns again"
+    assert {name.partition(".")[0] for name in moved} >= {"position_head", "orientation_head", "backbone", "hidden"}
+    assert [line["phase"] for line in faults.metrics(run) if "loss" in line] == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_frozen_parts_are_those_of_the_start(one_place: Path, train: Train) -> None:
+    ready = job(one_place)
+    start = {name: tensor.clone() for name, tensor in ready.model.state_dict().items()}
+    run = train(phases=[{"train": "position", "epochs": 2, "weights": (1.0, 0.0)}]).path
+    moved = changed(start, weights(run, 6))
+    assert moved == {name for name in start if name.startswith("position_head.")}
+
+
+def test_fixed_weights_of_a_phase(train: Train) -> None:
+    run = train(phases=[{"train": "all", "epochs": 1, "weights": (2.0, 3.0)}]).path
+    for line in faults.metrics(run):
+        if "loss" in line:
+            assert line["loss"] == pytest.approx(2 * line["position_loss"] + 3 * line["rotation_loss"], rel=1e-6)
+            assert line["balance"] == [0, 0]
+
+
+def test_learned_balance_moves(train: Train) -> None:
+    lines = [line for line in faults.metrics(train(epochs=1).path) if "loss" in line]
+    assert lines[0]["balance"] != lines[-1]["balance"]
+
+
+def rates(run: Path) -> list[float]:
+    return [line["lr"] for line in faults.metrics(run) if "loss" in line]
+
+
+def test_cosine_with_warmup(train: Train) -> None:
+    run = train(epochs=4, **{"optim.lr": 1e-3, "optim.warmup_epochs": 1}).path
+    warm = [1e-3 * (n + 1) / 3 for n in range(3)]
+    fall = [1e-3 * 0.5 * (1 + math.cos(math.pi * n / 9)) for n in range(9)]
+    np.testing.assert_allclose(rates(run), warm + fall, rtol=1e-12)
+
+
+def test_cosine_starts_again_in_each_phase(train: Train) -> None:
+    phases = [{"train": "all", "epochs": 2}, {"train": "position", "epochs": 1}]
+    run = train(phases=phases, **{"optim.lr": 1e-3, "optim.warmup_epochs": 0}).path
+    expected = [1e-3 * 0.5 * (1 + math.cos(math.pi * n / total)) for total in (6, 3) for n in range(total)]
+    np.testing.assert_allclose(rates(run), expected, rtol=1e-12)
+
+
+def test_steps_and_constant(train: Train, tmp_path: Path) -> None:
+    more = {"optim.warmup_epochs": 0, "optim.lr": 1e-3}
+    steps = {"optim.schedule": "step", "optim.step_epochs": 1, "optim.gamma": 0.5}
+    run = train(epochs=3, out=str(tmp_path / "a"), **more, **steps).path
+    np.testing.assert_allclose(rates(run), [1e-3] * 3 + [5e-4] * 3 + [2.5e-4] * 3, rtol=1e-12)
+    run = train(epochs=1, out=str(tmp_path / "b"), **more, **{"optim.schedule": "constant"}).path
+    np.testing.assert_allclose(rates(run), [1e-3] * 3, rtol=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_loss_that_is_not_a_number(train: Train, tmp_path: Path, precision: str) -> None:
+    with (
+        fault_points.at("step:nan:4"),
+        pytest.raises(NotFiniteError, match=r"\b4\b.*yard/\d\d\.png") as error,
+    ):
+        train(precision=precision, **{"checkpoint.every_steps": 2})
+    assert error.value.exit_code == 8
+    run = tmp_path / "run"
+    last = faults.metrics(run)[-1]
+    assert last["event"] == "not finite"
+    assert len(last["images"]) == 8
+    assert set(last["images"]) <= {f"yard/{n:02d}.png" for n in range(24)}
+    assert_finite(run)
+    resume(run, observer=Notes())
+    whole = train(out=str(tmp_path / "whole"), precision=precision).path
+    kept = [line for line in faults.numbers(run) if "event" not in line]
+    assert kept == faults.numbers(whole), "the disturbed step left nothing behind"
+
+
+def assert_finite(run: Path) -> None:
+    """All weights on disk are finite numbers."""
+    for path in run.rglob("model.safetensors"):
+        for name, tensor in safetensors.torch.load_file(path).items():
+            assert torch.isfinite(tensor).all(), (path, name)
+
+
+def test_diverging_run_leaves_finite_weights(train: Train, tmp_path: Path) -> None:
+    """A step far too long: the forward pass after it spoils batch-norm statistics before the loss is looked at."""
+    with pytest.raises(NotFiniteError):
+        train(epochs=8, **{"optim.lr": 1e30, "optim.warmup_epochs": 0, "optim.clip": math.inf})
+    assert_finite(tmp_path / "run")
+
+
+def steps_of(run: Path) -> list[dict[str, Any]]:
+    """The lines of the steps."""
+    return [line for line in faults.metrics(run) if "loss" in line]
+
+
+@pytest.mark.parametrize("model", ["ms-transformer", "ms-transformer+hyper"])
+def test_the_scene_is_learned(train: Train, two_places: Path, model: str) -> None:
+    """Fixed weights leave of the loss, beside position and rotation, the cross entropy of the scenes."""
+    phases = [{"train": "all", "epochs": 1, "weights": (2.0, 3.0)}]
+    run = train(model, two_places, phases=phases, **{"checkpoint.every_steps": 1, "checkpoint.keep": 100}).path
+    lines = steps_of(run)
+    scene = [line["loss"] - 2 * line["position_loss"] - 3 * line["rotation_loss"] for line in lines]
+    assert np.mean(scene) == pytest.approx(np.log(2), abs=0.2), "two scenes, and nothing known yet"
+    assert only_of_scenes(job(two_places, model).model) <= changed(weights(run, 1), weights(run, len(lines)))
+
+
+def only_of_scenes(model: PoseModel) -> set[str]:
+    """The parameters that no pose depends on, but the scenes' scores do."""
+    output = model(torch.randn(2, 3, 64, 64), torch.tensor([0, 1]))
+    named = dict(model.named_parameters())
+    parts = output.position.sum() + output.rotation.sum(), output.scene_logits.sum()
+    pose, scenes = (
+        torch.autograd.grad(part, list(named.values()), allow_unused=True, retain_graph=True) for part in parts
+    )
+    found = {name for name, g, h in zip(named, pose, scenes, strict=True) if g is None and h is not None}
+    assert found
+    return found
+
+
+def test_one_scene_has_no_scene_loss(train: Train) -> None:
+    phases = [{"train": "all", "epochs": 1, "weights": (2.0, 3.0)}]
+    for line in steps_of(train("ms-transformer", phases=phases).path):
+        assert line["loss"] == pytest.approx(2 * line["position_loss"] + 3 * line["rotation_loss"], rel=1e-6)
+
+
+def gradient_norm(run: Path) -> float:
+    """The norm of the first step's gradient, as Adam's first moment keeps it: fixed weights, so the model's alone."""
+    state = torch.load(run / "ckpt" / "step-000000001" / "state.pt", weights_only=True)
+    moments = [moment["exp_avg"] for moment in state["optimiser"]["state"].values()]
+    return 10 * float(torch.stack([moment.norm() for moment in moments]).norm())  # its beta is 0.9
+
+
+def test_gradients_are_clipped(train: Train, tmp_path: Path) -> None:
+    phases = [{"train": "all", "epochs": 1, "weights": (1.0, 1.0)}]
+    norms = {}
+    for clip in (0.125, float("inf")):
+        more = {"optim.clip": clip, "checkpoint.every_steps": 1, "checkpoint.keep": 9}
+        norms[clip] = gradient_norm(train(phases=phases, out=str(tmp_path / str(clip)), **more).path)
+    assert norms[float("inf")] > 0.2, "else there is nothing to clip"
+    assert norms[0.125] == pytest.approx(0.125, rel=1e-3)

@@ -1,0 +1,36 @@
+"""When a run saves, and what it leaves if it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fault_points
+import faults
+import pytest
+from small_runs import Notes, Train
+
+from posezoo.api import resume
+from posezoo.base.errors import (
+    PosezooError,
+)
+
+
+def test_damaged_checkpoint_is_replaced_when_its_step_comes_again(train: Train) -> None:
+    run = train(**{"checkpoint.every_steps": 2}).path
+    newest = run / "ckpt" / "step-000000006"
+    before = faults.sha256(newest / "model.safetensors")
+    (newest / "model.safetensors").write_bytes(b"x")
+    resume(run, observer=Notes())
+    assert faults.sha256(newest / "model.safetensors") == before
+
+
+@pytest.mark.parametrize("point", ["checkpoint.weights", "checkpoint.manifest", "checkpoint.rename"])
+def test_disk_full(train: Train, tmp_path: Path, point: str) -> None:
+    full = fault_points.at(f"{point}:full:2")
+    with full, pytest.raises(PosezooError) as error:
+        train(**{"checkpoint.every_steps": 2})
+    assert error.value.exit_code == 6
+    run = tmp_path / "run"
+    assert faults.checkpoints(run) == ["step-000000002"]
+    resume(run, observer=Notes())
+    assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole")).path)
