@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from posezoo.base.errors import DataError
 from posezoo.base.files import pictures
 from posezoo.base.files.pictures import image_size, read_image, read_sized
 
@@ -77,3 +78,14 @@ def test_animations(tmp_path: Path) -> None:
         assert read_image(path, 16)[8, 8, 0] > 200, "the first picture is read"
         first.save(path)
         assert not pictures.is_animated(path)
+
+
+@pytest.mark.parametrize(
+    "start", [b"P", b"BM", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 ", b"II*\0"]
+)
+def test_files_that_only_begin_as_pictures(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "a").write_bytes(start)
+    with pytest.raises(DataError, match=r"/a: ."):
+        read_image(tmp_path / "a")
+    with pytest.raises(DataError, match=r"/a: ."):
+        image_size(tmp_path / "a")
