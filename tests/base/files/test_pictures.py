@@ -280,3 +280,14 @@ def test_a_huge_image_prints_nothing(tmp_path: Path) -> None:
     done: subprocess.CompletedProcess[str] = run_python(code, str(tmp_path / "a.png"))
     assert "image too large" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "start", [b"P", b"BM", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 ", b"II*\0"]
+)
+def test_files_that_only_begin_as_pictures(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "a").write_bytes(start)
+    with pytest.raises(DataError, match=r"/a: ."):
+        read_image(tmp_path / "a")
+    with pytest.raises(DataError, match=r"/a: ."):
+        image_size(tmp_path / "a")
