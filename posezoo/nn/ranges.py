@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-Count = Annotated[int, Field(ge=1, le=65_536)]
-"""Widths, layers, heads, ranks. The upper end is beyond every model and below what overflows a product of three."""
+Count = Annotated[int, Field(ge=1, le=2**20)]
+"""Widths, layers, heads, ranks. The upper end is beyond every model, and a product of three does not overflow."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 """Of dropout."""
 Side = Annotated[int, Field(ge=32, le=4096)]

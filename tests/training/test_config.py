@@ -170,11 +170,11 @@ def test_all_problems_in_one_go() -> None:
         ("posenet", "crop=300", "crop=300 must be at least 32 and at most resize=160: for example crop=160"),
         ("atloc", "feature=4", "feature=4 must be at least 8"),
         ("atloc", "dropout=1.5", "dropout=1.5: not a number from 0 to 1"),
-        ("ms-transformer", "position_layers=0", "position_layers=0: not a whole number from 1 to 65536"),
+        ("ms-transformer", "position_layers=0", "position_layers=0: not a whole number from 1 to 1048576"),
         ("ms-transformer", "heads=-8", "heads=-8: not a whole number from 1"),
         ("ms-transformer", "head_dropout=2", "head_dropout=2: not a number from 0 to 1"),
         ("ms-transformer", "width=100", "width=100 must be even and a multiple of heads=8"),
-        ("posenet+hyper", "hyper.rank=0", "hyper.rank=0: not a whole number from 1 to 65536, or none"),
+        ("posenet+hyper", "hyper.rank=0", "hyper.rank=0: not a whole number from 1 to 1048576, or none"),
         ("posenet+hyper", "hyper.hidden_position=[64, 0]", r"hyper.hidden_position\[1\]=0: not a whole number from 1"),
     ],
 )

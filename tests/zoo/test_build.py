@@ -67,7 +67,7 @@ def small(name: str = "posenet+hyper", **overrides: Any) -> PoseModel:
         ("posenet", {"crop": "big"}, ["crop='big'"]),
         ("posenet", {"crop": 300}, ["crop=300", "resize=256"]),
         ("posenet", {"rotation": "euler"}, ["rotation='euler'"]),
-        ("posenet+hyper", {"hyper": {"rank": 0}}, ["hyper.rank=0", "from 1 to 65536"]),
+        ("posenet+hyper", {"hyper": {"rank": 0}}, ["hyper.rank=0", "from 1 to 1048576"]),
         ("local-dir:x", {}, ["not an architecture"]),
         ("", {}, ["not a model name"]),
     ],
