@@ -246,7 +246,10 @@ CONFIGS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
         lambda text: text.replace("clip =", "clipp ="),
         r"train\.optim\.clipp.*did you mean .optim\.clip",
     ),
-    "another type": (lambda text: text.replace("\nepochs = 2", '\nepochs = "many"'), "train.epochs='many': .*integer"),
+    "another type": (
+        lambda text: text.replace("\nepochs = 2", '\nepochs = "many"'),
+        "train.epochs='many': not a whole number from 1",
+    ),
     "negative": (
         lambda text: text.replace("\nepochs = 2", "\nepochs = -2"),
         "train.epochs=-2: not a whole number from 1",
