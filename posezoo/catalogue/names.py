@@ -1,6 +1,6 @@
 """The grammar of names.
 
-MODEL = ARCH ["+" MODIFIER ["=" VALUE]]* ["." TAG] ["@" REVISION] | local-dir:PATH | hf-hub:OWNER/REPO[@REV] | ALIAS
+MODEL = ARCH ["+" MODIFIER ["=" VALUE]]* ["." TAG] | local-dir:PATH | hf-hub:OWNER/REPO[@REV] | ALIAS
 DATA  = (NAME | READER:PATH) ["?" KEY "=" VALUE ("&" KEY "=" VALUE)*]
 """
 
@@ -16,7 +16,7 @@ from posezoo.base.paths import user_path, without_folders
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
 _MODEL = re.compile(
-    rf"(?P<arch>{_NAME})(?P<mods>(?:\+{_NAME}(?:={_NAME})?)*)(?:\.(?P<tag>[a-z0-9_-]+))?(?:@(?P<rev>[\w.-]+))?",
+    rf"(?P<arch>{_NAME})(?P<mods>(?:\+{_NAME}(?:={_NAME})?)*)(?:\.(?P<tag>[a-z0-9_-]+))?",
     re.ASCII,
 )
 SCHEMES = ("local-dir", "hf-hub")
@@ -98,6 +98,9 @@ def parse_model(name: str) -> ModelName:
             )
         return ModelName(scheme=scheme, location=repository, revision=revision)
     match = _MODEL.fullmatch(name)
+    plain = name.partition("@")[0]
+    if not match and _MODEL.fullmatch(plain):
+        raise UsageError(f"{_shown(name)}: an architecture has no revision", f"say {plain}")
     if not match:
         raise UsageError(f"not a model name: {_shown(name)}", "a name looks like atloc+hyper; see posezoo list")
     parts = [part.partition("=") for part in match["mods"].split("+")[1:]]
@@ -105,7 +108,7 @@ def parse_model(name: str) -> ModelName:
     names = [modifier for modifier, _ in modifiers]
     if len(set(names)) != len(names):
         raise UsageError(f"a modifier stands twice in {_shown(name)}", "name each modifier once")
-    return ModelName(match["arch"], modifiers, match["tag"] or "", match["rev"] or "")
+    return ModelName(match["arch"], modifiers, match["tag"] or "")
 
 
 def check_repository(name: str) -> None:

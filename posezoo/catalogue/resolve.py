@@ -49,8 +49,6 @@ def model(text: str) -> KnownModel:
     parsed = names.parse_model(text)
     if parsed.scheme or text in entries.weights_cards():
         raise UsageError(f"{text} is a trained model, not an architecture", "posezoo list shows the architectures")
-    if parsed.revision:
-        raise UsageError(f"{text}: an architecture has no revision", f"say {parsed}")
     architecture, *modifiers = offers(parsed)
     published, variant = entries.cards_of(parsed.arch, [name for name, _ in parsed.modifiers], parsed.tag)
     return KnownModel(parsed, architecture, tuple(modifiers), tuple(published), tuple(variant))

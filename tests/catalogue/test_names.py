@@ -57,7 +57,7 @@ anything = st.one_of(st.text(), st.lists(pieces, max_size=8).map("".join), st.sa
         ("atloc+hyper", ModelName("atloc", (("hyper", None),))),
         ("ms-transformer+hyper=two", ModelName("ms-transformer", (("hyper", "two"),))),
         ("a+b=c+d", ModelName("a", (("b", "c"), ("d", None)))),
-        ("atloc+hyper.7scenes-chess@v1.2", ModelName("atloc", (("hyper", None),), "7scenes-chess", "v1.2")),
+        ("atloc+hyper.7scenes-chess", ModelName("atloc", (("hyper", None),), "7scenes-chess")),
         ("local-dir:a/b@c", ModelName(scheme="local-dir", location="a/b@c")),
         ("hf-hub:owner/repo@main", ModelName(scheme="hf-hub", location="owner/repo", revision="main")),
     ],
