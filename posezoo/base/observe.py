@@ -1,4 +1,4 @@
-"""What a training run tells whoever watches it. The console draws it; a script may ignore it."""
+"""What a long piece of work tells whoever watches it. The console draws it; a script may ignore it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Progress = Callable[[int, int], None]
+"""Told how many are done, of how many."""
+Stages = Callable[[str, int, int], None]
+"""Told what is being done, and then as `Progress`."""
+Note = Callable[[str], object]
+"""Told what a person should see."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+def silent(text: str) -> None:
+    """A note that nobody hears."""
 
 
 def parallel(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:

@@ -5,7 +5,6 @@ It can be stopped at any moment and called again: what is done is not done again
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from posezoo.base.errors import DataError
+from posezoo.base.observe import Note, Progress, Stages, silent
 from posezoo.catalogue import resolve
 from posezoo.data.archives import unpack
 from posezoo.data.images.cache import ImageCache
@@ -64,8 +64,8 @@ def prepare(
     root: str | Path | None = None,
     split: str | Path | None = None,
     skip_bad: bool = False,
-    progress: unpack.Progress = lambda what, done, total: None,
-    tell: Callable[[str], None] = lambda text: None,
+    progress: Stages = lambda what, done, total: None,
+    tell: Note = silent,
 ) -> Prepared:
     """Unpack the archives of the data set called `name`, check it as training does, and build its image cache.
 
@@ -97,9 +97,7 @@ def prepare(
     )
 
 
-def _unpacked(
-    folder: Path, packed: list[unpack.Packed], progress: unpack.Progress, tell: Callable[[str], None]
-) -> list[unpack.Unpacked]:
+def _unpacked(folder: Path, packed: list[unpack.Packed], progress: Stages, tell: Note) -> list[unpack.Unpacked]:
     """Unpack all of them. Nothing is written before every archive has been looked into and the disk is large enough."""
     if not packed:
         return []
@@ -111,5 +109,5 @@ def _unpacked(
         return [unpack.unpack(one, progress) for one in packed]
 
 
-def _images(progress: unpack.Progress) -> Callable[[int, int], None]:
+def _images(progress: Stages) -> Progress:
     return lambda done, total: progress("reading images", done, total)

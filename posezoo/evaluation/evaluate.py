@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from posezoo.base.errors import Interrupted, WeightsError
 from posezoo.base.files.pictures import UPRIGHT
+from posezoo.base.observe import Progress
 from posezoo.base.poses import Poses
 from posezoo.catalogue import entries
 from posezoo.data.images.cache import ImageCache
@@ -28,8 +29,6 @@ from posezoo.nn import geometry
 if TYPE_CHECKING:
     from posezoo.nn.model import PoseModel
 
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all) of the present stage."""
 Embed = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, H, W) -> features (B, E)."""
 

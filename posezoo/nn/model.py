@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files import pictures
 from posezoo.base.memory import raise_malloc_thresholds
+from posezoo.base.observe import Note
 from posezoo.base.poses import Poses
 from posezoo.base.spec import Decode
 from posezoo.nn import geometry, transforms
@@ -32,9 +33,6 @@ from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.outputs import Features, PoseOutput
 from posezoo.nn.ranges import Level, Side, Spread
-
-Note = Callable[[str], object]
-"""Is told what a person should see."""
 
 
 @dataclass(frozen=True)

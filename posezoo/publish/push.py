@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posezoo.base.errors import UsageError
 from posezoo.base.files import hub
-from posezoo.base.files.hub import Note, silent
+from posezoo.base.observe import Note, silent
 from posezoo.catalogue import forms
 from posezoo.catalogue.names import check_repository
 from posezoo.zoo import card

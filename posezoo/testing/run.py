@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from posezoo.base.errors import DataError, PluginError, UsageError
+from posezoo.base.observe import Progress
 from posezoo.catalogue import guard, plugins, settings
 from posezoo.catalogue.names import parse_data
 from posezoo.testing.models import ModelConformance
@@ -22,9 +23,7 @@ class Outcome(NamedTuple):
     problem: str
 
 
-def check(
-    name: str, overrides: Mapping[str, Any] = {}, progress: Callable[[int, int], None] | None = None
-) -> list[Outcome]:
+def check(name: str, overrides: Mapping[str, Any] = {}, progress: Progress | None = None) -> list[Outcome]:
     """The outcome of every check on a model (`hello`, `posenet+tta`), a modifier or a data format, without pytest.
 
     A modifier alone (`tta`) is checked on the first of posezoo's own models, a data format on an empty folder, or on

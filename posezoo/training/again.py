@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from posezoo.base.errors import HubError, UsageError
-from posezoo.base.files.hub import Note
-from posezoo.base.observe import Observer
+from posezoo.base.observe import Note, Observer
 from posezoo.base.paths import user_path
 from posezoo.catalogue import names
 from posezoo.data.open import open_dataset

@@ -7,7 +7,7 @@ the modifiers' what is left over. Nothing is loaded in part: a tensor too many, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from posezoo.base.errors import PluginError, UsageError, WeightsError, unknown_name
 from posezoo.base.files import foreign
+from posezoo.base.observe import Stages
 from posezoo.base.paths import user_path
 from posezoo.base.poses import printable
 from posezoo.base.spec import Conversion, load_object
@@ -31,7 +32,6 @@ LICENCE = "weights of the authors: no licence stated"
 NOT_PUBLISHED = "this is not the published model"
 COUNTER = "num_batches_tracked"  # of batch norms: old files lack it, and nothing computed depends on it
 Shapes = Mapping[str, tuple[int, ...]]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def convert(
     *,
     trust: bool = False,
     overrides: Mapping[str, Any] | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Stages = lambda what, done, total: None,
 ) -> Converted:
     """Write the model of a checkpoint in the format `source` to the folder `out`, which must be new.
 

@@ -23,11 +23,12 @@ import torch
 from torch import Tensor
 
 from posezoo.base.errors import PosezooError, UsageError, WeightsError
+from posezoo.base.observe import Note
 from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS, Poses
 from posezoo.base.version import __version__
 from posezoo.catalogue import settings
-from posezoo.nn.model import ModelConfig, Note, predict_files
+from posezoo.nn.model import ModelConfig, predict_files
 from posezoo.nn.outputs import PoseOutput
 
 KEY = "posezoo"  # of the JSON text in the file

@@ -16,7 +16,7 @@ from typing import Any
 from posezoo.base import paths
 from posezoo.base.errors import HubError, UsageError, WeightsError, near, unknown_name
 from posezoo.base.files import hub
-from posezoo.base.files.hub import Note, silent
+from posezoo.base.observe import Note, silent
 from posezoo.base.poses import CONVENTIONS
 from posezoo.catalogue import entries, forms, names
 

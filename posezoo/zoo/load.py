@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posezoo.base.errors import UsageError
-from posezoo.base.files.hub import Note, silent
+from posezoo.base.observe import Note, silent
 from posezoo.zoo.find import EXPORTED
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import torch
 
 from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.files import tensors
-from posezoo.base.files.hub import Note, silent
 from posezoo.base.files.write import whole, write_whole, writing
+from posezoo.base.observe import Note, silent
 from posezoo.base.poses import CONVENTIONS
 from posezoo.base.version import __version__
 from posezoo.nn.device import torch_device

@@ -26,23 +26,18 @@ from urllib.parse import urlsplit
 
 from posezoo.base.errors import HubError, PosezooError, ResourceError, UsageError, WeightsError, redacted
 from posezoo.base.files.write import is_full
+from posezoo.base.observe import Note, silent
 from posezoo.base.paths import COMMIT
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 T = TypeVar("T")
-Note = Callable[[str], None]
-"""Told what a person should see."""
 
 REQUEST_S = 10.0  # for one answer
 SLOWEST = 250_000  # bytes a second: a file may take a second longer for each of these
 CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _ETAG = re.compile(r"[\w.-]{1,128}", re.ASCII)  # becomes a file's name
-
-
-def silent(text: str) -> None:
-    """A note that nobody hears."""
 
 
 def timeout() -> float:

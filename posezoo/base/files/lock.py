@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 
-def lock(path: Path, wait: Callable[[], None] | None = None) -> BaseFileLock | None:
+def lock(path: Path, wait: Callable[[], object] | None = None) -> BaseFileLock | None:
     """The lock, held until its `release()`. Raises OSError if the file cannot be written.
 
     If another process holds it: None; or, with `wait`, that is called once and the lock is waited for.

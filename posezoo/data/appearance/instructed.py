@@ -24,6 +24,7 @@ from PIL import Image
 from posezoo.base import paths
 from posezoo.base.errors import HubError, UsageError, WeightsError
 from posezoo.base.files import hub, tensors
+from posezoo.base.observe import Note, silent
 from posezoo.catalogue import names
 from posezoo.catalogue.forms import AppearanceCard, Flavour
 
@@ -109,7 +110,7 @@ class Instructed:
         ).images
 
 
-def find(card: AppearanceCard, model: str, revision: str, note: hub.Note = hub.silent) -> Found:
+def find(card: AppearanceCard, model: str, revision: str, note: Note = silent) -> Found:
     """The model that `model` names, a folder or OWNER/REPO with a commit; the card's if it is empty.
 
     Raises UsageError, HubError, WeightsError.
@@ -140,7 +141,7 @@ def _in_folder(folder: Path) -> dict[str, str]:
     return {name: _digest((folder / name).read_bytes(), f"{folder}/{name}") for name in used}
 
 
-def _on_hub(repository: str, revision: str, note: hub.Note) -> tuple[dict[str, str], Path]:
+def _on_hub(repository: str, revision: str, note: Note) -> tuple[dict[str, str], Path]:
     """(file -> sha256, folder) of the files used from one commit: fetched, and each compared with the hub's digest."""
     if hub.offline() and not hub.cached(repository, NEEDED[0], revision):
         raise HubError(f"offline, and {repository} is not in the hub's cache")

@@ -28,11 +28,11 @@ from urllib.parse import quote, unquote
 from posezoo.base.errors import DataError, Finding, ResourceError
 from posezoo.base.files.lock import lock
 from posezoo.base.files.write import is_full, whole
+from posezoo.base.observe import Note, Stages
 from posezoo.base.paths import shown
 from posezoo.catalogue import forms
 from posezoo.data.archives.archive import AGAIN, NESTED, WORK, Archive, Budget, Member
 
-Progress = Callable[[str, int, int], None]
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -97,7 +97,7 @@ def interrupted(card: forms.DataCard, folder: Path, wanted: Callable[[str], bool
 
 
 @contextlib.contextmanager
-def held(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def held(folder: Path, tell: Note) -> Iterator[None]:
     """Only this process unpacks in `folder`; another one waits, which `tell` says. What killed ones left is removed.
 
     A folder that cannot be written needs no lock: in it files can only be compared.
@@ -121,7 +121,7 @@ def held(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
             held.release()
 
 
-def needed(packed: Sequence[Packed], progress: Progress) -> int:
+def needed(packed: Sequence[Packed], progress: Stages) -> int:
     """Bytes that unpacking these takes on the disk, at least. Every archive's table is checked on the way."""
     total = 0
     for n, one in enumerate(packed):
@@ -140,7 +140,7 @@ def check_free(folder: Path, need: int, what: str) -> None:
         raise ResourceError(f"too little disk space to unpack {what}: {sizes} in {folder}", "free space, then again")
 
 
-def unpack(packed: Packed, progress: Progress) -> Unpacked:
+def unpack(packed: Packed, progress: Stages) -> Unpacked:
     """Unpack one archive; call it inside `held`. Raises DataError for what is wrong with it, ResourceError."""
     temporary = packed.folder / WORK / f"unpacking-{quote(packed.name, safe='')[-200:]}"
     job = _Job(packed, temporary, progress)
@@ -165,7 +165,7 @@ def unpack(packed: Packed, progress: Progress) -> Unpacked:
 class _Job:
     """One archive on its way into `temporary`. `files`: size by path; `differing`: what is there with other content."""
 
-    def __init__(self, packed: Packed, temporary: Path, progress: Progress) -> None:
+    def __init__(self, packed: Packed, temporary: Path, progress: Stages) -> None:
         self.packed, self.target, self.progress = packed, packed.folder / packed.to, progress
         self.files_folder, self.inner = temporary / "files", temporary / "inner"
         self.budget = Budget(packed.path)
