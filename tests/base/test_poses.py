@@ -9,7 +9,7 @@ import numpy as np
 from pose_files import PARSERS
 from scipy.spatial.transform import Rotation
 
-from posezoo.base.poses import Poses, concatenate, printable, rotation_matrix, widest_axes
+from posezoo.base.poses import Poses, printable, rotation_matrix, widest_axes
 
 
 def test_forms_agree_on_hard_poses() -> None:
@@ -75,19 +75,6 @@ def test_the_plane_in_which_a_path_is_drawn() -> None:
     assert widest_axes(np.array([[0.0, 0.0, 0.0], [1.0, 5.0, 9.0]])) == (1, 2)
     assert widest_axes(np.array([[0.0, 0.0, 0.0], [5.0, 1.0, 9.0]])) == (0, 2)
     assert widest_axes(np.zeros((0, 3))) == (0, 1)
-
-
-def test_parts_in_one() -> None:
-    poses, _ = turned(5)
-    parts = [
-        Poses(poses.images[a:b], poses.position[a:b], poses.quaternion[a:b], ("s",) * (b - a), tuple(range(a, b)))
-        for a, b in ((0, 2), (2, 5))
-    ]
-    whole = concatenate(parts)
-    assert whole.images == poses.images
-    np.testing.assert_array_equal(whole.position, poses.position)
-    np.testing.assert_array_equal(whole.quaternion, poses.quaternion)
-    assert (whole.scenes, whole.timestamps) == (("s",) * 5, tuple(range(5)))
 
 
 def test_undecodable_names_can_be_printed() -> None:
