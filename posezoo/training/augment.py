@@ -9,9 +9,6 @@ Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,30 +16,13 @@ from torch import Tensor
 from posezoo.data.loader import Batch
 from posezoo.nn import geometry, transforms
 from posezoo.nn.model import ModelConfig
+from posezoo.training.config import AugmentSettings
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training images are varied. Angles are drawn uniformly from +- the value, in degrees."""
-
-    geometry: Literal["rotate", "crop", "centre"] = "rotate"
-    yaw: float = 10.0
-    pitch: float = 6.0
-    roll: float = 8.0
-    fov_deg: float | None = None
-    """Horizontal field of view, for data without intrinsics."""
-    brightness: float = 0.5
-    contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 0.05
-    """A fraction of the colour circle."""
-
-
-UNVARIED = Augmentation("centre", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
+UNVARIED = AugmentSettings(geometry="centre", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 """Centre crops, colours as they are."""
 
 
-def augmented(batch: Batch, config: ModelConfig, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
+def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) -> tuple[Tensor, Tensor]:
     """The network's input (B, 3, crop, crop) and the true quaternions (B, 4) float64 of what it shows."""
     assert config.mean is not None and config.std is not None
     quaternion_B4 = batch.quaternion
@@ -57,7 +37,7 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: Augmentation) -> 
 
 
 def _rotated(
-    images_BCHW: Tensor, batch: Batch, config: ModelConfig, augmentation: Augmentation
+    images_BCHW: Tensor, batch: Batch, config: ModelConfig, augmentation: AugmentSettings
 ) -> tuple[Tensor, Tensor]:
     scale_2 = [images_BCHW.shape[-1] / batch.images.shape[-1], images_BCHW.shape[-2] / batch.images.shape[-2]]
     height, width = batch.images.shape[-2:]
@@ -76,7 +56,7 @@ def _rotated(
 
 
 def coloured(
-    images_BCHW: Float[Tensor, "B 3 H W"], uniforms_B4: Float[Tensor, "B 4"], augmentation: Augmentation
+    images_BCHW: Float[Tensor, "B 3 H W"], uniforms_B4: Float[Tensor, "B 4"], augmentation: AugmentSettings
 ) -> Float[Tensor, "B 3 H W"]:
     """Brightness, contrast, saturation and hue varied for each image; images in [0, 1].
 

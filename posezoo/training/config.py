@@ -105,7 +105,7 @@ class LossSettings(_Section):
 
 
 class AugmentSettings(_Section):
-    """See posezoo.training.augment.Augmentation."""
+    """How training images are varied. Angles are drawn uniformly from +- the value, in degrees."""
 
     geometry: Literal["rotate", "crop", "centre"] = "rotate"
     """Pose-true rotation, random crop (as published) or centre crop."""
@@ -214,13 +214,6 @@ def configure(
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
     return config, settled(model, rest, recipe=layers)
-
-
-def augmentation(config: TrainConfig) -> Any:
-    """The augmentation that the configuration asks for."""
-    from posezoo.training.augment import Augmentation
-
-    return Augmentation(**config.augment.model_dump())
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:

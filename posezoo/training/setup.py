@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
-from posezoo.training.augment import Augmentation, augmented
-from posezoo.training.config import PhaseSettings, TrainConfig, augmentation
+from posezoo.training.augment import augmented
+from posezoo.training.config import AugmentSettings, PhaseSettings, TrainConfig
 from posezoo.zoo import pretrained
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build, load_backbones
@@ -51,7 +51,7 @@ class Job:
     train_rows: np.ndarray
     validation_rows: np.ndarray
     model: PoseModel
-    augmentation: Augmentation
+    augmentation: AugmentSettings
     accelerator: Accelerator
     unit_m: float
     backbone_files: list[pretrained.WeightsFile]
@@ -178,7 +178,7 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     return kind_of(rows, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
-def prepared_batch(job: Job, batch: Batch, varied: Augmentation) -> tuple[Tensor, Tensor]:
+def prepared_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Tensor, Tensor]:
     """The network's input and the true quaternions of a batch that is on the device."""
     images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
@@ -250,15 +250,15 @@ def _spread(position_N3: np.ndarray) -> float:
     return max(1e-3, float(np.sqrt(position_N3.var(axis=0).sum())))
 
 
-def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, observer: Observer) -> Augmentation:
-    varied: Augmentation = augmentation(config)
+def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, observer: Observer) -> AugmentSettings:
+    varied = config.augment
     unknown = int(np.isnan(dataset.frames.intrinsics[rows]).any(axis=1).sum())
     if varied.geometry == "rotate" and unknown and varied.fov_deg is None:
         observer.note(
             f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation"
             " (augment.fov_deg=DEGREES tells the horizontal field of view)"
         )
-        return replace(varied, geometry="crop")
+        return varied.model_copy(update={"geometry": "crop"})
     return varied
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +14,17 @@ from torchvision.transforms.v2 import functional as TF
 from posezoo.data.loader import NUM_UNIFORMS, Batch, uniforms
 from posezoo.nn import geometry, transforms
 from posezoo.nn.model import ModelConfig
-from posezoo.training.augment import Augmentation, augmented, coloured, with_known_intrinsics
+from posezoo.training.augment import augmented, coloured, with_known_intrinsics
+from posezoo.training.config import AugmentSettings
 
 CONFIG = ModelConfig(resize=160, crop=128, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-COLOURLESS = Augmentation(brightness=0, contrast=0, saturation=0, hue=0)
 WIDTH, HEIGHT, FOCAL = 342, 256, 300.0
 Sky = Callable[[torch.Tensor], torch.Tensor]
+
+
+def varied_by(**more: Any) -> AugmentSettings:
+    """The default rotation without colours, but for what is given."""
+    return AugmentSettings(**{"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0} | more)
 
 
 def sky(direction: torch.Tensor) -> torch.Tensor:
@@ -61,7 +66,7 @@ def plain(images: torch.Tensor) -> torch.Tensor:
 
 def test_turned_image_and_label_agree_with_the_world(batch: Batch) -> None:
     """The turned image is what a camera of the new label would see: signs and order of the rotation are right."""
-    found, label = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, yaw=8, pitch=5, roll=10))
+    found, label = augmented(batch, CONFIG, varied_by(yaw=8, pitch=5, roll=10))
     scale = CONFIG.resize / HEIGHT
     truth = seen(label, CONFIG.crop, CONFIG.crop, FOCAL * scale)
     turned = geometry.angle_deg(label, batch.quaternion)
@@ -98,7 +103,7 @@ def test_intrinsics_are_scaled_by_their_own_sides(size: tuple[int, int]) -> None
 
 
 def test_label_is_the_old_rotation_times_the_drawn_one(batch: Batch) -> None:
-    varied = Augmentation(yaw=12, pitch=7, roll=20)
+    varied = AugmentSettings(yaw=12, pitch=7, roll=20)
     _, label = augmented(batch, CONFIG, varied)
     angle = (batch.uniforms[:, :3].double().numpy() * 2 - 1) * np.array([12, 7, 20])
     drawn = geometry.rotation_from_euler_deg(*torch.from_numpy(angle).unbind(-1)).numpy()
@@ -111,7 +116,7 @@ def test_label_is_the_old_rotation_times_the_drawn_one(batch: Batch) -> None:
 
 @pytest.mark.parametrize("kind", ["rotate", "crop", "centre"])
 def test_a_sample_does_not_depend_on_its_batch(batch: Batch, kind: str) -> None:
-    varied = Augmentation(geometry=kind)  # type: ignore[arg-type]
+    varied = AugmentSettings(geometry=kind)
     images, labels = augmented(batch, CONFIG, varied)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     mixed = augmented(Batch(*(tensor[order] for tensor in batch)), CONFIG, varied)
@@ -124,7 +129,7 @@ def test_a_sample_does_not_depend_on_its_batch(batch: Batch, kind: str) -> None:
 
 
 def test_centre_is_what_evaluation_reads(batch: Batch) -> None:
-    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry="centre"))
+    images, labels = augmented(batch, CONFIG, varied_by(geometry="centre"))
     expected = transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
     # the same pixels; one scales to [0, 1] before the colours, the other after: the last bit of a float32
     torch.testing.assert_close(images, expected, atol=1e-6, rtol=1e-6)
@@ -132,14 +137,14 @@ def test_centre_is_what_evaluation_reads(batch: Batch) -> None:
 
 
 def test_no_turn_is_what_evaluation_reads(batch: Batch) -> None:
-    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, yaw=0, pitch=0, roll=0))
+    images, labels = augmented(batch, CONFIG, varied_by(yaw=0, pitch=0, roll=0))
     expected = transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
     torch.testing.assert_close(images, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(labels, batch.quaternion, atol=1e-14, rtol=0)
 
 
 def test_published_crop_moves_and_keeps_the_label(batch: Batch) -> None:
-    images, labels = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry="crop"))
+    images, labels = augmented(batch, CONFIG, varied_by(geometry="crop"))
     assert torch.equal(labels, batch.quaternion)
     small = transforms.resized(batch.images, CONFIG.resize).float() / 255
     corners = set()
@@ -154,7 +159,7 @@ def test_published_crop_moves_and_keeps_the_label(batch: Batch) -> None:
 
 def test_nothing_is_ever_mirrored(batch: Batch) -> None:
     for kind in ("rotate", "crop"):
-        images, _ = augmented(batch, CONFIG, dataclasses.replace(COLOURLESS, geometry=kind))  # type: ignore[arg-type]
+        images, _ = augmented(batch, CONFIG, varied_by(geometry=kind))
         small = plain(transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std))
         near = (plain(images) - small).abs().mean(dim=(1, 2, 3))
         far = (plain(images) - small.flip(-1)).abs().mean(dim=(1, 2, 3))
@@ -180,7 +185,7 @@ def test_colours_as_torchvision(place: int, name: str, function: Callable[..., t
     torch.manual_seed(0)
     images = 0.4 + 0.2 * torch.rand(5, 3, 24, 32)  # nothing is clamped
     value = torch.tensor([0.0, 0.2, 0.5, 0.8, 0.999])
-    found = coloured(images, drawn(place, value), dataclasses.replace(COLOURLESS, **{name: 0.4}))
+    found = coloured(images, drawn(place, value), varied_by(**{name: 0.4}))
     for n, v in enumerate(value.tolist()):
         factor = 1 + (2 * v - 1) * 0.4
         # torchvision's gray weighs red with 0.2989, so that white is 0.9999: at most 1e-4 of the value
@@ -194,7 +199,7 @@ def test_hue_turns_the_colours_and_keeps_the_brightness() -> None:
     torch.manual_seed(0)
     images = 0.4 + 0.2 * torch.rand(4, 3, 16, 16)
     weights = torch.tensor([0.299, 0.587, 0.114])
-    varied = dataclasses.replace(COLOURLESS, hue=0.5)
+    varied = varied_by(hue=0.5)
     found = coloured(images, drawn(3, torch.tensor([0.5, 0.75, 0.25, 0.0])), varied)
     torch.testing.assert_close(found[0], images[0], atol=1e-5, rtol=0)
     for n in range(4):
@@ -211,11 +216,11 @@ def test_hue_turns_the_colours_and_keeps_the_brightness() -> None:
 def test_colours_stay_in_range_and_vary() -> None:
     torch.manual_seed(0)
     images = torch.rand(8, 3, 16, 16)
-    found = coloured(images, torch.rand(8, 4), Augmentation())
+    found = coloured(images, torch.rand(8, 4), AugmentSettings())
     assert found.min() >= 0
     assert found.max() <= 1
     assert (found - images).abs().mean(dim=(1, 2, 3)).min() > 1e-3
-    assert coloured(images, torch.rand(8, 4), COLOURLESS) is images
+    assert coloured(images, torch.rand(8, 4), varied_by()) is images
 
 
 def test_unknown_intrinsics_are_filled_from_the_field_of_view() -> None:

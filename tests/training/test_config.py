@@ -10,7 +10,7 @@ import pytest
 
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, keys, resolve, settings
-from posezoo.training.config import TrainConfig, augmentation, configure
+from posezoo.training.config import TrainConfig, configure
 from posezoo.zoo.blueprint import PLACE_FIELDS
 
 
@@ -36,7 +36,7 @@ def test_every_model_has_a_recipe_for_every_kind_of_data(model: str, name: str) 
     config, plan = configure(resolve.model(model), resolve.data(name))
     assert config.recipe == entries.default_recipe(entries.data_card(name).kind)
     assert str(plan.name) == model
-    assert augmentation(config).geometry == "rotate"
+    assert config.augment.geometry == "rotate"
 
 
 def test_another_recipe_by_name() -> None:
