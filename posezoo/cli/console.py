@@ -234,7 +234,7 @@ def _least_width(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: 
 
 def print_keys(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Settings on stdout, a table for each group. Keys stay in one piece in 80 columns, so all words share a column."""
-    console = Console()
+    console = _Console()
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has no edge to wrap at
     console.print(Text(title), soft_wrap=True)

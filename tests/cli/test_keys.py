@@ -10,10 +10,8 @@ from typing import Any
 
 import faults
 import pytest
-from rich.console import Console
 
 from posezoo.catalogue import resolve, settings
-from posezoo.cli import console
 from posezoo.training.config import TrainConfig, configure
 from posezoo.zoo.blueprint import PLACE_FIELDS
 
@@ -37,9 +35,8 @@ def listed(*more: str) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 80 columns."""
-    monkeypatch.setattr(
-        console, "Console", lambda: Console(width=80, force_terminal=True, no_color=True, highlight=False)
-    )
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any output for a terminal
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 def test_every_key_of_the_run_is_listed_with_real_values(tmp_path: Path) -> None:
