@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from posezoo.base.errors import UsageError
@@ -57,14 +57,18 @@ class DataName:
         """The words of an option that is a list: `scenes=chess,fire`."""
         return tuple(filter(None, self.options.get(key, "").split(",")))
 
-    def absolute(self, paths: Iterable[str] = ()) -> str:
+    def __str__(self) -> str:
+        query = "&".join(f"{key}={value}" for key, value in self.options.items())
+        place = self.name if self.path is None else f"{self.reader}:{self.path}"
+        return place + (f"?{query}" if query else "")
+
+    def absolute(self, paths: Iterable[str] = ()) -> DataName:
         """The name with its path, and those of the options `root` and `paths`, absolute."""
         options = dict(self.options)
         for key in {"root", *paths} & options.keys():
             options[key] = str(user_path(options[key]).absolute())
-        query = "&".join(f"{key}={value}" for key, value in options.items())
-        place = self.name if self.path is None else f"{self.reader}:{self.path.absolute()}"
-        return place + (f"?{query}" if query else "")
+        found = replace(self, path=self.path and self.path.absolute(), options=options)
+        return found if found.path is None else replace(found, name=str(found))
 
     @property
     def public(self) -> str:

@@ -6,7 +6,7 @@ error before anything heavy is loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, names, plugins
@@ -42,6 +42,11 @@ class KnownData:
     name: names.DataName
     reader: Offer
     card: DataCard | None = None
+
+    def absolute(self) -> KnownData:
+        """The same from any folder: all paths in its name are absolute."""
+        name = self.name.absolute(self.reader.spec.paths)
+        return replace(self, text=str(name), name=name)
 
 
 def model(text: str) -> KnownModel:

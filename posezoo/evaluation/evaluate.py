@@ -6,8 +6,7 @@ Legend: B batch, N images, C channels, H height, W width, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,7 @@ from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
 from posezoo.evaluation.report import Report
 from posezoo.nn import geometry
-
-if TYPE_CHECKING:
-    from posezoo.nn.model import PoseModel
+from posezoo.nn.model import PoseModel, evaluating
 
 Embed = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, H, W) -> features (B, E)."""
@@ -158,7 +155,7 @@ def predict_frames(
     position_N3, quaternion_N4 = np.full((len(indices_N), 3), np.nan), np.full((len(indices_N), 4), np.nan)
     scene_N = np.full(len(indices_N), -1, dtype=np.int64)
     chooses = False
-    with _evaluating(model):
+    with evaluating(model), torch.inference_mode():
         for rows, images_BCHW in _batches(cache, indices_N, batch_size, device, should_stop, progress):
             output = model(model.prepare(images_BCHW))
             position_N3[rows] = output.position.cpu().double().numpy()
@@ -183,7 +180,7 @@ def embed_frames(
     """Features (N, E) of the cache's images `indices`, in that order. Raises Interrupted like `predict_frames`."""
     indices_N = np.asarray(indices, dtype=np.int64)
     features_NE = np.zeros((len(indices_N), 0), dtype=np.float32)
-    with _evaluating(embed):
+    with torch.inference_mode():
         for rows, images_BCHW in _batches(cache, indices_N, batch_size, device, should_stop, progress):
             features_BE = embed(images_BCHW).float().cpu().numpy()
             if not features_NE.shape[1]:
@@ -228,21 +225,6 @@ def _batches(
             yield rows[of_shape], torch.cat([images[n] for n in of_shape]).to(device)
         if progress is not None:
             progress(int(rows[-1]) + 1, len(indices_N))
-
-
-@contextmanager
-def _evaluating(network: object) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each module is in the mode it was in, frozen parts included."""
-    modules = list(network.modules()) if isinstance(network, nn.Module) else []
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
 
 
 def _device_of(model: nn.Module) -> torch.device:

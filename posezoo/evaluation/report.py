@@ -20,6 +20,7 @@ from posezoo.base.files.write import writing
 from posezoo.base.poses import CONVENTIONS
 from posezoo.evaluation import baselines, files, metrics
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, Results, Row
+from posezoo.zoo.find import REPORT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,7 +136,7 @@ class Report(Results):
         folder = Path(folder)
         with writing(folder):
             (folder / "tum").mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / "report.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        files.write_text(folder / REPORT, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         files.write_text(folder / "predictions.csv", files.predictions(self))
         for name, text in files.trajectories(self).items():
             files.write_text(folder / "tum" / name, text)

@@ -23,16 +23,15 @@ from posezoo.catalogue.forms import Published, WeightsCard, package_folder
 from posezoo.publish.push import push
 from posezoo.training.again import evaluate
 from posezoo.training.config import configure
-from posezoo.training.run import CONFIG
+from posezoo.training.run import CONFIG, as_stored
 from posezoo.training.run import read_config as read_run
 from posezoo.training.train import resume, train
 from posezoo.zoo import card, find
 from posezoo.zoo.card import is_handwritten, provenance
-from posezoo.zoo.find import CARD, WEIGHTS, parse_config, read_config
+from posezoo.zoo.find import CARD, REPORT, WEIGHTS, parse_config, read_config
 from posezoo.zoo.saved import load, save, write_card
 
 WORK = Path("outputs/build")
-REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _trained_run(
         stored = read_run(run)
         # what was measured (precision) and what only says where to compute may differ
         same = {k: v for k, v in config.model_dump().items() if k not in ("precision", "device", "workers")}
-        if _plain(stored["model"]) != _plain(plan.as_dict()) or _plain(same) != _plain(
+        if as_stored(stored["model"]) != as_stored(plan.as_dict()) or as_stored(same) != as_stored(
             {k: stored["train"][k] for k in same}
         ):
             raise UsageError(
@@ -165,8 +164,3 @@ def _entry(
     entry = Published(**fields)
     observer.note(f"entry written: {entries.write_published(alias, entry, catalogue)}")
     return entry
-
-
-def _plain(value: Any) -> Any:
-    """As it comes back from a file: tuples are lists."""
-    return json.loads(json.dumps(value))

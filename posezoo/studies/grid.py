@@ -18,12 +18,13 @@ from posezoo.base.observe import Observer
 from posezoo.catalogue import entries, resolve, settings
 from posezoo.catalogue.resolve import KnownData
 from posezoo.training.config import TrainConfig, configure
-from posezoo.training.run import CONFIG, read_config
+from posezoo.training.run import CONFIG, as_stored, read_config
 from posezoo.training.train import resume, start
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build
+from posezoo.zoo.card import headline
+from posezoo.zoo.find import REPORT
 
-REPORT = Path("report") / "report.json"
 KEYS = ("median_position_m", "median_orientation_deg")
 
 
@@ -66,7 +67,7 @@ def cells(
 def run(plan: Sequence[Cell], observer: Callable[[Cell], Observer]) -> list[dict[str, Any]]:
     """Train what is not there yet; then `table`. A signal saves the run at work and raises Interrupted."""
     for cell in plan:
-        if (cell.path / REPORT).is_file():
+        if (cell.path / "report" / REPORT).is_file():
             _check_same(cell)
         elif (cell.path / CONFIG).is_file():
             _check_same(cell)
@@ -80,13 +81,13 @@ def table(plan: Sequence[Cell]) -> list[dict[str, Any]]:
     """One row for each row and column of the grid that has finished runs: means over the seeds, and their range."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan:
-        if (cell.path / REPORT).is_file():
+        if (cell.path / "report" / REPORT).is_file():
             groups.setdefault((cell.row, cell.column), []).append(cell)
     rows = []
     baselines: dict[str, list[dict[str, Any]]] = {}
     for (row, column), members in groups.items():
-        reports = [json.loads((cell.path / REPORT).read_text(encoding="utf-8")) for cell in members]
-        headlines = [_headline(report) for report in reports]
+        reports = [json.loads((cell.path / "report" / REPORT).read_text(encoding="utf-8")) for cell in members]
+        headlines = [headline(report) for report in reports]
         own = [headline.pop(report["model"]) for headline, report in zip(headlines, reports, strict=True)]
         for method, line in headlines[0].items():
             baselines.setdefault(method, [line])
@@ -127,12 +128,6 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return shown
 
 
-def _headline(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Method -> the row that ranks it: the average of scenes where there are several, else all images."""
-    rows = report["results"].get("scene") or report["results"]["overall"]
-    return {row["method"]: row for row in rows if row["group"] == rows[-1]["group"]}
-
-
 def _summary(lines: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, Any]]:
     for key in KEYS:
         values = [line[key] for line in lines]
@@ -145,10 +140,6 @@ def _check_same(cell: Cell) -> None:
     stored = read_config(cell.path)["train"]
     wanted = cell.config.model_dump()
     free = ("precision", "out", "device", "workers", "checkpoint")  # these do not change what a run answers
-    other = [key for key in wanted if key not in free and _plain(stored.get(key)) != _plain(wanted[key])]
+    other = [key for key in wanted if key not in free and as_stored(stored.get(key)) != as_stored(wanted[key])]
     if other:
         raise UsageError(f"{cell.path} was made with other settings: {', '.join(other)}", "another --out")
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))

@@ -209,7 +209,7 @@ def configure(
     recipe = entries.recipe(recipe_name)
     only = recipe.only.get(model.name.arch, {})
     train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in model.variant), train)
-    given = {"name": data.name.absolute(data.reader.spec.paths)} | ({"root": str(root)} if root else {})
+    given = {"name": data.absolute().text} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(model.name), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]

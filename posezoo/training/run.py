@@ -154,6 +154,11 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path / CONFIG}: {error}", "restore it, or train again") from None
 
 
+def as_stored(value: Any) -> Any:
+    """As it comes back from a file: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
 def utc_now() -> str:
     """Now, as UTC ISO time with Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -55,7 +55,7 @@ def train(
 
 def start(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer | None = None) -> Result:
     """Train from the start in a new run folder. Raises PosezooError; a signal saves, then raises Interrupted."""
-    observer = observer or Observer()
+    observer, data = observer or Observer(), data.absolute()
     path = agreed(new_run_path(config.out, str(blueprint.name), config.data.name), config)
     with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
         job = prepare(config, blueprint, data, observer)

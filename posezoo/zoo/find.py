@@ -21,7 +21,7 @@ from posezoo.base.poses import CONVENTIONS
 from posezoo.catalogue import entries, forms, names
 
 EXPORTED = (".onnx", ".pt2")  # endings of files that `posezoo export` wrote
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, WEIGHTS, CARD, REPORT = "config.json", "model.safetensors", "README.md", "report.json"
 MAX_CONFIG = 1 << 20
 
 

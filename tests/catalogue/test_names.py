@@ -125,7 +125,7 @@ def test_data_names() -> None:
     assert parsed.slug == "folder-2024"
     card = parse_data("7scenes?scenes=chess,fire&max_gap=2")
     assert card == DataName("7scenes", options={"scenes": "chess,fire", "max-gap": "2"})
-    assert parse_data(card.absolute()) == card
+    assert parse_data(str(card.absolute())) == card
     assert card.slug == "7scenes-scenes-chess-fire-max-gap-2"
     assert parse_data("folder:~/x").path == Path("~/x").expanduser()
 
@@ -142,8 +142,8 @@ def test_options_as_words() -> None:
 def test_paths_in_options_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     parsed = parse_data("robotcar:x?undistort=kit&poses=vo.csv&root=r")
-    assert parsed.absolute() == f"robotcar:{tmp_path}/x?undistort=kit&poses=vo.csv&root={tmp_path}/r"
-    assert "undistort=" + str(tmp_path / "kit") in parsed.absolute(["undistort"])
+    assert str(parsed.absolute()) == f"robotcar:{tmp_path}/x?undistort=kit&poses=vo.csv&root={tmp_path}/r"
+    assert "undistort=" + str(tmp_path / "kit") in str(parsed.absolute(["undistort"]))
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,10 @@ def test_paths_in_options_become_absolute(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_is_no_data_name(text: str) -> None:
     with pytest.raises(UsageError):
         parse_data(text)
+
+
+def test_the_text_of_a_name_is_the_name(tmp_path: Path) -> None:
+    for text in ("7scenes?scenes=chess,fire", f"folder:{tmp_path}", f"csv:{tmp_path}/a.csv?root={tmp_path}"):
+        parsed = parse_data(text)
+        assert str(parsed) == text
+        assert parsed.absolute() == parsed
