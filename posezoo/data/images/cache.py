@@ -38,6 +38,7 @@ from posezoo.data.images.digests import Digests
 from posezoo.data.table import Frames
 
 CHUNK = 64  # files
+PIXELS = "pixels.u8"
 
 
 class ImageCache:
@@ -101,7 +102,7 @@ class ImageCache:
         with self._lock:
             if self._file is None:
                 try:
-                    self._file = os.open(self.folder / "pixels.u8", os.O_RDONLY)
+                    self._file = os.open(self.folder / PIXELS, os.O_RDONLY)
                 except OSError as error:
                     raise ResourceError(f"image cache {self.folder}: {error.strerror}", "start again") from error
                 weakref.finalize(self, os.close, self._file)
@@ -116,7 +117,7 @@ class ImageCache:
             except OSError as error:
                 raise ResourceError(f"image cache {self.folder}: {error.strerror}", "start again") from error
             if count == 0:
-                raise ResourceError(f"image cache {self.folder} was cut short while in use", "start again")
+                raise ResourceError(f"image cache {self.folder / PIXELS} was cut short while in use", "start again")
             view, offset = view[count:], offset + count
 
     def __getstate__(self) -> dict[str, Any]:
