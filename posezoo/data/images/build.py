@@ -21,6 +21,7 @@ from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import shown
 from posezoo.data.table import Frames
 
+PIXELS = "pixels.u8"
 VERSION = 1  # raise it when decoding or the file format changes
 INDEX = np.dtype(
     {
@@ -65,7 +66,7 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
     index = np.zeros(len(frames), dtype=INDEX)
     findings: list[Finding] = []
     offset = 0
-    with (folder / "pixels.u8").open("wb") as pixels:
+    with (folder / PIXELS).open("wb") as pixels:
         for n, result in enumerate(parallel(lambda i: _decoded(frames, i), range(len(frames)))):
             if isinstance(result, Finding):
                 findings.append(result)
@@ -86,7 +87,7 @@ def valid_index(folder: Path, digests: list[bytes]) -> np.ndarray | None:
     """The index of a complete cache in `folder`; None if there is none or it is damaged."""
     try:
         index = np.load(folder / "index.npy", allow_pickle=False)
-        size = (folder / "pixels.u8").stat().st_size
+        size = (folder / PIXELS).stat().st_size
     except (OSError, ValueError, EOFError):
         return None
     if index.dtype != INDEX or index.shape != (len(digests),) or index["sha256"].tolist() != digests:

@@ -33,12 +33,11 @@ from posezoo.base.errors import Finding, ResourceError
 from posezoo.base.files.pictures import CACHE_SHORT_EDGE
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import shown, user_path
-from posezoo.data.images.build import VERSION, build, unreadable, valid_index
+from posezoo.data.images.build import PIXELS, VERSION, build, unreadable, valid_index
 from posezoo.data.images.digests import Digests
 from posezoo.data.table import Frames
 
 CHUNK = 64  # files
-PIXELS = "pixels.u8"
 
 
 class ImageCache:
