@@ -72,7 +72,7 @@ def test_every_training_row_once_with_its_own_data(frames: Frames) -> None:
         index = batch.rows.numpy()
         np.testing.assert_array_equal(batch.position, frames.position[index])
         np.testing.assert_array_equal(batch.quaternion, frames.quaternion[index])
-        np.testing.assert_array_equal(batch.scene, np.array([1, 0])[frames.scene[index]])
+        np.testing.assert_array_equal(batch.scene, frames.scene[index])
         assert torch.equal(batch.images, cache.batch(index)[0])
         assert batch.images.dtype == torch.uint8
         # 96x72 stored, short edge 256: focal lengths grow with the picture
