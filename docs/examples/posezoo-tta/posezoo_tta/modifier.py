@@ -21,7 +21,7 @@ class TtaConfig:
     """The settings of `+tta`; each field is a key on the command line."""
 
     angles: tuple[float, ...] = (-4.0, 4.0)
-        """Degrees, in addition to the image as it is."""
+    """Degrees, in addition to the image as it is."""
 
 
 def mean_pose(config: TtaConfig, model: PoseModel, given: tuple, named: dict, output: PoseOutput) -> PoseOutput:
