@@ -133,7 +133,10 @@ def table(columns: Mapping[str, Sequence[Any]]) -> str:
 
 
 def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
-    """The rotation matrices (..., 3, 3) of unit quaternions (..., 4) in (w, x, y, z) order."""
+    """The rotation matrices (..., 3, 3) of unit quaternions (..., 4) in (w, x, y, z) order.
+
+    In numpy, for readers and reports, which import no torch; posezoo.nn.geometry has the same for batches of tensors.
+    """
     w, x, y, z = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

@@ -162,6 +162,8 @@ class Decode:
     function: str
     key: str
     options: Mapping[str, str] = field(default_factory=dict)
+    turns: bool = False
+    """The files are photographs, which are only turned as their EXIF orientation says."""
 
 
 @dataclass

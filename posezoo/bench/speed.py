@@ -205,6 +205,6 @@ def training_step(learns: Learns, variant: str, name: str, overrides: dict[str, 
 
 def as_published(model: PoseModel) -> PoseModel:
     """The plugin's reference for what the published code costs; the model itself where it has none."""
-    plan: Blueprint = model.blueprint  # type: ignore[assignment]
+    plan: Blueprint = model.blueprint
     slow = plan.known.architecture.spec.as_published
     return load_object(slow)(model) if slow else model

@@ -17,6 +17,7 @@ from posezoo.base.errors import UsageError, near, unknown_name
 from posezoo.catalogue.keys import reached, type_of
 
 T = TypeVar("T")
+NONE = "none"  # None as text: TOML has no null
 
 LISTED = "posezoo train MODEL --data DATA --print-config lists all keys"
 
@@ -128,7 +129,7 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, key: str) -> Non
 
 def typed(value: Any) -> str:
     """A value as one types it: `parse` reads it back."""
-    words = {None: "none", True: "true", False: "false"}
+    words = {None: NONE, True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]
     if isinstance(value, Mapping):
@@ -136,12 +137,30 @@ def typed(value: Any) -> str:
     return "[" + ", ".join(map(_quoted, value)) + "]" if isinstance(value, (list, tuple)) else str(value)
 
 
+def to_toml(value: Any) -> Any:
+    """The value as TOML can hold it: None as text, all the way down; tuples become lists."""
+    if isinstance(value, Mapping):
+        return {key: to_toml(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_toml(item) for item in value]
+    return NONE if value is None else value
+
+
+def from_toml(value: Any) -> Any:
+    """What `to_toml` was given, but for tuples."""
+    if isinstance(value, Mapping):
+        return {key: from_toml(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [from_toml(item) for item in value]
+    return None if value == NONE else value
+
+
 def _quoted(value: Any) -> str:
     return json.dumps(value) if isinstance(value, str) else typed(value)
 
 
 def _value(text: str) -> Any:
-    if text.lower() == "none":
+    if text.lower() == NONE:
         return None
     try:
         parsed = tomllib.loads(f"value = {text}")

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.files.pictures import UPRIGHT, image_size
+from posezoo.base.files.pictures import image_size
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Progress
 from posezoo.base.paths import shown
@@ -41,7 +41,7 @@ def export(
     """The files written to `out` in one of FORMS. Raises UsageError before it would replace a file unasked."""
     if form not in FORMS:
         raise UsageError(f"unknown form {form!r}", "one of " + ", ".join(FORMS))
-    if frames.decode == UPRIGHT:
+    if frames.decode and frames.decode.turns:
         raise UsageError(
             "files of poses are for the stored images", "leave exif=true out, and give it when they are read"
         )

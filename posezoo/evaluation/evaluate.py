@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from posezoo.base.errors import Interrupted, WeightsError
-from posezoo.base.files.pictures import UPRIGHT
 from posezoo.base.observe import Progress
 from posezoo.base.poses import Poses
 from posezoo.catalogue import entries
@@ -118,7 +117,8 @@ def _baselines(
 def _other_pixels(model: PoseModel, frames: Frames) -> list[str]:
     """A line if the pictures are made of their files in another way than in training."""
     here, trained = frames.decode.key if frames.decode else "", model.config.decode
-    if here == trained or not (trained or frames.decode == UPRIGHT):
+    raw = frames.decode is not None and not frames.decode.turns
+    if here == trained or (raw and not trained):  # pictures all the same, where turned ones are others
         return []
     return [f"pictures are read in another way than in training: {here or 'as stored'}, not {trained or 'as stored'}"]
 

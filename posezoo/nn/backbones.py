@@ -36,6 +36,7 @@ class Backbone(nn.Module):
         # timm's own methods are not in nn.Module's type
         net: Any = create_network(name, num_classes=NUM_CLASSES if logits else 0)
         self.net = net
+        self._in_stages = hasattr(net, "forward_features")  # timm's networks; torchvision's run as a whole
         pooled: int = getattr(net, "head_hidden_size", None) or net.num_features
         self.width: int = NUM_CLASSES if logits else pooled
         self._indices: list[int] = []
@@ -50,7 +51,7 @@ class Backbone(nn.Module):
 
         Without `pooled` the embedding is empty, (B, 0), and the layers beyond the last tap do not run.
         """
-        if self.name.startswith(TORCHVISION):
+        if not self._in_stages:
             return self.net(images_BCHW), ()
         if not self._indices:
             return self._pooled(self.net.forward_features(images_BCHW)), ()

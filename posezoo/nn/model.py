@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -88,6 +88,7 @@ class PoseModel(nn.Module, abc.ABC):
     orientation_head: Head | HyperHead  # latent -> R
     image_dim: int  # E, width of Features.image
     name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
+    blueprint: Any = None  # the posezoo.zoo.blueprint.Blueprint it was built of; set by zoo, which is above this module
     unused: ClassVar[tuple[str, ...]] = ()  # parameters that the architecture itself keeps every gradient from
     optimized: bool = False  # made by `optimize`: for inference only
     bf16: bool = False

@@ -57,8 +57,7 @@ def cells(
                     raise UsageError(f'grid {name}: row "{row}" names no column of it: {column}', "see registry/grids")
                 path = out / data.partition(":")[0] / row / column / f"seed-{seed}"
                 flat = {**grid.settings, **grid.columns[column], **entry.settings, **given}
-                flat = {key: None if value == "none" else value for key, value in flat.items()}  # TOML has no null
-                overrides = settings.merged(settings.nested(flat), {"seed": seed, "out": str(path)})
+                overrides = settings.merged(settings.nested(settings.from_toml(flat)), {"seed": seed, "out": str(path)})
                 run = configure(resolve.model(entry.model), place, overrides, root)
                 found.append(Cell(row, column, seed, path, *run, place))
     return found

@@ -31,6 +31,7 @@ from posezoo.base.files.lock import lock
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.paths import user_path
 from posezoo.base.poses import printable
+from posezoo.catalogue import settings
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -83,7 +84,7 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.toml; None is written as "none", because TOML has no null."""
-        write_whole(self.path / CONFIG, tomli_w.dumps(_none_as_text(config)), AGAIN)
+        write_whole(self.path / CONFIG, tomli_w.dumps(settings.to_toml(config)), AGAIN)
 
     def write_skipped(self, skipped: Sequence[Finding]) -> None:
         """Write skipped.txt, a line for everything wrong with the data that was left out; nothing if nothing was."""
@@ -139,7 +140,7 @@ def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outp
 def read_config(path: Path) -> dict[str, Any]:
     """The run's config.toml. Raises UsageError if `path` holds no run, or something else stands in the file."""
     try:
-        config: dict[str, Any] = _text_as_none(tomllib.loads((path / CONFIG).read_text(encoding="utf-8")))
+        config: dict[str, Any] = settings.from_toml(tomllib.loads((path / CONFIG).read_text(encoding="utf-8")))
         model, data = config["model"], config["train"]["data"]
         if not (isinstance(model["name"], str) and isinstance(data["name"], str)):
             raise TypeError("names are text")
@@ -162,19 +163,3 @@ def as_stored(value: Any) -> Any:
 def utc_now() -> str:
     """Now, as UTC ISO time with Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _none_as_text(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _none_as_text(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_none_as_text(item) for item in value]
-    return "none" if value is None else value
-
-
-def _text_as_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _text_as_none(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_text_as_none(item) for item in value]
-    return None if value == "none" else value

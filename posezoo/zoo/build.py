@@ -26,7 +26,7 @@ def build(plan: Blueprint) -> PoseModel:
         with guard.guarded(offer.owner, f"applying +{modifier}"):
             apply(model, modifier_config)
     model.name = str(plan.name)
-    model.blueprint = dataclasses.replace(plan, config=config)  # type: ignore[assignment]
+    model.blueprint = dataclasses.replace(plan, config=config)
     return model.eval()
 
 

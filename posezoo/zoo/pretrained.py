@@ -73,7 +73,9 @@ def read_state(file: WeightsFile) -> dict[str, Any]:
 def _from_hub(name: str, pin: dict[str, Any] | None) -> WeightsFile:
     import timm
 
-    if name.startswith("torchvision:"):
+    from posezoo.nn.backbones import TORCHVISION
+
+    if name.startswith(TORCHVISION):
         raise WeightsError(
             f"weights of {name} are published as a pickle, which posezoo does not read",
             "docs/guides/models.md shows how to save them as safetensors: pretrained_backbone=FILE",

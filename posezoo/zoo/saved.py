@@ -33,7 +33,7 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
     if model.optimized:
         raise UsageError("an optimized model cannot be saved", "save the model it was made from, or posezoo.export it")
     content = tensors.dump(model.state_dict(), dtype)
-    plan: Blueprint = model.blueprint  # type: ignore[assignment]
+    plan: Blueprint = model.blueprint
     if isinstance(given := plan.config.pretrained_backbone, str):
         plan = plan.with_place(pretrained_backbone=Path(given).name)
     config = {

@@ -121,3 +121,10 @@ def test_all_problems_at_once_with_the_modifiers_name() -> None:
 def test_field_names() -> None:
     assert settings.field_names(Train) == ["epochs", "optim.lr"]
     assert settings.field_names(Model, "model.") == ["model.backbone", "model.crop", "model.rank"]
+
+
+def test_none_is_text_in_toml() -> None:
+    value = {"a": None, "b": {"c": [1, None, "x"]}}
+    stored = settings.to_toml(value | {"d": (None, 2)})
+    assert stored == {"a": "none", "b": {"c": [1, "none", "x"]}, "d": ["none", 2]}
+    assert settings.from_toml(stored) == value | {"d": [None, 2]}

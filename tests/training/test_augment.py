@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -90,7 +91,7 @@ def test_intrinsics_are_scaled_by_their_own_sides(size: tuple[int, int]) -> None
     uniform_BK = torch.full((3, NUM_UNIFORMS), 0.9)
     camera_B4 = torch.tensor([[200.0, 230.0, 140.0, 120.0]]).expand(3, 4)
     given = Batch(images, torch.zeros(3, 3), q_B4, camera_B4, torch.zeros(3).long(), torch.arange(3), uniform_BK)
-    varied = dataclasses.replace(COLOURLESS, yaw=10, pitch=5, roll=20)
+    varied = varied_by(yaw=10, pitch=5, roll=20)
     found, label = augmented(given, config, varied)
     angles = torch.tensor([[8.0, 4.0, 16.0]], dtype=torch.float64).expand(3, 3)
     rotation_B33 = geometry.rotation_from_euler_deg(*angles.unbind(-1))

@@ -26,7 +26,7 @@ def test_the_model_carries_what_it_needs() -> None:
     model = small()
     assert model.config.mean is not None
     assert model.config.std is not None
-    plan: Blueprint = model.blueprint  # type: ignore[assignment]
+    plan: Blueprint = model.blueprint
     assert plan.config == model.config
     placed = plan.with_place(scenes=("a", "b"), position_mean=(1.0, 2.0, 3.0))
     assert placed.config.scenes == ("a", "b")

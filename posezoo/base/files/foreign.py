@@ -24,12 +24,12 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from posezoo.base.errors import ResourceError, WeightsError
+from posezoo.base.files import tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 INNER = ("model_state_dict", "state_dict", "model")  # where training scripts put the weights among other things
-MAX_HEADER = 1 << 20
 TIMEOUT_S = 300
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 
@@ -89,19 +89,13 @@ def _kind(content: bytes, name: str) -> str:
     if content.lstrip()[:1] == b"<":
         raise WeightsError(f"{name} is a web page, not weights", "fetch it again; a login or a link page came instead")
     header = int.from_bytes(content[:8], "little")
-    if content[8:9] == b"{" and header <= MAX_HEADER:
+    if content[8:9] == b"{" and header <= tensors.MAX_HEADER:
         return "safetensors"
     raise WeightsError(f"{name} is neither a torch checkpoint nor safetensors", "give a .pth, .pt or .safetensors file")
 
 
 def _safetensors(content: bytes, name: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        return dict(sorted(load(content).items()))  # the library's own order changes from time to time
-    except SafetensorError as error:
-        raise WeightsError(f"{name} is damaged or cut off: {_first_line(error)}", "fetch it again") from None
+    return dict(sorted(tensors.tensors(content, name).items()))  # the library's own order changes from time to time
 
 
 def _torch_load(content: bytes) -> Any:

@@ -22,7 +22,7 @@ from posezoo.base.spec import Decode, load_object
 # by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "PPM", "BMP")
 TAG = 0x0112  # of the EXIF orientation
-UPRIGHT = Decode("posezoo.base.files.pictures:upright", "exif 1")
+UPRIGHT = Decode("posezoo.base.files.pictures:upright", "exif 1", turns=True)
 """Pictures turned as their EXIF orientation says."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,13 +82,14 @@ def orientation(image: Image.Image) -> int:
 
 
 def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int]:
-    """(width, height) of the stored image, from its header only; of the turned one if `decode` is UPRIGHT.
+    """(width, height) of the stored image, from its header only; of the turned one if `decode` turns it.
 
     Raises DataError that names the file.
     """
     try:
         with _opened(path) as image:
-            return image.size[::-1] if decode == UPRIGHT and orientation(image) >= 5 else image.size
+            turned = decode is not None and decode.turns and orientation(image) >= 5
+            return image.size[::-1] if turned else image.size
     except _DAMAGE as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
 
@@ -133,7 +134,7 @@ MAX_PIXELS = 64_000_000
 def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
 
-    Orientation tags are ignored, unless `decode` is UPRIGHT: poses refer to the stored pixels. 16-bit images are
+    Orientation tags are ignored, unless `decode` turns: poses refer to the stored pixels. 16-bit images are
     scaled, not clipped; transparent ones are laid on black. `decode` makes pictures of files that are none, such as a
     sensor's raw pixels. Raises DataError that names the file.
     """

@@ -159,6 +159,12 @@ def cut_safetensors(path: Path) -> None:
     path.write_bytes(safetensors.torch.save({"a": torch.randn(500)})[:900])
 
 
+def twice_in_the_header(path: Path) -> None:
+    entry = '"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
+    header = f"{{{entry}, {entry}}}".encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+
+
 def compressed(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", b"0" * 100_000)
@@ -184,7 +190,8 @@ def other_zip(path: Path) -> None:
         (lambda path: path.write_bytes(b"\x80\x04garbage"), "torch did not write"),
         (cut_zip, "cut off: the archive has no end"),
         (cut_legacy, "damaged or cut off"),
-        (cut_safetensors, "damaged or cut off"),
+        (cut_safetensors, r"x\.pth is damaged: "),
+        (twice_in_the_header, "'a' stands twice in its header"),
         (compressed, "compressed archive"),
         (other_zip, "damaged or cut off"),
         (lambda path: torch.save({"epoch": 3, "lr": 0.1}, path), r"no state dict in it \(it has: epoch, lr\)"),
