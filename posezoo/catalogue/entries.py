@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 
@@ -30,6 +30,8 @@ from posezoo.catalogue.forms import (
     ResultTable,
     WeightsCard,
 )
+
+T = TypeVar("T")
 
 
 def folders() -> list[Path]:
@@ -157,7 +159,8 @@ def recipe(name: str) -> Recipe:
 
 def appearance(name: str) -> AppearanceCard:
     """One way to redraw pictures. Raises UsageError with near names."""
-    return _entry("appearance", name, read("appearances", folders()))
+    known: dict[str, AppearanceCard] = read("appearances", folders())
+    return _entry("appearance", name, known)
 
 
 def grids() -> dict[str, Grid]:
@@ -170,7 +173,7 @@ def grid(name: str) -> Grid:
     return _entry("grid", name, grids())
 
 
-def _entry(kind: str, name: str, known: dict[str, Any], hint: str = "") -> Any:
+def _entry(kind: str, name: str, known: dict[str, T], hint: str = "") -> T:
     """The entry called `name`. Raises UsageError with near names; PluginError if a plugin that is off may have it."""
     if name in known:
         return known[name]

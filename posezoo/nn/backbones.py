@@ -67,7 +67,8 @@ class Backbone(nn.Module):
         return embedding_BE, tuple(maps[wanted.index(index)] for index in self._indices)
 
     def _pooled(self, features: Tensor) -> Tensor:
-        return self.net.forward_head(features, pre_logits=not self.logits)
+        embedding_BE: Tensor = self.net.forward_head(features, pre_logits=not self.logits)
+        return embedding_BE
 
 
 def create_network(name: str, num_classes: int) -> nn.Module:
@@ -86,7 +87,7 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
     """Mean and standard deviation of the pixels (in [0, 1]) that the network was pretrained with."""
     if name.startswith(TORCHVISION):
         transform = torchvision.models.get_model_weights(_torchvision_name(name)).DEFAULT.transforms()
-        return tuple(transform.mean), tuple(transform.std)  # type: ignore[return-value]
+        return tuple(transform.mean), tuple(transform.std)
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # a network that timm has, under a tag that it has not
@@ -139,7 +140,8 @@ def _create_torchvision(name: str, num_classes: int) -> nn.Module:
     net.num_features = last.in_features
     if not num_classes:
         net.set_submodule(path, nn.Identity())
-    return net
+    network: nn.Module = net
+    return network
 
 
 def _choose_taps(net: Any, name: str, taps: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:

@@ -25,7 +25,7 @@ class _Readers(TorchDispatchMode):
     """Counts how many operations read each tensor, by the tensor's id."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count: Counter[int] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -70,7 +70,8 @@ class CodeEncoder(nn.Module):
         x_BNK = torch.cat([part_BNK + self.kind, query_BNK], dim=1)
         for layer in self.layers:
             x_BNK = layer(x_BNK)
-        return self.norm(x_BNK[:, part_BNK.shape[1] :]).unbind(1)
+        codes_BNK: Tensor = self.norm(x_BNK[:, part_BNK.shape[1] :])
+        return codes_BNK.unbind(1)
 
 
 class FullGenerator(nn.Module):
@@ -124,7 +125,8 @@ class FactorisedGenerator(nn.Module):
         _normal(self.write, 1 / self.write.in_features)
 
     def forward(self, x_BI: Tensor, code_BK: Tensor) -> Tensor:
-        return self.write(self.read(x_BI) * self.generator(_hidden(self.code, code_BK)))
+        y_BO: Tensor = self.write(self.read(x_BI) * self.generator(_hidden(self.code, code_BK)))
+        return y_BO
 
 
 GeneratedLayer: TypeAlias = FullGenerator | FactorisedGenerator

@@ -27,7 +27,8 @@ _EPS = 1e-8
 
 def unit(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
     """x / |x|. At zero the gradient is finite and the value is zero."""
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(_EPS)
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(_EPS)
+    return x / length
 
 
 def canonical(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
@@ -71,7 +72,8 @@ def conjugate(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
 
 def matrix_from_quaternion(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrices of unit quaternions."""
-    return roma.unitquat_to_rotmat(_xyzw(q))
+    rotation: Tensor = roma.unitquat_to_rotmat(_xyzw(q))
+    return rotation
 
 
 def quaternion_from_matrix(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
@@ -112,7 +114,8 @@ def matrix_from_6d(x: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
 
 def matrix_from_9d(x: Float[Tensor, "*batch 9"]) -> Float[Tensor, "*batch 3 3"]:
     """The nearest rotation in the Frobenius norm by SVD, determinant fixed to +1 (Levinson 2020)."""
-    return roma.special_procrustes(_apart(x.unflatten(-1, (3, 3))), gradient_eps=1e-5)
+    rotation: Tensor = roma.special_procrustes(_apart(x.unflatten(-1, (3, 3))), gradient_eps=1e-5)
+    return rotation
 
 
 def representation_of(numbers: int) -> Representation:
@@ -165,7 +168,8 @@ def angle_deg(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Flo
 def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[Tensor, "*batch 3 3"]:
     """Rotations of the camera about its own axes, R_y(yaw) R_x(pitch) R_z(roll): y is down, x right, z forward."""
     angles = torch.stack([yaw, pitch, roll], dim=-1)
-    return roma.euler_to_rotmat("YXZ", angles, degrees=True)
+    rotation: Tensor = roma.euler_to_rotmat("YXZ", angles, degrees=True)
+    return rotation
 
 
 def _apart(m: Tensor) -> Tensor:

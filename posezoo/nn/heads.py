@@ -74,10 +74,12 @@ class MLPHead(Head):
 
     def layer(self, index: int, x_BD: Tensor, scene_B: Tensor | None) -> Tensor:
         layer = self.layers[index]
-        return layer(x_BD, scene_B) if isinstance(layer, SceneLinear) else layer(x_BD)
+        y_BD: Tensor = layer(x_BD, scene_B) if isinstance(layer, SceneLinear) else layer(x_BD)
+        return y_BD
 
     def activate(self, x_BD: Tensor) -> Tensor:
-        return self.between(x_BD)
+        y_BD: Tensor = self.between(x_BD)
+        return y_BD
 
     def deepened(self, width: int) -> MLPHead:
         return MLPHead((*self.dims[:-1], width, self.dims[-1]), "relu", 0.0, self.scenes)

@@ -164,7 +164,8 @@ class HyperHead(nn.Module):
             x = self.input(latent_BD, image_BE)
             for index, layer in enumerate(layers):
                 x = layer(x if index == 0 else F.silu(x), codes[index])
-            return self.base(latent_BD, image_BE, scene_B) + x[:, self.columns]
+            sum_BN: Tensor = self.base(latent_BD, image_BE, scene_B) + x[:, self.columns]
+            return sum_BN
         x, last = latent_BD, self.base.num_layers - 1
         for index in range(self.base.num_layers):
             y = self.base.layer(index, x, scene_B)
@@ -189,7 +190,8 @@ class HyperHead(nn.Module):
         """The code (B, K) of each generated layer."""
         if self.encoder is None:
             return [self.condition(latent_BD, image_BE)] * len(self._layers)
-        return self.encoder(torch.stack(self.condition.parts(latent_BD, image_BE), dim=1))
+        codes: Sequence[Tensor] = self.encoder(torch.stack(self.condition.parts(latent_BD, image_BE), dim=1))
+        return codes
 
 
 @torch.no_grad()

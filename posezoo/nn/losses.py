@@ -94,7 +94,8 @@ class PoseLoss(nn.Module):
 
     def _steps(self, x_B3: Tensor) -> Tensor:
         """x_{t+1} - x_t within each tuple, (B / T, T - 1, 3)."""
-        return x_B3.unflatten(0, (-1, self.tuple_length)).diff(dim=1)
+        tuples_BT3: Tensor = x_B3.unflatten(0, (-1, self.tuple_length))
+        return tuples_BT3.diff(dim=1)
 
     def _balanced(self, l_x: Tensor, l_q: Tensor, first: int) -> Tensor:
         if self.weights is not None:
@@ -137,4 +138,5 @@ def log_numbers(rotation_BR: Float[Tensor, "B R"], representation: str) -> Float
 
 def norm(x: Float[Tensor, "B n"]) -> Float[Tensor, " B"]:
     """The Euclidean norm; its gradient at zero is zero, not NaN."""
-    return torch.linalg.vector_norm(x, dim=-1)
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1)
+    return length

@@ -168,7 +168,7 @@ class PoseModel(nn.Module, abc.ABC):
         model = copy.deepcopy(self).eval().requires_grad_(False)
         fold_batch_norms(model, torch.zeros(1, 3, self.config.crop, self.config.crop, device=self.device))
         model.optimized, model.bf16 = True, bf16
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(memory_format=torch.channels_last)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class Size(NamedTuple):
     parameters: int
     flops: int
 
-    def __add__(self, other: object) -> Size:  # type: ignore[override]
+    def __add__(self, other: object) -> Size:
         assert isinstance(other, Size)
         return Size(self.parameters + other.parameters, self.flops + other.flops)
 

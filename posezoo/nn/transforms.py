@@ -56,7 +56,9 @@ def resized(images_BCHW: Tensor, resize: int) -> Tensor:
     if min(height, width) == resize:
         return images_BCHW
     scale = resize / min(height, width)
-    return TF.resize(images_BCHW, [max(resize, round(height * scale)), max(resize, round(width * scale))])
+    size = [max(resize, round(height * scale)), max(resize, round(width * scale))]
+    resized_BCHW: Tensor = TF.resize(images_BCHW, size)
+    return resized_BCHW
 
 
 def normalised(images_BCHW: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:

@@ -20,7 +20,7 @@ def build(plan: Blueprint) -> PoseModel:
         mean, std = backbones.normalisation(config.backbone)
         config = dataclasses.replace(config, mean=config.mean or mean, std=config.std or std)
     with guard.guarded(known.architecture.owner, f"building {plan.name.arch}"):
-        model = model_class(config)
+        model: PoseModel = model_class(config)
     for offer, (modifier, modifier_config) in zip(known.modifiers, plan.modifiers, strict=True):
         apply = offer.load("apply")
         with guard.guarded(offer.owner, f"applying +{modifier}"):

@@ -178,7 +178,8 @@ def _report(folder: Path | None) -> dict[str, Any] | None:
     for path in (folder / REPORT, folder.parent / "report" / REPORT):
         if path.is_file():
             try:
-                return json.loads(path.read_text(encoding="utf-8"))
+                report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return report
             except ValueError:
                 raise WeightsError(f"{path} is damaged", "posezoo eval writes it again") from None
     return None

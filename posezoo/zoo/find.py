@@ -114,7 +114,7 @@ def parse_config(content: bytes, source: str) -> dict[str, Any]:
     try:
         if len(content) > MAX_CONFIG:
             raise ValueError("more than 1 MiB")
-        config = json.loads(content.decode("utf-8"))
+        config: dict[str, Any] = json.loads(content.decode("utf-8"))
         if config["format"] > 1 or config["conventions"] > CONVENTIONS:
             raise WeightsError(f"{source}: written by a newer posezoo ({config['posezoo']})", "pip install -U posezoo")
         tables = config["config"], config["modifiers"], config["weights"]

@@ -66,7 +66,8 @@ def read_state(file: WeightsFile) -> dict[str, Any]:
     content = file.path.read_bytes()
     # by_order comes from the registry, with the sha256; the very bytes that are read are compared with it
     if tensors.is_pickle(content) and file.by_order and hashlib.sha256(content).hexdigest() == file.sha256:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return state
     return tensors.tensors(content, str(file.path))
 
 
