@@ -168,7 +168,7 @@ def test_the_cache_serves_a_branch_when_the_hub_does_not(
 
 def test_a_repository_without_a_model(hub: LoopbackHub) -> None:
     hub.publish(REPOSITORY, {"other.txt": b"x"})
-    with pytest.raises(HubError, match=naming(REPOSITORY, "config.json")):
+    with pytest.raises(HubError, match=naming(REPOSITORY, "404")):
         load(f"hf-hub:{REPOSITORY}")
 
 
