@@ -46,7 +46,7 @@ def prepare_dataset(
     from posezoo.data.prepare import prepare
 
     watch = observer or Observer()
-    return prepare(name, root=root, split=split, skip_bad=skip_bad, progress=watch.progress, tell=watch.note)
+    return prepare(name, root=root, split=split, skip_bad=skip_bad, progress=watch.progress, note=watch.note)
 
 
 def list_weights(pattern: str = "*") -> list[str]:

@@ -1,1 +1,1 @@
-"""What all rooms share: errors, poses, specs of plugins, hooks, observers. No torch."""
+"""What all packages share: errors, poses, specs of plugins, hooks, observers. No torch."""

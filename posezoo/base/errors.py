@@ -57,7 +57,7 @@ class Finding:
 
 
 class DataError(PosezooError):
-    """Data are absent, unreadable or contradictory; `findings` names every place."""
+    """Data are absent, unreadable or contradictory; `findings` lists every problem."""
 
     exit_code = 3
 
@@ -77,7 +77,7 @@ class WeightsError(PosezooError):
 
 
 class HubError(PosezooError):
-    """The hub or the network did not give what was asked for."""
+    """The hub or the network did not deliver what was requested."""
 
     exit_code = 5
 
@@ -126,14 +126,14 @@ def redacted(text: str) -> str:
 
 
 def near(word: str, choices: Iterable[str], count: int = 3) -> list[str]:
-    """The names in `choices` that `word` may have been meant to be, nearest first."""
+    """The `choices` that `word` may be a misspelling of, nearest first."""
     choices = list(choices)
     found = difflib.get_close_matches(word.lower(), choices, n=count, cutoff=0.5)
     return found or [choice for choice in choices if word and (word in choice or choice in word)][:count]
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UsageError:
-    """The error for a name nobody knows: it suggests the near ones, else says where the list is."""
+    """The error for an unknown name: it suggests similar ones, else says where they are listed."""
     shown = name if len(name) <= 60 else name[:57] + "..."
     suggestions = near(shown, choices)
     if suggestions:

@@ -1,4 +1,4 @@
-"""What a long piece of work tells whoever watches it. The console draws it; a script may ignore it."""
+"""What long-running work reports to whoever watches it. The console draws it; a script may ignore it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Progress = Callable[[int, int], None]
-"""Told how many are done, of how many."""
+"""Called with how many are done, of how many."""
 Stages = Callable[[str, int, int], None]
-"""Told what is being done, and then as `Progress`."""
+"""Called with what is being done, then as `Progress`."""
 Note = Callable[[str], object]
-"""Told what a person should see."""
+"""Called with a line for the user."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
 def silent(text: str) -> None:
-    """A note that nobody hears."""
+    """A note that goes nowhere."""
 
 
 def parallel(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
@@ -39,13 +39,13 @@ def parallel(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
 
 
 class Observer:
-    """Hears of a run and does nothing; subclasses override what they show. Called on the main process only."""
+    """Receives the events of a run and ignores them; subclasses override what they show. Main process only."""
 
     def progress(self, what: str, done: int, total: int) -> None:
         """A preparation or evaluation is at `done` of `total`."""
 
     def note(self, text: str) -> None:
-        """A line that a person should see."""
+        """A line for the user."""
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
         """Training is about to make its first step."""

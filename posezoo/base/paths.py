@@ -1,4 +1,4 @@
-"""Paths that people type, and names of files fit for messages."""
+"""Paths as users type them, and file names fit for messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 
-def shown(name: str) -> str:
+def printable_path(name: str) -> str:
     """A file name fit for a message: control characters and undecodable bytes are escaped."""
     return name if name.isprintable() else ascii(name)[1:-1]
 
@@ -15,7 +15,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def user_path(path: str | Path) -> Path:
-    """The path with ~ as the home folder; the ~name of an unknown user stays as it is, to be not found."""
+    """The path with ~ as the home folder; the ~name of an unknown user stays as it is, and is then not found."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -23,7 +23,7 @@ def user_path(path: str | Path) -> Path:
 
 
 def without_folders(text: str) -> str:
-    """The text with the last part only of an absolute path that it is, or of those that stand in it."""
+    """The text with every absolute path in it, or that it is, cut to its last part."""
     if text.startswith(("/", "~")):
         return Path(text).name
     return re.sub(r"(?<![\w:/.~])~?/(?:[^\s/:]+/)*(?=[^\s/])", "", text)

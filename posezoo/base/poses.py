@@ -1,7 +1,6 @@
-"""What the floors hand to each other: features, outputs and poses.
+"""Camera poses, as all packages exchange them, and the text formats of other tools.
 
-Legend of shape suffixes: B batch, N images, D latent width, E embedding width, S scenes, R rotation numbers,
-C channels, H height, W width.
+Legend of shape suffixes: N images, 3 position, 4 quaternion.
 """
 
 from __future__ import annotations

@@ -58,20 +58,20 @@ class Conversion:
 
     A converter is a function `(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None`: from the names and shapes
     of the file's tensors to this map, None if the file is not of its model. A name it needs and does not find it may
-    look up in `shapes` all the same: the KeyError is told as a missing tensor.
+    look up in `shapes` all the same: the KeyError is reported as a missing tensor.
     """
 
     names: Mapping[str, str | tuple[str, int]]
-    """Beginnings of their names -> ours (the longest that fits counts); with a number, that scene's part of a bank."""
+    """Prefixes of their names -> ours (the longest match wins); with a number, that scene's part of a bank."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of the architecture or modifier, as far as names and shapes tell them."""
+    """Of the architecture or modifier, as far as names and shapes reveal them."""
     unused: tuple[str, ...] = ()
     """Names of tensors that the file may have and the model does not use."""
     scenes: int = 1
     asks: tuple[str, ...] = ()
     """Settings that their code reads from a file beside the checkpoint: the user has to give them."""
     moves: Mapping[str, str] = field(default_factory=dict)
-    """Modifiers: beginnings of our names of the architecture -> what they are once the modifier is applied."""
+    """Modifiers: prefixes of our names of the architecture -> what they are once the modifier is applied."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class ReaderSpec:
     read: str
     summary: str
     layout: str = ""
-    """What has to lie where, in some lines, for `posezoo data how-to`."""
+    """Which files belong where, in some lines, for `posezoo data how-to`."""
     paths: tuple[str, ...] = ()
-    """Options that are paths of the user's: they are made absolute before a run remembers them."""
+    """Options that are the user's paths: they are made absolute before a run records them."""
     api: int = API
 
 
@@ -131,8 +131,8 @@ class ReadRequest:
     """What a reader is asked for.
 
     `images`: if a split file names the images that are needed, their paths relative to the images' folder; a reader
-    then reads only those and must not ask for anything else to be there. The same goes for `scenes` and `sequences`
-    where they are not empty. `options` are the card's, and over them the `?key=value` of the data name.
+    then reads only those and must not require anything else. The same goes for `scenes` and `sequences`
+    where they are not empty. `options` are the card's, overridden by the `?key=value` of the data name.
     """
 
     root: Path
@@ -153,7 +153,7 @@ class ReadRequest:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """How the files of a data set that are no ordinary pictures become pictures.
+    """How the files of a data set become pictures, where they are not ordinary ones.
 
     `function` names `decode(image, options) -> image` on Pillow images; the file itself has been opened and checked.
     `key` changes whenever the result can: it is a part of the image cache's key.
@@ -174,11 +174,11 @@ class ReadResult:
     findings: list[Finding] = field(default_factory=list)
     ground_truth: str = "original"
     notes: list[str] = field(default_factory=list)
-    """Lines a person should see, e.g. how many frames were dropped and why."""
+    """Lines for the user, e.g. how many frames were dropped and why."""
     decode: Decode | None = None
     """None: the files are ordinary pictures."""
     left_out: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    """(scene, split, sequence) -> frames that are there and that the format's rules leave out; notes say why."""
+    """(scene, split, sequence) -> frames that exist but that the format's rules leave out; notes say why."""
 
 
 def load_object(path: str) -> Any:

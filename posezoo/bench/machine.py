@@ -25,7 +25,7 @@ from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Observer
 from posezoo.base.spec import Frame
 from posezoo.data.export import data_name, export
-from posezoo.data.images.build import build, unreadable_images
+from posezoo.data.images.build import build_cache, unreadable_images
 from posezoo.data.images.cache import ImageCache, cache_folder
 from posezoo.data.open import open_dataset
 from posezoo.data.table import Frames
@@ -65,10 +65,10 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
 
     def decode(rows: np.ndarray) -> torch.Tensor:
         images = [torch.from_numpy(pictures.read_image(frames.path(int(i)), decode=frames.decode).copy()) for i in rows]
-        return transforms.prepare(torch.stack(images).permute(0, 3, 1, 2), 256, 224, *MEAN_STD)
+        return transforms.preprocess(torch.stack(images).permute(0, 3, 1, 2), 256, 224, *MEAN_STD)
 
     def cached(rows: np.ndarray) -> torch.Tensor:
-        return transforms.prepare(cache.batch(rows)[0], 256, 224, *MEAN_STD)
+        return transforms.preprocess(cache.batch(rows)[0], 256, 224, *MEAN_STD)
 
     assert all(torch.equal(decode(rows), cached(rows)) for rows in batches[:1]), "the cache must not change a pixel"
     speeds: dict[str, list[float]] = {"decoding": [], "cache": []}
@@ -97,7 +97,7 @@ def _building(frames: Frames) -> dict[str, Any]:
             start = time.perf_counter()
             assert not unreadable_images(frames)
             middle = time.perf_counter()
-            build(frames, digests, Path(folder), str(number), None)
+            build_cache(frames, digests, Path(folder), str(number), None)
             speeds["decoding"].append(len(frames) / (middle - start))
             speeds["building"].append(len(frames) / (time.perf_counter() - middle))
             shutil.rmtree(Path(folder, str(number)))

@@ -58,7 +58,7 @@ def speed(
 
     `models` empty: those whose ratios are wanted. `overrides` are settings of the models.
     """
-    names = list(models) or list(entries.wanted_speed())
+    names = list(models) or list(entries.target_speeds())
     for name in names:
         blueprint(name, COMMON, overrides)  # a wrong name shows before the first minute
     tell = (observer or Observer()).progress
@@ -80,7 +80,7 @@ def speed(
 def _rows(
     name: str, what: str, unit: str, values: Figures, scale: float, less: bool = False
 ) -> Iterator[dict[str, str | float]]:
-    wanted = entries.wanted_speed().get(name, {})
+    wanted = entries.target_speeds().get(name, {})
     published = values[PUBLISHED]
     for variant, own in values.items():
         if variant != PUBLISHED:

@@ -1,1 +1,1 @@
-"""Names and what the catalogue knows of them: models, weights, data sets, recipes, results, plugins. No torch."""
+"""Names, and what the catalogue says about them: models, weights, data sets, recipes, results, plugins. No torch."""

@@ -1,7 +1,7 @@
 """Read the catalogue: TOML files about models, weights, data sets, recipes, results. Data only, no torch.
 
 In a wheel the catalogue is `posezoo/_registry`, in a checkout `../registry`; plugins add folders of the same layout
-through the hook `posezoo_catalogues`. Two entries of one name are an error that names both files. What an entry says:
+through the hook `posezoo_catalogues`. Two entries of one name are an error that names both files. The forms of entries:
 posezoo.catalogue.forms.
 """
 
@@ -65,7 +65,7 @@ def cards_of(arch: str, modifiers: Sequence[str] = (), tag: str = "") -> tuple[l
     chosen = [cards[f"{name}.{tag}"] for name in own if f"{name}.{tag}" in cards] if tag else []
     if tag and not chosen:
         known = [variant for name in own for variant in variants(name)]
-        hint = f"known: {', '.join(known)}" if known else f"{arch} has no variants: say {combination}"
+        hint = f"known: {', '.join(known)}" if known else f"{arch} has no variants: use {combination}"
         raise unknown_name("variant", f"{combination}.{tag}", known, hint)
     return [cards[name] for name in own if name in cards], chosen
 
@@ -114,7 +114,7 @@ def weights_cards() -> dict[str, WeightsCard]:
 
 
 def published(folder: Path | None = None) -> dict[str, Published]:
-    """Where weights are, by alias, in all catalogues or in that of `folder`; what is not here is not published."""
+    """Where weights are, by alias, in all catalogues or in that of `folder`; others are not published."""
     return read("published", [folder] if folder else folders())
 
 
@@ -138,7 +138,7 @@ def data_card(name: str) -> DataCard:
     return _entry("data set", name, data_cards(), "see posezoo data list; own data: folder:PATH, csv:PATH")
 
 
-def scenes_asked(parsed: names.DataName, card: DataCard) -> tuple[str, ...]:
+def requested_scenes(parsed: names.DataName, card: DataCard) -> tuple[str, ...]:
     """The scenes of a card that `?scenes=` names; none: all. Raises UsageError with near names."""
     asked = parsed.words("scenes")
     unknown = [scene for scene in asked if card.scenes and scene not in card.scenes]
@@ -181,7 +181,7 @@ def _entry(kind: str, name: str, known: dict[str, T], hint: str = "") -> T:
         brings_some = any(hook == "posezoo_catalogues" for hook, _ in plugin.brings)
         if plugin.error and brings_some and not near(name, known):
             off = f"plugin {plugin}, which has a catalogue, is off"
-            raise PluginError(f'{kind} "{name[:60]}" is not known; {off}', "posezoo plugins shows why")
+            raise PluginError(f'unknown {kind} "{name[:60]}"; {off}', "posezoo plugins shows why")
     raise unknown_name(kind, name, known, hint or f"known: {', '.join(sorted(known))}")
 
 
@@ -196,7 +196,7 @@ def backbone_pins() -> dict[str, dict[str, Any]]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def wanted_speed() -> dict[str, dict[str, float]]:
-    """Ratios to the published code that are to be reached: model -> measurement -> ratio."""
+def target_speeds() -> dict[str, dict[str, float]]:
+    """Target ratios to the published code: model -> measurement -> ratio."""
     path = folders()[0] / "speed.toml"
     return tomllib.loads(path.read_text(encoding="utf-8"))

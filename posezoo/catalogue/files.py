@@ -1,4 +1,4 @@
-"""The catalogue's TOML files, read and validated. Which folders there are, posezoo.catalogue.entries knows."""
+"""The catalogue's TOML files, read and validated. The folders themselves: posezoo.catalogue.entries."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def own_folder() -> Path:
     return here / "_registry" if (here / "_registry").is_dir() else here.parent / "registry"
 
 
-def check(folder: Path, beside: Sequence[Path]) -> None:
-    """Raise PluginError if a file of the catalogue `folder` is not valid, or an entry stands in one `beside` it too."""
+def check_catalogue(folder: Path, beside: Sequence[Path]) -> None:
+    """Raise PluginError if a file of the catalogue `folder` is invalid, or an entry is in one of `beside` too."""
     if not folder.is_dir():
         raise PluginError(f"catalogue {folder}: no such folder")
     for section in SECTIONS:
@@ -56,7 +56,7 @@ def check(folder: Path, beside: Sequence[Path]) -> None:
 
 
 def raise_if_external(hook: str, kind: str, name: str, folders: Sequence[Path]) -> None:
-    """Raise UsageError with the install line if `external.toml` in one of `folders` knows who brings `name`.
+    """Raise UsageError with the install line if `external.toml` in one of `folders` says which plugin brings `name`.
 
     Its tables are `[models.NAME]`, `[modifiers.NAME]` and `[readers.NAME]`.
     """
@@ -78,7 +78,7 @@ def _externals(path: Path) -> dict[str, dict[str, External]]:
 def _valid(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, not of the form, nested without end
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, not of the form, endlessly nested
         first = str(error).replace("\n", " ")[:160]
         raise PluginError(f"catalogue file {path} is not valid: {first}") from error
 
@@ -91,7 +91,7 @@ def read(section: str, catalogues: Sequence[Path]) -> dict[str, Any]:
         for path in sorted((folder / section).glob("*.toml")):
             for name, entry in _entries(section, path, path.stat().st_mtime_ns).items():
                 if name in entries:
-                    raise PluginError(f'catalogue entry "{name}" stands in {origin[name]} and in {path}')
+                    raise PluginError(f'catalogue entry "{name}" is in both {origin[name]} and {path}')
                 entries[name], origin[name] = entry, path
     return entries
 

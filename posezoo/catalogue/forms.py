@@ -32,9 +32,9 @@ class Archive(BaseModel):
     to: RelativePath = "."
     """Where it is unpacked, relative to the benchmark's folder."""
     size_gb: float | None = Field(None, gt=0)
-    """As the official page says; None: not known here."""
+    """As the official page says; None: unknown."""
     part: str = ""
-    """The scene or sequence that it holds; empty: it is needed whatever part is asked for."""
+    """The scene or sequence that it holds; empty: every part needs it."""
 
 
 class DataCard(BaseModel):
@@ -47,11 +47,11 @@ class DataCard(BaseModel):
     folder: str
     """Below POSEZOO_DATA, or `package:PACKAGE/FOLDER` for data that come with an installed package."""
     needs: tuple[str, ...] = ()
-    """Folders that must lie in it, where it holds more than one data set."""
+    """Folders that must be in it, where it holds more than one data set."""
     kind: Literal["demo", "indoor", "outdoor"]
     scenes: tuple[str, ...] = ()
     options: Mapping[str, str] = {}
-    """Options of the reader; those of the data name (`NAME?key=value`) win over them."""
+    """Options of the reader, overridden by those of the data name (`NAME?key=value`)."""
     counts: Mapping[str, Mapping[str, int | Mapping[str, int]]] = {}
     """Of the complete data set: scene -> split -> frames, or -> sequence -> frames. `posezoo data verify` compares."""
     licence: str
@@ -61,15 +61,15 @@ class DataCard(BaseModel):
     archives: tuple[Archive, ...] = ()
     """What is fetched from the page; `posezoo data how-to` lists them."""
     frame_mb: float | None = Field(None, gt=0)
-    """What the images of a frame take unpacked at most: their pixels without compression."""
+    """The largest unpacked size of a frame's images: their pixels without compression."""
     steps: tuple[str, ...] = ()
-    """What is to be done beside fetching and unpacking the archives, for `posezoo data how-to`."""
+    """What to do beside fetching and unpacking the archives, for `posezoo data how-to`."""
     ground_truth: str = "original"
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def frames(self) -> dict[str, int]:
-        """Split -> frames of the complete data set; empty where that is not known."""
+        """Split -> frames of the complete data set; empty where that is unknown."""
         totals: dict[str, int] = {}
         for splits in self.counts.values():
             for split, count in splits.items():
@@ -81,8 +81,8 @@ class DataCard(BaseModel):
         """The package that carries the data; empty for data the user brings."""
         return self.folder.removeprefix("package:").partition("/")[0] if self.folder.startswith("package:") else ""
 
-    def lies_in(self, folder: Path) -> bool:
-        """Whether `folder` is there and holds what the card needs."""
+    def is_complete_in(self, folder: Path) -> bool:
+        """Whether `folder` exists and holds what the card needs."""
         return folder.is_dir() and all((folder / part).is_dir() for part in self.needs)
 
     def embedded_root(self) -> Path | None:
@@ -97,7 +97,7 @@ class Flavour(BaseModel):
 
     instruction: str
     image_guidance: float = Field(ge=1)
-    """How much the result keeps to the picture."""
+    """How closely the result follows the picture."""
 
 
 class AppearanceCard(BaseModel):
@@ -113,7 +113,7 @@ class AppearanceCard(BaseModel):
     steps: PositiveInt
     text_guidance: float
     scale: float = Field(gt=0, le=1)
-    """Of the picture's size, for the model; what it draws is enlarged to the picture's size again."""
+    """Of the picture's size, for the model; its result is enlarged to the picture's size again."""
     flavours: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")], Flavour]
 
 
@@ -128,7 +128,7 @@ class ModelCard(BaseModel):
     model: Mapping[str, Any] = {}
     modifiers: Mapping[str, Mapping[str, Any]] = {}
     train: Mapping[str, Any] = {}
-    """Training settings that belong to a variant, e.g. its loss; they win over the recipe."""
+    """Training settings that belong to a variant, e.g. its loss; they override the recipe."""
     figures: Mapping[str, int] = {}
     """Published numbers of parameters, by the names of the parts that `posezoo info` shows."""
 
@@ -141,7 +141,7 @@ class Result(BaseModel):
     method: str
     """As the source calls it."""
     model: str = ""
-    """The same in names of ours, where it is one of ours: `posenet+hyper`."""
+    """posezoo's name for it, where it has one: `posenet+hyper`."""
     settings: Mapping[str, Any] = {}
     """What differs from that model's published settings, as `key=value` settings."""
     data: str
@@ -151,11 +151,11 @@ class Result(BaseModel):
     statistic: Literal["median", "mean"] = "median"
     position_m: float
     orientation_deg: float | None = None
-    """None: not told."""
+    """None: not reported."""
 
 
 class ResultTable(BaseModel):
-    """Results of one source. Ours say how they can be had again: seed, commit, digest of the data."""
+    """Results of one source. Ours say how to reproduce them: seed, commit, digest of the data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -170,9 +170,9 @@ class ResultTable(BaseModel):
     rows: tuple[Result, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _ours_can_be_had_again(self) -> ResultTable:
+    def _ours_are_reproducible(self) -> ResultTable:
         if self.source == "ours" and (self.seed is None or not self.commit or not self.data_digest):
-            raise ValueError("results of ours need seed, commit and data_digest")
+            raise ValueError("our own results need seed, commit and data_digest")
         return self
 
 
@@ -186,7 +186,7 @@ class LabelCard(BaseModel):
     asks: tuple[str, ...] = ()
     """Settings that published code keeps in a file beside the data, such as the normalisation of positions."""
     position_signs: tuple[int, int, int] = (1, 1, 1)
-    """What turns the axes of their positions into those of our reader of the data, e.g. altitude into down."""
+    """Signs that turn the axes of their positions into those of our reader of the data, e.g. altitude into down."""
 
 
 class Recipe(BaseModel):
@@ -228,7 +228,7 @@ class Grid(BaseModel):
 
 
 class External(BaseModel):
-    """A plugin that posezoo knows of and that need not be installed."""
+    """A plugin that posezoo knows, installed or not."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -248,7 +248,7 @@ class WeightsCard(BaseModel):
     recipe: str = ""
     """Empty: the default recipe of the data."""
     settings: Mapping[str, Any] = {}
-    """What is given beside the recipe, as after `posezoo train`."""
+    """Settings beside the recipe, as typed after `posezoo train`."""
     dtype: Literal["float32", "float16"] = "float32"
     """How floating tensors are stored; a loaded model always computes in float32."""
     licence: Licence
@@ -308,7 +308,7 @@ def namespace() -> str:
 
 
 def package_folder(place: str) -> Path:
-    """The folder that `package:PACKAGE/FOLDER` means. Raises PluginError if the package is not installed."""
+    """The folder that `package:PACKAGE/FOLDER` names. Raises PluginError if the package is not installed."""
     package, _, folder = place.removeprefix("package:").partition("/")
     if find_spec(package) is None:
         raise PluginError(f"package {package} is not installed", f"pip install {package}")

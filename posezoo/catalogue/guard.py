@@ -1,4 +1,4 @@
-"""A plugin that was found, and guards around calls into plugins: what they raise names them."""
+"""A plugin that was found, and guards around calls into plugins: what they raise names the plugin."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from posezoo.base.errors import PluginError, PosezooError
 from posezoo.base.spec import load_object
 
 OURS = "posezoo"  # the distribution whose plugins are never shadowed
-SLOW_S = 2.0  # from here on its time is told
+SLOW_S = 2.0  # slower imports are reported
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that was found: its entry point, the distribution that brings it, why it is off (empty: it is on)."""
+    """A plugin that was found: its entry point, its distribution, and why it is off (empty: it is on)."""
 
     name: str
     module: str
@@ -36,7 +36,7 @@ class Plugin:
 
     @property
     def remark(self) -> str:
-        """What a person must know of it: why it is off, or that it is slow to import; empty if nothing."""
+        """Why the plugin is off, or that it imports slowly; empty if all is well."""
         if self.error:
             return f"off: {short(self.error)}"
         return f"on; it takes {self.seconds:.1f} s to import" if self.seconds >= SLOW_S else ""
@@ -47,7 +47,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Offer:
-    """Something that a plugin offers: its spec, and whose it is."""
+    """Something that a plugin offers: its spec and the plugin."""
 
     spec: Any
     """ModelSpec, ModifierSpec, ReaderSpec or CatalogueSpec."""
@@ -56,14 +56,14 @@ class Offer:
     def load(self, field: str, parent: type = object) -> Any:
         """The object that a string of the spec names, e.g. the class behind `build`.
 
-        Raises PluginError if it is not there, or is no subclass of `parent`.
+        Raises PluginError if it does not exist or is not a subclass of `parent`.
         """
         with guarded(self.owner, f"{field} of {self.spec.name}"):
             found = load_object(getattr(self.spec, field))
         if parent is not object and not (isinstance(found, type) and issubclass(found, parent)):
             raise PluginError(
                 f"plugin {self.owner}: {field} of {self.spec.name} is not a subclass of {parent.__name__}",
-                "its guide: docs, Write a plugin",
+                "see the docs, Write a plugin",
             )
         return found
 
@@ -72,8 +72,8 @@ class Offer:
 def guarded(owners: Plugin | Sequence[Plugin], what: str) -> Iterator[None]:
     """Around a call into plugins: what they raise becomes a PluginError that names them and `what` was being done.
 
-    posezoo's own errors, those of the disk and of memory pass, and so does whatever posezoo's own plugins raise: that
-    is a bug of ours.
+    posezoo's own errors and those of disk and memory pass, and so does whatever posezoo's own plugins raise: that is
+    our bug.
     """
     foreign = [p for p in ([owners] if isinstance(owners, Plugin) else owners) if p.distribution != OURS]
     try:
@@ -92,7 +92,7 @@ def guarded(owners: Plugin | Sequence[Plugin], what: str) -> Iterator[None]:
 def deadline(seconds: float) -> Iterator[None]:
     """Around an import that may hang: PluginError when the time is up.
 
-    A timer's signal interrupts it, which only the main thread gets; elsewhere nothing can end an import from outside.
+    A timer's signal interrupts it, which only the main thread receives; in others nothing can end an import.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGALRM) is None:
         yield
@@ -108,13 +108,13 @@ def deadline(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
-        if left:  # whoever has a timer running keeps it
+        if left:  # a timer that was already running goes on
             signal.setitimer(signal.ITIMER_REAL, max(1e-3, left - (time.monotonic() - begun)), interval)
 
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """A plugin that prints or warns must spoil neither `--format json` nor the one line of an error."""
+    """Without the plugin's prints and warnings, which would spoil `--format json` and one-line errors."""
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -128,5 +128,5 @@ def short(text: str, limit: int = 110) -> str:
 
 
 def strict() -> bool:
-    """Whether what plugins do wrong is raised as it is, with its traceback."""
+    """Whether plugins' errors are raised unchanged, with their traceback."""
     return os.environ.get("POSEZOO_STRICT_PLUGINS") == "1"

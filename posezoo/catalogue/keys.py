@@ -1,4 +1,4 @@
-"""What the keys of a configuration are: type and range in words, default, meaning. Errors and listings speak of them.
+"""The keys of a configuration, for errors and listings: type and range in words, default, meaning.
 
 One place: the type and the range are those of the field, the meaning is the docstring below it.
 """
@@ -25,7 +25,7 @@ class Key:
     """One setting."""
 
     name: str
-    """As it is typed: `optim.lr`."""
+    """As typed: `optim.lr`."""
     type: str
     """In words, with the range: `a number above 0`."""
     default: Any
@@ -35,14 +35,14 @@ class Key:
 def keys(schema: type, prefix: str = "") -> list[Key]:
     """The keys of a pydantic model or dataclass, those of its sections included, in the order of the fields."""
     found = []
-    told = docstrings(schema)
+    meanings = docstrings(schema)
     for name, field in fields_of(schema).items():
         section = _section(field.annotation)
         if section is not None:
             found += keys(section, f"{prefix}{name}.")
         else:
             default = None if field.is_required() else field.get_default(call_default_factory=True)
-            found.append(Key(prefix + name, type_of(field), default, told.get(name, "")))
+            found.append(Key(prefix + name, type_of(field), default, meanings.get(name, "")))
     return found
 
 
@@ -62,8 +62,8 @@ def fields_of(schema: type) -> Mapping[str, FieldInfo]:
     return found
 
 
-def reached(schema: type, location: Sequence[str | int]) -> tuple[str, FieldInfo | None]:
-    """The key at pydantic's `location` of an error, as in `phases[0].epochs`, and its field if that is known."""
+def key_at(schema: type, location: Sequence[str | int]) -> tuple[str, FieldInfo | None]:
+    """The key at pydantic's `location` of an error, as in `phases[0].epochs`, and its field if it has one."""
     path, field, fields = "", None, fields_of(schema)
     for part in location:
         if isinstance(part, int):
@@ -81,7 +81,7 @@ def reached(schema: type, location: Sequence[str | int]) -> tuple[str, FieldInfo
 
 
 def type_of(field: FieldInfo) -> str:
-    """The values that a field takes, in words: `a number from 0 to 1`, `one of adamw, adam`, `text, or none`."""
+    """The values that a field accepts, in words: `a number from 0 to 1`, `one of adamw, adam`, `text, or none`."""
     return _words(field.annotation, field.metadata)
 
 
@@ -90,14 +90,14 @@ def docstrings(schema: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for owner in reversed(schema.__mro__):
         if issubclass(owner, BaseModel) or dataclasses.is_dataclass(owner):
-            found |= dict(_told(owner))
+            found |= dict(_field_docstrings(owner))
     return found
 
 
-def _told(owner: type) -> Iterator[tuple[str, str]]:
+def _field_docstrings(owner: type) -> Iterator[tuple[str, str]]:
     try:
         source = inspect.getsource(owner)
-    except (OSError, TypeError):  # made at run time, or shipped without its source
+    except (OSError, TypeError):  # defined at run time, or shipped without source
         return
     (node,) = ast.parse(textwrap.dedent(source)).body
     assert isinstance(node, ast.ClassDef)

@@ -27,7 +27,7 @@ _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*", 
 
 @dataclass(frozen=True)
 class ModelName:
-    """A parsed model name. `scheme` is empty for architectures, else `location` says where the model lies."""
+    """A parsed model name. `scheme` is empty for architectures, else `location` says where the model is."""
 
     arch: str = ""
     modifiers: tuple[tuple[str, str | None], ...] = ()
@@ -45,7 +45,7 @@ class ModelName:
 
 @dataclass(frozen=True)
 class DataName:
-    """A parsed data name: a registry card's `name`, or a `reader` with a `path`; and options. In keys `_` is `-`."""
+    """A parsed data name: a registry card's `name`, or a `reader` with a `path`; and options, `_` in keys as `-`."""
 
     name: str
     """The card's name; for READER:PATH the whole text."""
@@ -72,7 +72,7 @@ class DataName:
 
     @property
     def public(self) -> str:
-        """The name for others: of each path only its last part, so that a card names no folder of this machine."""
+        """The name for others: only the last part of each path, so that a card names no folder of this machine."""
         query = "&".join(f"{key}={without_folders(value)}" for key, value in self.options.items())
         place = self.name if self.path is None else f"{self.reader}:{self.path.name}"
         return place + (f"?{query}" if query else "")
@@ -87,54 +87,54 @@ class DataName:
 
 
 def parse_model(name: str) -> ModelName:
-    """Split a model name into its parts. Raises UsageError for what is no name at all."""
+    """The parts of a model name. Raises UsageError for text that is not a name."""
     scheme, colon, location = name.partition(":")
     if colon and scheme in SCHEMES:
         if not location:
-            raise UsageError(f"{scheme}: needs a place after the colon", f"for example {scheme}:outputs/my-run")
+            raise UsageError(f"{scheme}: nothing after the colon", f"for example {scheme}:outputs/my-run")
         if scheme == "local-dir":
             return ModelName(scheme=scheme, location=location)
         repository, at, revision = location.partition("@")
         check_repository(repository)
         if at and (not _REVISION.fullmatch(revision) or len(revision) > 200):
             raise UsageError(
-                f"not a revision: {_shown(revision)}", "a commit, a tag or a branch: hf-hub:OWNER/REPO@REV"
+                f"not a revision: {_quoted(revision)}", "a commit, a tag or a branch: hf-hub:OWNER/REPO@REV"
             )
         return ModelName(scheme=scheme, location=repository, revision=revision)
     match = _MODEL.fullmatch(name)
     plain = name.partition("@")[0]
     if not match and _MODEL.fullmatch(plain):
-        raise UsageError(f"{_shown(name)}: an architecture has no revision", f"say {plain}")
+        raise UsageError(f"{_quoted(name)}: an architecture has no revision", f"use {plain}")
     if not match:
-        raise UsageError(f"not a model name: {_shown(name)}", "a name looks like atloc+hyper; see posezoo list")
+        raise UsageError(f"not a model name: {_quoted(name)}", "a name looks like atloc+hyper; see posezoo list")
     parts = [part.partition("=") for part in match["mods"].split("+")[1:]]
     modifiers = tuple((modifier, value or None) for modifier, _, value in parts)
     names = [modifier for modifier, _ in modifiers]
     if len(set(names)) != len(names):
-        raise UsageError(f"a modifier stands twice in {_shown(name)}", "name each modifier once")
+        raise UsageError(f"a modifier appears twice in {_quoted(name)}", "name each modifier once")
     return ModelName(match["arch"], modifiers, match["tag"] or "")
 
 
 def check_repository(name: str) -> None:
-    """Raise UsageError unless `name` can be a repository of the hub."""
+    """Raise UsageError unless `name` is a possible name of a hub repository."""
     if not _REPOSITORY.fullmatch(name) or len(name) > 96:
-        raise UsageError(f"not a repository name: {_shown(name)}", "write OWNER/REPO")
+        raise UsageError(f"not a repository name: {_quoted(name)}", "write OWNER/REPO")
 
 
 def parse_data(name: str) -> DataName:
-    """Split a data name into its parts. Raises UsageError for what is no name at all."""
+    """The parts of a data name. Raises UsageError for text that is not a name."""
     place, _, query = name.partition("?")
     scheme, colon, path = place.partition(":")
     if colon and (not re.fullmatch(_NAME, scheme, re.ASCII) or not path or "\0" in name):
-        raise UsageError(f"not a data name: {_shown(name)}", "write READER:PATH, for example folder:my-photos")
+        raise UsageError(f"not a data name: {_quoted(name)}", "write READER:PATH, for example folder:my-photos")
     if not colon and not re.fullmatch(_NAME, place, re.ASCII):
-        raise UsageError(f"not a data name: {_shown(name)}", "see posezoo data list")
+        raise UsageError(f"not a data name: {_quoted(name)}", "see posezoo data list")
     options = {}
     for item in filter(None, query.split("&")):
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(
-                f"data option {_shown(item)} has no value", "write NAME?key=value or READER:PATH?key=value"
+                f"data option {_quoted(item)} has no value", "write NAME?key=value or READER:PATH?key=value"
             )
         options[key.replace("_", "-")] = value
     return DataName(name, scheme, user_path(path), options) if colon else DataName(place, options=options)
@@ -143,7 +143,7 @@ def parse_data(name: str) -> DataName:
 def with_options(name: str, words: Iterable[str]) -> str:
     """The data name with more options: `7scenes` and the word `scenes=fire` make `7scenes?scenes=fire`.
 
-    A word without `=` is told when the name is parsed.
+    A word without `=` is reported when the name is parsed.
     """
     for word in words:
         name += ("&" if "?" in name else "?") + word
@@ -151,10 +151,10 @@ def with_options(name: str, words: Iterable[str]) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a model, modifier, data format or data set can be called `text`."""
+    """Whether `text` is a possible name of a model, modifier, data format or data set."""
     return re.fullmatch(_NAME, text, re.ASCII) is not None
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     text = text if len(text) <= 60 else text[:57] + "..."
     return ascii(text)

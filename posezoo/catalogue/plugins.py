@@ -1,7 +1,7 @@
 """Find, load and guard plugins: one broken plugin is named and switched off, everything else works.
 
-`pluggy.PluginManager.load_setuptools_entrypoints` is not used: its first broken plugin ends everything, and it skips a
-second entry point of the same name without a word. Discovery imports only the plugins' top modules (no torch).
+`pluggy.PluginManager.load_setuptools_entrypoints` is not used: the first broken plugin ends everything, and it silently
+skips a second entry point of the same name. Discovery imports only the plugins' top modules (no torch).
 
 Environment: `POSEZOO_PLUGINS` limits what is loaded (empty: nothing; `a,b`: only these entry points or distributions);
 `POSEZOO_PLUGIN_PATH` names folders with a pyproject.toml that are used as if they were installed;
@@ -32,7 +32,7 @@ from posezoo.base.spec import API, CatalogueSpec, ModelSpec, ModifierSpec, Reade
 from posezoo.catalogue import files, names
 from posezoo.catalogue.guard import OURS, Offer, Plugin, deadline, short, silent, strict
 
-IMPORT_S = 30.0  # a plugin that takes longer hangs: its module imports next to nothing, specs carry strings
+IMPORT_S = 30.0  # a plugin that takes longer hangs: its module imports next to nothing, specs name classes by strings
 KINDS: dict[str, type] = {
     "posezoo_models": ModelSpec,
     "posezoo_modifiers": ModifierSpec,
@@ -47,7 +47,7 @@ class Loaded:
     """The result of one discovery.
 
     `specs` by hook and name, their `owners`, every plugin found, and the names that two third-party plugins offer:
-    such a name belongs to neither, whatever the order in which they are found.
+    such a name belongs to neither, in whatever order they are found.
     """
 
     specs: Mapping[str, Mapping[str, Any]]
@@ -77,7 +77,7 @@ def catalogues() -> Mapping[str, CatalogueSpec]:
 
 
 def catalogue_folders() -> list[Path]:
-    """The catalogue folders: posezoo's own first, then the plugins'."""
+    """The catalogue folders: posezoo's own first, then those of plugins."""
     return [files.own_folder(), *(Path(spec.folder) for spec in catalogues().values())]
 
 
@@ -90,7 +90,7 @@ def get(hook: str, kind: str, name: str) -> Offer:
     """The offer called `name`.
 
     Raises PluginError if the plugin that brings it is off or two bring it, else UsageError: with the install line if
-    the catalogue knows who brings it, or with near names.
+    the catalogue knows which plugin brings it, or with near names.
     """
     found = manager()
     if name in found.specs[hook]:
@@ -98,7 +98,7 @@ def get(hook: str, kind: str, name: str) -> Offer:
     if (hook, name) in found.clashes:
         owners = found.clashes[hook, name]
         both, chosen = " and ".join(map(str, owners)), f"POSEZOO_PLUGINS={OURS},{owners[0].distribution}"
-        hint = f"pip uninstall one of them, or say which to use: {chosen}"
+        hint = f"pip uninstall one of them, or choose one: {chosen}"
         raise PluginError(f'{kind} "{name}" is offered by {both}', hint)
     for plugin in found.plugins:
         if plugin.error and ((hook, name) in plugin.brings or name.replace("_", "-") in _likely_names(plugin)):
@@ -110,14 +110,14 @@ def get(hook: str, kind: str, name: str) -> Offer:
 
 @cache
 def manager() -> Loaded:
-    """Load every plugin once per process. Tests call `manager.cache_clear()`."""
+    """Every plugin, loaded once per process. Tests call `manager.cache_clear()`."""
     pm = pluggy.PluginManager(hooks.GROUP)
     pm.add_hookspecs(hooks)
     specs: dict[str, dict[str, Any]] = {hook: {} for hook in KINDS}
     owners: dict[tuple[str, str], Plugin] = {}
     clashes: dict[tuple[str, str], tuple[Plugin, ...]] = {}
     found = []
-    for entry, plugin in _found():
+    for entry, plugin in _entry_points():
         offered: dict[tuple[str, str], Any] = {}
         begun = time.monotonic()
         try:
@@ -147,18 +147,18 @@ def manager() -> Loaded:
     return Loaded(specs, owners, tuple(found), clashes)
 
 
-def _found() -> list[tuple[EntryPoint, Plugin]]:
-    """Entry points with the plugin each stands for: posezoo's own first, then by name. Nothing is imported."""
+def _entry_points() -> list[tuple[EntryPoint, Plugin]]:
+    """(entry point, its plugin): posezoo's own first, then by name. Nothing is imported."""
     entries = [(entry, _plugin(entry)) for entry in entry_points(group=hooks.GROUP)]
     tried = _on_plugin_path()
-    replaced = {plugin.distribution for _, plugin in tried}  # a folder goes before its installed older self
+    replaced = {plugin.distribution for _, plugin in tried}  # a folder takes precedence over its installed version
     entries = [pair for pair in entries if pair[1].distribution not in replaced] + tried
     entries.sort(key=lambda pair: (pair[1].distribution != OURS, pair[1].name, pair[1].distribution))
     allowed = os.environ.get("POSEZOO_PLUGINS")
     if allowed is None:
         return entries
-    chosen = {_normal(name.strip()) for name in allowed.split(",")}
-    return [pair for pair in entries if {_normal(pair[1].name), _normal(pair[1].distribution)} & chosen]
+    chosen = {_normalised(name.strip()) for name in allowed.split(",")}
+    return [pair for pair in entries if {_normalised(pair[1].name), _normalised(pair[1].distribution)} & chosen]
 
 
 def _plugin(entry: EntryPoint) -> Plugin:
@@ -217,10 +217,10 @@ def _call(module: Any, hook: str) -> tuple[Any, ...]:
 
 
 def _check_catalogues(offered: Mapping[tuple[str, str], Any], known: Mapping[str, CatalogueSpec]) -> None:
-    """Raise PluginError for a catalogue with a file that is not valid, or with an entry that another one has too."""
+    """Raise PluginError for a catalogue with an invalid file, or with an entry that another one has too."""
     for (hook, _), spec in offered.items():
         if hook == "posezoo_catalogues":
-            files.check(spec.folder, [files.own_folder(), *(other.folder for other in known.values())])
+            files.check_catalogue(spec.folder, [files.own_folder(), *(other.folder for other in known.values())])
 
 
 def _check_name(hook: str, spec: Any) -> None:
@@ -240,17 +240,17 @@ def _check_fields(spec: Any) -> None:
         if not isinstance(value, wanted):
             raise PluginError(f"{spec.name}: {field.name} is {type(value).__name__}, expected {wanted.__name__}")
         if field.name in OBJECTS and not all(str(value).partition(":")):
-            raise PluginError(f'{spec.name}: {field.name}={str(value)[:60]!a} is no "package.module:Name"')
+            raise PluginError(f'{spec.name}: {field.name}={str(value)[:60]!a} is not "package.module:Name"')
     if spec.api > API:
         raise PluginError(f"{spec.name} needs plugin api {spec.api}, this posezoo has {API}: upgrade posezoo")
 
 
 def _likely_names(plugin: Plugin) -> set[str]:
-    """What a plugin that could not be asked may bring, by the names it goes by."""
+    """What a plugin that could not be loaded may bring, judging by its names."""
     module = plugin.module.partition(":")[0].removeprefix("posezoo_")
     return {name.replace("_", "-") for name in (plugin.name, module, plugin.distribution.removeprefix("posezoo-"))}
 
 
-def _normal(name: str) -> str:
-    """A distribution's name as pip compares it."""
+def _normalised(name: str) -> str:
+    """The name as pip compares distributions."""
     return re.sub(r"[-_.]+", "-", name).lower()

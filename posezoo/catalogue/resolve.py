@@ -1,7 +1,7 @@
-"""Names, resolved once at the door: everything the catalogue knows of a model or a data set, as one frozen value.
+"""Names, resolved once on entry: everything the catalogue knows about a model or a data set, as one frozen value.
 
-The value is handed down; nobody below parses the name or asks the plugins again. Imports no torch: a wrong name is an
-error before anything heavy is loaded.
+The value is passed down; nothing below parses the name or queries the plugins again. Imports no torch: a wrong name is
+an error before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from posezoo.catalogue.guard import Offer, Plugin
 
 @dataclass(frozen=True)
 class KnownModel:
-    """An architecture with its modifiers: who offers them, and what the catalogue says about them."""
+    """An architecture with its modifiers: the plugins that offer them, and what the catalogue says about them."""
 
     name: names.ModelName
     architecture: Offer
@@ -35,7 +35,7 @@ class KnownModel:
 
 @dataclass(frozen=True)
 class KnownData:
-    """A data set of the catalogue, or one's own data in a known format."""
+    """A data set of the catalogue, or the user's own data in a known format."""
 
     text: str
     """The name as it was typed."""
@@ -50,7 +50,7 @@ class KnownData:
 
 
 def model(text: str) -> KnownModel:
-    """What a model's name stands for. Raises UsageError with near names, PluginError if its plugin is off."""
+    """What a model's name refers to. Raises UsageError with near names, PluginError if its plugin is off."""
     parsed = names.parse_model(text)
     if parsed.scheme or text in entries.weights_cards():
         raise UsageError(f"{text} is a trained model, not an architecture", "posezoo list shows the architectures")
@@ -68,7 +68,7 @@ def offers(name: names.ModelName) -> list[Offer]:
 
 
 def data(text: str) -> KnownData:
-    """What a data set's name stands for. Raises UsageError with near names, PluginError if its plugin is off."""
+    """What a data set's name refers to. Raises UsageError with near names, PluginError if its plugin is off."""
     parsed = names.parse_data(text)
     card = None if parsed.reader else entries.data_card(parsed.name)
     reader = plugins.get("posezoo_readers", "data format", card.reader if card else parsed.reader)

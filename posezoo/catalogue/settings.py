@@ -1,6 +1,6 @@
 """`key=value` settings: text to nested dictionaries, layers of them merged, and validated with near names on errors.
 
-The same keys serve on the command line, in recipes and in Python (`backbone=resnet34`, `hyper.rank=256`).
+The same keys work on the command line, in recipes and in Python (`backbone=resnet34`, `hyper.rank=256`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from posezoo.base.errors import UsageError, near, unknown_name
-from posezoo.catalogue.keys import reached, type_of
+from posezoo.catalogue.keys import key_at, type_of
 
 T = TypeVar("T")
 NONE = "none"  # None as text: TOML has no null
@@ -59,10 +59,10 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def validated(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     """An instance of a pydantic model or dataclass; every problem in one UsageError: near names for unknown keys, and
-    for a value that a key cannot have what it can."""
+    the accepted values for a wrong one."""
     # the whole tree of keys, so that `lr` finds `optim.lr`
     fields = _fields(schema)
-    # pydantic lets a dataclass ignore what it does not know
+    # pydantic lets a dataclass ignore unknown keys
     lines = [_unknown(prefix + key, prefix, fields) for key in values if is_dataclass(schema) and key not in fields]
     try:
         result = TypeAdapter(schema).validate_python(dict(values))
@@ -74,7 +74,7 @@ def validated(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T
 
 
 def unknown_key(key: str, choices: Iterable[str]) -> UsageError:
-    """The error for a setting nobody knows; `lr` also finds `optim.lr`."""
+    """The error for an unknown setting; `lr` also finds `optim.lr`."""
     choices = list(choices)
     leaf = key.rpartition(".")[2]
     inside = [c for c in choices if c.rpartition(".")[2] in near(leaf, [c.rpartition(".")[2] for c in choices])]
@@ -99,7 +99,7 @@ def _fields(schema: type) -> list[str]:
 
 
 def _line(error: Any, prefix: str, schema: type, fields: list[str]) -> str:
-    path, field = reached(schema, error["loc"])
+    path, field = key_at(schema, error["loc"])
     key = prefix + path
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return _unknown(key, prefix, fields)
@@ -127,8 +127,8 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, key: str) -> Non
     settings[path[-1]] = value
 
 
-def typed(value: Any) -> str:
-    """A value as one types it: `parse` reads it back."""
+def setting_text(value: Any) -> str:
+    """The text to type for a value: `parse` reads it back."""
     words = {None: NONE, True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]
@@ -156,7 +156,7 @@ def from_toml(value: Any) -> Any:
 
 
 def _quoted(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, str) else typed(value)
+    return json.dumps(value) if isinstance(value, str) else setting_text(value)
 
 
 def _value(text: str) -> Any:

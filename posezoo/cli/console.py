@@ -21,7 +21,7 @@ from rich.text import Text
 
 from posezoo.base.errors import PosezooError, redacted
 from posezoo.base.observe import Observer
-from posezoo.catalogue.settings import typed
+from posezoo.catalogue.settings import setting_text
 
 PLAIN_SECONDS = 60.0
 MAX_ERROR_LINE = 240
@@ -240,14 +240,14 @@ def print_keys(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(Text(title), soft_wrap=True)
     for group in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == group]
-        values = [typed(row["value"]) for row in own]
+        values = [setting_text(row["value"]) for row in own]
         table = Table(title=Text(group), title_justify="left")
         table.add_column("key", no_wrap=True)
         longest = max(len(value) for value in values)
         table.add_column("value", overflow="fold", min_width=min(longest, LONGEST_NAME))
         table.add_column("what it is (type; default)", overflow="fold")
         for row, value in zip(own, values, strict=True):
-            words = f"{row['what']} ({row['type']}; {typed(row['default'])})".lstrip()
+            words = f"{row['what']} ({row['type']}; {setting_text(row['default'])})".lstrip()
             table.add_row(Text(row["key"]), Text(value), Text(words))
         console.print(table)
 

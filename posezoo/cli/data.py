@@ -102,7 +102,7 @@ def prepare(
 
     name = with_options(name, options or [])
     with watching(format == "quiet") as view:
-        ready = prepare_dataset(name, root=root, split=split, skip_bad=skip_bad, progress=view.progress, tell=view.note)
+        ready = prepare_dataset(name, root=root, split=split, skip_bad=skip_bad, progress=view.progress, note=view.note)
     if format == "json":
         typer.echo(json.dumps(ready.to_dict(), indent=1))
     elif format == "human":

@@ -186,4 +186,4 @@ def _presence(card: forms.DataCard) -> str:
     if base is None:
         return "POSEZOO_DATA is not set"
     what = ", ".join(card.needs) or card.folder
-    return "yes" if card.lies_in(paths.user_path(base) / card.folder) else f"no ({what} is not in POSEZOO_DATA)"
+    return "yes" if card.is_complete_in(paths.user_path(base) / card.folder) else f"no ({what} is not in POSEZOO_DATA)"

@@ -1,4 +1,4 @@
-"""What of a catalogued data set is not here: its frames beside the card's counts, by scene, split and sequence."""
+"""What a catalogued data set lacks: its frames compared with the card's counts, by scene, split and sequence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Missing:
     """A scene or sequence of which too few frames are here, or too many."""
 
     place: str
-    """`chess`, `chess/seq-02`, or a sequence alone where the data set knows no scenes."""
+    """`chess`, `chess/seq-02`, or a sequence alone where the data set has no scenes."""
     kind: str
     """scene or sequence."""
     split: str
@@ -33,7 +33,7 @@ class Missing:
     expected: int
     """How many the complete data set has."""
     said: tuple[Finding, ...] = ()
-    """What the reader found that says no more than this."""
+    """The reader's findings that this one repeats."""
 
     @property
     def finding(self) -> Finding:
@@ -42,11 +42,11 @@ class Missing:
         if not self.frames:
             listed = [f", listed in {finding.path}:{finding.line}" for finding in self.said if finding.line]
             return Finding(self.place, 0, f"the {self.kind} is missing ({self.expected} {unit}{''.join(listed[:1])})")
-        return Finding(self.place, 0, f"{self.frames} {unit} are here, {self.expected} in the complete data set")
+        return Finding(self.place, 0, f"{self.frames} {unit} found, {self.expected} in the complete data set")
 
 
 def expected(counts: Counts, request: ReadRequest) -> dict[Key, int]:
-    """The counts of the part of a data set that is asked for; a part that is not counted is left out."""
+    """The counts of the requested part of a data set; a part that is not counted is left out."""
     found: dict[Key, int] = {}
     for scene, splits in counts.items():
         if request.scenes and scene not in request.scenes:
@@ -64,8 +64,8 @@ def missing(
 ) -> list[Missing]:
     """What is missing, in the order of the counts. `named`: findings name the scene beside the sequence.
 
-    Frames that the format's rules leave out count as here, and so does what findings name one by one. A scene or
-    sequence of which nothing is here stands once in the list, whatever the reader found about it.
+    Frames that the format's rules leave out count as present, and so does what findings name one by one. A scene or
+    sequence that is wholly absent is listed once, whatever the reader found about it.
     """
     here = _here(counts, frames, left_out)
     found = []
@@ -106,6 +106,6 @@ def _here(counts: Mapping[Key, int], frames: Frames, left_out: Mapping[Key, int]
 
 
 def _about(findings: Sequence[Finding], *words: str) -> list[Finding]:
-    """The findings in which all the words stand, whole."""
+    """The findings that contain all the words, as whole words."""
     patterns = [re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])") for word in words]
     return [finding for finding in findings if all(pattern.search(str(finding)) for pattern in patterns)]

@@ -1,14 +1,14 @@
-"""Frames as the files of other tools. Images stay where they are: names are relative to the data's root.
+"""Frames in other tools' file formats. Images stay where they are: names are relative to the data's root.
 
-    csv      poses.csv with every column that `folder:` knows
+    csv      poses.csv with every column that `folder:` reads
     tum      groundtruth.txt and rgb.txt             } a folder for each sequence,
     kitti    poses.txt and times.txt, poses in order } where there are several
     colmap   cameras.txt, images.txt, points3D.txt (empty): world-to-camera
     nerf     transforms.json: OpenGL axes (y up, z backward)
     labels   labels.csv of the multi-scene papers, camera-to-world
 
-Every number is written with all its digits: what is read back is the same, but for rounding where a form holds matrices
-or the inverse. The poses' own text is that of `Poses.to_csv` and the like, which `posezoo predict` writes too.
+Every number is written with all its digits: what is read back is the same, except for rounding where a form holds
+matrices or the inverse. The poses' own text is that of `Poses.to_csv` and the like, which `posezoo predict` writes too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files.pictures import image_size
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Progress
-from posezoo.base.paths import shown
+from posezoo.base.paths import printable_path
 from posezoo.data.splits import WORDS, runs
 from posezoo.data.table import Frames
 
@@ -42,15 +42,13 @@ def export(
     if form not in FORMS:
         raise UsageError(f"unknown form {form!r}", "one of " + ", ".join(FORMS))
     if frames.decode and frames.decode.turns:
-        raise UsageError(
-            "files of poses are for the stored images", "leave exif=true out, and give it when they are read"
-        )
+        raise UsageError("pose files are for the stored images", "leave exif=true out, and set it when reading them")
     if form in LINES:
         _check_names(frames)
     paths = {out / name: text for name, text in FORMS[form](frames, progress).items()}
     taken = next((path for path in paths if path.exists()), None)
     if taken is not None and not replace:
-        raise UsageError(f"{taken} is there already", "choose another --out")
+        raise UsageError(f"{taken} exists already", "choose another --out")
     for path, text in paths.items():
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +61,7 @@ def _check_names(frames: Frames) -> None:
     names = map(frames.name, range(len(frames)))
     bad = [name for name in names if name != name.strip() or "\n" in name or "\r" in name]
     if bad:
-        what = f"{len(bad)} image names have a line break, or a space at an end (first: {shown(bad[0])})"
+        what = f"{len(bad)} image names have a line break, or a space at an end (first: {printable_path(bad[0])})"
         raise DataError(what, "rename them, or export to nerf or kitti")
 
 
@@ -130,7 +128,7 @@ FORMS: dict[str, Callable[[Frames, Progress], dict[str, str]]] = {
     "nerf": _nerf,
     "labels": _labels,
 }
-LINES = ("csv", "tum", "colmap", "labels")  # forms in which an image's name stands in a line of text
+LINES = ("csv", "tum", "colmap", "labels")  # forms that write an image's name in a line of text
 READERS = {"csv": "folder", "tum": "folder", "kitti": "folder", "colmap": "colmap", "nerf": "nerf", "labels": "csv"}
 
 
@@ -157,7 +155,7 @@ def _sequences(frames: Frames) -> list[tuple[str, Frames]]:
 
 
 def _cameras(frames: Frames, progress: Progress) -> list[tuple[float, ...]]:
-    """(width, height, fx, fy, cx, cy) of each stored image. Raises DataError where intrinsics are not known."""
+    """(width, height, fx, fy, cx, cy) of each stored image. Raises DataError where intrinsics are unknown."""
     unknown = int(np.isnan(frames.intrinsics).any(axis=1).sum())
     if unknown:
         raise DataError(f"{unknown} of {len(frames)} frames have no intrinsics", "export to csv, tum, kitti or labels")

@@ -21,15 +21,15 @@ def how_to(name: str, *, root: str | Path | None = None) -> dict[str, Any]:
     """What to do for a data set of the catalogue, or for own data (`folder:PATH`), as plain data; `steps` in order.
 
     Keys: name, summary, reader, licence, page, folder, here, frames, archives, download_gb, disk_gb, cache_gb, layout,
-    steps. `disk_gb` is an upper bound: pixels without compression. What is not known is None or empty. Raises
-    UsageError for a name that nobody knows.
+    steps. `disk_gb` is an upper bound: pixels without compression. What is unknown is None or empty. Raises
+    UsageError for an unknown name.
     """
     known = resolve.data(name)
     parsed, card, layout = known.name, known.card, known.reader.spec.layout
     if card is None:
         return _own(known)
     folder = _folder(card, root)
-    asked = ReadRequest(Path(), entries.scenes_asked(parsed, card), sequences=parsed.words("sequences"))
+    asked = ReadRequest(Path(), entries.requested_scenes(parsed, card), sequences=parsed.words("sequences"))
     archives = _wanted(card, asked)
     frames: dict[str, int] = {}
     for (_, split, _), count in completeness.expected(card.counts, asked).items():
@@ -42,7 +42,7 @@ def how_to(name: str, *, root: str | Path | None = None) -> dict[str, Any]:
         "licence": card.licence,
         "page": card.page,
         "folder": folder,
-        "here": card.package != "" or card.lies_in(Path(folder)),
+        "here": card.package != "" or card.is_complete_in(Path(folder)),
         "frames": frames,
         "archives": [archive.model_dump() for archive in archives],
         "download_gb": sum(size for size in sizes if size) if sizes and all(sizes) else None,
@@ -78,7 +78,7 @@ def _own(known: KnownData) -> dict[str, Any]:
 
 
 def _wanted(card: DataCard, asked: ReadRequest) -> list[Archive]:
-    """The archives of the scenes and sequences that are asked for."""
+    """The archives of the requested scenes and sequences."""
     parts = {word for scene, _, sequence in completeness.expected(card.counts, asked) for word in (scene, sequence)}
     return [archive for archive in card.archives if archive.part in parts | {""}]
 

@@ -1,6 +1,6 @@
 """Batches of cached frames. Order and augmentation of a sample depend on (seed, epoch, index) alone.
 
-So a resumed run, and a run with another number of workers, sees exactly the same numbers.
+So a resumed run, and one with another number of workers, sees exactly the same numbers.
 
 Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 """
@@ -68,9 +68,9 @@ class BatchOrder(Sampler[list[int]]):
 
 
 class FrameBatches(Dataset[Batch]):
-    """Rows `rows` (N,) of the frames; an item is a whole batch, asked for by a list of positions in `rows`.
+    """Rows `rows` (N,) of the frames; an item is a whole batch, indexed by a list of positions in `rows`.
 
-    With `rows` (N, T) a position stands for a tuple of T frames; a batch then holds whole tuples, one after another.
+    With `rows` (N, T) a position refers to a tuple of T frames; a batch then holds whole tuples, one after another.
     Without a cache the batches have no images.
     """
 
@@ -96,7 +96,7 @@ class FrameBatches(Dataset[Batch]):
 
 
 class WorkerLost(Exception):
-    """A data worker died or hung; the words are torch's."""
+    """A data worker died or hung; the text is torch's."""
 
 
 def epoch_batches(data: FrameBatches, order: BatchOrder, workers: int) -> Iterator[Batch]:
@@ -106,7 +106,7 @@ def epoch_batches(data: FrameBatches, order: BatchOrder, workers: int) -> Iterat
         yield from loader
         return
     try:
-        yield from deaths_told_between(loader)
+        yield from raise_between_batches(loader)
     except RuntimeError as error:
         if "DataLoader" not in str(error):
             raise
@@ -128,7 +128,7 @@ def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoa
     )
 
 
-def deaths_told_between(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def raise_between_batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
     """The loader's batches; RuntimeError of a worker that died is raised while waiting for a batch, nowhere else.
 
     torch raises it out of a signal handler, wherever the main process is: in the middle of an optimiser step, say.
@@ -140,18 +140,18 @@ def deaths_told_between(loader: DataLoader[Batch]) -> Iterator[Batch]:
         return
     waiting = True
 
-    def tell(number: int, frame: FrameType | None) -> None:
+    def deferred(number: int, frame: FrameType | None) -> None:
         if waiting:
             theirs(number, frame)
 
-    signal.signal(signal.SIGCHLD, tell)
+    signal.signal(signal.SIGCHLD, deferred)
     try:
         while True:
-            theirs(signal.SIGCHLD, None)  # who died meanwhile
+            theirs(signal.SIGCHLD, None)  # reports workers that died meanwhile
             try:
                 batch = next(batches, None)
-            except (ConnectionError, EOFError, FileNotFoundError):  # its tensors are had from the worker that made them
-                for _ in range(100):  # a process that is killed loses its files before it counts as dead
+            except (ConnectionError, EOFError, FileNotFoundError):  # its tensors come from the worker that made them
+                for _ in range(100):  # a killed process loses its files before it counts as dead
                     theirs(signal.SIGCHLD, None)
                     time.sleep(0.05)
                 raise

@@ -2,8 +2,8 @@
 
     open_dataset("7scenes-chess")           registry card -> reader -> rows -> checks -> Dataset
     open_dataset("7scenes?scenes=chess&sequences=1,3")   a part of it, on purpose
-    open_dataset("folder:my-photos")        reader and path stand in the name
-    inspect_dataset(...)                    the same, but hands the findings over instead of raising them
+    open_dataset("folder:my-photos")        reader and path are in the name
+    inspect_dataset(...)                    the same, but returns the findings instead of raising them
 
 Conventions: pose = camera-to-world, metres; quaternion (w, x, y, z), unit, w >= 0; camera axes x right, y down,
 z forward; intrinsics (fx, fy, cx, cy) in pixels of the stored image with (0, 0) at the outer corner of its top-left
@@ -29,7 +29,7 @@ from posezoo.base import paths
 from posezoo.base.errors import DataError, Finding, PluginError, PosezooError, UsageError
 from posezoo.base.files.pictures import UPRIGHT
 from posezoo.base.observe import Progress
-from posezoo.base.paths import shown
+from posezoo.base.paths import printable_path
 from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.catalogue import forms, resolve
 from posezoo.catalogue.resolve import KnownData
@@ -38,12 +38,12 @@ from posezoo.data.source import Source, find_source
 from posezoo.data.table import Frames
 
 Kind = Literal["demo", "indoor", "outdoor"]
-INDOOR_METRES = 30.0  # own data whose training positions span less are taken for indoor
+INDOOR_METRES = 30.0  # own data whose training positions span less count as indoor
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that passed its checks; `notes` are lines that a person should see."""
+    """A data set that passed its checks; `notes` are lines for the user."""
 
     name: str
     kind: Kind
@@ -51,9 +51,9 @@ class Dataset:
     card: forms.DataCard | None = None
     notes: tuple[str, ...] = ()
     skipped: tuple[Finding, ...] = ()
-    """What was left out because something is wrong with it, where that was asked for."""
+    """What was left out as bad, with `skip_bad`."""
     missing: tuple[completeness.Missing, ...] = ()
-    """What of the complete data set, or of the part that the name asks for, is not here, by the card's counts."""
+    """What the data set, or the part that the name asks for, lacks by the card's counts."""
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
@@ -96,8 +96,8 @@ def open_dataset(
 
     `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks` or `sequences`
     instead of the data's own, or a CSV file with columns image, split; the data set is then only the images it lists.
-    `skip_bad`: what is wrong is left out and stands in `skipped`; every image is decoded once for it, into the image
-    cache. It raises DataError all the same if nothing is left.
+    `skip_bad`: what is wrong is left out and listed in `skipped`; every image is decoded once for it, into the image
+    cache. If nothing is left, it still raises DataError.
     """
     dataset, findings = inspect_dataset(data, root=root, split=split)
     if findings and not skip_bad:
@@ -115,7 +115,9 @@ def _without_bad(dataset: Dataset, findings: list[Finding], progress: Progress |
             return dataclasses.replace(dataset, skipped=tuple(findings))
         findings = [*findings, *unreadable]
         bad = {finding.path for finding in unreadable}
-        good_N = np.array([shown(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool)
+        good_N = np.array(
+            [printable_path(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool
+        )
         dataset = dataclasses.replace(dataset, frames=dataset.frames.select(good_N))
     if findings:
         raise problems(dataset.name, findings)
@@ -123,7 +125,7 @@ def _without_bad(dataset: Dataset, findings: list[Finding], progress: Progress |
 
 
 def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, ...]:
-    from posezoo.data.images.cache import ImageCache  # torch: seconds and half a gigabyte, which a table needs not
+    from posezoo.data.images.cache import ImageCache  # torch: seconds and half a gigabyte that a table does not need
 
     try:
         ImageCache.open(dataset.frames, progress)
@@ -135,21 +137,21 @@ def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, .
 def inspect_dataset(
     data: str | KnownData, *, root: str | Path | None = None, split: str | Path | None = None
 ) -> tuple[Dataset, list[Finding]]:
-    """The data set without the frames that something is wrong with, and everything that is wrong."""
+    """The data set without its bad frames, and everything that is wrong."""
     known = resolve.data(data) if isinstance(data, str) else data
     source = find_source(known, paths.user_path(root) if root is not None else None)
     findings: list[Finding] = []
-    made = str(split) if split in splits.MADE else ""
-    file = paths.user_path(split) if split is not None and not made else None
+    method = str(split) if split in splits.METHODS else ""
+    file = paths.user_path(split) if split is not None and not method else None
     chosen = splits.read_split_file(file, source.root, findings) if file is not None else None
-    if findings:  # nothing can be said about the data while it is unclear which of them are wanted
+    if findings:  # the data cannot be checked while it is unclear which of them are wanted
         return Dataset(known.text, "indoor", Frames.from_rows(source.root, []), source.card), findings
     images = frozenset(chosen.entries) if chosen is not None else None
     request = ReadRequest(
         source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
     )
     with _collection_paused():
-        return _inspected(known.text, source, request, chosen, made, findings)
+        return _inspected(known.text, source, request, chosen, method, findings)
 
 
 def _inspected(
@@ -157,31 +159,32 @@ def _inspected(
     source: Source,
     request: ReadRequest,
     chosen: splits.SplitFile | None,
-    made: str,
+    method: str,
     findings: list[Finding],
 ) -> tuple[Dataset, list[Finding]]:
     result = _read(source, request)
     findings += result.findings
     findings[:0] = source.still_packed(bool(findings))
-    result.frames = _asked_for(result.frames, request, findings)
+    result.frames = _requested(result.frames, request, findings)
     notes = list(result.notes)
-    rows = validation.placed(result.frames, source.root, source.follow_symlinks, findings)
+    rows = validation.inside_root(result.frames, source.root, source.follow_symlinks, findings)
     rows = validation.normalised(rows, source.normalise, findings, notes)
     if chosen is not None:
         rows = chosen.applied(rows, {os.path.normpath(row.image) for row in result.frames}, findings)
     rows = validation.unique(rows, findings, notes)
-    rows = splits.checked_words(rows, findings) if not made else rows
+    rows = splits.checked_words(rows, findings) if not method else rows
     decode = result.decode
     if source.exif:
-        decode, rows = _turned(decode, source.reader.spec.name), validation.upright(rows, source.root, notes)
-    if source.card is None:  # one's own photographs
-        validation.photographs(rows, source.root, source.exif, notes)
+        decode = _turned_upright(decode, source.reader.spec.name)
+        rows = validation.with_turned_intrinsics(rows, source.root, notes)
+    if source.card is None:  # the user's own photographs
+        validation.note_photographs(rows, source.root, source.exif, notes)
     frames = Frames.from_rows(source.root, rows, result.ground_truth, decode)
-    if len(frames) and (made or not np.any(frames.split != "")):
-        frames = dataclasses.replace(frames, split=splits.made(frames, made or "blocks", notes))
+    if len(frames) and (method or not np.any(frames.split != "")):
+        frames = dataclasses.replace(frames, split=splits.split_by(method or "blocks", frames, notes))
     kind = source.card.kind if source.card else _kind(frames)
     missing: list[completeness.Missing] = []
-    if chosen is None and not made:
+    if chosen is None and not method:
         counts = completeness.expected(source.counts, request)
         missing = completeness.missing(counts, frames, result.left_out, findings, bool(source.scenes))
         notes += _compared(source, frames)
@@ -203,7 +206,7 @@ def _compared(source: Source, frames: Frames) -> list[str]:
 
 @contextlib.contextmanager
 def _collection_paused() -> Iterator[None]:
-    """No garbage collection meanwhile: 1e5 rows make no garbage, but each round looks at all of them again."""
+    """Without garbage collection: 1e5 rows make no garbage, but each collection scans all of them again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -222,8 +225,8 @@ def problems(name: str, findings: Sequence[Finding]) -> DataError:
     return DataError(f"{count} in {name} (first: {findings[0]})", hint, findings)
 
 
-def _asked_for(rows: Sequence[Frame], request: ReadRequest, findings: list[Finding]) -> list[Frame]:
-    """The rows of the scenes and sequences asked for; a word that fits none is a finding, unless there are others."""
+def _requested(rows: Sequence[Frame], request: ReadRequest, findings: list[Finding]) -> list[Frame]:
+    """The rows of the requested scenes and sequences; a word that matches none is a finding, if there are no others."""
     kept = [row for row in rows if request.wants_sequence(row.sequence)]
     if request.scenes:
         kept = [row for row in kept if row.scene in request.scenes]
@@ -236,17 +239,15 @@ def _asked_for(rows: Sequence[Frame], request: ReadRequest, findings: list[Findi
     return kept
 
 
-def _turned(decode: Decode | None, reader: str) -> Decode:
+def _turned_upright(decode: Decode | None, reader: str) -> Decode:
     if decode is not None:
-        raise UsageError(
-            f"exif=true is for photographs: the pictures of {reader} are made of raw pixels", "leave it out"
-        )
+        raise UsageError(f"exif=true is for photographs: the pictures of {reader} come from raw pixels", "leave it out")
     return UPRIGHT
 
 
 def _read(source: Source, request: ReadRequest) -> ReadResult:
     """The reader's answer. Whatever a reader does wrong ends in an error that names the reader."""
-    name, whose = source.reader.spec.name, f"it is of plugin {source.reader.owner}"
+    name, whose = source.reader.spec.name, f"it belongs to plugin {source.reader.owner}"
     read = source.reader.load("read")
     try:
         result = read(request)

@@ -1,6 +1,6 @@
 """From a benchmark's untouched archives to data that training can start on: unpacked, checked, in the image cache.
 
-It can be stopped at any moment and called again: what is done is not done again.
+It can be stopped at any moment and called again: finished work is not repeated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from posezoo.data.splits import WORDS
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set that is ready: where it lies, what came out of its archives, its frames by split, its image cache."""
+    """A data set that is ready: its folder, what its archives held, its frames by split, its image cache."""
 
     name: str
     folder: Path
@@ -37,7 +37,7 @@ class Prepared:
 
     def lines(self) -> list[str]:
         """The same in words."""
-        lines = [f"unpacked: {one.name}: {one.written} new files, {one.kept} were here" for one in self.unpacked]
+        lines = [f"unpacked: {one.name}: {one.written} new files, {one.kept} kept" for one in self.unpacked]
         lines += [f"unpacked before: {name}" for name in self.before]
         lines += [f"note: {note}" for note in self.notes]
         counts = ", ".join(f"{count} {split}" for split, count in self.frames.items())
@@ -45,7 +45,7 @@ class Prepared:
         return [*lines, f"image cache: {self.cache}"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON has it."""
+        """Plain data for JSON."""
         archives = [{"archive": one.name, "written": one.written, "kept": one.kept} for one in self.unpacked]
         return {
             "name": self.name,
@@ -65,9 +65,9 @@ def prepare(
     split: str | Path | None = None,
     skip_bad: bool = False,
     progress: Stages = lambda what, done, total: None,
-    tell: Note = silent,
+    note: Note = silent,
 ) -> Prepared:
-    """Unpack the archives of the data set called `name`, check it as training does, and build its image cache.
+    """The data set called `name`, its archives unpacked, checked as training does, its image cache built.
 
     Raises DataError for an archive that is damaged or unsafe and for everything wrong with the data, ResourceError for
     a disk that is too small or cannot be written.
@@ -75,7 +75,7 @@ def prepare(
     known = resolve.data(name)
     folder, packed, absent = archives(known, root)
     before = [one for one in packed if unpack.is_unpacked(one)]
-    done = _unpacked(folder, [one for one in packed if one not in before], progress, tell)
+    done = _unpacked(folder, [one for one in packed if one not in before], progress, note)
     progress("reading poses", 0, 1)
     try:
         dataset = open_dataset(known, root=root, split=split, skip_bad=skip_bad, progress=_images(progress))
@@ -97,14 +97,16 @@ def prepare(
     )
 
 
-def _unpacked(folder: Path, packed: list[unpack.Packed], progress: Stages, tell: Note) -> list[unpack.Unpacked]:
-    """Unpack all of them. Nothing is written before every archive has been looked into and the disk is large enough."""
+def _unpacked(folder: Path, packed: list[unpack.Packed], progress: Stages, note: Note) -> list[unpack.Unpacked]:
+    """Unpack all of them. Nothing is written before every archive is checked and the disk is large enough."""
     if not packed:
         return []
-    with unpack.held(folder, tell):
+    with unpack.unpack_lock(folder, note):
         packed = [one for one in packed if not unpack.is_unpacked(one)]  # another process may have done it meanwhile
         unpack.check_free(
-            folder, unpack.needed(packed, progress), packed[0].name if len(packed) == 1 else f"{len(packed)} archives"
+            folder,
+            unpack.required_bytes(packed, progress),
+            packed[0].name if len(packed) == 1 else f"{len(packed)} archives",
         )
         return [unpack.unpack(one, progress) for one in packed]
 

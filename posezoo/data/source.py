@@ -1,4 +1,4 @@
-"""Where a data set lies and how it is read: a data name, its catalogue entry, its folder."""
+"""Where a data set is and how it is read: a data name, its catalogue entry, its folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from posezoo.data.archives import unpack
 
 @dataclass(frozen=True)
 class Source:
-    """Where the data lie and how they are read. `location` is what the reader gets, `root` the images' folder."""
+    """Where the data are and how they are read. `location` is what the reader gets, `root` the images' folder."""
 
     reader: Offer
     location: Path
@@ -35,10 +35,10 @@ class Source:
     partial: bool = False
     """Whether the name asks for some scenes or sequences only."""
     counts: completeness.Counts = dataclasses.field(default_factory=dict)
-    """Those of the card, if the name reads the data as the card does."""
+    """The card's, if the name reads the data as the card does."""
 
     def archives(self) -> tuple[list[unpack.Packed], list[str]]:
-        """(the archives here of the parts asked for, the patterns of the card that fit none)."""
+        """(the requested parts' archives that are here, the card's patterns that match none)."""
         return unpack.archives_of(self.card, self.location, self._wants) if self.card else ([], [])
 
     def still_packed(self, broken: bool) -> list[Finding]:
@@ -48,26 +48,26 @@ class Source:
         halves = unpack.interrupted(self.card, self.location, self._wants)
         packed = [one.name for one in self.archives()[0] if not unpack.is_unpacked(one)] if broken else []
         lines = dict.fromkeys(packed, "not unpacked") | dict.fromkeys(halves, "only half unpacked")
-        return [Finding(name, 0, f"{line}: posezoo data prepare does it") for name, line in lines.items()]
+        return [Finding(name, 0, f"{line}: posezoo data prepare unpacks it") for name, line in lines.items()]
 
     def _wants(self, part: str) -> bool:
-        """Whether a scene or sequence is asked for."""
+        """Whether a scene or sequence is requested."""
         if self.scenes:
             return part in self.scenes
         return ReadRequest(self.location, sequences=self.sequences).wants_sequence(part)
 
 
 def archives(known: KnownData, root: str | Path | None = None) -> tuple[Path, list[unpack.Packed], list[str]]:
-    """(folder, archives, patterns that fit no archive) of a data set, unpacked or not.
+    """(folder, archives, patterns that match no archive) of a data set, unpacked or not.
 
-    Raises DataError if not even its folder is here.
+    Raises DataError if not even its folder exists.
     """
     source = find_source(known, paths.user_path(root) if root is not None else None, packed=True)
     return source.location, *source.archives()
 
 
 def find_source(known: KnownData, root: Path | None, packed: bool = False) -> Source:
-    """Where the data lie and how they are read. `packed`: a folder with the archives is enough."""
+    """Where the data are and how they are read. `packed`: a folder with the archives is enough."""
     name, card = known.name, known.card
     options = {**(card.options if card else {}), **name.options}
     normalise, follow, exif = (_flag(options, key) for key in ("normalise", "follow-symlinks", "exif"))
@@ -75,13 +75,13 @@ def find_source(known: KnownData, root: Path | None, packed: bool = False) -> So
     for key in ("scenes", "sequences"):
         options.pop(key, None)
     if card is not None:
-        entries.scenes_asked(name, card)
+        entries.requested_scenes(name, card)
         card = card.model_copy(update={"scenes": asked or card.scenes})
         folder = _card_folder(name.name, card, root, packed)
-        as_told = all(options[key] == value for key, value in card.options.items() if key in options)
+        as_card = all(options[key] == value for key, value in card.options.items() if key in options)
         return Source(
             known.reader, folder, folder, card.scenes, options, card, normalise, follow, sequences, exif,
-            bool(asked or sequences), card.counts if as_told else {},
+            bool(asked or sequences), card.counts if as_card else {},
         )  # fmt: skip
     assert name.path is not None
     if not name.path.exists():
@@ -112,10 +112,10 @@ def _card_folder(name: str, card: forms.DataCard, root: Path | None, packed: boo
     elif os.environ.get("POSEZOO_DATA"):
         folder = paths.user_path(os.environ["POSEZOO_DATA"]) / card.folder
     else:
-        raise DataError(f'no folder is known for "{name}"', hint)
-    if folder.name in card.needs and not card.lies_in(folder):
+        raise DataError(f'no folder known for "{name}"', hint)
+    if folder.name in card.needs and not card.is_complete_in(folder):
         folder = folder.absolute().parent  # one of the data sets' own folder was given
-    if not card.lies_in(folder) and not (packed and folder.is_dir()):
+    if not card.is_complete_in(folder) and not (packed and folder.is_dir()):
         hint = "install posezoo again" if embedded is not None and root is None else hint
-        raise DataError(f'"{name}" is not here: looked in {folder}', hint)
+        raise DataError(f'data set "{name}" not found in {folder}', hint)
     return folder

@@ -1,4 +1,4 @@
-"""Which frames train, validate and test: split files, default blocks, and blocks taken out for model selection.
+"""Which frames train, validate and test: split files, default blocks, and blocks held out for model selection.
 
 Neighbouring video frames are almost the same picture, so a split of random single frames leaks. Every split made here
 takes whole blocks of consecutive frames.
@@ -17,14 +17,14 @@ import numpy as np
 
 from posezoo.base.errors import DataError, Finding, near
 from posezoo.base.files.tables import read_csv
-from posezoo.base.paths import shown
+from posezoo.base.paths import printable_path
 from posezoo.base.spec import Frame
 
 if TYPE_CHECKING:
     from posezoo.data.table import Frames
 
 WORDS = ("train", "val", "test")
-MADE = ("blocks", "sequences")
+METHODS = ("blocks", "sequences")
 EVERY = 5  # every fifth block or sequence is test
 LONGEST_BLOCK = 100
 
@@ -37,10 +37,10 @@ class SplitFile:
     entries: dict[str, tuple[str, int]]
 
     def applied(self, rows: Sequence[Frame], given: Container[str], findings: list[Finding]) -> list[Frame]:
-        """The listed rows with the file's splits. A listed image that the reader has not `given` is a finding."""
+        """The listed rows with the file's splits. A listed image that is not among the `given` is a finding."""
         for image, (_, line) in self.entries.items():
             if image not in given:
-                findings.append(Finding(self.name, line, f"no usable pose for {shown(image)}"))
+                findings.append(Finding(self.name, line, f"no usable pose for {printable_path(image)}"))
         listed = (row for row in rows if row.image in self.entries)
         return [dataclasses.replace(row, split=self.entries[row.image][0]) for row in listed]
 
@@ -53,11 +53,13 @@ def read_split_file(path: Path, root: Path, findings: list[Finding]) -> SplitFil
     for line, row in read_csv(path, name, ("image", "split"), findings):
         image = _relative(row["image"], path, root)
         if image is None:
-            findings.append(Finding(name, line, f"no such image: {shown(row['image'][:200])}"))
+            findings.append(Finding(name, line, f"no such image: {printable_path(row['image'][:200])}"))
         elif row["split"] not in WORDS:
             findings.append(Finding(name, line, _bad_word(row["split"])))
         elif image in entries:
-            findings.append(Finding(name, line, f"{shown(image)} is already listed on line {entries[image][1]}"))
+            findings.append(
+                Finding(name, line, f"{printable_path(image)} is already listed on line {entries[image][1]}")
+            )
         else:
             entries[image] = (row["split"], line)
     if not entries and len(findings) == before:
@@ -89,7 +91,7 @@ def _bad_word(word: str) -> str:
     if not word:
         return "no split, though other rows have one"
     meant = near(word, WORDS, 1) or ["val"] * word.lower().startswith("val")
-    return f"split {word[:60]!a} is none of {', '.join(WORDS)}" + (f" (did you mean {meant[0]}?)" if meant else "")
+    return f"split {word[:60]!a} is not one of {', '.join(WORDS)}" + (f" (did you mean {meant[0]}?)" if meant else "")
 
 
 def runs(frames: Frames) -> list[np.ndarray]:
@@ -113,8 +115,8 @@ def _runs_of_scenes(frames: Frames) -> list[list[np.ndarray]]:
     return scenes
 
 
-def made(frames: Frames, kind: str, notes: list[str]) -> np.ndarray:
-    """The split of each frame by `blocks` or `sequences`, whatever the data say themselves."""
+def split_by(kind: str, frames: Frames, notes: list[str]) -> np.ndarray:
+    """The split of each frame by `blocks` or `sequences`, whatever the data's own split."""
     return every_fifth_sequence(frames, notes) if kind == "sequences" else default_blocks(frames, notes)
 
 
@@ -137,7 +139,7 @@ def every_fifth_sequence(frames: Frames, notes: list[str]) -> np.ndarray:
 
 
 def leaks(frames: Frames) -> list[str]:
-    """A line if test frames are the next or the last frame to a training frame of their own sequence; else nothing."""
+    """A line if test frames directly precede or follow a training frame of their own sequence; else nothing."""
     near_N = np.zeros(len(frames), dtype=bool)
     for index in runs(frames):
         test, train = (frames.split[index] == word for word in ("test", "train"))
@@ -150,7 +152,7 @@ def leaks(frames: Frames) -> list[str]:
 def frame_tuples(frames: Frames, length: int, gap: int) -> np.ndarray:
     """The tuple (N, length) around each frame: frames of its own run, `gap` apart, in time order.
 
-    At the ends of a run the first or last frame stands in for what is not there; their difference is then zero.
+    At the ends of a run the first or last frame is repeated; their difference is then zero.
     """
     offset_T = (np.arange(length) - length // 2) * gap
     tuple_NT = np.empty((len(frames), length), dtype=np.int64)

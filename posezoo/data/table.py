@@ -32,7 +32,7 @@ class Frames:
     intrinsics: np.ndarray  # (N, 4) float64, NaN unknown
     ground_truth: str = "original"
     decode: Decode | None = None
-    """How files that are no ordinary pictures are read."""
+    """How files that are not ordinary pictures are read."""
 
     def __len__(self) -> int:
         return len(self.images)

@@ -1,4 +1,4 @@
-"""Checks on a reader's rows. Each check drops what it finds wrong and adds a finding: all problems come out at once.
+"""Checks on a reader's rows. Each check drops what is wrong and adds a finding: all problems are reported at once.
 
 Whether an image can be decoded is found when the image cache is built, which is before the first training step.
 """
@@ -16,16 +16,16 @@ import numpy as np
 
 from posezoo.base.errors import Finding, PluginError
 from posezoo.base.files import pictures
-from posezoo.base.paths import shown
+from posezoo.base.paths import printable_path
 from posezoo.base.spec import Frame
 
 FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use; also keeps squares finite
-UNIT_ERROR = 1e-3  # | |q| - 1 | above this is no rounding: a finding, unless normalising was asked for
-LOOKED_AT = 200  # from twice as many images on, not each is opened for a note
-UNIT_NOTE = 1e-6  # above this it is said that quaternions were normalised
+UNIT_ERROR = 1e-3  # | |q| - 1 | above this is not rounding: a finding, unless normalising was requested
+SAMPLED = 200  # from twice as many images on, only a sample is opened for a note
+UNIT_NOTE = 1e-6  # above this a note says that quaternions were normalised
 
 
-def placed(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findings: list[Finding]) -> list[Frame]:
+def inside_root(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findings: list[Finding]) -> list[Frame]:
     """The rows whose image is a regular, non-empty file inside `root`, with normalised paths."""
     place = _Place(str(root), os.path.realpath(root), follow_symlinks)
     kept = []
@@ -35,7 +35,7 @@ def placed(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findings: l
         image = os.path.normpath(name) if name else ""
         problem = place.problem(image)
         if problem:
-            findings.append(Finding(*row.source, f"{problem}: {shown(row.image)}"))
+            findings.append(Finding(*row.source, f"{problem}: {printable_path(row.image)}"))
         else:
             kept.append(row if image == row.image else dataclasses.replace(row, image=image))
     return kept
@@ -90,7 +90,7 @@ def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], 
         quaternion_N4 = np.array([row.quaternion for row in rows], dtype=np.float64).reshape(len(rows), 4)
         intrinsics_N4 = np.array([row.intrinsics or (1.0,) * 4 for row in rows], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise PluginError(f"a reader gave frames whose poses are not 3 + 4 numbers: {error}") from error
+        raise PluginError(f"a reader returned frames whose poses are not 3 + 4 numbers: {error}") from error
     with np.errstate(over="ignore", invalid="ignore"):
         length_N = np.linalg.norm(quaternion_N4, axis=1)
         error_N = np.abs(length_N - 1)
@@ -114,7 +114,7 @@ def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], 
         if "not unit" in problem:
             findings.append(Finding(*row.source, f"{problem}: |q| = {length_N[n]:.6g}"))
         else:
-            findings.append(Finding(*row.source, f"{problem} ({shown(row.image)})"))
+            findings.append(Finding(*row.source, f"{problem} ({printable_path(row.image)})"))
     changed_N = (error_N > UNIT_NOTE) & np.isfinite(length_N) & (length_N >= 1e-9)
     count = int(np.sum(changed_N & (normalise | (error_N <= UNIT_ERROR))))
     if count:
@@ -122,13 +122,13 @@ def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], 
     return kept
 
 
-def photographs(rows: Sequence[Frame], root: Path, upright: bool, notes: list[str]) -> None:
+def note_photographs(rows: Sequence[Frame], root: Path, upright: bool, notes: list[str]) -> None:
     """Notes on own photographs: orientations that are ignored (poses refer to the stored pixels), and animations.
 
-    Of many images some, evenly spread, are looked at: a camera stores all of its pictures alike.
+    Of many images an evenly spread sample is opened: a camera stores all its pictures alike.
     """
-    paths = [root / row.image for row in rows[:: max(1, len(rows) // LOOKED_AT)]]
-    count = f"{len(paths)} images" if len(paths) == len(rows) else f"{len(paths)} images that were looked at"
+    paths = [root / row.image for row in rows[:: max(1, len(rows) // SAMPLED)]]
+    count = f"{len(paths)} images" if len(paths) == len(rows) else f"{len(paths)} sampled images"
     turned = 0 if upright else sum(pictures.orientation_of(path) != 1 for path in paths)
     if turned:
         notes.append(
@@ -140,8 +140,8 @@ def photographs(rows: Sequence[Frame], root: Path, upright: bool, notes: list[st
         notes.append(f"{animated} of {count} hold several pictures: the first of each is read")
 
 
-def upright(rows: Sequence[Frame], root: Path, notes: list[str]) -> list[Frame]:
-    """The rows with the intrinsics of the pictures turned as their EXIF orientation says; poses are theirs already."""
+def with_turned_intrinsics(rows: Sequence[Frame], root: Path, notes: list[str]) -> list[Frame]:
+    """The rows with the intrinsics of the pictures turned by their EXIF orientation; their poses are theirs already."""
     tags = [pictures.orientation_of(root / row.image) for row in rows]
     count = sum(tag != 1 for tag in tags)
     if count:
@@ -167,7 +167,7 @@ def unique(rows: Sequence[Frame], findings: list[Finding], notes: list[str]) -> 
             continue
         what = "pose" if (row.position, row.quaternion) != (known.position, known.quaternion) else "entry"
         where = f"{known.source[0]}:{known.source[1]}" if known.source[1] else known.source[0]
-        findings.append(Finding(*row.source, f"another {what} for {shown(row.image)} stands in {where}"))
+        findings.append(Finding(*row.source, f"another {what} for {printable_path(row.image)} is in {where}"))
     if repeats:
         notes.append(f"{repeats} repeated rows dropped")
     return list(first.values())

@@ -1,4 +1,4 @@
-"""Check a whole data set without training: what is missing of it, every pose, every split, every image."""
+"""Check a whole data set without training: what is missing, every pose, every split, every image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from posezoo.base.errors import DataError, Finding
 from posezoo.base.files.tables import read_text
 from posezoo.base.files.write import write_whole
 from posezoo.base.observe import Progress, parallel
-from posezoo.base.paths import shown
+from posezoo.base.paths import printable_path
 from posezoo.base.poses import printable
 from posezoo.catalogue import names
 from posezoo.data import completeness
@@ -74,16 +74,18 @@ def verify_dataset(
     manifest: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Verified:
-    """Everything that is missing of the data set or wrong with it; every image is decoded.
+    """Everything that is missing from the data set or wrong with it; every image is decoded.
 
-    `manifest`: a file of the images' sha256 as `sha256sum` writes it; it is compared with, and written if it is not
-    there. Raises DataError if the data are not here, UsageError for a name that nobody knows, ResourceError.
+    `manifest`: a file of the images' sha256 as `sha256sum` writes it, to compare with; written if it does not exist.
+    Raises DataError if the data are not here, UsageError for an unknown name, ResourceError.
     """
     dataset, findings = inspect_dataset(name, root=root, split=split)
     said = {finding for one in dataset.missing for finding in one.said}
     unreadable = unreadable_images(dataset.frames, progress)
     bad = {finding.path for finding in unreadable}
-    good_N = np.array([shown(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool)
+    good_N = np.array(
+        [printable_path(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool
+    )
     found = {word: int(np.sum(good_N & (dataset.frames.split == word))) for word in WORDS}
     wrong = [finding for finding in findings if finding not in said] + unreadable
     notes = list(dataset.notes)
@@ -99,11 +101,11 @@ def verify_dataset(
 
 
 def _compared(frames: Frames, manifest: Path, notes: list[str]) -> list[Finding]:
-    """What differs from the manifest; one that is not there is written."""
+    """What differs from the manifest; if there is none, it is written."""
     sums = dict(_sums(frames))
     if not manifest.exists():
         lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
-        write_whole(manifest, lines, "give another --hash FILE")
+        write_whole(manifest, lines, "choose another --hash FILE")
         notes.append(f"{manifest}: sha256 of {len(sums)} images written")
         return []
     findings: list[Finding] = []
@@ -126,4 +128,4 @@ def _sums(frames: Frames) -> Iterator[tuple[str, str]]:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     digests = parallel(one, range(len(frames)))
-    return ((printable(shown(frames.name(i))), digest) for i, digest in enumerate(digests))
+    return ((printable(printable_path(frames.name(i))), digest) for i, digest in enumerate(digests))

@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.files.write import whole, writing
+from posezoo.base.files.write import replacement, writing
 from posezoo.base.poses import rotation_matrix, widest_axes
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
@@ -184,7 +184,7 @@ def save(figure: Figure, path: Path) -> None:
     kind = path.suffix[1:].lower()
     if kind not in figure.canvas.get_supported_filetypes():
         raise UsageError(f"{path}: no picture format of that name", "end it in .png, .pdf or .svg")
-    with writing(path), whole(path) as temporary:
+    with writing(path), replacement(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=DPI, bbox_inches="tight")
 
 

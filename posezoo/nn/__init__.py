@@ -1,1 +1,1 @@
-"""The mathematics: the contract of models, heads, hypernetworks, backbones, losses, geometry."""
+"""The networks and their mathematics: the contract of models, heads, hypernetworks, backbones, losses, geometry."""

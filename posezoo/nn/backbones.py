@@ -1,6 +1,6 @@
 """Any timm network as a backbone: one pass gives the pooled embedding and, on demand, maps at given strides.
 
-`torchvision:NAME` is a classifier of torchvision, for the few that timm has not (GoogLeNet); those give no maps.
+`torchvision:NAME` is a classifier of torchvision, for the few that timm lacks (GoogLeNet); those give no maps.
 
 Legend: B batch, C channels, H height, W width, E embedding width.
 """
@@ -23,7 +23,7 @@ NUM_CLASSES = 1000  # of ImageNet
 
 
 class Backbone(nn.Module):
-    """A timm network without its classifier, started at random (weights come later, through `zoo`).
+    """A timm network without its classifier, randomly initialised (weights come later, through `zoo`).
 
     `taps` are strides, e.g. (16, 8): `forward` returns a map for each, the last one of that stride or of the nearest
     stride the network has. `width` is E, `tap_widths` the channels of the maps. `logits`: the embedding is the scores
@@ -72,14 +72,14 @@ class Backbone(nn.Module):
 
 
 def create_network(name: str, num_classes: int) -> nn.Module:
-    """The network `name`, randomly started; without its classifier if `num_classes` is 0. Raises UsageError."""
+    """The network `name`, randomly initialised; without its classifier if `num_classes` is 0. Raises UsageError."""
     return _create_torchvision(name, num_classes) if name.startswith(TORCHVISION) else create_timm(name, num_classes)
 
 
 def create_timm(name: str, num_classes: int) -> nn.Module:
-    """The timm network `name`, randomly started. Raises UsageError with near names."""
+    """The timm network `name`, randomly initialised. Raises UsageError with near names."""
     if not timm.is_model(name):
-        raise unknown_name("backbone", name, timm.list_models(), hint="any timm name serves: timm.list_models()")
+        raise unknown_name("backbone", name, timm.list_models(), hint="any timm name works: timm.list_models()")
     return timm.create_model(name, pretrained=False, num_classes=num_classes)
 
 
@@ -90,17 +90,17 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
         return tuple(transform.mean), tuple(transform.std)
     try:
         config = timm.get_pretrained_cfg(name)
-    except RuntimeError:  # a network that timm has, under a tag that it has not
+    except RuntimeError:  # timm has the network, but not this tag
         raise unknown_name("backbone", name, timm.list_models(pretrained=True)) from None
     if config is None:
-        raise unknown_name("backbone", name, timm.list_models(), hint="any timm name serves: timm.list_models()")
+        raise unknown_name("backbone", name, timm.list_models(), hint="any timm name works: timm.list_models()")
     return tuple(config.mean), tuple(config.std)  # type: ignore[return-value]
 
 
 def load_pretrained(backbone: Backbone, state: Mapping[str, Tensor], by_order: bool, source: str) -> None:
     """Put pretrained weights into `backbone`, strictly.
 
-    `by_order`: the file names its tensors otherwise but lists them in timm's order; every shape must agree. A
+    `by_order`: the file names its tensors differently but lists them in timm's order; every shape must agree. A
     classifier in the file is left out. Raises WeightsError that names the first differences.
     """
     if by_order:
@@ -154,7 +154,7 @@ def _choose_taps(net: Any, name: str, taps: tuple[int, ...]) -> tuple[list[int],
         best = min(range(len(rows)), key=lambda n: (abs(rows[n]["reduction"] - stride), -n))
         indices.append(best)
         widths.append(rows[best]["num_chs"])
-    with torch.no_grad():  # an index that the network counts otherwise would show here, not in training
+    with torch.no_grad():  # an index that the network counts differently fails here, not in training
         state = net.training
         size = getattr(net, "default_cfg", {}).get("input_size", (3, 224, 224))
         side = size[1] if getattr(net, "default_cfg", {}).get("fixed_input_size") else 64

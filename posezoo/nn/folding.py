@@ -35,7 +35,7 @@ class _Readers(TorchDispatchMode):
 
 @torch.no_grad()
 def fold_batch_norms(model: nn.Module, images_BCHW: Tensor) -> int:
-    """Fold, in place, the batch norms that `model(images_BCHW)` runs right after a convolution; how many there were.
+    """The number of batch norms folded, in place: those that `model(images_BCHW)` runs right after a convolution.
 
     The model must be in eval mode.
     """

@@ -18,7 +18,7 @@ SWISH_POWER = 0.35578  # E[swish(z)^2] for a standard normal z
 
 
 class Condition(nn.Module):
-    """latent, image or their sum, projected to `out_dim`; a latent that already has this width is taken as it is."""
+    """latent, image or their sum, projected to `out_dim`; a latent that already has this width is used unchanged."""
 
     def __init__(self, source: str, latent_dim: int, image_dim: int, out_dim: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Condition(nn.Module):
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def fan_in(self) -> None:
-        """Start the projections so that each part has the power of what it is made of."""
+        """Initialise the projections so that each part has the power of its input."""
         for layer in filter(None, (self.latent, self.image)):
             _normal(layer, 1 / layer.in_features)
 
@@ -57,7 +57,7 @@ class CodeEncoder(nn.Module):
     def __init__(self, num_parts: int, num_layers: int, code_dim: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(num_layers, code_dim))
-        self.kind = nn.Parameter(torch.randn(num_parts, code_dim))  # tells latent and image apart
+        self.kind = nn.Parameter(torch.randn(num_parts, code_dim))  # distinguishes latent and image
         heads = math.gcd(8, code_dim)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(code_dim, heads, code_dim, 0.0, "gelu", batch_first=True, norm_first=True)
@@ -77,7 +77,7 @@ class CodeEncoder(nn.Module):
 class FullGenerator(nn.Module):
     """The published generated layer: one weight matrix (I + 1, O) an image, the bias its last row.
 
-    `plain`: F with swish stands before G; else what is given is the code already.
+    `plain`: F with swish precedes G; otherwise the input already is the code.
     """
 
     def __init__(self, code_dim: int, in_dim: int, out_dim: int, plain: bool = True) -> None:
@@ -92,7 +92,7 @@ class FullGenerator(nn.Module):
 
     def hyperfan(self, gain: float, code_power: float) -> None:
         """Hyperfan-in (Chang, Flokas and Lipson 2020): weights and bias each give half of the output's variance."""
-        power = _start_code(self.code, code_power)
+        power = _initialise_code(self.code, code_power)
         columns, outputs = self.generator.in_features, self.shape[1]
         _normal(self.generator, gain / (2 * (self.shape[0] - 1) * columns * power))
         nn.init.normal_(self.generator.weight[-outputs:], std=math.sqrt(1 / (2 * columns * power)))  # makes the bias
@@ -118,7 +118,7 @@ class FactorisedGenerator(nn.Module):
 
     def hyperfan(self, gain: float, code_power: float) -> None:
         """The same idea as for the full generator: A [x, 1], c and their sum over r each have variance 1."""
-        power = _start_code(self.code, code_power)
+        power = _initialise_code(self.code, code_power)
         _normal(self.read, gain / (2 * self.read.in_features))
         nn.init.normal_(self.read.bias, std=math.sqrt(1 / 2))
         _normal(self.generator, 1 / (self.generator.in_features * power))
@@ -144,8 +144,8 @@ def _hidden(code: nn.Linear | None, code_BK: Tensor) -> Tensor:
     return code_BK if code is None else F.silu(code(code_BK))
 
 
-def _start_code(code: nn.Linear | None, code_power: float) -> float:
-    """Start F for codes u with E[u^2] = `code_power`; the power E[h^2] of what G then reads."""
+def _initialise_code(code: nn.Linear | None, code_power: float) -> float:
+    """The power E[h^2] of what G reads, once F is initialised for codes u with E[u^2] = `code_power`."""
     if code is None:
         return 1.0  # the encoder ends with a layer norm
     _normal(code, 1 / (code.in_features * code_power))

@@ -114,7 +114,8 @@ def matrix_from_6d(x: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
 
 def matrix_from_9d(x: Float[Tensor, "*batch 9"]) -> Float[Tensor, "*batch 3 3"]:
     """The nearest rotation in the Frobenius norm by SVD, determinant fixed to +1 (Levinson 2020)."""
-    rotation: Tensor = roma.special_procrustes(_apart(x.unflatten(-1, (3, 3))), gradient_eps=1e-5)
+    m: Tensor = x.unflatten(-1, (3, 3))
+    rotation: Tensor = roma.special_procrustes(_separate_singular_values(m), gradient_eps=1e-5)
     return rotation
 
 
@@ -123,14 +124,14 @@ def representation_of(numbers: int) -> Representation:
     for name, count in NUMBERS.items():
         if count == numbers:
             return cast(Representation, name)
-    raise WeightsError(f"an orientation of {numbers} numbers is not known", "3, 4, 6 or 9 numbers are")
+    raise WeightsError(f"no representation of orientations has {numbers} numbers", "3, 4, 6 or 9 are possible")
 
 
 def to_quaternion(rotation: Float[Tensor, "*batch n"], representation: str) -> Float[Tensor, "*batch 4"]:
     """The unit quaternion, w >= 0, of a head's numbers in `representation`."""
     match representation:
         case "quaternion":
-            # a zero vector has no direction: the identity stands for it
+            # a zero vector has no direction: it becomes the identity
             return canonical(_unit_or(rotation, 0))
         case "log-quaternion":
             return canonical(exp_quaternion(rotation))
@@ -172,7 +173,7 @@ def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[T
     return rotation
 
 
-def _apart(m: Tensor) -> Tensor:
+def _separate_singular_values(m: Tensor) -> Tensor:
     """m with its singular values kept apart by a tiny diagonal: where all are equal the SVD's gradient is infinite."""
     return m + torch.diag(torch.tensor([3e-5, 2e-5, 1e-5], dtype=m.dtype, device=m.device))
 
@@ -182,7 +183,7 @@ def _quaternion_from_9d_without_svd(x: Tensor) -> Tensor:
 
     It is the largest eigenvector of Davenport's 4x4 matrix; repeated squaring leaves its projector q q^T.
     """
-    m = _apart(x.double().unflatten(-1, (3, 3)))
+    m = _separate_singular_values(x.double().unflatten(-1, (3, 3)))
     a, b, c, d, e, f, g, h, i = m.flatten(-2).unbind(-1)
     rows = (
         (a + e + i, h - f, c - g, d - b),

@@ -27,7 +27,7 @@ class Head(nn.Module, abc.ABC):
     out_dim: int
     num_layers: int
     reads_image: bool = True
-    """Whether the head reads the image embedding; a model may leave it out for heads that say False."""
+    """Whether the head reads the image embedding; if not, a model may leave it empty."""
 
     @abc.abstractmethod
     def layer(self, index: int, x_BD: Tensor, scene_B: Tensor | None) -> Tensor:
@@ -35,11 +35,11 @@ class Head(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def activate(self, x_BD: Tensor) -> Tensor:
-        """What stands between two layers."""
+        """What is applied between two layers."""
 
     @abc.abstractmethod
     def deepened(self, width: int) -> Head:
-        """A new head of the same kind with a hidden layer of `width` ReLU units before the last: it replaces this."""
+        """A new head of the same kind, to replace this one, with `width` hidden ReLU units before the last layer."""
 
     def forward(
         self,

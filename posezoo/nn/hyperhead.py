@@ -76,9 +76,9 @@ class HyperConfig:
 class HyperHead(nn.Module):
     """`base` plus what the hypernetwork generates for this image; the same call as a `Head`.
 
-    `extra` columns are made by the last generator beyond those that this head reads. A head that is `sharing` another
-    has no generators: it runs the other's with its own condition and input, and reads their extra columns. The modules
-    stay the other's: they are in its state and learn with it, so a phase that trains this head alone leaves them be.
+    `extra`: columns that the last generator makes beyond those that this head reads. A head that is `sharing` another's
+    generators has none: it runs those with its own condition and input, and reads their extra columns. They remain the
+    other head's modules: they are in its state and learn with it, so training this head alone leaves them unchanged.
     """
 
     def __init__(
@@ -104,13 +104,15 @@ class HyperHead(nn.Module):
         else:
             self.input = None
             count = 1 if config.infusion == "single" else 2
-            # one probe row through the head tells the widths of its layers, whatever kind of head it is
+            # one probe row through the head gives the widths of its layers, whatever kind of head it is
             widths = _layer_widths(base)[-count - 1 :]
         self.columns = slice(0, base.out_dim)  # of what the last generated layer gives
         self.encoder = None
         if config.generator == "transformer":
             self.encoder = CodeEncoder(self.condition.num_parts, len(widths) - 1, code_dim)
-        self._borrowed: tuple[nn.ModuleList, ...] = ()  # in a tuple: no modules of this head
+        self._borrowed: tuple[
+            nn.ModuleList, ...
+        ] = ()  # in a tuple, so that they are not registered as this head's modules
         if sharing is None:
             widths[-1] += extra
             plain = config.generator == "mlp"

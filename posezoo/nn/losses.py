@@ -38,9 +38,9 @@ class PoseLoss(nn.Module):
     """The training loss of a pose model.
 
     `unit_m`: metres that count as one in the position term (1: the published losses, on metres).
-    `weights`: None learns s_x and s_q from `start`; a pair (w_x, w_q) fixes the balance. `label_frame`: what the
-    model's orientation head says (ModelConfig.label_frame). `tuple_length` T > 1: a batch
-    is consecutive tuples of T frames in time order, and the relative terms have a second pair that starts alike.
+    `weights`: None learns s_x and s_q from `start`; a pair (w_x, w_q) fixes the balance. `label_frame`: that of the
+    orientation head (ModelConfig.label_frame). `tuple_length` T > 1: a batch is consecutive tuples of T frames in time
+    order, and the relative terms have a second pair with the same start.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class ModelConfig:
     pretrained_backbone: bool | str = True
     """True: ImageNet weights for the start of training; a path: weights from this file; False: random, on purpose."""
     rotation: geometry.Representation = "quaternion"
-    """The numbers in which the orientation head says a rotation."""
+    """The numbers in which the orientation head expresses a rotation."""
     resize: Side = 256
     """Short edge in pixels before the crop."""
     crop: Side = 224
@@ -57,16 +57,16 @@ class ModelConfig:
     std: tuple[Spread, Spread, Spread] | None = None
     """Pixel deviation in [0, 1]; none: the backbone's own."""
     interpolation: Literal["bilinear"] = "bilinear"
-    """How pictures are resized; the only one."""
+    """How pictures are resized; the only method."""
     scenes: tuple[str, ...] = ("scene",)
     """Scene names in the order of the scene index."""
     position_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """World position in metres = position_mean + position_std * what the head says."""
+    """World position in metres = position_mean + position_std * the head's output."""
     position_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     label_frame: geometry.LabelFrame = "camera-to-world"
-    """What the orientation head was taught to say; the model answers camera-to-world whatever this is."""
+    """The frame in which the orientation head was trained; the model's answer is camera-to-world in any case."""
     decode: str = ""
-    """How the training pictures were made of their files (`Decode.key`): empty, as stored; `exif 1`, turned upright."""
+    """How the training pictures were decoded (`Decode.key`): empty, as stored; `exif 1`, turned upright."""
 
     def __post_init__(self) -> None:
         if self.crop > self.resize or self.crop < 32:
@@ -89,7 +89,7 @@ class PoseModel(nn.Module, abc.ABC):
     image_dim: int  # E, width of Features.image
     name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
     blueprint: Any = None  # the posezoo.zoo.blueprint.Blueprint it was built of; set by zoo, which is above this module
-    unused: ClassVar[tuple[str, ...]] = ()  # parameters that the architecture itself keeps every gradient from
+    unused: ClassVar[tuple[str, ...]] = ()  # parameters that by design receive no gradient
     optimized: bool = False  # made by `optimize`: for inference only
     bf16: bool = False
     origin: str = ""  # where a trained model came from: a folder, or hf-hub:OWNER/REPO@COMMIT; set by zoo
@@ -97,7 +97,7 @@ class PoseModel(nn.Module, abc.ABC):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        # not saved with the weights: the configuration is the one place they stand in. float64, because UTM
+        # not saved with the weights: only the configuration holds them. float64, because UTM
         # coordinates of 5.7e6 m have steps of 0.5 m in float32
         for name in ("position_mean", "position_std"):
             self.register_buffer(
@@ -145,14 +145,14 @@ class PoseModel(nn.Module, abc.ABC):
 
     def prepare(self, images_BCHW: Tensor) -> Float[Tensor, "B 3 crop crop"]:
         """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
-        return prepare(images_BCHW, self.config)
+        return network_input(images_BCHW, self.config)
 
     def predict(
         self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
     ) -> Poses:
         """The poses of image files, in order, read as the training pictures were.
 
-        `note` is told what a person should see. Raises DataError for a file that is no readable image.
+        `note` is called with lines for the user. Raises DataError for a file that is not a readable image.
         """
         with evaluating(self):
             return predict_files(self, images, self.config, self.device, batch_size, note)
@@ -183,10 +183,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def prepare(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 3 crop crop"]:
+def network_input(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 3 crop crop"]:
     """What a network with this configuration reads, from uint8 images (B, 3, H, W): resize, centre crop, normalise."""
     assert config.mean is not None and config.std is not None, "zoo.create_model writes them in"
-    return transforms.prepare(images_BCHW, config.resize, config.crop, config.mean, config.std)
+    return transforms.preprocess(images_BCHW, config.resize, config.crop, config.mean, config.std)
 
 
 @torch.inference_mode()
@@ -207,7 +207,7 @@ def predict_files(
         tensors = [
             torch.from_numpy(pictures.read_image(p, decode=decode).copy()) for p in paths[start : start + batch_size]
         ]
-        prepared = [prepare(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
+        prepared = [network_input(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
         outputs.append(network(torch.cat(prepared)))
     return _poses(paths, outputs, config.scenes)
 
@@ -219,9 +219,7 @@ def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Dec
     if config.decode:
         raw = next((path for path in paths if pictures.is_grey(path)), None)
         if raw is not None:
-            what = (
-                f"{raw}: one channel, but the model was trained on colour pictures made of raw pixels ({config.decode})"
-            )
+            what = f"{raw}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
             raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
     turned = sum(pictures.orientation_of(path) != 1 for path in paths)
     if turned:
@@ -234,7 +232,7 @@ def _poses(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple
     if not outputs:
         return Poses((), np.zeros((0, 3)), np.zeros((0, 4)))
     position_N3 = torch.cat([output.position for output in outputs]).double().cpu().numpy()
-    # unit to the last digit of float64: a camera centre of 5e6 m would else move by half a metre in COLMAP's form
+    # unit to the last digit of float64: in COLMAP's form a camera centre of 5e6 m would otherwise move by half a metre
     quaternion_N4 = geometry.unit(torch.cat([output.quaternion for output in outputs]).double()).cpu().numpy()
     index = [output.scene for output in outputs]
     if any(scene is None for scene in index):

@@ -1,4 +1,4 @@
-"""What a model hands on: features to its heads, and its answer.
+"""What a model computes: features for its heads, and its answer.
 
 Legend: B batch, D latent width, E embedding width, S scenes, R rotation numbers.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Features(NamedTuple):
-    """What `PoseModel.encode` gives the heads, and where a hypernetwork taps."""
+    """What `PoseModel.encode` returns for the heads; where a hypernetwork taps."""
 
     position: Tensor  # (B, Dt) what the position head reads
     orientation: Tensor  # (B, Dr) what the orientation head reads
@@ -25,7 +25,7 @@ class PoseOutput(NamedTuple):
     """What a model computes for a batch of images."""
 
     position: Tensor  # (B, 3) camera centre in the world, metres, float64
-    rotation: Tensor  # (B, R) the orientation head's numbers as they are, in the model's representation and label frame
+    rotation: Tensor  # (B, R) the orientation head's raw numbers, in the model's representation and label frame
     quaternion: Tensor  # (B, 4) camera-to-world, (w, x, y, z), unit, w >= 0
     scene_logits: Tensor | None = None  # (B, S)
     scene: Tensor | None = None  # (B,)

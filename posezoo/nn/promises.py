@@ -1,6 +1,6 @@
-"""What every model promises, checked on a model at hand: by a dry run before training, and by posezoo.testing.models.
+"""The contract of every model, checked on a given model: by a dry run before training, and by posezoo.testing.models.
 
-The checks raise PluginError with one line that says what is wrong; whoever calls them adds whose model it is.
+The checks raise PluginError with one line that says what is wrong; the caller adds which plugin's model it is.
 
 Legend: B batch, C channels, H height, W width, R rotation numbers, S scenes.
 """
@@ -26,7 +26,7 @@ from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import Features, PoseOutput
 
-DRAWING = "torch's random state"  # the one thing that a constructor may move: it draws weights
+DRAWING = "torch's random state"  # the only state a constructor may change: it draws weights
 
 
 def require(holds: object, message: str) -> None:
@@ -40,7 +40,7 @@ def check_model(model: PoseModel) -> None:
     parameters = dict(model.named_parameters())
     require(parameters, "the model has no parameters")
     for name, parameter in parameters.items():
-        require(parameter.is_leaf, f"parameter {name} is no leaf tensor: an optimiser cannot change it")
+        require(parameter.is_leaf, f"parameter {name} is not a leaf tensor: an optimiser cannot change it")
         require(torch.isfinite(parameter).all(), f"parameter {name} is not finite")
     for name in ("position_head", "orientation_head"):
         head = getattr(model, name, None)
@@ -56,7 +56,7 @@ def check_features(model: PoseModel, features: Any, batch: int) -> None:
         _check(f"encode: Features.{name}", getattr(features, name), (batch, width))
     if features.scene_logits is not None:
         _check("encode: Features.scene_logits", features.scene_logits, (batch, len(model.config.scenes)))
-        require(features.scene is not None, "encode gave scene_logits and no scene")
+        require(features.scene is not None, "encode returned scene_logits and no scene")
 
 
 def check_pose(model: PoseModel, output: Any, batch: int) -> None:
@@ -84,7 +84,7 @@ def dry_run(model: PoseModel) -> None:
     side = model.config.crop
     images_BCHW = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(model.device)
     before = state_versions(model)
-    with torch.no_grad(), untouched("forward in eval mode"):
+    with torch.no_grad(), process_unchanged("forward in eval mode"):
         check_features(model, model.encode(images_BCHW), 2)
         check_pose(model, model(images_BCHW), 2)
     after = state_versions(model)
@@ -93,13 +93,13 @@ def dry_run(model: PoseModel) -> None:
 
 
 def state_versions(model: PoseModel) -> dict[str, tuple[int, int]]:
-    """What tells whether a parameter or buffer was replaced or changed in place."""
+    """Identity and version of each parameter and buffer: they differ once it is replaced or changed in place."""
     return {name: (id(tensor), tensor._version) for name, tensor in model.state_dict(keep_vars=True).items()}
 
 
 @contextlib.contextmanager
-def untouched(what: str, but: tuple[str, ...] = ()) -> Iterator[None]:
-    """Around a call that must leave the process as it was: what it changed is put back and named in a PluginError."""
+def process_unchanged(what: str, but: tuple[str, ...] = ()) -> Iterator[None]:
+    """Around a call that must not change the process: what it changed is restored and named in a PluginError."""
     before = {name: read() for name, (read, _) in _ASPECTS.items()}
     try:
         yield
@@ -140,4 +140,4 @@ _ASPECTS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the working folder": (os.getcwd, os.chdir),
     "signal handlers": (_signals, _restore_signals),
 }
-"""Name -> (read, write) of everything in a process that belongs to all."""
+"""Name -> (read, write) of state that the whole process shares."""

@@ -1,7 +1,7 @@
 """Ranges of settings, for the fields of a model's or a modifier's configuration.
 
-A setting outside its range is an error that names the key and the range, before anything is built. A range of one's
-own is `Annotated[int, Field(ge=8)]` with pydantic's `Field`.
+A setting outside its range is an error that names the key and the range, before anything is built. For another range
+write `Annotated[int, Field(ge=8)]` with pydantic's `Field`.
 """
 
 from typing import Annotated
@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 Count = Annotated[int, Field(ge=1, le=1_048_576)]
-"""Widths, layers, heads, ranks. The upper end is beyond every model and below what overflows a product of three."""
+"""Widths, layers, heads, ranks. The maximum exceeds any model's, and a product of three does not overflow."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 """Of dropout."""
 Side = Annotated[int, Field(ge=32, le=4096)]
@@ -17,4 +17,4 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 Level = Annotated[float, Field(ge=0, le=1)]
 """A pixel's value."""
 Spread = Annotated[float, Field(gt=0, le=1)]
-"""A deviation of pixel values, by which is divided."""
+"""A deviation of pixel values; it is divided by, so it is not zero."""

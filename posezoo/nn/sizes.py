@@ -1,7 +1,7 @@
 """How large a model is, part by part: parameters, bytes and floating-point operations.
 
-A part is a top-level module of the model; what a hypernetwork adds to a head stands apart from the head, each generated
-layer for itself. FLOPs are those of one image, two for a multiplication with addition, as torch's own counter has them.
+A part is a top-level module of the model; what a hypernetwork adds to a head is listed apart from the head, each
+generated layer separately. FLOPs are those of one image, two for a multiply-add, as torch's own counter counts them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _part(model: PoseModel, path: str) -> str:
 
 
 class _Halves(nn.Module):
-    """Encoder and heads without the geometry behind them, whose cost does not count and which needs real numbers."""
+    """Encoder and heads without the geometry after them, whose cost is not counted and which needs real numbers."""
 
     def __init__(self, model: PoseModel) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class _Halves(nn.Module):
 def _own_flops(model: PoseModel) -> dict[str, int]:
     """Module path -> FLOPs of its own operations, those of its submodules left out."""
     halves, crop = _Halves(model), model.config.crop
-    # Attention as its two products, on every device and release of torch: the counter knows no fused kernel of the CPU.
+    # Attention as its two products on every device and release of torch: the counter does not know fused CPU kernels.
     # With gradients, since without them attention layers leave PyTorch's own products for one fused call.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         halves(torch.zeros(1, 3, crop, crop, device=model.device))

@@ -3,7 +3,7 @@
 Two stages, the same in training, evaluation and prediction, so that a saved model gives the same poses everywhere:
 
 1. `read_image`: file -> uint8 RGB with short edge 256 (what the image cache holds).
-2. `prepare`: batch of those -> resized, cropped (or warped), normalised float tensor.
+2. `preprocess`: batch of those -> resized, cropped (or warped), normalised float tensor.
 
 Legend: B batch, C channels, H height, W width, 3 camera axes.
 """
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 
-def prepare(
+def preprocess(
     images_BCHW: Tensor,
     resize: int,
     crop: int,
@@ -42,8 +42,8 @@ def prepare(
         columns = corner_B2[:, 0, None] + torch.arange(crop, device=corner_B2.device)
         batch = torch.arange(len(images_BCHW), device=corner_B2.device)[:, None, None]
         images_BCHW = images_BCHW.movedim(1, -1)[batch, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
-    # in place on the one new tensor, and over whole rows of W C numbers: a broadcast over three channels at a time,
-    # with a new tensor for each operation, costs as much as decoding saves
+    # in place on the one new tensor, over whole rows of W C numbers: broadcasting over three channels at a time, with
+    # a new tensor for each operation, would take as long as the cache saves
     floats_BHWC = images_BCHW.movedim(1, -1).to(torch.float32, memory_format=torch.contiguous_format)
     mean_3, std_3 = (torch.tensor(values, device=images_BCHW.device) for values in (mean, std))
     floats_BHWC.flatten(2).sub_((255 * mean_3).repeat(crop)).div_((255 * std_3).repeat(crop))
@@ -89,7 +89,7 @@ def rotate_cameras(
     # rays of the new camera, rotated into the old one: d = R_d d'
     r = rotation_B33.float()[:, :, :, None, None]
     d = [r[:, i, 0] * x_BHW + r[:, i, 1] * y_BHW + r[:, i, 2] for i in range(3)]
-    depth = d[2].clamp_min(1e-3)  # rays beside or behind the camera end far outside, where reflection answers
+    depth = d[2].clamp_min(1e-3)  # rays beside or behind the camera end far outside, where the image is reflected
     u_BHW = d[0] / depth * focal_B2[:, :1, None] + centre_B2[:, :1, None]
     v_BHW = d[1] / depth * focal_B2[:, 1:, None] + centre_B2[:, 1:, None]
     grid_BHW2 = torch.stack([u_BHW * (2 / width) - 1, v_BHW * (2 / height) - 1], dim=-1)

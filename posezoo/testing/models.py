@@ -240,10 +240,10 @@ class ModelConformance:
         said, following = io.StringIO(), []
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             for seed in (1, 2, 1):
-                with promises.untouched("the constructor", but=(promises.DRAWING,)):
+                with promises.process_unchanged("the constructor", but=(promises.DRAWING,)):
                     model = self.build(infusion, seed)
                 following.append(float(torch.rand(())))
-            with torch.no_grad(), promises.untouched("forward in eval mode"):
+            with torch.no_grad(), promises.process_unchanged("forward in eval mode"):
                 model(self.images(2))
         require(following[0] == following[2] != following[1], "the constructor seeds torch's random state")
         require(not said.getvalue(), f"the model prints: {said.getvalue()[:60]!a}")

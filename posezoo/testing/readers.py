@@ -88,7 +88,7 @@ class ReaderConformance:
         said = io.StringIO()
         with self._place() as place, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             before = sorted(place.rglob("*"))
-            with promises.untouched("reading"):
+            with promises.process_unchanged("reading"):
                 self._read(place)
             require(sorted(place.rglob("*")) == before, "it writes into the data set")
         require(not said.getvalue(), f"it prints: {said.getvalue()[:60]!a}")

@@ -31,7 +31,7 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) 
         images_BCHW, quaternion_B4 = _rotated(images_BCHW, batch, config, augmentation)
     else:
         offset_B2 = batch.uniforms[:, :2] if augmentation.geometry == "crop" else None
-        images_BCHW = transforms.prepare(images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2)
+        images_BCHW = transforms.preprocess(images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2)
     images_BCHW = coloured(images_BCHW, batch.uniforms[:, 3:7], augmentation)
     return transforms.normalised(images_BCHW, config.mean, config.std), quaternion_B4
 

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from posezoo.base.errors import ResourceError, WeightsError
-from posezoo.base.files.write import is_full, sweep, whole
+from posezoo.base.files.write import is_full, replacement, sweep
 
 SCHEMA = 1
 WEIGHTS, STATE, MANIFEST = "model.safetensors", "state.pt", "manifest.json"
@@ -55,7 +55,7 @@ def save(
         shutil.rmtree(target)  # a damaged one that was passed over, and its step has come again
     content: dict[str, bytes] = {}
     try:
-        with whole(target, folder=True) as temporary:
+        with replacement(target, folder=True) as temporary:
             buffer = io.BytesIO()
             torch.save(dict(state), buffer)
             content[WEIGHTS] = safetensors.torch.save({k: v.contiguous() for k, v in weights.items()})

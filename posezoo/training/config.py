@@ -24,7 +24,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 LogVariance = Annotated[float, Field(ge=-50, le=50)]
 """exp of it is a number that float32 has."""
 
-MADE_SPLITS = (("split", "blocks"), ("split", "sequences"))
+SPLIT_METHODS = (("split", "blocks"), ("split", "sequences"))
 
 
 class _Section(BaseModel):
@@ -219,7 +219,7 @@ def configure(
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """So that a run can be resumed and evaluated from any folder."""
     paths = {key: getattr(config.data, key) for key in ("root", "split")}
-    paths = {key: path for key, path in paths.items() if path is not None and (key, path) not in MADE_SPLITS}
+    paths = {key: path for key, path in paths.items() if path is not None and (key, path) not in SPLIT_METHODS}
     absolute = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()}
     return config.model_copy(update={"data": config.data.model_copy(update=absolute)})
 

@@ -21,7 +21,7 @@ from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import Features, PoseOutput
 from posezoo.training.augment import UNVARIED
 from posezoo.training.config import PhaseSettings
-from posezoo.training.setup import Job, prepared_batch
+from posezoo.training.setup import Job, augmented_batch
 
 
 def serve(job: Job, phase: PhaseSettings) -> bool:
@@ -52,7 +52,7 @@ class FrozenFeatures:
         job = self.job
         frames = FrameBatches(job.dataset.frames, job.cache, job.train_rows, job.config.seed, 0)
         batch = frames[places].to(job.accelerator.device)
-        images_BCHW, _ = prepared_batch(job, batch, UNVARIED)
+        images_BCHW, _ = augmented_batch(job, batch, UNVARIED)
         with autocast:
             found = job.model.features_for_heads(images_BCHW, scenes_of(job.model, batch))
         if not self.parts:

@@ -21,7 +21,7 @@ from posezoo.nn.outputs import PoseOutput
 from posezoo.training import frozen
 from posezoo.training.augment import UNVARIED
 from posezoo.training.checkpoint import Checkpoint
-from posezoo.training.setup import Job, make_loss, make_optimiser, prepared_batch, set_trainable, trainable
+from posezoo.training.setup import Job, augmented_batch, make_loss, make_optimiser, set_trainable, trainable
 
 AUTOCAST = {"bf16": torch.bfloat16}  # no fp16: without loss scaling its gradients vanish
 
@@ -86,7 +86,7 @@ class Phase:
         scene_B = frozen.scenes_of(self.job.model, batch)
         if self.features is None:
             varied = self.job.augmentation if self.settings.augment else UNVARIED
-            images_BCHW, quaternion_B4 = prepared_batch(self.job, batch, varied)
+            images_BCHW, quaternion_B4 = augmented_batch(self.job, batch, varied)
             output = self._forward(number, images_BCHW, scene_B)
         else:
             quaternion_B4 = batch.quaternion

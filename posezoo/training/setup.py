@@ -119,7 +119,7 @@ def built(plan: Blueprint) -> PoseModel:
     """
     whose = plan.known.owners
     try:
-        with promises.untouched("building", but=(promises.DRAWING,)):
+        with promises.process_unchanged("building", but=(promises.DRAWING,)):
             model = build(plan)
         with guard.guarded(whose, "forward of two images"):
             promises.dry_run(model)
@@ -178,7 +178,7 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     return kind_of(rows, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
-def prepared_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Tensor, Tensor]:
+def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Tensor, Tensor]:
     """The network's input and the true quaternions of a batch that is on the device."""
     images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4

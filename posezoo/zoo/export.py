@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.files import pictures
-from posezoo.base.files.write import TEMPORARY, whole, writing
+from posezoo.base.files.write import TEMPORARY, replacement, writing
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.catalogue import entries
@@ -91,7 +91,7 @@ def export(
     try:
         with (
             writing(path, "free space or --out"),
-            whole(path) as temporary,
+            replacement(path) as temporary,
             # made before the minute of work: it shows whether the folder can be written
             tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder,
         ):

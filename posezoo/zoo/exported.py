@@ -48,7 +48,9 @@ class ExportedModel:
         size = (3, self.config.crop, self.config.crop)
         if images_BCHW.shape[1:] != size:
             given = tuple(images_BCHW.shape)
-            raise UsageError(f"{self.name}: images of shape {given}, expected (B, {size})", "posezoo.nn.model.prepare")
+            raise UsageError(
+                f"{self.name}: images of shape {given}, expected (B, {size})", "posezoo.nn.model.network_input"
+            )
         position_B3, quaternion_B4, *scene = self._run(images_BCHW)
         return PoseOutput(position_B3, quaternion_B4, quaternion_B4, None, scene[0] if scene else None)
 

@@ -12,7 +12,7 @@ import torch
 
 from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.files import tensors
-from posezoo.base.files.write import whole, write_whole, writing
+from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Note, silent
 from posezoo.base.poses import CONVENTIONS
 from posezoo.base.version import __version__
@@ -51,7 +51,7 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
     }
     files = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}
     folder = Path(folder)
-    with writing(f"the model to {folder}", "free space or --out"), whole(folder, folder=True) as temporary:
+    with writing(f"the model to {folder}", "free space or --out"), replacement(folder, folder=True) as temporary:
         for name, data in files.items():
             (temporary / name).write_bytes(data)
 

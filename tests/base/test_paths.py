@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posezoo.base.paths import COMMIT, shown, user_path, without_folders
+from posezoo.base.paths import COMMIT, printable_path, user_path, without_folders
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from posezoo.base.paths import COMMIT, shown, user_path, without_folders
     ],
 )
 def test_names_in_messages_are_one_line_of_text(name: str, expected: str) -> None:
-    assert shown(name) == expected
-    assert shown(name).isprintable()
+    assert printable_path(name) == expected
+    assert printable_path(name).isprintable()
 
 
 def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

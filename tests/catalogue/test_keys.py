@@ -105,5 +105,5 @@ def test_without_a_source_nothing_is_said_of_the_meaning() -> None:
     ],
 )
 def test_where_an_error_is(schema: type, location: tuple[str | int, ...], path: str, words: str | None) -> None:
-    found, reached = keys.reached(schema, location)
+    found, reached = keys.key_at(schema, location)
     assert (found, reached and keys.type_of(reached)) == (path, words)

@@ -47,7 +47,7 @@ REASONS = {
     "exiting": "it exits with 7",
     "twice": '"posenet" is already offered by posenet (posezoo ',
     "bad_name": "not a name: 'Bad Name'",
-    "bad_build": 'is no "package.module:Name"',
+    "bad_build": '"package.module:Name"',
     "bad_field": "bad-field: paper is int, expected str",
     "double": 'posezoo_models offers "double" twice',
     "newer": "newer needs plugin api 99, this posezoo has 1",

@@ -121,8 +121,11 @@ def test_wrong_archives(data: Path) -> None:
             good[: len(good) // 2],
             r"_gps\.tar is damaged at or after member 2014-06-26-09-24-58/gps/ins\.csv \(.*\): fetch it again",
         ),
-        (b"<html>log in</html>", r"_gps\.tar is no zip, tar or tar\.gz: it begins with '<html>log in</ht': fetch it"),
-        (b"", r"_gps\.tar is no zip, tar or tar\.gz: it begins with ''"),
+        (
+            b"<html>log in</html>",
+            r"_gps\.tar is not a zip, tar or tar\.gz: it begins with '<html>log in</ht': fetch it",
+        ),
+        (b"", r"_gps\.tar is not a zip, tar or tar\.gz: it begins with ''"),
     ):
         path.write_bytes(content)
         faults.assert_fails(PREPARE, 3, words, list(data.glob("*/*.tar")))
@@ -150,7 +153,7 @@ def test_seven_scenes_zips_in_a_zip(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert list(faults.digests(packed)) == ["7scenes/heads.zip"]
     assert run(["data", "prepare", "7scenes-heads", "--root", str(packed)]) == 0
     told = capsys.readouterr().out
-    assert "unpacked: heads.zip: 28 new files, 0 were here\n" in told
+    assert "unpacked: heads.zip: 28 new files, 0 kept\n" in told
     assert f"7scenes-heads: 10 train, 3 test frames in {packed}/7scenes\n" in told
     found = faults.digests(packed / "7scenes/heads")
     assert found == faults.digests(tree / "7scenes/heads")

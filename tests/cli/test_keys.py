@@ -66,7 +66,7 @@ def test_no_data_are_needed() -> None:
 def test_what_is_listed_can_be_typed_back() -> None:
     phases = "phases=[{epochs=2}, {train='position', epochs=1, weights=[1, 0], augment=false}]"
     first = listed(phases, "hyper.hidden_position=[8, 4]", "data.split=blocks", "mean=[0.1, 0.2, 0.3]")
-    words = [f"{key}={settings.typed(row['value'])}" for key, row in first.items()]
+    words = [f"{key}={settings.setting_text(row['value'])}" for key, row in first.items()]
     assert listed(*words) == first
 
 
@@ -80,7 +80,7 @@ def test_in_80_columns_every_key_and_value_is_in_one_piece(narrow: None) -> None
     assert max(map(len, lines)) <= 80
     cells = [[cell.strip() for cell in line.split("│")] for line in lines if line.startswith("│")]
     shown = {cell[1]: cell[2] for cell in cells if cell[1]}
-    assert shown == {key: settings.typed(row["value"]) for key, row in rows.items()}
+    assert shown == {key: settings.setting_text(row["value"]) for key, row in rows.items()}
 
 
 @pytest.mark.parametrize("model", ["atloc", "posenet+hyper"])

@@ -41,11 +41,11 @@ def test_nothing_is_missing() -> None:
 
 def test_scenes_sequences_and_single_frames() -> None:
     assert found(frames(chess_train_seq01=1, chess_test_seq03=2)) == [
-        "chess/seq-01: 1 train frames are here, 3 in the complete data set",
+        "chess/seq-01: 1 train frames found, 3 in the complete data set",
         "chess/seq-02: the sequence is missing (2 train frames)",
         "fire: the scene is missing (5 frames)",
     ]
-    assert found(frames(**{**ALL, "fire_test_b": 3})) == ["fire: 3 test frames are here, 1 in the complete data set"]
+    assert found(frames(**{**ALL, "fire_test_b": 3})) == ["fire: 3 test frames found, 1 in the complete data set"]
 
 
 def test_a_part_on_purpose_misses_only_its_own() -> None:

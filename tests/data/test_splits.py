@@ -161,7 +161,7 @@ def test_split_file_beside_the_images_or_in_the_root(make_folder: MakeFolder, tm
         ("image,split\n", "pick.csv: lists no image"),
         ("image\na/00.png\n", "pick.csv:1: column split is missing"),
         ("image,split\na/00.png,train\na/77.png,test\n", "pick.csv:3: no such image: a/77.png"),
-        ("image,split\na/00.png,training\n", "pick.csv:2: split 'training' is none of"),
+        ("image,split\na/00.png,training\n", "pick.csv:2: split 'training'"),
         ("image,split\na/00.png,validation\n", "(did you mean val?)"),
         ("image,split\na/00.png\n", "pick.csv:2: expected 2 columns, got 1"),
         ("image,split\na/00.png,train\n./a/00.png,test\n", "pick.csv:3: a/00.png is already listed on line 2"),

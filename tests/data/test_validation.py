@@ -42,10 +42,10 @@ from posezoo.data.open import open_dataset
         (pose_row("a.png", fx=0, fy=1, cx=1, cy=1), "focal length is not positive"),
         (pose_row("a.png", fx=1, fy="", cx=1, cy=1), "value 2 is not a finite number"),
         (pose_row("a.png", timestamp="1.5"), "timestamp is no number of microseconds"),
-        (pose_row("a.png", split="tset"), "split 'tset' is none of train, val, test (did you mean test?)"),
+        (pose_row("a.png", split="tset"), "split 'tset' is not one of train, val, test (did you mean test?)"),
         (pose_row("a.png", split=""), "no split, though other rows have one"),
-        (pose_row("ok.png", 5, split="train"), "another pose for ok.png stands in poses.csv:2"),
-        (pose_row("./ok.png", split="test"), "another entry for ok.png stands in poses.csv:2"),
+        (pose_row("ok.png", 5, split="train"), "another pose for ok.png is in poses.csv:2"),
+        (pose_row("./ok.png", split="test"), "another entry for ok.png is in poses.csv:2"),
     ],
 )
 def test_bad_rows(tmp_path: Path, row: dict[str, object], words: str) -> None:
@@ -141,8 +141,8 @@ def test_of_many_photographs_some_are_looked_at(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (4, 3)).save(tmp_path / "turned.jpg", exif=exif)
-    rows = [Frame("turned.jpg", (n, 0, 0), (1, 0, 0, 0)) for n in range(2 * validation.LOOKED_AT)]
+    rows = [Frame("turned.jpg", (n, 0, 0), (1, 0, 0, 0)) for n in range(2 * validation.SAMPLED)]
     notes: list[str] = []
-    validation.photographs(rows, tmp_path, False, notes)
+    validation.note_photographs(rows, tmp_path, False, notes)
     (note,) = notes
-    assert note.startswith("200 of 200 images that were looked at have an EXIF orientation")
+    assert note.startswith("200 of 200 sampled images")

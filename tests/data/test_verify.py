@@ -88,6 +88,6 @@ def test_the_red_kitchen_is_not_complete(real_data: Path, monkeypatch: pytest.Mo
 
 def test_the_stairs_sample_is_short_of_frames(real_data: Path) -> None:
     found = verify_dataset("7scenes-stairs", root=real_data / "7scenes-sample")
-    assert str(found.findings[0]) == "stairs/seq-02: 3 train frames are here, 500 in the complete data set"
+    assert str(found.findings[0]) == "stairs/seq-02: 3 train frames found, 500 in the complete data set"
     assert [one.place for one in found.missing if not one.frames] == ["stairs/seq-05", "stairs/seq-06"]
     assert "2 sequences missing" in str(found.error)

@@ -36,19 +36,19 @@ def test_every_aspect_has_a_change() -> None:
 def test_a_change_is_named_and_undone(name: str) -> None:
     read, _ = promises._ASPECTS[name]
     before = read()
-    with pytest.raises(PluginError, match=naming("it", name)), promises.untouched("it"):
+    with pytest.raises(PluginError, match=naming("it", name)), promises.process_unchanged("it"):
         CHANGES[name]()
     assert read() == before
-    with pytest.raises(ZeroDivisionError), promises.untouched("it"):  # what was raised is told, the rest undone
+    with pytest.raises(ZeroDivisionError), promises.process_unchanged("it"):  # what was raised is told, the rest undone
         CHANGES[name]()
         raise ZeroDivisionError
     assert read() == before
-    with promises.untouched("it", but=(name,)):
+    with promises.process_unchanged("it", but=(name,)):
         CHANGES[name]()
     assert read() != before
     promises._ASPECTS[name][1](before)
 
 
 def test_nothing_changed_says_nothing() -> None:
-    with promises.untouched("it"):
+    with promises.process_unchanged("it"):
         pass

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from posezoo.nn import geometry
-from posezoo.nn.transforms import prepare, resized, rotate_cameras
+from posezoo.nn.transforms import preprocess, resized, rotate_cameras
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -34,14 +34,14 @@ def by_hand(images_BCHW: Tensor) -> Tensor:
 
 def test_prepare_crops_the_centre_and_normalises() -> None:
     images = random_images(2, 256, 341)
-    torch.testing.assert_close(prepare(images, 256, 224, MEAN, STD), by_hand(images[..., 16:240, 58:282]))
+    torch.testing.assert_close(preprocess(images, 256, 224, MEAN, STD), by_hand(images[..., 16:240, 58:282]))
     assert images.dtype == torch.uint8
 
 
 def test_crop_offsets_are_x_then_y_in_each_image() -> None:
     images = random_images(5, 256, 341)
     offset_B2 = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
-    out = prepare(images, 256, 224, MEAN, STD, offset_B2)
+    out = preprocess(images, 256, 224, MEAN, STD, offset_B2)
     corners = [(0, 0), (117, 32), (0, 32), (117, 0), (59, 16)]  # left, top
     for n, (left, top) in enumerate(corners):
         torch.testing.assert_close(out[n], by_hand(images[n, :, top : top + 224, left : left + 224]))
@@ -50,7 +50,7 @@ def test_crop_offsets_are_x_then_y_in_each_image() -> None:
 def test_every_place_of_the_crop_is_equally_likely() -> None:
     images = torch.arange(34)[None, None, None].expand(1000, 3, 32, -1).to(torch.uint8).contiguous()
     offset_B2 = torch.stack([(torch.arange(1000) + 0.5) / 1000, torch.zeros(1000)], -1)
-    left = prepare(images, 32, 32, (0.0,) * 3, (1 / 255,) * 3, offset_B2)[:, 0, 0, 0].round().long()
+    left = preprocess(images, 32, 32, (0.0,) * 3, (1 / 255,) * 3, offset_B2)[:, 0, 0, 0].round().long()
     assert torch.bincount(left).tolist() == [333, 334, 333]
 
 

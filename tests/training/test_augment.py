@@ -131,7 +131,7 @@ def test_a_sample_does_not_depend_on_its_batch(batch: Batch, kind: str) -> None:
 
 def test_centre_is_what_evaluation_reads(batch: Batch) -> None:
     images, labels = augmented(batch, CONFIG, varied_by(geometry="centre"))
-    expected = transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
+    expected = transforms.preprocess(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
     # the same pixels; one scales to [0, 1] before the colours, the other after: the last bit of a float32
     torch.testing.assert_close(images, expected, atol=1e-6, rtol=1e-6)
     assert torch.equal(labels, batch.quaternion)
@@ -139,7 +139,7 @@ def test_centre_is_what_evaluation_reads(batch: Batch) -> None:
 
 def test_no_turn_is_what_evaluation_reads(batch: Batch) -> None:
     images, labels = augmented(batch, CONFIG, varied_by(yaw=0, pitch=0, roll=0))
-    expected = transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
+    expected = transforms.preprocess(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std)
     torch.testing.assert_close(images, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(labels, batch.quaternion, atol=1e-14, rtol=0)
 
@@ -161,7 +161,7 @@ def test_published_crop_moves_and_keeps_the_label(batch: Batch) -> None:
 def test_nothing_is_ever_mirrored(batch: Batch) -> None:
     for kind in ("rotate", "crop"):
         images, _ = augmented(batch, CONFIG, varied_by(geometry=kind))
-        small = plain(transforms.prepare(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std))
+        small = plain(transforms.preprocess(batch.images, CONFIG.resize, CONFIG.crop, CONFIG.mean, CONFIG.std))
         near = (plain(images) - small).abs().mean(dim=(1, 2, 3))
         far = (plain(images) - small.flip(-1)).abs().mean(dim=(1, 2, 3))
         assert near.mean() < far.mean()

@@ -1,1 +1,1 @@
-"""Files of other kinds than ours: tables, pictures, tensors, the hub, pickles; written whole."""
+"""Files: tables, pictures, tensors, the hub, other projects' checkpoints, locks; written whole."""

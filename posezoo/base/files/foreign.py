@@ -1,8 +1,8 @@
 """Read the tensors of other projects' checkpoints: safetensors and plain torch state dicts, without running their code.
 
 The file is read once; what is hashed is what is parsed. torch reads with `weights_only=True` and nothing else. A pickle
-of whole objects needs the user's word, and a process of its own: there every class and function that the file names is
-replaced by an empty class, so that none of its code is needed or run, and the tensors are collected from what is left.
+of whole objects needs the user's consent and a process of its own: there every class and function that the file names
+is replaced by an empty class, so that none of its code is needed or run, and the tensors are collected from the rest.
 
 Run as a program (by `read`): a checkpoint on stdin, its tensors as safetensors on stdout.
 """
@@ -35,7 +35,7 @@ KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 
 
 def read(path: Path, trust: bool = False) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a checkpoint by name, and the file's sha256. A beginning that all names share is left off.
+    """The tensors of a checkpoint by name, and the file's sha256. A prefix that all names share is dropped.
 
     `trust`: also read pickles of whole objects. Raises WeightsError.
     """
@@ -48,7 +48,7 @@ def read(path: Path, trust: bool = False) -> tuple[dict[str, Tensor], str]:
             state = _tensors(_torch_load(content), path.name)
         except UnpicklingError as error:
             if not trust:
-                reason = f"{path.name} is no plain state dict: it names Python objects, and such a file can run code"
+                reason = f"{path.name} is not a plain state dict: it names Python objects, and such a file can run code"
                 raise WeightsError(reason, "if you trust who made it: --i-trust-this") from error
             state = _extracted(content, path.name)
         except (MemoryError, WeightsError):
@@ -56,14 +56,14 @@ def read(path: Path, trust: bool = False) -> tuple[dict[str, Tensor], str]:
         except Exception as error:  # torch's readers raise whatever damaged bytes lead them to
             raise WeightsError(f"{path.name} is damaged or cut off: {_first_line(error)}", "fetch it again") from error
     if not state:
-        raise WeightsError(f"{path.name} has no tensors in it", "give the file with the weights")
+        raise WeightsError(f"{path.name} contains no tensors", "give the file with the weights")
     return _unwrapped(state), hashlib.sha256(content).hexdigest()
 
 
 def _content(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
-            raise WeightsError(f"{path} is no file", "give a .pth, .pt or .safetensors file")
+            raise WeightsError(f"{path} is not a file", "give a .pth, .pt or .safetensors file")
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}", "give a .pth, .pt or .safetensors file") from None
@@ -83,11 +83,13 @@ def _kind(content: bytes, name: str) -> str:
             if inflated <= len(content):  # torch stores without compression
                 return "zip"
             raise WeightsError(
-                f"{name} is a compressed archive, no torch checkpoint", "unpack it, give the file inside"
+                f"{name} is a compressed archive, not a torch checkpoint", "unpack it, give the file inside"
             )
         raise WeightsError(f"{name} is damaged or cut off: the archive has no end", "fetch it again")
     if content.lstrip()[:1] == b"<":
-        raise WeightsError(f"{name} is a web page, not weights", "fetch it again; a login or a link page came instead")
+        raise WeightsError(
+            f"{name} is a web page, not weights", "fetch it again; the server sent a login or link page instead"
+        )
     header = int.from_bytes(content[:8], "little")
     if content[8:9] == b"{" and header <= tensors.MAX_HEADER:
         return "safetensors"
@@ -117,14 +119,12 @@ def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
             if isinstance(loaded.get(key), (Mapping, Unknown)):
                 return _tensors(loaded[key], name)
         shown = ", ".join(str(key) for key in list(loaded)[:5])
-        raise WeightsError(
-            f"{name} has no state dict in it (it has: {shown})", f"one is looked for in {', '.join(INNER)}"
-        )
-    raise WeightsError(f"{name} holds a {type(loaded).__name__}, no state dict", "give the file with the weights")
+        raise WeightsError(f"{name} contains no state dict (it has: {shown})", f"expected one in {', '.join(INNER)}")
+    raise WeightsError(f"{name} holds a {type(loaded).__name__}, not a state dict", "give the file with the weights")
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the beginning that all names share: that of a wrapper (`module.`, `atlocplus.`)."""
+    """The tensors without a prefix that all names share: that of a wrapper (`module.`, `atlocplus.`)."""
     first = {name.partition(".")[0] for name in state}
     if len(first) > 1 or not all("." in name for name in state):
         return state
@@ -135,7 +135,7 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Unknown:
-    """Stands for every class and function that a pickle names; of a torch module it keeps parts and tensors."""
+    """Replaces every class and function that a pickle names; of a torch module it keeps parts and tensors."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Unknown:
         return super().__new__(cls)
@@ -213,7 +213,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _restrict() -> None:
-    """No network and no file to write for this process, as far as the system lets an ordinary user give them up."""
+    """Deny this process the network and writing files, as far as the system lets an ordinary user do so."""
     import ctypes
 
     with contextlib.suppress(AttributeError, TypeError, OSError):

@@ -1,7 +1,7 @@
-"""The one door to the hub: every file from the network comes through here, checked, within a deadline, errors in words.
+"""The one way to the hub: every file from the network is checked, within a deadline, and fails with a one-line error.
 
-huggingface_hub keeps the cache and transfers the bytes. It checks no content (a body of the right size is taken as it
-is), hides causes behind its retries and can wait for minutes. So one request of our own goes first and says what is
+huggingface_hub keeps the cache and transfers the bytes. It checks no content (any body of the right size is accepted),
+hides causes behind its retries and can wait for minutes. So one request of our own goes first and reports what is
 wrong; everything runs under a total deadline; what is read is compared with its sha256.
 
 Environment: `POSEZOO_HUB_TIMEOUT` seconds (60), `POSEZOO_OFFLINE=1` or `HF_HUB_OFFLINE=1`, `HF_ENDPOINT`, `HF_TOKEN`,
@@ -48,7 +48,7 @@ def timeout() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise UsageError(f"POSEZOO_HUB_TIMEOUT={text[:20]!a} is no number of seconds", "for example 60")
+        raise UsageError(f"POSEZOO_HUB_TIMEOUT={text[:20]!a} is not a number of seconds", "for example 60")
     return seconds
 
 
@@ -66,12 +66,12 @@ def endpoint() -> str:
     address = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     parts = urlsplit(address)
     if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise HubError(f"HF_ENDPOINT={address[:60]} is not https", "only a hub on this machine may go without")
+        raise HubError(f"HF_ENDPOINT={address[:60]} is not https", "only a hub on this machine may do without")
     return address
 
 
 def cached(repository: str, file: str, revision: str) -> Path | None:
-    """The file in the hub's cache, unchecked; asks no network."""
+    """The file in the hub's cache, unchecked; needs no network."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(repository, file, revision=revision)
@@ -85,14 +85,14 @@ def fetch(repository: str, file: str, revision: str, size: int = 0) -> Path:
         return found
     _need_network(repository, file)
     with warnings.catch_warnings():
-        # a full disk is told in one line of ours; this would be a second one, from before the library tries. Set here
-        # and not in the thread: one that is left behind would set the filters back at any moment
+        # a full disk is reported in one line of ours; this would be a second one, before the library even tries. Set
+        # here and not in the thread: a thread left behind would reset the filters at any moment
         warnings.filterwarnings("ignore", message="Not enough free disk space")
         return guarded(lambda: _download(repository, file, revision), repository, size)
 
 
 def resolve(repository: str, file: str, revision: str) -> str:
-    """The commit that a branch or tag stands for now, by one request. Raises HubError."""
+    """The commit that a branch or tag points to now, by one request. Raises HubError."""
     if COMMIT.fullmatch(revision):
         return revision
     _need_network(repository, file)
@@ -100,7 +100,7 @@ def resolve(repository: str, file: str, revision: str) -> str:
 
 
 def size_of(repository: str, file: str, revision: str) -> int | None:
-    """The bytes of the file, in the cache or on the hub; None if it is on neither, or not here while offline."""
+    """The bytes of the file, in the cache or on the hub; None if it is in neither, or not cached while offline."""
     found = cached(repository, file, revision)
     if found or offline():
         return found.stat().st_size if found else None
@@ -110,7 +110,7 @@ def size_of(repository: str, file: str, revision: str) -> int | None:
 def read(
     repository: str, file: str, revision: str, size: int | None, sha256: str, limit: int = 1 << 40, note: Note = silent
 ) -> bytes:
-    """The content, which has this size and sha256 (empty: not known). A wrong copy is fetched again, once.
+    """The content, which has this size and sha256 (empty: unknown). A wrong copy is fetched again, once.
 
     Raises WeightsError if it is wrong again, HubError, ResourceError. `limit`: more bytes are not even read.
     """
@@ -124,11 +124,11 @@ def read(
         forget(path)
         if attempt == 1:
             note(f"{repository}: {file}: {problem}; fetching it again")
-    raise WeightsError(f"{repository}: {file}: {problem}, also when fetched again", "tell those who published it")
+    raise WeightsError(f"{repository}: {file}: {problem}, also when fetched again", "report it to its publisher")
 
 
 def checked_content(path: Path, size: int | None, sha256: str, limit: int = 1 << 40) -> tuple[bytes, str]:
-    """What the file holds, and what is wrong with it: read once, so that what is checked is what is used."""
+    """The file's content, and what is wrong with it: read once, so that what is checked is what is used."""
     found = path.stat().st_size
     if size is not None and found != size:
         return b"", f"file is {found} bytes, expected {size}"
@@ -153,11 +153,11 @@ def forget(path: Path) -> None:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise explained(error, str(path)) from None
+        raise posezoo_error(error, str(path)) from None
 
 
 def guarded(work: Callable[[], T], what: str, size: int = 0) -> T:
-    """What `work` gives, within the deadline; whatever it raises becomes an error of posezoo in one line.
+    """What `work` returns, within the deadline; whatever it raises becomes one of posezoo's errors, on one line.
 
     It runs in a thread that is left behind at the deadline, because nothing can end a stalled transfer from outside.
     """
@@ -182,11 +182,11 @@ def guarded(work: Callable[[], T], what: str, size: int = 0) -> T:
             raise HubError(
                 f"{what}: the hub has not answered within {seconds:.3g} s", "POSEZOO_HUB_TIMEOUT=300"
             ) from None
-        raise explained(error, what) from error
+        raise posezoo_error(error, what) from error
 
 
-def explained(error: BaseException, what: str) -> PosezooError:
-    """The error of posezoo for what the library or the system raised. `what`: the repository or file."""
+def posezoo_error(error: BaseException, what: str) -> PosezooError:
+    """posezoo's error for what the library or the system raised. `what`: the repository or file."""
     causes = list(_causes(error))
     for cause in causes:
         response = getattr(cause, "response", None)
@@ -200,13 +200,13 @@ def explained(error: BaseException, what: str) -> PosezooError:
     names = [type(cause).__name__ for cause in causes]
     if any("Timeout" in name for name in names):
         return HubError(f"{what}: the hub has not answered in time", "try again; POSEZOO_HUB_TIMEOUT=300 waits longer")
-    # several causes have no text of their own (a reset connection); then the kind is all there is
+    # some causes have no text (a reset connection); then their type is all there is
     reason = next((line for cause in reversed(causes) for line in str(cause).splitlines() if line.strip()), names[-1])
     if "Consistency check failed" in reason:
         return HubError(f"{what}: the hub sent a file of the wrong size", "try again")
     reason = re.sub(r"^\[Errno -?\d+\] ", "", redacted(reason))[:70]
     if any("Connect" in name for name in names):
-        return HubError(f"{what}: the hub cannot be reached ({reason})", "is the network there?")
+        return HubError(f"{what}: the hub cannot be reached ({reason})", "check the network connection")
     return HubError(f"{what}: {reason}", "try again")
 
 
@@ -219,13 +219,13 @@ def _by_status(response: Any, error: BaseException, what: str) -> HubError:
         case 403:
             return HubError(f"{what}: you have no access (403)", f"ask for it at {endpoint()}/{what}; hf auth login")
         case 404 if kind == "RevisionNotFoundError":
-            return HubError(f"{what}: no such revision (404)", "check what stands after the @")
+            return HubError(f"{what}: no such revision (404)", "check the revision after the @")
         case 404 if "Entry" in kind:
-            return HubError(f"{what}: no such file in this repository (404)", "is it a model of posezoo?")
+            return HubError(f"{what}: no such file in this repository (404)", "is it a posezoo model?")
         case 404:
             return HubError(f"{what}: no such repository (404)", "check the name")
         case 429:
-            hint = f"again in {wait} s" if wait.isdigit() else "again in some minutes"
+            hint = f"try again in {wait} s" if wait.isdigit() else "try again in some minutes"
             return HubError(f"{what}: the hub is rate limiting (429)", f"{hint}, or set HF_TOKEN")
         case _ if status >= 500:
             return HubError(f"{what}: the hub is failing ({status})", "try again later")
@@ -252,25 +252,27 @@ def _size(repository: str, file: str, revision: str) -> int | None:
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        return _asked(repository, file, revision).size
+        return _file_metadata(repository, file, revision).size
     except EntryNotFoundError:
         return None
 
 
 def _head(repository: str, file: str, revision: str) -> str:
-    """The commit that the hub names for this file."""
-    return str(_asked(repository, file, revision).commit_hash)
+    """The commit that the hub reports for this file."""
+    return str(_file_metadata(repository, file, revision).commit_hash)
 
 
-def _asked(repository: str, file: str, revision: str) -> HfFileMetadata:
-    """What the hub says of a file: one request, no retry."""
+def _file_metadata(repository: str, file: str, revision: str) -> HfFileMetadata:
+    """The hub's metadata of a file: one request, no retry."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint())
     answer = get_hf_file_metadata(url, timeout=REQUEST_S, endpoint=endpoint())
     commit, etag = answer.commit_hash or "", answer.etag or ""
     if not COMMIT.fullmatch(commit) or not _ETAG.fullmatch(etag) or ".." in etag:
-        raise HubError(f"{repository}: this is no answer of a hub", "does the network want a login in the browser?")
+        raise HubError(
+            f"{repository}: the answer is not from a hub", "does the network require a login in the browser?"
+        )
     if COMMIT.fullmatch(revision) and commit != revision:
         raise HubError(f"{repository}: the hub answered with commit {commit[:8]}…, not {revision[:8]}…", "try again")
     return answer
@@ -290,7 +292,7 @@ def _cache() -> str:
 
 
 def _drop_partial() -> None:
-    """Unlink what a transfer that is left behind has begun: the open files of this process with this ending."""
+    """Unlink what an abandoned transfer has begun: this process's open files with this suffix."""
     with contextlib.suppress(OSError):
         for handle in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):
@@ -301,7 +303,7 @@ def _drop_partial() -> None:
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """No log lines of a library: its failure is told in our own one line."""
+    """Silence a library's log: its failure is reported in one line of ours."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)

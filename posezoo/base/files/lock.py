@@ -1,4 +1,4 @@
-"""One process at a time at a place: a lock on a file, which every end of its holder frees, kill -9 included."""
+"""A lock on a file, for one process at a time; freed however its holder ends, kill -9 included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def lock(path: Path, wait: Callable[[], object] | None = None) -> BaseFileLock |
     """
     from filelock import FileLock, Timeout  # takes 40 ms
 
-    found = FileLock(path, fallback_to_soft=False)  # where there is no flock, a mere marker would outlive a kill
+    found = FileLock(path, fallback_to_soft=False)  # without flock, a mere marker file would outlive a kill
     try:
         found.acquire(blocking=False)
     except Timeout:

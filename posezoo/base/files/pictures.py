@@ -1,8 +1,8 @@
-"""What image files say beside their pixels: which way up they are shown, whether they hold several pictures. No torch.
+"""Image files: their pixels, size and orientation, and whether they hold several pictures. No torch.
 
-The EXIF orientation of a JPEG photograph is which way up the camera says that its pixels are to be shown. posezoo reads
-pixels as they are stored, because poses refer to those. The data option `exif=true` turns them; the model then says so
-in its configuration (`decode`), and its predictions turn photographs too.
+The EXIF orientation of a JPEG photograph says which way up its pixels are to be displayed. posezoo reads pixels as they
+are stored, because poses refer to those. The data option `exif=true` turns them; the model's configuration then records
+it (`decode`), and its predictions turn photographs too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from posezoo.base.spec import Decode, load_object
 # by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "PPM", "BMP")
 TAG = 0x0112  # of the EXIF orientation
-UPRIGHT = Decode("posezoo.base.files.pictures:upright", "exif 1", turns=True)
+UPRIGHT = Decode("posezoo.base.files.pictures:exif_transposed", "exif 1", turns=True)
 """Pictures turned as their EXIF orientation says."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,10 +39,10 @@ Camera = tuple[float, float, float, float]
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+def _open_image(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
     """The image as `Image.open` gives it, without the warning that it is large.
 
-    A filter of warnings is one for the whole process, and pictures are read in threads. Raises what is in `_DAMAGE`.
+    Warning filters belong to the whole process, and pictures are read in threads. Raises what is in `_DAMAGE`.
     """
     Image.init()
     with Path(path).open("rb") as file:
@@ -61,16 +61,16 @@ def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Imag
     raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}")
 
 
-def upright(image: Image.Image, options: Mapping[str, str] = {}) -> Image.Image:
+def exif_transposed(image: Image.Image, options: Mapping[str, str] = {}) -> Image.Image:
     """The image turned, and mirrored, as its EXIF orientation says."""
     tag = orientation(image)
     return image.transpose(_TURNS[tag]) if tag in _TURNS else image
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a JPEG image, 1 to 8; 1, as it is stored, where there is none or it cannot be read.
+    """The EXIF orientation of a JPEG image, 1 to 8; 1 (as stored) where there is none or it cannot be read.
 
-    Other formats count as stored: Pillow turns TIFF by itself, and PNG says it only after all pixels are decoded.
+    Other formats count as stored: Pillow turns TIFF by itself, and PNG reveals it only after all pixels are decoded.
     """
     if image.format not in ("JPEG", "MPO"):
         return 1
@@ -87,7 +87,7 @@ def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int
     Raises DataError that names the file.
     """
     try:
-        with _opened(path) as image:
+        with _open_image(path) as image:
             turned = decode is not None and decode.turns and orientation(image) >= 5
             return image.size[::-1] if turned else image.size
     except _DAMAGE as error:
@@ -97,7 +97,7 @@ def image_size(path: str | Path, decode: Decode | None = None) -> tuple[int, int
 def orientation_of(path: str | Path) -> int:
     """As `orientation`; 1 for a file that cannot be opened."""
     try:
-        with _opened(path, ("JPEG",)) as image:
+        with _open_image(path, ("JPEG",)) as image:
             return orientation(image)
     except _DAMAGE:
         return 1
@@ -106,7 +106,7 @@ def orientation_of(path: str | Path) -> int:
 def is_animated(path: str | Path) -> bool:
     """Whether the file holds several pictures, of which the first is read; a camera's preview (MPO) does not count."""
     try:
-        with _opened(path) as image:
+        with _open_image(path) as image:
             return image.format != "MPO" and getattr(image, "is_animated", False)
     except _DAMAGE:
         return False
@@ -115,7 +115,7 @@ def is_animated(path: str | Path) -> bool:
 def turned_camera(path: str | Path, camera: Camera) -> Camera:
     """The intrinsics of the stored image at `path`, in the image turned upright."""
     try:
-        with _opened(path, ("JPEG",)) as image:
+        with _open_image(path, ("JPEG",)) as image:
             tag, (width, height) = orientation(image), image.size
     except _DAMAGE:
         return camera
@@ -135,8 +135,8 @@ def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Dec
     """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
 
     Orientation tags are ignored, unless `decode` turns: poses refer to the stored pixels. 16-bit images are
-    scaled, not clipped; transparent ones are laid on black. `decode` makes pictures of files that are none, such as a
-    sensor's raw pixels. Raises DataError that names the file.
+    scaled, not clipped; transparent ones are composited on black. `decode` turns other files, such as a sensor's raw
+    pixels, into pictures. Raises DataError that names the file.
     """
     return read_sized(path, short_edge, decode)[0]
 
@@ -151,7 +151,7 @@ def read_sized(
             raise DataError(f"{path}: not a regular file")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file")
-        with _opened(path) as image:
+        with _open_image(path) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
@@ -168,9 +168,9 @@ def read_sized(
 
 
 def is_grey(path: str | Path) -> bool:
-    """Whether the image file has one channel; not if it cannot be opened, which `read_image` tells."""
+    """Whether the image file has one channel; False if it cannot be opened, which `read_image` reports."""
     try:
-        with _opened(path) as image:
+        with _open_image(path) as image:
             return image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;")
     except _DAMAGE:
         return False

@@ -18,7 +18,7 @@ _MAX_LINE = 1 << 20  # characters; a longer line is damage, not data
 
 
 def numbers(tokens: Sequence[str], path: str, line: int, findings: list[Finding]) -> list[float] | None:
-    """The tokens as finite floats; None, with a finding, if one of them is no finite number."""
+    """The tokens as finite floats; None, with a finding, if one of them is not a finite number."""
     if _PLAIN.fullmatch(" ".join(tokens)):  # nearly always; all tokens at once take a third of the time
         try:
             values = list(map(float, tokens))
@@ -38,7 +38,7 @@ def numbers(tokens: Sequence[str], path: str, line: int, findings: list[Finding]
 
 
 def read_text(path: Path, shown: str, findings: list[Finding]) -> str | None:
-    """The file's text (UTF-8, BOM accepted); None, with a finding, if it is missing or is no text."""
+    """The file's text (UTF-8, BOM accepted); None, with a finding, if it is missing or not a file."""
     try:
         if not path.is_file():
             findings.append(Finding(shown, 0, "no such file" if not path.exists() else "not a regular file"))
@@ -50,7 +50,7 @@ def read_text(path: Path, shown: str, findings: list[Finding]) -> str | None:
 
 
 def read_lines(path: Path, shown: str, findings: list[Finding], longest: int = _MAX_LINE) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of a text file's lines. A line that is no data is a finding and comes as an empty one."""
+    """Yield (number, line) of a text file's lines. A line that is not text is a finding and yielded empty."""
     text = read_text(path, shown, findings) or ""
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a file name may hold U+2028
         bad = len(line) > longest or "\0" in line

@@ -1,7 +1,7 @@
-"""Read weights that may come from anywhere: only safetensors, and only after its header has been looked at.
+"""Read weights that may come from anywhere: only safetensors, and only after a check of the header.
 
-safetensors' own parser takes 38 s and 1.6 GB for a header with a million empty tensors, and accepts a name that stands
-twice. So the header is checked first: at most 1 MiB, inside the file, at most 10,000 tensors, each name once.
+safetensors' own parser takes 38 s and 1.6 GB for a header with a million empty tensors, and accepts duplicate names.
+So the header is checked first: at most 1 MiB, inside the file, at most 10,000 tensors, each name once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ REFETCH = "fetch or train it again: posezoo weights --help"
 def is_pickle(content: bytes) -> bool:
     """Whether the content is a Python pickle or torch's zip of one.
 
-    The first bytes alone do not tell: they are the length of the header in a safetensors file, which may be anything.
+    The first bytes alone do not decide it: in a safetensors file they are the header's length, which may be anything.
     """
     return (content[:2] == b"PK" or content[:1] == b"\x80") and bool(_header_problem(content))
 
 
-def check(content: bytes, what: str) -> None:
+def check_header(content: bytes, what: str) -> None:
     """Raise WeightsError unless `content` begins like a safetensors file; `what` names it. Parses no tensor."""
     problem = _header_problem(content)
     if not problem:
@@ -39,16 +39,16 @@ def check(content: bytes, what: str) -> None:
             "posezoo loads only .safetensors; authors' files: posezoo weights convert FILE",
         )
     if content[:64].lstrip()[:1] == b"<":
-        raise WeightsError(f"{what} is damaged: a web page, no weights", REFETCH)
+        raise WeightsError(f"{what} is a web page, not weights", REFETCH)
     raise WeightsError(f"{what} is damaged: {problem}", REFETCH)
 
 
 def tensors(content: bytes, what: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, after `check`. Raises WeightsError."""
+    """The tensors of a safetensors file, after `check_header`. Raises WeightsError."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    check(content, what)
+    check_header(content, what)
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -74,31 +74,31 @@ def dump(state: Mapping[str, Tensor], dtype: str = "float32") -> bytes:
 def _header_problem(content: bytes) -> str:
     """What is wrong with the header; empty if nothing is."""
     if len(content) < 8:
-        return f"{len(content)} bytes are no safetensors file"
+        return f"{len(content)} bytes are not a safetensors file"
     length = int.from_bytes(content[:8], "little")
     if length > MAX_HEADER:
         return f"its header claims {length} bytes (at most {MAX_HEADER})"
     if length + 8 > len(content):
         return f"its header claims {length} bytes, the file has {len(content)}"
     try:
-        header = json.loads(content[8 : 8 + length], object_pairs_hook=_once)
+        header = json.loads(content[8 : 8 + length], object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
-        return str(error) if isinstance(error, _TwiceError) else "its header is no JSON"
+        return str(error) if isinstance(error, _DuplicateError) else "its header is not JSON"
     if not isinstance(header, dict):
-        return "its header is no table"
+        return "its header is not a JSON object"
     if len(header) > MAX_TENSORS:
         return f"its header lists {len(header)} tensors (at most {MAX_TENSORS})"
     return ""
 
 
-class _TwiceError(ValueError):
+class _DuplicateError(ValueError):
     pass
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _TwiceError(f"{twice[:40]!a} stands twice in its header")
+        raise _DuplicateError(f"{twice[:40]!a} appears twice in its header")
     return table

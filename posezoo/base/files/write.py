@@ -35,16 +35,16 @@ def writing(what: Path | str, hint: str = "") -> Iterator[None]:
 
 def write_whole(path: Path, content: bytes | str, hint: str = "") -> None:
     """Write the file, text as UTF-8. Raises ResourceError; what was there stays then."""
-    with writing(path, hint), whole(path) as temporary:
+    with writing(path, hint), replacement(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def whole(path: Path, folder: bool = False, replaces: Callable[[], bool] = lambda: True) -> Iterator[Path]:
-    """A place beside `path`: what the caller writes there becomes `path`, or nothing does. Raises OSError.
+def replacement(path: Path, folder: bool = False, replaces: Callable[[], bool] = lambda: True) -> Iterator[Path]:
+    """A temporary path beside `path`: what the caller writes there becomes `path`, or nothing does. Raises OSError.
 
-    `folder`: it is an empty folder, made with those above it, and its new name is durable at the end. `replaces`:
-    whether a folder that is at `path` then makes way.
+    `folder`: it is an empty folder, created with its parents, and its new name is durable at the end. `replaces`:
+    whether a folder that is already at `path` is then replaced.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name[-50:]}-{secrets.token_hex(4)}")
     try:
@@ -70,7 +70,7 @@ def whole(path: Path, folder: bool = False, replaces: Callable[[], bool] = lambd
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove what killed processes left anywhere in `folder`, which nobody else may be writing to; what it was."""
+    """The paths removed: all that killed processes left in `folder`, which no other process may be writing to."""
     found = sorted(folder.rglob(f"{TEMPORARY}*"))
     for path in found:
         _remove(path)

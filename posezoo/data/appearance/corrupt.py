@@ -1,4 +1,4 @@
-"""A data set's pictures in worse weather or seen by a worse camera, so that robustness can be measured by everyone."""
+"""A data set's pictures in worse weather or from a worse camera, so that anyone can measure robustness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from posezoo.data.appearance import weather
 from posezoo.data.appearance.tree import Tree
 from posezoo.data.open import open_dataset
 
-ORIGINAL = "original"  # a kind without severity: the picture as it is, for comparison in the same table
+ORIGINAL = "original"  # a kind without severity: the unchanged picture, for comparison in the same table
 
 
 def corrupt(
@@ -30,9 +30,9 @@ def corrupt(
     limit: int | None = None,
     observer: Observer | None = None,
 ) -> dict[str, int]:
-    """The number of pictures by condition (`fog-3`, ...) in the folder `out`; those that are there already stay.
+    """The number of pictures by condition (`fog-3`, ...) in the folder `out`; existing ones are kept.
 
-    Each frame of the `subset` (test, val, train, all) of the data set once a kind and severity, in its stored size;
+    Each frame of the `subset` (test, val, train, all) once for each kind and severity, in its stored size;
     `limit`: only the first frames. Raises UsageError, DataError, ResourceError, LockedError.
     """
     conditions = _conditions(kinds, severities)
@@ -70,13 +70,13 @@ def parse_severities(text: str) -> list[int]:
 
 
 def _conditions(kinds: Sequence[str], severities: Sequence[int]) -> dict[str, tuple[str, int]]:
-    """Condition -> (kind, severity), in the order asked for."""
+    """Condition -> (kind, severity), in the order given."""
     known = (*weather.KINDS, ORIGINAL)
     for kind in kinds:
         if kind not in known:
             raise unknown_name("kind", kind, known, f"known: {', '.join(known)}")
     if not kinds or not severities or not set(severities) <= set(weather.SEVERITIES):
-        raise UsageError("nothing to make", "name kinds, and severities from 1 to 5")
+        raise UsageError("no pictures to make", "name kinds, and severities from 1 to 5")
     return {
         kind if kind == ORIGINAL else f"{kind}-{severity}": (kind, severity)
         for kind in kinds
@@ -86,4 +86,4 @@ def _conditions(kinds: Sequence[str], severities: Sequence[int]) -> dict[str, tu
 
 def _words(seed: int) -> Iterator[str]:
     yield f"Made by posezoo data corrupt, seed {seed}, with kornia's operators; no generative model."
-    yield "The number behind a kind is its severity, 1 to 5; `original` is the source's picture as it is."
+    yield "The number behind a kind is its severity, 1 to 5; `original` is the source's picture, unchanged."

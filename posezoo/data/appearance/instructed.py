@@ -5,8 +5,8 @@
     tokenizer/       vocab.json, merges.txt                                      no code, no safety checker
     scheduler/       scheduler_config.json
 
-The half-precision files are taken where there are any: on a GPU the pipeline computes in fp16 anyway, as ECL's authors
-did; on a CPU they are read into fp32.
+The half-precision files are preferred: on a GPU the pipeline computes in fp16 anyway, as ECL's authors did; on a CPU
+they are read into fp32.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WEIGHTS_FILES = [[f"{part}/{stem}{kind}.safetensors" for kind in (".fp16", "")] 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a model lies, and the sha256 of each file that is used."""
+    """Where a model is, and the sha256 of each file that is used."""
 
     name: str
     revision: str
@@ -46,7 +46,7 @@ class Found:
     files: dict[str, str]
 
     def facts(self) -> dict[str, Any]:
-        """What the card of the pictures says of it."""
+        """What the card of the pictures says about it."""
         return {"name": self.name, "revision": self.revision, "licence": self.licence, "sha256": self.files}
 
     def load(self, device: torch.device) -> Instructed:
@@ -57,7 +57,7 @@ class Found:
             if "out of memory" in str(error).lower():
                 raise
             reason = " ".join(str(error).split())[:120]
-            raise WeightsError(f"{self.name} is no InstructPix2Pix model: {reason}", "check --model") from error
+            raise WeightsError(f"{self.name} is not an InstructPix2Pix model: {reason}", "check --model") from error
 
 
 class Instructed:
@@ -73,7 +73,7 @@ class Instructed:
         from transformers import CLIPTextModel, CLIPTokenizer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # of the loading of weights: the console has one of its own
+        logging.disable_progress_bar()  # while weights load: the console has its own bar
         dtype = torch.float16 if device.type == "cuda" else torch.float32
 
         def part(kind: Any, name: str, word: str) -> Any:
@@ -104,14 +104,14 @@ class Instructed:
             num_inference_steps=steps,
             guidance_scale=text_guidance,
             image_guidance_scale=flavour.image_guidance,
-            # on the CPU, so that no device draws other noise
+            # on the CPU, so that every device gets the same noise
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             output_type="np",
         ).images
 
 
 def find(card: AppearanceCard, model: str, revision: str, note: Note = silent) -> Found:
-    """The model that `model` names, a folder or OWNER/REPO with a commit; the card's if it is empty.
+    """The model that `model` names, a folder or OWNER/REPO with a commit; if empty, the card's.
 
     Raises UsageError, HubError, WeightsError.
     """
@@ -119,7 +119,7 @@ def find(card: AppearanceCard, model: str, revision: str, note: Note = silent) -
     if folder is not None and folder.is_dir():
         if revision:
             raise UsageError(f"{model} is a folder: it has no revision", "leave out --revision")
-        return Found(folder.name, "", "not known: a folder", folder, _in_folder(folder))
+        return Found(folder.name, "", "unknown: a folder", folder, _in_folder(folder))
     repository = model or card.repository
     names.check_repository(repository)
     revision = revision or (card.revision if repository == card.repository else "")
@@ -148,7 +148,7 @@ def _on_hub(repository: str, revision: str, note: Note) -> tuple[dict[str, str],
     used = _used(lambda name: hub.size_of(repository, name, revision) is not None, repository)
     digests = {}
     for name in used:
-        here = hub.cached(repository, name, revision)  # a damaged copy would tell a wrong size
+        here = hub.cached(repository, name, revision)  # a damaged copy would have a wrong size
         size = None if here else hub.size_of(repository, name, revision)
         content = hub.read(repository, name, revision, size, "", note=note)
         digests[name] = _digest(content, f"{repository}: {name}")
@@ -158,14 +158,14 @@ def _on_hub(repository: str, revision: str, note: Note) -> tuple[dict[str, str],
 
 
 def _digest(content: bytes, what: str) -> str:
-    """The sha256 of a file; the header of weights is looked at before anything parses it. Raises WeightsError."""
+    """The sha256 of a file; the header of weights is checked before anything parses it. Raises WeightsError."""
     if what.endswith(".safetensors"):
-        tensors.check(content, what)
+        tensors.check_header(content, what)
     return hashlib.sha256(content).hexdigest()
 
 
 def _used(there: Callable[[str], bool], where: str) -> list[str]:
-    """The names of the files that make the model, of those that are `there`. Raises WeightsError if one is missing."""
+    """The names of the model's files, of those that are `there`. Raises WeightsError if one is missing."""
     found = []
     for choices in [[name] for name in NEEDED] + WEIGHTS_FILES:
         name = next(filter(there, choices), None)

@@ -2,9 +2,9 @@
 
 Brooks, Holynski and Efros, InstructPix2Pix: Learning to Follow Image Editing Instructions (CVPR 2023), run by
 diffusers' pipeline. Model, instructions and guidance are the catalogue's (registry/appearances). What is special:
-- every picture has a seed of its own, made of the seed, the flavour and its name;
+- every picture has its own seed, derived from the run's seed, the flavour and the picture's name;
 - pictures are drawn in fixed batches: one that is not complete is drawn again as a whole. The last bits of a network's
-  output depend on the shape of its batch, so only thus is a resumed set the same, and one made by parts;
+  output depend on the shape of its batch, so only this makes a resumed set, or one made in parts, the same;
 - beside `poses.csv` there are ECL's label files, world-to-camera: reader `ecl` reads what Cambridge's scenes give.
 """
 
@@ -51,10 +51,10 @@ def redraw(
     limit: int | None = None,
     observer: Observer | None = None,
 ) -> dict[str, int]:
-    """The number of pictures by flavour in the folder `out`; those that are there already stay.
+    """The number of pictures by flavour in the folder `out`; existing ones are kept.
 
     `flavours`: of the card registry/appearances/ecl (none named: all). `model`: a repository of the hub, with the
-    commit `revision`, or a folder, instead of the card's. `device`: cpu or cuda (empty: cuda if it is there). `limit`:
+    commit `revision`, or a folder, instead of the card's. `device`: cpu or cuda (empty: cuda if present). `limit`:
     only the first frames. Raises UsageError, DataError, WeightsError, HubError, ResourceError, LockedError,
     NotFiniteError.
     """
@@ -90,7 +90,7 @@ def _make(
     seed: int,
     observer: Observer,
 ) -> None:
-    """Draw what is not there yet; the network is loaded only if something is missing."""
+    """Draw the missing pictures; the network is loaded only if there are any."""
     groups = _groups(tree, batch, limit)
     wanted = [
         (flavour, group, ns) for flavour in flavours for group in groups if (ns := _absent(tree, group, flavour, limit))
@@ -115,7 +115,7 @@ def _require(*packages: str) -> None:
 
 
 def _groups(tree: Tree, batch: int, limit: int | None) -> list[list[int]]:
-    """Frames that are drawn together: consecutive ones of one size, `batch` at most; those that hold a wanted one."""
+    """Frames to draw together: consecutive, of one size, at most `batch`; only groups with a frame below `limit`."""
     groups: list[list[int]] = []
     before = None
     for n in range(len(tree.frames)):
@@ -151,9 +151,9 @@ def _draw(
     except RuntimeError as error:
         if "out of memory" not in str(error).lower():
             raise
-        raise ResourceError("out of memory", "give --batch 1 (and another --out if this one was begun)") from None
+        raise ResourceError("out of memory", "use --batch 1 (and another --out if this one was begun)") from None
     if not np.isfinite(drawn_BHW3).all():
-        raise NotFiniteError(f"the model drew no picture of {tree.name(group[0], flavour)}", "try --device cpu")
+        raise NotFiniteError(f"the picture of {tree.name(group[0], flavour)} is not finite", "try --device cpu")
     uint8_BHW3 = (drawn_BHW3 * 255).round().astype(np.uint8)
     return {
         n: np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))

@@ -4,8 +4,8 @@
     OUT/poses.csv                                                  what `folder:OUT` reads
     OUT/card.json, OUT/README.md                                   source, licence, settings, versions, counts
 
-A picture is written whole (posezoo.base.files.write). So a maker that was stopped or killed
-goes on where it was, and `card.json`, which is written first, keeps it from going on with other settings.
+A picture is written whole (posezoo.base.files.write). So a maker that was stopped or killed continues where it was, and
+`card.json`, which is written first, keeps it from continuing with other settings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from PIL import Image
 from posezoo.base.errors import DataError, LockedError, UsageError
 from posezoo.base.files.lock import lock
 from posezoo.base.files.pictures import image_size, read_image
-from posezoo.base.files.write import sweep, whole, write_whole, writing
+from posezoo.base.files.write import replacement, sweep, write_whole, writing
 from posezoo.base.version import __version__
 from posezoo.data.export import FORMS
 from posezoo.data.open import Dataset
@@ -37,25 +37,25 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 CARD, LOCK = "card.json", ".lock"
-HINT = "free some space or choose another --out; the same command goes on"
+HINT = "free some space or choose another --out; the same command continues"
 SYNTHETIC = "synthetic appearance"
 SUBSETS = ("test", "val", "train", "all")
 
 
 class Tree:
-    """The folder `out`, held by this process: `with Tree(...) as tree: ...; tree.finish()`.
+    """The folder `out`, locked by this process: `with Tree(...) as tree: ...; tree.finish()`.
 
-    Raises UsageError for a folder of something else or of other settings, LockedError if a process is at it.
+    Raises UsageError for a folder with other content or settings, LockedError if another process uses it.
     """
 
     def __init__(
         self, out: Path, dataset: Dataset, subset: str, facts: Mapping[str, Any], packages: Sequence[str]
     ) -> None:
-        """`facts`: all that decides about a picture, beside its source and its condition."""
+        """`facts`: all that determines a picture, beside its source and its condition."""
         self.out, self.dataset = out, dataset
         self.frames = _subset(dataset, subset)
         self.stems = stems(self.frames)
-        self._lock = _held(out)
+        self._lock = _locked(out)
         source = _source(dataset, subset)
         try:
             self.card = _continued(out, {"source": source, **facts})
@@ -81,7 +81,7 @@ class Tree:
         return f"{condition}/{self.stems[n]}_{condition}.png"
 
     def has(self, n: int, condition: str) -> bool:
-        """Whether the picture is there."""
+        """Whether the picture exists."""
         return (self.out / self.name(n, condition)).is_file()
 
     def seed(self, n: int, condition: str, seed: int) -> int:
@@ -92,12 +92,12 @@ class Tree:
     def source_picture(self, n: int) -> np.ndarray:
         """Frame n's own picture, uint8 RGB (H, W, 3) in its stored size. Raises DataError."""
         size = self.size(n)
-        with _named_bad():
+        with _with_verify_hint():
             return read_image(self.frames.path(n), min(size), self.frames.decode)
 
     def size(self, n: int) -> tuple[int, int]:
         """(width, height) of frame n's stored picture. Raises DataError."""
-        with _named_bad():
+        with _with_verify_hint():
             return image_size(self.frames.path(n))
 
     def put(self, n: int, condition: str, image_HWC: np.ndarray) -> None:
@@ -105,12 +105,12 @@ class Tree:
         path = self.out / self.name(n, condition)
         with writing(path, HINT):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as temporary:
+            with replacement(path) as temporary:
                 Image.fromarray(image_HWC).save(temporary, "PNG")
 
     def finish(self, words: Sequence[str]) -> dict[str, int]:
-        """Write poses.csv and the card of what is there; the pictures by condition. `words`: lines for README.md."""
-        parts = [self._there(condition) for condition in self.card["pictures"]]
+        """The number of pictures by condition, with poses.csv and the card written. `words`: lines for README.md."""
+        parts = [self._finished(condition) for condition in self.card["pictures"]]
         self.card["pictures"] = {c: len(part) for c, part in zip(self.card["pictures"], parts, strict=True)}
         columns: dict[str, Any] = {
             key: np.concatenate([getattr(part, key) for part in parts])
@@ -124,11 +124,11 @@ class Tree:
         return dict(self.card["pictures"])
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the folder; undecodable bytes of image names come out as they were."""
+        """Write a text file of the folder; undecodable bytes of image names are preserved."""
         write_whole(self.out / name, text.encode("utf-8", "surrogateescape"), HINT)
 
-    def _there(self, condition: str) -> Frames:
-        """The frames whose pictures of a condition are there, with these pictures."""
+    def _finished(self, condition: str) -> Frames:
+        """The frames whose pictures of a condition exist, with these pictures."""
         which = [n for n in range(len(self.frames)) if self.has(n, condition)]
         names = np.array([os.fsencode(self.name(n, condition)) for n in which], dtype=np.bytes_)
         frames = self.frames.select(which)
@@ -136,7 +136,7 @@ class Tree:
 
 
 def stems(frames: Frames) -> list[str]:
-    """The path of each frame's pictures without condition and ending: SCENE/its own path; no two are the same."""
+    """The path of each frame's pictures without condition and suffix: SCENE/its own path; no two are the same."""
     found: dict[str, None] = {}
     for n in range(len(frames)):
         scene = re.sub(r"[^\w.-]+", "-", frames.scenes[frames.scene[n]]).strip(".-") or "scene"
@@ -156,13 +156,13 @@ def _subset(dataset: Dataset, subset: str) -> Frames:
 
 
 def _source(dataset: Dataset, subset: str) -> dict[str, Any]:
-    """What the card says of the source. A path of the user's is his own: only its last part is told."""
+    """What the card says about the source. Of a user's path only the last part, the rest being private."""
     card, place = dataset.card, dataset.name.partition(":")
     name = dataset.name if card else f"{place[0]}:{PurePath(place[2].partition('?')[0]).name}"
     return {
         "name": name,
         "subset": subset,
-        "licence": card.licence if card else "not known: own data",
+        "licence": card.licence if card else "unknown: own data",
         "page": card.page if card else "",
         "ground_truth": dataset.frames.ground_truth,
         "sha256 of names, poses and splits": dataset.digest,
@@ -170,7 +170,7 @@ def _source(dataset: Dataset, subset: str) -> dict[str, Any]:
 
 
 def _continued(out: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The folder's card if it says the same as `facts`, or a new one. Raises UsageError."""
+    """The folder's card if it agrees with `facts`, or a new one. Raises UsageError."""
     path = out / CARD
     facts = json.loads(json.dumps(facts))  # as they are read back
     if not path.exists():
@@ -179,11 +179,11 @@ def _continued(out: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
         card["versions"], card["pictures"] = list(card["versions"]), dict(card["pictures"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is no card of posezoo", "choose another --out") from None
+        raise UsageError(f"{path} is not a card of posezoo", "choose another --out") from None
     for key, value in facts.items():
         if card.get(key) != value:
             raise UsageError(
-                f"{out} was made otherwise: {_difference(key, card.get(key), value)}", "choose another --out"
+                f"{out} was made differently: {_difference(key, card.get(key), value)}", "choose another --out"
             )
     return card
 
@@ -197,23 +197,23 @@ def _difference(key: str, old: Any, new: Any) -> str:
 
 
 @contextlib.contextmanager
-def _named_bad() -> Iterator[None]:
+def _with_verify_hint() -> Iterator[None]:
     try:
         yield
     except DataError as error:
         raise DataError(error.message, "posezoo data verify lists all bad pictures") from None
 
 
-def _held(out: Path) -> BaseFileLock:
+def _locked(out: Path) -> BaseFileLock:
     with writing(out, "choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
         if not (out / CARD).exists() and any(child.name != LOCK for child in out.iterdir()):
             raise UsageError(f"{out} holds something else (no {CARD})", "choose another --out")
-        held = lock(out / LOCK)
-    if held is None:
+        locked = lock(out / LOCK)
+    if locked is None:
         raise LockedError(f"another process is making {out}", "wait, or choose another --out")
     sweep(out)
-    return held
+    return locked
 
 
 def _readme(card: Mapping[str, Any], words: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
-"""Weather and faults of a camera laid over a picture, without any generative model: six kinds in five severities.
+"""Weather and camera faults applied to a picture, without any generative model: six kinds in five severities.
 
 The kinds and their grading follow Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common
-Corruptions and Perturbations (ICLR 2019), written anew on kornia's operators: a diamond-square plasma is the fog's
-density, flakes and drops are sparse noise drawn out by a motion blur. What differs: lengths are in units of 1/256 of
+Corruptions and Perturbations (ICLR 2019), rewritten with kornia's operators: a diamond-square plasma is the fog's
+density, flakes and drops are sparse noise stretched by a motion blur. What differs: lengths are in units of 1/256 of
 the short edge, so that a severity looks the same at any size; night, rain and occlusion are ours.
 
 Legend: C colours (RGB in 0..1), H height, W width, G grid, S longer side, 1 one sample. Only a picture's colours
@@ -31,7 +31,7 @@ OCCLUSION = (0.05, 0.1, 0.2, 0.3, 0.4)  # share of the picture that is covered
 
 
 def corrupted(image_HWC: np.ndarray, kind: str, severity: int, seed: int) -> np.ndarray:
-    """The uint8 picture (H, W, 3) with one of KINDS laid over it; the same seed gives the same picture."""
+    """The uint8 picture (H, W, 3) with one of KINDS applied; the same seed gives the same picture."""
     generator = torch.Generator().manual_seed(seed)
     image_1CHW = torch.from_numpy(np.array(image_HWC)).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
@@ -40,7 +40,7 @@ def corrupted(image_HWC: np.ndarray, kind: str, severity: int, seed: int) -> np.
 
 
 def fog(image_1CHW: Tensor, level: int, generator: torch.Generator) -> Tensor:
-    """Light scattered in from a fog of uneven density: every colour moves towards a light grey."""
+    """Light scattered by a fog of uneven density: every colour moves towards a light grey."""
     from kornia.contrib import diamond_square
 
     height, width = image_1CHW.shape[-2:]
@@ -53,7 +53,7 @@ def fog(image_1CHW: Tensor, level: int, generator: torch.Generator) -> Tensor:
 
 
 def snow(image_1CHW: Tensor, level: int, generator: torch.Generator) -> Tensor:
-    """A scene gone pale, and falling flakes of three distances before it."""
+    """A pale scene, and flakes falling before it at three distances."""
     whitening, share = SNOW[level]
     unit = _unit(image_1CHW)
     image_1CHW = image_1CHW * (1 - whitening) + (0.4 * _grey(image_1CHW) + 0.55) * whitening
@@ -61,7 +61,7 @@ def snow(image_1CHW: Tensor, level: int, generator: torch.Generator) -> Tensor:
     for size, weight in ((1.1, 0.5), (1.8, 0.3), (2.8, 0.2)):  # far flakes are small and many
         seeds = share * weight / size**2
         flakes_11HW = _sparse(image_1CHW, seeds, generator, size * unit)
-        flakes_11HW = _drawn_out(flakes_11HW, 2.2 * size * unit, angle)
+        flakes_11HW = _streaked(flakes_11HW, 2.2 * size * unit, angle)
         image_1CHW = image_1CHW + (1 - image_1CHW) * flakes_11HW.clamp(0, 1)
     return image_1CHW
 
@@ -86,7 +86,7 @@ def rain(image_1CHW: Tensor, level: int, generator: torch.Generator) -> Tensor:
     image_1CHW = dull_1CHW * (0.92 - 0.05 * level) * (1 - veil) + 0.55 * veil
     angle = 65 + 50 * torch.rand(1, generator=generator).item()
     drops_11HW = _sparse(image_1CHW, share / length * 4, generator, 0.9 * unit)
-    streaks_11HW = _drawn_out(drops_11HW, length * unit, angle) * length * 0.45
+    streaks_11HW = _streaked(drops_11HW, length * unit, angle) * length * 0.45
     return image_1CHW + (0.95 - image_1CHW) * streaks_11HW.clamp(0, 0.75)
 
 
@@ -99,7 +99,7 @@ def blur(image_1CHW: Tensor, level: int, generator: torch.Generator) -> Tensor:
 
 
 def occlusion(image_1CHW: Tensor, level: int, generator: torch.Generator) -> Tensor:
-    """Dark upright boxes that stand before the scene, as people and vehicles do, until the share is covered."""
+    """Dark upright boxes in front of the scene, like people and vehicles, until the share is covered."""
     height, width = image_1CHW.shape[-2:]
     image_1CHW, covered_HW = image_1CHW.clone(), torch.zeros(height, width, dtype=torch.bool)
     while covered_HW.float().mean() < OCCLUSION[level]:
@@ -147,7 +147,7 @@ def _sparse(image_1CHW: Tensor, share: float, generator: torch.Generator, size: 
     return (spots_11HW * 2 * torch.pi * sigma**2).clamp(0, 1)
 
 
-def _drawn_out(layer_11HW: Tensor, length: float, angle: float) -> Tensor:
+def _streaked(layer_11HW: Tensor, length: float, angle: float) -> Tensor:
     from kornia.filters import motion_blur
 
     return motion_blur(layer_11HW, _odd(length, layer_11HW)[0], angle, 0.0, mode="bilinear")

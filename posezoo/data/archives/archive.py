@@ -1,15 +1,15 @@
-"""What an archive of a benchmark holds: every member checked before a byte is written.
+"""The members of a benchmark's archive, every one checked before a byte is written.
 
     with Archive(path, Budget(path)) as archive:
         for member in archive.members:
             for chunk in archive.chunks(member): ...
 
-zip, tar and tar.gz, told apart by their first bytes. An archive is not trusted: a member that is no regular file, whose
-name leaves the folder, or that stands there twice, refuses all of it, and so does one that is far larger unpacked than
+zip, tar and tar.gz, recognised by their first bytes. An archive is not trusted: one member that is not a regular file,
+whose name leaves the folder, or that appears twice refuses it as a whole, and so does a size far larger unpacked than
 packed. What cannot be read is a DataError that names archive and member.
 
-Nothing of this is left to the standard library: tarfile's `data` filter lets links in and makes an absolute path a
-relative one, zipfile takes `..` out of a path. Here each of them refuses the archive.
+Nothing of this is left to the standard library: tarfile's `data` filter accepts links and makes an absolute path a
+relative one, zipfile removes `..` from a path. Here each of them refuses the archive.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from posezoo.base.errors import DataError
-from posezoo.base.paths import shown
+from posezoo.base.paths import printable_path
 
 WORK = ".posezoo"
-"""The folder beside the data in which unpacking keeps its notes; no archive may write there."""
+"""The folder beside the data in which unpacking keeps its records; no archive may write there."""
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz")
 RATIO, FREELY = 100, 16_000_000  # an archive may become 100 times its size, or 16 MB: pictures become about as large
 MOST_MEMBERS = 1_000_000
@@ -57,7 +57,7 @@ class Member:
 
 
 class Budget:
-    """How many bytes one archive may become, what lies packed inside it included."""
+    """How many bytes one archive may become, including the archives inside it."""
 
     def __init__(self, path: Path) -> None:
         self.name, self.packed = path.name, path.stat().st_size
@@ -65,19 +65,19 @@ class Budget:
         self.claimed = self.written = 0
 
     def count(self, claimed: int = 0, written: int = 0) -> None:
-        """Its table claims, or it gave, so many bytes more. Raises DataError beyond the limit."""
+        """Add bytes that its table claims, or that it gave. Raises DataError beyond the limit."""
         self.claimed += claimed
         self.written += written
         if max(self.claimed, self.written) > self.limit:
             what = f"{self.packed / 1e6:.1f} MB would become over {self.limit / 1e6:.0f} MB"
-            raise DataError(f"archive {shown(self.name)} is too large unpacked: {what}", AGAIN)
+            raise DataError(f"archive {printable_path(self.name)} is too large unpacked: {what}", AGAIN)
 
 
 class Archive:
     """An open archive whose `members` (files only) have all been checked. `name`: what messages call it."""
 
     def __init__(self, path: Path, budget: Budget, name: str = "") -> None:
-        self.path, self.name, self._budget = path, shown(name or path.name), budget
+        self.path, self.name, self._budget = path, printable_path(name or path.name), budget
         self.members: list[Member] = []
         self._is_file: dict[str, bool] = {}  # of each path, folders included
         self._open: Any = None  # opens a member
@@ -104,10 +104,10 @@ class Archive:
                 for entry in tar:
                     self._add_tar(entry)
                 if file.last != bytes(tarfile.BLOCKSIZE):
-                    raise tarfile.ReadError("it ends too early")  # cut between two members, tarfile says nothing
+                    raise tarfile.ReadError("it ends too early")  # if cut between two members, tarfile reports nothing
             else:
                 begins = ascii(head[:16].decode("latin-1"))
-                raise DataError(f"{self.name} is no zip, tar or tar.gz: it begins with {begins}", AGAIN)
+                raise DataError(f"{self.name} is not a zip, tar or tar.gz: it begins with {begins}", AGAIN)
             self._closing = closing.pop_all()
         return self
 
@@ -128,11 +128,11 @@ class Archive:
             raise self._refused(member.path, f"is {left} bytes shorter than it claims")
 
     def _add_zip(self, info: zipfile.ZipInfo) -> None:
-        name = info.orig_filename  # the other one ends at the first NUL
+        name = info.orig_filename  # `filename` ends at the first NUL
         kind = stat.S_IFMT(info.external_attr >> 16)
         folder = name.endswith(("/", "\\")) or kind == stat.S_IFDIR
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise self._refused(name, "is a link" if kind == stat.S_IFLNK else "is no regular file")
+            raise self._refused(name, "is a link" if kind == stat.S_IFLNK else "is not a regular file")
         if info.flag_bits & 1 and not folder:
             raise self._refused(name, "is encrypted", OTHERWISE)
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not folder:
@@ -141,11 +141,11 @@ class Archive:
 
     def _add_tar(self, entry: tarfile.TarInfo) -> None:
         if not entry.isdir() and not entry.isreg():
-            raise self._refused(entry.name, "is a link" if entry.issym() or entry.islnk() else "is no regular file")
+            raise self._refused(entry.name, "is a link" if entry.issym() or entry.islnk() else "is not a regular file")
         self._add(entry.name, entry.size, None if entry.isdir() else entry)
 
     def _add(self, name: str, size: int, entry: Any) -> None:
-        """Take the member in, a folder if `entry` is None. Raises DataError for a name or size it must not have."""
+        """Add the member, a folder if `entry` is None. Raises DataError for a name or size it must not have."""
         path, problem = safe_path(name)
         if entry is not None and not problem:
             problem = "has no name" if not path else f"claims {size} bytes" if size < 0 else ""
@@ -159,7 +159,7 @@ class Archive:
             return
         if path in self._is_file:
             twice = self._is_file[path]
-            raise self._refused(path, "stands there twice" if twice else "is both a file and a folder")
+            raise self._refused(path, "appears twice" if twice else "is both a file and a folder")
         self._is_file[path] = True
         self._budget.count(claimed=size)
         self.members.append(Member(path, size, entry))
@@ -167,7 +167,7 @@ class Archive:
             raise DataError(f"{self.name} has over {MOST_MEMBERS} members", AGAIN)
 
     def _refused(self, member: str, problem: str, hint: str = AGAIN) -> DataError:
-        member = shown(member if len(member) <= 100 else member[:97] + "...")
+        member = printable_path(member if len(member) <= 100 else member[:97] + "...")
         return DataError(f"{self.name}: member {member} {problem}", hint)
 
     @contextlib.contextmanager
@@ -175,20 +175,20 @@ class Archive:
         try:
             yield
         except _DAMAGE as error:
-            # an error with a number is the disk's fault, but for EINVAL: a place before the file's start
+            # an error with a number is the disk's fault, except EINVAL: a seek before the file's start
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
-            reason = f"({shown(str(error) or type(error).__name__)})"
+            reason = f"({printable_path(str(error) or type(error).__name__)})"
             if member:
                 raise self._refused(member, f"is damaged {reason}") from error
-            after = f" at or after member {shown(self.members[-1].path)}" if self.members else ""
+            after = f" at or after member {printable_path(self.members[-1].path)}" if self.members else ""
             raise DataError(f"{self.name} is damaged{after} {reason}", AGAIN) from error
 
 
 def safe_path(name: str) -> tuple[str, str]:
     """(`name` as a relative path with slashes, what is wrong with it or ""). "" is the folder itself.
 
-    Names that are no UTF-8 are kept byte for byte, as surrogates. A backslash counts as a slash, as in zips of Windows.
+    Names that are not UTF-8 are kept byte for byte, as surrogates. A backslash counts as a slash, as in Windows zips.
     """
     text = name.replace("\\", "/")
     parts = [part for part in text.split("/") if part not in ("", ".")]
@@ -199,7 +199,7 @@ def safe_path(name: str) -> tuple[str, str]:
     if ".." in parts:
         return "", "points outside the folder"
     if any(part.casefold() == WORK for part in parts):
-        return "", f"is called as posezoo's own folder {WORK}"
+        return "", f"has the name of posezoo's own folder {WORK}"
     try:
         lengths = [len(os.fsencode(part)) for part in parts]
     except UnicodeEncodeError:
@@ -210,7 +210,7 @@ def safe_path(name: str) -> tuple[str, str]:
 
 
 class _Bounded:
-    """A file that gives at most 16 MB at once: no tar header can ask for all of the memory. `last`: what it gave."""
+    """A file that reads at most 16 MB at once: no tar header can demand all memory. `last`: the last bytes read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.last = file, b""

@@ -16,9 +16,9 @@ import numpy as np
 
 from posezoo.base.errors import DataError, Finding
 from posezoo.base.files.pictures import read_sized
-from posezoo.base.files.write import whole, writing
+from posezoo.base.files.write import replacement, writing
 from posezoo.base.observe import Progress, parallel
-from posezoo.base.paths import shown
+from posezoo.base.paths import printable_path
 from posezoo.data.table import Frames
 
 PIXELS = "pixels.u8"
@@ -42,20 +42,20 @@ def unreadable_images(frames: Frames, progress: Progress | None = None) -> list[
     return findings
 
 
-def unreadable(findings: Sequence[Finding]) -> DataError:
+def unreadable_error(findings: Sequence[Finding]) -> DataError:
     """The error for images that cannot be read."""
     count = f"{len(findings)} unreadable image{'s' * (len(findings) > 1)}"
     return DataError(f"{count} (first: {findings[0]})", "posezoo data verify lists all of them", findings)
 
 
-def build(frames: Frames, digests: list[bytes], home: Path, key: str, progress: Progress | None) -> None:
-    """Build the cache beside its place and rename it there. Whoever comes second throws its own copy away."""
+def build_cache(frames: Frames, digests: list[bytes], home: Path, key: str, progress: Progress | None) -> None:
+    """Build the cache beside its place and rename it. The second of two processes discards its copy."""
     place = home / key
     hint = f"set POSEZOO_CACHE to a folder with {len(frames) * 0.27e-3 + 0.1:.1f} GB free"
     with (
         writing(f"the image cache {home}", hint),
         _building(home),
-        whole(place, folder=True, replaces=lambda: valid_index(place, digests) is None) as temporary,
+        replacement(place, folder=True, replaces=lambda: valid_index(place, digests) is None) as temporary,
     ):
         _write(frames, digests, temporary, progress)
         if place.is_file():
@@ -70,7 +70,7 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
         for n, result in enumerate(parallel(lambda i: _decoded(frames, i), range(len(frames)))):
             if isinstance(result, Finding):
                 findings.append(result)
-            elif not findings:  # after the first bad image the rest is only looked at
+            elif not findings:  # after the first bad image the rest is only checked
                 image_HWC, (stored_width, stored_height) = result
                 height, width = image_HWC.shape[:2]
                 index[n] = (offset, height, width, stored_height, stored_width, digests[n])
@@ -79,7 +79,7 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
             if progress:
                 progress(n + 1, len(frames))
         if findings:
-            raise unreadable(findings)
+            raise unreadable_error(findings)
     np.save(folder / "index.npy", index, allow_pickle=False)
 
 
@@ -104,12 +104,12 @@ def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Fin
     try:
         return read_sized(path, decode=frames.decode)
     except DataError as error:
-        return Finding(shown(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
+        return Finding(printable_path(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
 
 
 @contextlib.contextmanager
 def _building(home: Path) -> Iterator[None]:
-    """Say that a cache is being built. What killed builds left behind is removed: all of it if nobody else builds."""
+    """Mark that a cache is being built, and remove what killed builds left: all of it if no other build runs."""
     home.mkdir(parents=True, exist_ok=True)
     with (home.parent / f"{home.name}.lock").open("a") as lock:
         # not filelock: builds of several processes go on beside each other, so the lock is shared

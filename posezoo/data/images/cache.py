@@ -4,9 +4,9 @@
     <cache>/images/<key>/index.npy      offset, size, size of the stored image and sha256 of each
     <cache>/images/digests/*.json       sha256 of files seen before, by path, size and time: hashing 30 GB is slow
 
-`key` is a sha256 over the format's version, the short edge, how files that are no ordinary pictures are decoded, and
+`key` is a sha256 over the format's version, the short edge, how files that are not ordinary pictures are decoded, and
 the sha256 of every source file in order, so a changed image makes a new cache and an old one is never wrong. A cache is
-built in a folder of its own and renamed into place: it is there completely or not at all. Pixels are read with preadv,
+built in a folder of its own and renamed into place: it exists completely or not at all. Pixels are read with preadv,
 not mapped: the memory a process holds stays flat over an epoch, a fork or pickle costs nothing, and a file cut short is
 an error instead of a bus error.
 
@@ -32,8 +32,8 @@ from torch import Tensor
 from posezoo.base.errors import Finding, ResourceError
 from posezoo.base.files.pictures import CACHE_SHORT_EDGE
 from posezoo.base.observe import Progress, parallel
-from posezoo.base.paths import shown, user_path
-from posezoo.data.images.build import PIXELS, VERSION, build, unreadable, valid_index
+from posezoo.base.paths import printable_path, user_path
+from posezoo.data.images.build import PIXELS, VERSION, build_cache, unreadable_error, valid_index
 from posezoo.data.images.digests import Digests
 from posezoo.data.table import Frames
 
@@ -41,7 +41,7 @@ CHUNK = 64  # files
 
 
 class ImageCache:
-    """The decoded images of a table of frames. Safe to fork, to spawn and to pickle; not to change."""
+    """The decoded images of a table of frames, read-only. Safe to fork, spawn and pickle."""
 
     def __init__(self, folder: Path, index: np.ndarray, intrinsics: np.ndarray) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class ImageCache:
 
     @staticmethod
     def open(frames: Frames, progress: Progress | None = None) -> ImageCache:
-        """The cache of these frames, built first if it is not there or damaged.
+        """The cache of these frames, built first if it is missing or damaged.
 
         Raises DataError that names every unreadable image, ResourceError if the disk is full or cannot be written.
         """
@@ -63,7 +63,7 @@ class ImageCache:
         key = hashlib.sha256(f"{VERSION} {CACHE_SHORT_EDGE}{decode}\n".encode() + b"\n".join(digests)).hexdigest()
         index = valid_index(home / key, digests)
         if index is None:
-            build(frames, digests, home, key, progress)
+            build_cache(frames, digests, home, key, progress)
             index = valid_index(home / key, digests)
         if index is None:  # another process may be clearing the cache at this moment
             raise ResourceError(f"image cache {home / key} vanished while it was built", "start again")
@@ -83,7 +83,7 @@ class ImageCache:
         intrinsics_B4 = self._intrinsics_N4[index_B]
         height, width = (int(rows[side].max(initial=0)) for side in ("height", "width"))
         pixels_BHWC = np.empty((len(rows), height, width, 3), dtype=np.uint8)
-        file = self._opened()
+        file = self._open_pixels()
         for n, (offset, h, w) in enumerate(rows[["offset", "height", "width"]].tolist()):
             if (h, w) == (height, width):
                 self._read(file, pixels_BHWC[n], offset)
@@ -96,7 +96,7 @@ class ImageCache:
             intrinsics_B4[n, 2:] += (left, top)
         return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2), intrinsics_B4
 
-    def _opened(self) -> int:
+    def _open_pixels(self) -> int:
         """The file descriptor, opened at first use in this process."""
         with self._lock:
             if self._file is None:
@@ -143,7 +143,7 @@ def _digests(frames: Frames, home: Path, progress: Progress | None) -> list[byte
     memo = Digests(home / "digests", frames.root)
     found: list[bytes] = []
     findings = []
-    # many at once: of files seen before only the state is looked at, which takes less than handing one to a thread
+    # many at once: files seen before need only a stat, which takes less time than handing one to a thread
     chunks = (range(start, min(start + CHUNK, len(frames))) for start in range(0, len(frames), CHUNK))
     try:
         results = parallel(lambda chunk: [_digest(frames, i, memo) for i in chunk], chunks)
@@ -154,10 +154,10 @@ def _digests(frames: Frames, home: Path, progress: Progress | None) -> list[byte
                 found.append(result)
             if progress and memo.new:  # silent when nothing has to be read
                 progress(n, len(frames))
-    finally:  # who is stopped after an hour of reading need not begin again
+    finally:  # a run stopped after an hour of reading need not begin again
         memo.save()
     if findings:
-        raise unreadable(findings)
+        raise unreadable_error(findings)
     return found
 
 
@@ -167,9 +167,9 @@ def _digest(frames: Frames, i: int, memo: Digests) -> bytes | Finding:
     try:
         status = os.stat(path)  # noqa: PTH116 (a Path takes longer to make than its file to look at)
         if not stat.S_ISREG(status.st_mode):  # a pipe would never end
-            return Finding(shown(name), 0, "not a regular file")
+            return Finding(printable_path(name), 0, "not a regular file")
         if not status.st_size:
-            return Finding(shown(name), 0, "empty file")
+            return Finding(printable_path(name), 0, "empty file")
         return memo.get(name, path, status)
     except OSError as error:
-        return Finding(shown(name), 0, "no such image" if error.errno == 2 else error.strerror or str(error))
+        return Finding(printable_path(name), 0, "no such image" if error.errno == 2 else error.strerror or str(error))

@@ -17,7 +17,7 @@ _SETTLED_NS = 2_000_000_000  # a file changed within the last two seconds may ch
 
 
 class Digests:
-    """The memory of one data root. It only saves time: it may be lost, and it is never required to be writable."""
+    """The digests known for one data root. They only save time: they may be lost, and need not be writable."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self._path = folder / (hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32] + ".json")
@@ -35,7 +35,7 @@ class Digests:
         return digest.encode()
 
     def save(self) -> None:
-        """Write what was learnt, beside what others wrote meanwhile. A folder that cannot be written is no error."""
+        """Write the new digests, beside what others wrote meanwhile. An unwritable folder is not an error."""
         newest = time.time_ns() - _SETTLED_NS
         settled = {name: entry for name, entry in self.new.items() if int(entry[1]) < newest}
         if not settled:
@@ -46,7 +46,7 @@ class Digests:
 
 
 def _read(path: Path) -> dict[str, list[int | str]]:
-    """The entries of a memory file; damaged ones are forgotten."""
+    """The entries of a file of digests; damaged ones are ignored."""
     try:
         entries = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

@@ -38,7 +38,7 @@ def test_picture_and_intrinsics_turn_together(tmp_path: Path, tag: int) -> None:
     path = photograph(tmp_path / "a.jpg", tag)
     assert pictures.orientation_of(path) == tag
     with Image.open(path) as image:
-        turned = pictures.upright(image)
+        turned = pictures.exif_transposed(image)
         np.testing.assert_array_equal(turned, ImageOps.exif_transpose(image))  # Pillow's own, which fails on damage
     fx, fy, cx, cy = pictures.turned_camera(path, (50.0, 30.0, float(SPOT[0]), float(SPOT[1])))
     rows, columns = np.nonzero(np.asarray(turned)[..., 1] > 128)

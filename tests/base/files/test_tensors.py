@@ -37,7 +37,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "a name twice": (made(b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}"), r"\ba\b"),
     "a key twice inside": (made(b'{"a":{"dtype":"F32","dtype":"F16","shape":[0]}}'), "dtype"),
     "brackets without end": (made(b"[" * 500_000), "JSON"),
-    "a list": (made(b"[]"), "no table"),
+    "a list": (made(b"[]"), "JSON object"),
     "JSON": (made(b"{nope}"), "JSON"),
     "not UTF-8": (made(b'{"\xff":1}'), "JSON"),
     "offsets outside": (made(b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'), "damaged"),

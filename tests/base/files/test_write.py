@@ -14,7 +14,7 @@ import pytest
 
 from posezoo.base.errors import ResourceError
 from posezoo.base.files.lock import lock
-from posezoo.base.files.write import TEMPORARY, sweep, whole, write_whole
+from posezoo.base.files.write import TEMPORARY, replacement, sweep, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
 
 
 def fill(folder: Path, text: str) -> None:
-    with whole(folder, folder=True) as temporary:
+    with replacement(folder, folder=True) as temporary:
         (temporary / "a").write_text(text)
         (temporary / "deep").mkdir()
         (temporary / "deep/b").write_text(text)
@@ -48,7 +48,7 @@ def test_an_error_in_between_leaves_the_old_one(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", "old")
     fill(tmp_path / "b", "old")
     for target, folder in (("a", False), ("b", True)):
-        with pytest.raises(KeyboardInterrupt), whole(tmp_path / target, folder) as temporary:
+        with pytest.raises(KeyboardInterrupt), replacement(tmp_path / target, folder) as temporary:
             (temporary / "x" if folder else temporary).write_text("new")
             raise KeyboardInterrupt
     assert (tmp_path / "a").read_text() == (tmp_path / "b/deep/b").read_text() == "old"
@@ -61,7 +61,7 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     fill(tmp_path / "new/b", "new")
     assert names(tmp_path / "new/b") == ["a", "deep"]
     assert (tmp_path / "new/b/deep/b").read_text() == "new"
-    with whole(tmp_path / "new/b", folder=True, replaces=lambda: False) as temporary:
+    with replacement(tmp_path / "new/b", folder=True, replaces=lambda: False) as temporary:
         (temporary / "c").touch()
     assert names(tmp_path / "new/b") == ["a", "deep"], "the first one stays"
     assert names(tmp_path / "new") == ["b"]

@@ -51,7 +51,7 @@ def test_all_forms_whatever_they_are_called(tmp_path: Path, form: str) -> None:
             return
         case "no-magic":
             path.write_bytes(b"<!DOCTYPE html><html>log in first")
-            refused(path, "is no zip, tar or tar.gz: it begins with '<!DOCTYPE html>")
+            refused(path, "is not a zip, tar or tar.gz: it begins with '<!DOCTYPE html>")
             return
     assert content(path) == FILES
 
@@ -106,10 +106,10 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     [
         (tarfile.SYMTYPE, "member bad is a link"),
         (tarfile.LNKTYPE, "member bad is a link"),
-        (tarfile.CHRTYPE, "member bad is no regular file"),
-        (tarfile.BLKTYPE, "member bad is no regular file"),
-        (tarfile.FIFOTYPE, "member bad is no regular file"),
-        (b"Z", "member bad is no regular file"),
+        (tarfile.CHRTYPE, "member bad is not a regular file"),
+        (tarfile.BLKTYPE, "member bad is not a regular file"),
+        (tarfile.FIFOTYPE, "member bad is not a regular file"),
+        (b"Z", "member bad is not a regular file"),
     ],
 )
 def test_tar_members_that_are_no_files(tmp_path: Path, kind: bytes, words: str) -> None:
@@ -120,7 +120,7 @@ def test_tar_members_that_are_no_files(tmp_path: Path, kind: bytes, words: str) 
     refused(path, words)
 
 
-@pytest.mark.parametrize(("kind", "words"), [(stat.S_IFLNK, "is a link"), (stat.S_IFIFO, "is no regular file")])
+@pytest.mark.parametrize(("kind", "words"), [(stat.S_IFLNK, "is a link"), (stat.S_IFIFO, "is not a regular file")])
 def test_zip_members_that_are_no_files(tmp_path: Path, kind: int, words: str) -> None:
     info = zipfile.ZipInfo("bad")
     info.external_attr = (kind | 0o777) << 16

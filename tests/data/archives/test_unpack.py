@@ -40,7 +40,7 @@ def one(path: Path, to: str = ".") -> Packed:
 
 def run(path: Path, to: str = ".") -> Unpacked:
     """Unpack one archive beside itself."""
-    with unpack.held(path.parent, lambda text: None):
+    with unpack.unpack_lock(path.parent, lambda text: None):
         return unpack.unpack(one(path, to), quiet)
 
 
@@ -153,7 +153,7 @@ def test_no_file_is_ever_replaced(tmp_path: Path, other: bytes) -> None:
     with pytest.raises(DataError, match=naming("1", "room.zip", "room/TestSplit.txt")) as caught:
         run(path)
     assert [str(finding) for finding in caught.value.findings] == [
-        "room/TestSplit.txt: is not the file in room.zip",
+        "room/TestSplit.txt: differs from the file in room.zip",
     ]
     assert tree(tmp_path) == {"room/TestSplit.txt": other}
     assert not unpack.is_unpacked(one(path))
@@ -231,7 +231,7 @@ def test_too_small_a_disk_is_told_before_anything_is_written(tmp_path: Path, mon
     with pytest.raises(ResourceError, match=naming("room.zip", "3.0 MB", "2.0 MB")) as caught:
         run(path)
     assert caught.value.exit_code == 6
-    assert unpack.needed([one(path)], quiet) == 3_000_000
+    assert unpack.required_bytes([one(path)], quiet) == 3_000_000
     assert leftovers(tmp_path) == []
 
 
@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_written() -> None:
         path = write_zip(Path(name) / "room.zip", FILES)
         assert as_nobody(path.parent, path) == (
             f"ResourceError: cannot unpack room.zip: {name}/.posezoo: Permission denied:"
-            " unpack in a folder that you may write to, and give it with --root"
+            " unpack in a folder that you may write to, and name it with --root"
         )
         run(path)
         shutil.rmtree(path.parent / unpack.WORK)
@@ -298,16 +298,16 @@ def test_a_second_one_waits_and_leftovers_are_swept(tmp_path: Path) -> None:
     done: list[Unpacked] = []
 
     def second() -> None:
-        with unpack.held(tmp_path, told.append):
+        with unpack.unpack_lock(tmp_path, told.append):
             done.append(unpack.unpack(one(path), quiet))
 
-    with unpack.held(tmp_path, told.append):
+    with unpack.unpack_lock(tmp_path, told.append):
         assert not left.exists()
         thread = threading.Thread(target=second)
         thread.start()
         while not told:
             thread.join(0.01)
-        assert told == [f"another posezoo unpacks in {tmp_path}: waiting for it"]
+        assert told == [f"another posezoo process is unpacking in {tmp_path}: waiting for it"]
         assert done == []
         unpack.unpack(one(path), quiet)
     thread.join()
@@ -345,7 +345,7 @@ def test_a_half_unpacked_archive_is_known_by_name(tmp_path: Path) -> None:
 def test_names_without_utf8_and_progress(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "t.tar", {"caf\udce9/a\n": b"1" * 3_000_000}, form=tarfile.GNU_FORMAT)
     seen: list[tuple[str, int, int]] = []
-    with unpack.held(tmp_path, lambda text: None):
+    with unpack.unpack_lock(tmp_path, lambda text: None):
         unpack.unpack(one(path), lambda *told: seen.append(told))
     assert (tmp_path / os.fsdecode(b"caf\xe9") / "a\n").stat().st_size == 3_000_000
     assert unpack.is_unpacked(one(path))
