@@ -1,4 +1,7 @@
-"""The readers of 7Scenes and of own data: every way a pose can be written wrong, and the conventions."""
+"""The readers of 7Scenes and of own data: every way a pose can be written wrong, and the conventions.
+
+Long: one test for each trap of the format.
+"""
 
 from __future__ import annotations
 

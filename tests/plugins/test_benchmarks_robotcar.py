@@ -1,4 +1,7 @@
-"""RobotCar: poses on a known curve, holes and bad rows, odometry, raw images, and the whole command on a small tree."""
+"""RobotCar: poses on a known curve, holes and bad rows, odometry, raw images, and the whole command on a small tree.
+
+Long: one reader, and one test for each trap of the format.
+"""
 
 from __future__ import annotations
 

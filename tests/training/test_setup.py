@@ -1,4 +1,7 @@
-"""What training prepares: frames, the position's scale, loss, optimiser, precision; bad data left out."""
+"""What training prepares: frames, the position's scale, loss, optimiser, precision; bad data left out.
+
+Long: it mirrors one module, and each of its choices is wiring that nothing else would miss.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Unpacking: what comes out, what stays, what a full disk, a hostile folder or a kill leaves behind."""
+"""Unpacking: what comes out, what stays, what a full disk, a hostile folder or a kill leaves behind.
+
+Long: each hostile archive is a case of its own.
+"""
 
 from __future__ import annotations
 
