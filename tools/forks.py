@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,10 +90,10 @@ def forked(root: Path, jobs: deque[Job], folders: list[Path]) -> Iterator[tuple[
             if job.mutant:
                 (folder / job.mutant.file).write_text(original[folder], encoding="utf-8")
             code = os.waitstatus_to_exitcode(status) if ended else None
-            if code == BROKEN:
-                raise RuntimeError(f"the fork for {job.mutant} could not run pytest")
             note = noted(folder)
             by = note.read_text(encoding="utf-8") if note.exists() else ""
+            if code == BROKEN:
+                raise RuntimeError(f"the fork for {job.mutant} could not run pytest: {by}")
             note.unlink(missing_ok=True)
             yield job, code, by
 
@@ -119,5 +120,7 @@ def _child(task: Callable[[Path], int], folder: Path, root: Path) -> None:
         tempfile.tempdir, sys.dont_write_bytecode = None, True
         os.chdir(folder)
         code = task(folder)
+    except BaseException:
+        noted(folder).write_text(traceback.format_exc(), encoding="utf-8")
     finally:
         os._exit(code)
