@@ -99,7 +99,7 @@ __all__ = [  # written out for type checkers
     "verify_dataset",
 ]
 
-if not TYPE_CHECKING:  # a checker reads the imports above, and finds a name wrong that is not there
+if not TYPE_CHECKING:  # a checker reads the imports above, and reports a name that is not among them
 
     def __getattr__(name: str) -> Any:
         if name not in _HOME:

@@ -37,9 +37,9 @@ def prepare_dataset(
     skip_bad: bool = False,
     observer: Observer | None = None,
 ) -> Prepared:
-    """Unpack the archives of a benchmark, check everything, build its image cache: `prepare_dataset("7scenes-chess")`.
+    """Unpack a benchmark's archives, check everything, build its image cache: `prepare_dataset("7scenes-chess")`.
 
-    The archives stay as they are, and nothing that is there is replaced. It may be stopped at any moment and called
+    The archives are not changed, and no existing file is replaced. It may be stopped at any moment and called
     again. Own data (`folder:PATH`) get their image cache. Raises DataError, ResourceError.
     """
     from posezoo.base.observe import Observer
@@ -55,7 +55,7 @@ def list_weights(pattern: str = "*") -> list[str]:
 
 
 def pull(name: str) -> str:
-    """Fetch a trained model into the hub's cache, checked; says what it is: a folder, or hf-hub:OWNER/REPO@COMMIT."""
+    """The origin of a trained model fetched into the hub's cache, checked: a folder, or hf-hub:OWNER/REPO@COMMIT."""
     from posezoo.zoo.find import find, full_name
 
     found = find(full_name(name))
@@ -107,10 +107,10 @@ def convert_weights(
     observer: Observer | None = None,
     **overrides: Any,
 ) -> Converted:
-    """Make a model folder `out` of an authors' checkpoint: `convert_weights("x.pth", "hyperpose", "7scenes", "x")`.
+    """Make a model folder `out` from an authors' checkpoint: `convert_weights("x.pth", "hyperpose", "7scenes", "x")`.
 
-    `source` is its format, `data` names the labels it was trained on, `overrides` are settings that the file cannot
-    tell. `trust` reads a pickle of whole objects too. Then `posezoo.load("local-dir:x")`.
+    `source` is its format, `data` names the labels it was trained on, `overrides` are settings that the file does not
+    contain. `trust` reads a pickle of whole objects too. Then `posezoo.load("local-dir:x")`.
     """
     from posezoo.zoo.convert import convert
 

@@ -41,7 +41,7 @@ def job(data: Path, model: str = "posenet", **more: Any) -> setup.Job:
     """A run that is ready to start."""
     place = resolve.data(f"folder:{data}")
     config, plan = configure(resolve.model(model), place, settings.nested(small_data.settings(model, **more)))
-    return setup.prepare(config, plan, place, Notes())
+    return setup.set_up(config, plan, place, Notes())
 
 
 @pytest.fixture(autouse=True)

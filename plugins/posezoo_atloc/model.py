@@ -4,7 +4,7 @@
 * attention on the vector x in R^2048: theta, phi, g are linear 2048 -> 256; A_ij = softmax_j(phi_i theta_j);
   z = W_{256->2048}(A g) + x
 * AtLoc-LSTM, `attention="lstm"` (as in PoseLSTM, Walch et al., ICCV 2017): the 2048 numbers as a matrix of 32 x 64; one
-  bidirectional LSTM of width 256 reads its 32 rows, another its 64 columns; the four last hidden states (1024) go on
+  bidirectional LSTM of width 256 reads its 32 rows, another its 64 columns; their four last hidden states (1024) follow
 * AtLoc+ is the same network, trained on tuples of frames (posezoo.nn.losses)
 * new linear layers kaiming-normal with zero bias
 * the dropout is one mask for both heads; a hypernetwork taps the attended feature before it

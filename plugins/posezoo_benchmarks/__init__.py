@@ -8,7 +8,7 @@ from posezoo_benchmarks import layouts
 
 @hookimpl
 def posezoo_readers() -> tuple[ReaderSpec, ...]:
-    """The data formats, by the name that stands before the colon in `READER:PATH`."""
+    """The data formats, by the name before the colon in `READER:PATH`."""
     here = "posezoo_benchmarks"
     robotcar = "Oxford RobotCar, the centre camera's raw images"
     return (

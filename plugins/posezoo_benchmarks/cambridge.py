@@ -1,4 +1,4 @@
-"""Cambridge Landmarks (Kendall et al., ICCV 2015), and its extension ECL by other seasons and hours.
+"""Cambridge Landmarks (Kendall et al., ICCV 2015), and its extension ECL with other seasons and hours.
 
     <root>/<Scene>/dataset_train.txt, dataset_test.txt  three lines of header, then `seq1/frame00001.png X Y Z W P Q R`
     <root>/<Scene>/reconstruction.nvm                   VisualSFM's model: focal lengths
@@ -33,7 +33,7 @@ _LABEL_POSE = ("t1", "t2", "t3", "q1", "q2", "q3", "q4")
 
 
 def read(request: ReadRequest) -> ReadResult:
-    """The frames of the scenes asked for (none named: of all that are there), each split in order of the names."""
+    """The frames of the requested scenes (none: all that are there), each split in order of the names."""
     only(request, "cambridge", ())
     result = ReadResult(ground_truth="sfm")
     scenes = request.scenes or _scenes(request.root, result.findings)
@@ -66,7 +66,7 @@ def read_ecl(request: ReadRequest) -> ReadResult:
             Finding("cambridge", 0, "no such folder: the original pictures are Cambridge Landmarks'")
         )
     else:
-        result.notes.append("no folder cambridge beside ecl: there are no training frames")
+        result.notes.append("no folder cambridge beside ecl: no training frames")
     for flavour in flavours:
         for scene in request.scenes if flavour != "original" else ():
             _read_flavour(request, scene, flavour, result)
@@ -109,10 +109,10 @@ def _read_scene(request: ReadRequest, folder: Path, files: dict[str, str], condi
             result.frames.append(
                 Frame(path, position, quaternion, scene, split, sequence, -1, condition, intrinsics, where)
             )
-    _tell(result, scene, far, lengths, camera)
+    _add_notes(result, scene, far, lengths, camera)
 
 
-def _tell(result: ReadResult, scene: str, far: int, lengths: list[float], camera: _Camera) -> None:
+def _add_notes(result: ReadResult, scene: str, far: int, lengths: list[float], camera: _Camera) -> None:
     error_N = np.abs(np.array(lengths) - 1)
     count = int(np.sum(error_N > 1e-3))
     if count:
@@ -175,7 +175,7 @@ def _read_flavour(request: ReadRequest, scene: str, flavour: str, result: ReadRe
 
 
 def _camera_to_world(wpqr: list[float]) -> tuple[tuple[float, float, float, float], float]:
-    """(the conjugate, unit; the length it had)."""
+    """(the conjugate, normalised; the original length)."""
     w, x, y, z = wpqr
     length = float(np.linalg.norm(wpqr))
     return (w / length, -x / length, -y / length, -z / length), length
@@ -196,7 +196,7 @@ class _Camera:
         if path.parent not in self._sizes:  # one header a sequence: all its frames have one size
             try:
                 self._sizes[path.parent] = image_size(path) if path.is_file() else None
-            except DataError:  # the image cache will say so
+            except DataError:  # the image cache will report it
                 self._sizes[path.parent] = None
         size = self._sizes[path.parent]
         if size is None:

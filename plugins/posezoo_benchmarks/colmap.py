@@ -20,7 +20,7 @@ from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
 from posezoo.plugin.reading import numbers, read_lines, rotation_matrix
 from posezoo_benchmarks.options import only, positive
 
-# name -> (number in binary files, parameters, of which focal lengths); the rest after the centre is distortion
+# name -> (number in binary files, parameters, of which focal lengths); those after the centre are distortion
 MODELS = {
     "SIMPLE_PINHOLE": (0, 3, 1),
     "PINHOLE": (1, 4, 2),
@@ -84,7 +84,7 @@ def _model(root: Path) -> tuple[Path | None, str]:
 
 
 def _prefix(root: Path, images: list[_Image]) -> str:
-    """`images/` where the model's names are relative to that folder, as COLMAP's own layout has it."""
+    """`images/` where the model's names are relative to that folder, as in COLMAP's own layout."""
     first = images[0].name if images else ""
     try:
         return "images/" if not (root / first).exists() and (root / "images").is_dir() else ""
@@ -145,7 +145,7 @@ def _cameras_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[t
 
 
 def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_Image]:
-    """Every other line that is no comment; between them stand the image's points, which may be none."""
+    """Every other line that is not a comment; between them are the image's points, perhaps none."""
     points = False
     for line, raw in read_lines(path, shown, findings, LONGEST_POINTS):
         if raw.startswith("#"):
@@ -156,7 +156,7 @@ def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_I
         tokens = raw.split(maxsplit=9)
         if len(tokens) != 10 or len(tokens[9]) > LONGEST_NAME:
             findings.append(Finding(shown, line, f"expected 10 columns, got {len(tokens)}: {raw[:60]!a}"))
-            return  # whether the next line is an image or its points cannot be known
+            return  # it is unknown whether the next line is an image or its points
         found = numbers(tokens[:9], shown, line, findings)
         if found is not None:
             yield _Image(tokens[9].strip(), found[1:8], int(found[8]), line)
@@ -186,7 +186,7 @@ def _images_binary(path: Path, shown: str, findings: list[Finding]) -> Iterator[
 
 
 def _records(path: Path, shown: str, findings: list[Finding], one: Callable[[bytes, int], tuple]) -> Iterator:
-    """The records of a binary file: their number, then one after the other; damage is a finding and ends the list."""
+    """The records of a binary file: their number, then each in turn; damage is a finding and ends the list."""
     try:
         data = path.read_bytes()
         (count,), at = struct.unpack_from("<Q", data), 8
@@ -196,4 +196,4 @@ def _records(path: Path, shown: str, findings: list[Finding], one: Callable[[byt
             record, at = one(data, at)
             yield record
     except (OSError, ValueError, struct.error, OverflowError) as error:
-        findings.append(Finding(shown, 0, f"damaged, or no COLMAP file: {error}"[:120]))
+        findings.append(Finding(shown, 0, f"damaged, or not a COLMAP file: {error}"[:120]))

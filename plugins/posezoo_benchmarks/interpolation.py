@@ -1,6 +1,6 @@
 """Poses between measured ones: positions linearly, rotations along the shortest arc, all in float64.
 
-Legend: M measured poses, N asked for.
+Legend: M measured poses, N requested.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class Track(NamedTuple):
 
 
 def track(stamp: np.ndarray, position: np.ndarray, quaternion: np.ndarray) -> Track:
-    """The poses in order of time, the first of those with one time."""
+    """The poses in order of time; of several at one time the first."""
     stamp_M, first = np.unique(np.asarray(stamp, dtype=np.int64), return_index=True)
     position_M3, quaternion_M4 = np.reshape(position, (-1, 3))[first], np.reshape(quaternion, (-1, 4))[first]
     return Track(stamp_M, position_M3.astype(np.float64), quaternion_M4.astype(np.float64))
 
 
 def interpolated(known: Track, at_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(positions (N, 3), quaternions (N, 4), seconds (N,) between the two measured poses that each lies between).
+    """(positions (N, 3), quaternions (N, 4), seconds (N,) between the two measured poses around each).
 
     A time before the first or after the last measured pose has infinite seconds and NaN numbers.
     """

@@ -1,4 +1,4 @@
-"""What has to lie where, for `posezoo data how-to`. Text only: reading it imports no torch."""
+"""Which files belong where, for `posezoo data how-to`. Text only: importing this imports no torch."""
 
 SEVEN_SCENES = """\
 SCENE/TrainSplit.txt, TestSplit.txt        lines `sequence1`, which is the folder seq-01
@@ -17,7 +17,7 @@ ecl/..._SCENE_test_FLAVOUR.csv                         label files, anywhere bel
 
 ROBOTCAR = """\
 SEQUENCE/stereo.timestamps                 SEQUENCE is a date, such as 2014-06-26-08-53-56
-SEQUENCE/stereo/centre/TIME.png            raw images, as they are unpacked
+SEQUENCE/stereo/centre/TIME.png            raw images, as unpacked
 SEQUENCE/gps/ins.csv
 SEQUENCE/vo/vo.csv                         for poses=vo only"""
 
@@ -34,9 +34,9 @@ say what q means: ?convention=camera-to-world or ?convention=world-to-camera"""
 COLMAP = """\
 cameras.bin, images.bin (or .txt)   here, in sparse/0 or in sparse
 images/...                          or root=PATH
-scale=2.4 says how many metres the model's unit is"""
+scale=2.4 sets the model's unit in metres"""
 
 NERF = """\
 transforms.json                     or transforms_train.json and transforms_test.json
 ...                                 images, named in it
-scale=2.4 says how many metres the file's unit is"""
+scale=2.4 sets the file's unit in metres"""

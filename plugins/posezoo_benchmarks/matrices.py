@@ -1,4 +1,4 @@
-"""Rotation matrices as files have them: checked, and turned into quaternions."""
+"""Rotation matrices from files, checked and turned into quaternions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def rigid(matrix_N44: np.ndarray) -> np.ndarray:
 
 
 def problems(matrix_N44: np.ndarray) -> list[str]:
-    """`not_rigid` of each matrix: one pass over all, then one look at those that fail it."""
-    # a product may be rounded otherwise among many than alone: what is found alone counts
+    """`not_rigid` of each matrix: one pass over all, then a single check of those that fail it."""
+    # a product may be rounded differently in a batch: the single check decides
     return ["" if good else not_rigid(matrix_44) for good, matrix_44 in zip(rigid(matrix_N44), matrix_N44, strict=True)]
 
 

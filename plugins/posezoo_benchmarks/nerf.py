@@ -1,8 +1,8 @@
 """transforms.json, as nerfstudio, instant-ngp and the NeRF data sets have it: `nerf:PATH` (a folder or the file).
 
 `transform_matrix` is camera-to-world with OpenGL's axes: x right, y up, z backward; so y and z change sign. Intrinsics
-stand in the file, in each frame, or as `camera_angle_x`. Splits are `train_filenames` and the like, or
-transforms_train.json and transforms_test.json. Files are often listed that are not there: they are dropped, counted.
+are in the file, in each frame, or given as `camera_angle_x`. Splits are `train_filenames` and the like, or
+transforms_train.json and transforms_test.json. Listed files are often missing: they are dropped and counted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read(request: ReadRequest) -> ReadResult:
         paths = {request.root / name: split for name, split in FILES.items() if (request.root / name).is_file()}
         paths = {path: split for path, split in paths.items() if not split} or paths
     if not paths:
-        result.findings.append(Finding(str(request.root), 0, "no transforms.json here, nor transforms_train.json"))
+        result.findings.append(Finding(str(request.root), 0, "no transforms.json or transforms_train.json here"))
     missing = total = 0
     for path, split in paths.items():
         content = _content(path, result.findings)
@@ -52,7 +52,7 @@ def read(request: ReadRequest) -> ReadResult:
             else:
                 missing += 1
     if missing:
-        result.notes.append(f"{missing} of {total} listed images are not there: left out")
+        result.notes.append(f"{missing} of {total} listed images are missing: left out")
     if "scale" not in request.options:
         result.notes.append("transforms.json has no unit: metres here are the file's units (scale=)")
     return result
@@ -93,13 +93,13 @@ def _frame(
         findings.append(Finding(name, 0, f"frame {number} has no file_path"))
         return None
     matrix_44 = _matrix(entry.get("transform_matrix"))
-    problem = "transform_matrix is no 4x4 of finite numbers" if matrix_44 is None else not_rigid(matrix_44)
+    problem = "transform_matrix is not 4x4 finite numbers" if matrix_44 is None else not_rigid(matrix_44)
     if matrix_44 is None or problem:
         findings.append(Finding(name, 0, f"frame {number} ({listed[:60]!a}): {problem}"))
         return None
     root = _root(request)
     image = listed.removeprefix("./")
-    if not Path(image).suffix and not _is_file(root, image):  # the synthetic sets name no suffix
+    if not Path(image).suffix and not _is_file(root, image):  # the synthetic sets omit the suffix
         image += ".png"
     scene = request.scenes[0] if len(request.scenes) == 1 else root.resolve().name or "scene"
     quaternion_4 = quaternions((matrix_44[:3, :3] @ OPENGL)[None])[0]

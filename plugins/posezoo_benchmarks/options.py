@@ -23,7 +23,7 @@ def choice(request: ReadRequest, key: str, choices: tuple[str, ...]) -> str:
     """The option's value, the first of `choices` where it is not given. Raises UsageError for any other."""
     value = request.options.get(key, choices[0])
     if value not in choices:
-        raise UsageError(f"data option {key}={value[:60]!a} is not known", " or ".join(f"{key}={c}" for c in choices))
+        raise UsageError(f"unknown data option {key}={value[:60]!a}", " or ".join(f"{key}={c}" for c in choices))
     return value
 
 
@@ -34,5 +34,5 @@ def positive(request: ReadRequest, key: str, default: float) -> float:
         return default
     value = float(text) if re.fullmatch(r"\d+\.?\d*(e-?\d+)?|\.\d+|inf", text, re.ASCII) else math.nan
     if not value > 0:
-        raise UsageError(f"data option {key}={text[:60]!a} is no positive number", f"for example {key}=1.5")
+        raise UsageError(f"data option {key}={text[:60]!a} is not a positive number", f"for example {key}=1.5")
     return value

@@ -3,8 +3,8 @@
 `folder:PATH`  PATH/poses.csv: image, x, y, z, qw, qx, qy, qz and, where known, scene, split, sequence, timestamp (us),
                condition, fx, fy, cx, cy. Camera-to-world, metres, (w, x, y, z). Without it: see trajectories.py.
 `csv:PATH`     scene, split, seq, img_path, t1, t2, t3, q1, q2, q3, q4; t = camera centre, q = (w, x, y, z) in a
-               convention that the file does not say: `?convention=camera-to-world` (as 7Scenes files have it) or
-               `?convention=world-to-camera` (as Cambridge files have it: only q is, t is still the camera centre).
+               convention that the file does not state: `?convention=camera-to-world` (as in 7Scenes files) or
+               `?convention=world-to-camera` (as in Cambridge files: only q is, t is still the camera centre).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: 
         return None
     timestamp = row.get("timestamp") or "-1"
     if not _TIMESTAMP.fullmatch(timestamp):
-        findings.append(Finding(name, line, f"timestamp is no number of microseconds: {timestamp[:60]!a}"))
+        findings.append(Finding(name, line, f"timestamp is not a number of microseconds: {timestamp[:60]!a}"))
         return None
     intrinsics = None
     if any(row.get(column) for column in INTRINSICS):
@@ -70,13 +70,13 @@ def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: 
 
 
 def read_labels(request: ReadRequest) -> ReadResult:
-    """The frames of a label CSV, in its order. Raises UsageError if the convention of its quaternions is not told."""
+    """The frames of a label CSV, in its order. Raises UsageError unless the convention of its quaternions is given."""
     only(request, "csv", ("convention",))
     convention = request.options.get("convention")
     if convention not in CONVENTIONS:
-        told = f"unknown convention {convention[:60]!a}" if convention else "the convention is not told"
+        problem = f"unknown convention {convention[:60]!a}" if convention else "the convention is not given"
         choices = " or ".join(f"?convention={word}" for word in CONVENTIONS)
-        raise UsageError(f"csv:{request.root.name}: {told}", f"add {choices}")
+        raise UsageError(f"csv:{request.root.name}: {problem}", f"add {choices}")
     sign = 1 if convention == "camera-to-world" else -1  # the conjugate is the inverse rotation
     result = ReadResult()
     name = request.root.name

@@ -12,7 +12,7 @@ What is special:
   (some metres, a few degrees) is not applied, as in all published results;
 - poses are interpolated at each image's own time. `legacy-shift=true` gives each image the pose of the image before
   it, as the public tool chain does (0.3 m on average): published numbers carry it;
-- frames outside the good INS rows, or in a hole of more than `max-gap` seconds (1) between them, are dropped, counted;
+- frames outside the good INS rows, or in a gap of more than `max-gap` seconds (1) between them, are dropped, counted;
 - `poses=vo` chains the visual odometry, from the INS pose at the start of each unbroken chain.
 """
 
@@ -44,13 +44,13 @@ _SEQUENCE = re.compile(r"\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}", re.ASCII)
 
 
 def read(request: ReadRequest) -> ReadResult:
-    """The frames of the sequences that the options `train` and `test` name, else of all that are there."""
+    """The frames of the sequences that the options `train` and `test` name, else of all present."""
     only(request, "robotcar", OPTIONS)
     models = request.options.get("undistort", "")
     ground_truth = choice(request, "poses", ("ins", "vo"))
     result = ReadResult(ground_truth=ground_truth, decode=robotcar_images.decoder(models))
     if not models:
-        result.notes.append("images are not undistorted and intrinsics not known: undistort=FOLDER of the kit's models")
+        result.notes.append("images are not undistorted, intrinsics unknown: undistort=FOLDER of the kit's models")
     camera = robotcar_images.intrinsics(models)
     roles = dict.fromkeys(filter(None, request.options.get("train", "").split(",")), "train")
     roles |= dict.fromkeys(filter(None, request.options.get("test", "").split(",")), "test")
@@ -86,7 +86,7 @@ def _read_sequence(
         result.left_out["robotcar", split, sequence] = int((outside_N | hole_N).sum())
         result.notes.append(
             f"{sequence}: of {len(stamps)} frames dropped {int(outside_N.sum())} outside the measured poses and"
-            f" {int(hole_N.sum())} in holes of more than {max_gap:g} s between them (max-gap=)"
+            f" {int(hole_N.sum())} in gaps of more than {max_gap:g} s between them (max-gap=)"
         )
     for n in np.flatnonzero(~outside_N & ~hole_N):
         result.frames.append(
@@ -106,7 +106,7 @@ def _read_sequence(
 
 
 def _images(request: ReadRequest, sequence: str, result: ReadResult) -> tuple[list[int], list[str]]:
-    """(times, images relative to the root) of the frames wanted. A chunk of which nothing is here was not fetched."""
+    """(times, images relative to the root) of the requested frames. A chunk without any image here was not fetched."""
     shown = f"{sequence}/stereo.timestamps"
     chunks: dict[int, str] = {}
     lines: dict[int, int] = {}
@@ -186,7 +186,7 @@ def _vo(root: Path, sequence: str, ins: Track, result: ReadResult) -> list[Track
 
 
 def _poses(request: ReadRequest, stamp_N: np.ndarray, tracks: list[Track]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(positions, camera-to-world quaternions, seconds between the measured poses around) at the images' times."""
+    """(positions, camera-to-world quaternions, seconds between the measured poses around each) at the images' times."""
     position_N3, quaternion_N4 = np.full((len(stamp_N), 3), np.nan), np.full((len(stamp_N), 4), np.nan)
     seconds_N = np.full(len(stamp_N), np.inf)
     for known in tracks:

@@ -1,8 +1,7 @@
 """RobotCar's raw images as colour pictures: demosaic (gbrg) and undistort. Needs opencv (`posezoo[robotcar]`).
 
 The official kit's `stereo_narrow_left_distortion_lut.bin` holds 2 H W float64: for each pixel of the straightened
-image, row by row, the column of the raw image where its colour lies, then likewise all rows (pixel centres at whole
-numbers).
+image, row by row, the column of its colour in the raw image, then likewise all rows (pixel centres at whole numbers).
 `stereo_narrow_left.txt` beside it begins with the straightened image's fx, fy, cx, cy.
 """
 
@@ -37,7 +36,7 @@ def decoder(models: str) -> Decode:
 
 
 def decode(image: Image.Image, options: Mapping[str, str]) -> Image.Image:
-    """The colour picture of a raw Bayer image; one that is in colour already is only straightened."""
+    """The colour picture of a raw Bayer image; one already in colour is only straightened."""
     import cv2
 
     pixels = np.asarray(image.convert("RGB") if image.mode != "L" else image)
@@ -45,7 +44,7 @@ def decode(image: Image.Image, options: Mapping[str, str]) -> Image.Image:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BayerGBRG2RGB)
     if "table" in options:
         path = Path(options["table"])
-        numbers = np.memmap(path, dtype="<f8", mode="r")  # read anew for each image: 20 MB that the system keeps
+        numbers = np.memmap(path, dtype="<f8", mode="r")  # read for each image: 20 MB that the system caches
         if numbers.size != 2 * image.width * image.height:
             size = f"{image.width}x{image.height}"
             raise ValueError(f"{path.name} is not for images of {size}: {numbers.size} numbers")

@@ -8,8 +8,8 @@ What is special:
 - the published pose files differ in style: tabs, CRLF, exponents with three digits (`e-001`);
 - a pose that is not finite marks a frame on which the tracking was lost;
 - three sets of poses are in use, depth-camera tracking (`original`) and two later ones; errors against different ones
-  must not be compared. The files do not say which they are: `ground-truth=sfm` does, and every report then carries it;
-- two cameras: the poses and the f = 585 that is often quoted are the depth sensor's. The colour images, which are read
+  must not be compared. The files do not say which they are: `ground-truth=sfm` does, and every report then states it;
+- two cameras: the poses and the often quoted f = 585 are the depth sensor's. The colour images, which are read
   here, have f = 525, c = (320, 240) at 640x480, the same in all scenes, as the authors of DSAC*, ACE and the pseudo
   ground truth have it (docs/decisions/0019-7scenes-colour-camera.md); scaled for other sizes.
 """
@@ -40,7 +40,7 @@ _MAX_POSE_FILE = 1 << 16  # bytes; a pose is 300
 
 
 def read(request: ReadRequest) -> ReadResult:
-    """The frames of the scenes asked for (none named: of all that are there), in the order of sequence and number."""
+    """The frames of the requested scenes (none: all that are there), in the order of sequence and number."""
     only(request, "7scenes", ("ground-truth",))
     result = ReadResult(ground_truth=choice(request, "ground-truth", GROUND_TRUTH))
     rows = _listed(request, result) if request.images is not None else _all(request, result)
@@ -78,7 +78,7 @@ def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
 
 
 def _listed(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
-    """The images asked for, with no split: the split file has it."""
+    """The requested images, without a split: the split file has it."""
     for name in sorted(request.images or ()):
         image = Path(name)
         scene = image.parts[-3] if len(image.parts) > 2 else request.root.resolve().name
@@ -101,7 +101,7 @@ def _scenes(root: Path, findings: list[Finding]) -> list[str]:
 
 
 def _sequences(request: ReadRequest, scene: Path, findings: list[Finding]) -> list[tuple[Path, str]]:
-    """(folder relative to the root, split) of each sequence asked for that the scene's split files name."""
+    """(folder relative to the root, split) of each requested sequence that the scene's split files name."""
     root = request.root
     found: dict[Path, tuple[str, str]] = {}
     for name, split in SPLITS.items():
@@ -216,7 +216,7 @@ def _frame(
 
 
 def _camera(path: Path) -> tuple[float, float, float, float] | None:
-    """(fx, fy, cx, cy) for the stored size of this image; None if it cannot be read, which the image cache will say."""
+    """(fx, fy, cx, cy) for the stored size of this image; None if it is unreadable, which the image cache reports."""
     try:
         width, height = image_size(path) if path.is_file() else (0, 0)
     except DataError:

@@ -1,10 +1,10 @@
 """TUM and KITTI pose files of a folder without poses.csv.
 
-TUM    groundtruth.txt, lines `time tx ty tz qx qy qz qw` in seconds, camera-to-world. Images and their times stand in
+TUM    groundtruth.txt, lines `time tx ty tz qx qy qz qw` in seconds, camera-to-world. Images and their times are in
        rgb.txt (`time file`), else the images' own names are times. Poses are interpolated at the images' times.
 KITTI  poses.txt, twelve numbers a line: the upper 3x4 of the camera-to-world matrix. Line n is the n-th image by name.
 
-`poses=FILE` names another file, `images=FOLDER` where below the root the images are. A file with eight columns is TUM,
+`poses=FILE` names another file, `images=FOLDER` the images' folder below the root. A file with eight columns is TUM,
 with twelve KITTI.
 """
 
@@ -70,7 +70,7 @@ def _tum(request: ReadRequest, name: str, rows: list[Row], scene: str, result: R
             result.frames.append(Frame(image, *pose, scene, timestamp=stamp, source=(name, 0)))
     dropped = int(np.sum(~(seconds_N <= max_gap)))
     if dropped:
-        where = f"outside the poses or in holes of more than {max_gap:g} s (max-gap=)"
+        where = f"outside the poses or in gaps of more than {max_gap:g} s (max-gap=)"
         result.notes.append(f"{dropped} of {len(images)} images dropped: {where}")
 
 
@@ -122,7 +122,7 @@ def _images(request: ReadRequest) -> list[str]:
 
 
 def _rows(path: Path, shown: str, widths: tuple[int, ...], findings: list[Finding]) -> list[Row]:
-    """(line, words, numbers) of the lines that are no comments."""
+    """(line, words, numbers) of the lines that are not comments."""
     rows = []
     for line, raw in read_lines(path, shown, findings):
         tokens = raw.partition("#")[0].split()

@@ -1,6 +1,6 @@
 """Names of the hypernetworks' tensors in checkpoints of HyperPose and HyperAtLoc, whatever model they are infused into.
 
-`hyper_in_*_proj` is the condition u, `hyper_in_*` what the chain reads where it has a projection of its own,
+`hyper_in_*_proj` is the condition u, `hyper_in_*` the chain's input where it has a projection of its own,
 `hyper_in_*_fc_N` the F and `hypernet_*_fc_hN` the G of generated layer N. Models with one generated layer call it 2.
 """
 

@@ -9,10 +9,12 @@ from posezoo.plugin import PluginError
 
 
 def infuse(model: PoseModel, config: HyperConfig) -> None:
-    """Replace the model's two heads by their infused forms."""
+    """Replace the model's two heads with infused ones."""
     position, orientation = model.position_head, model.orientation_head
     if not isinstance(position, Head) or not isinstance(orientation, Head):
-        raise PluginError(f"{type(model).__name__}: the heads are no posezoo.nn.heads.Head", "see docs: write a plugin")
+        raise PluginError(
+            f"{type(model).__name__}: the heads are not posezoo.nn.heads.Head", "see docs: write a plugin"
+        )
     first = config.code_position, config.hidden_position
     second = first if config.shared else (config.code_orientation, config.hidden_orientation)
     extra = orientation.out_dim if config.shared else 0

@@ -4,7 +4,7 @@ Written from what is known of that code's run, not from its source:
 
 * MS-HyperPose runs its backbone a second time for the embedding that the hypernetworks read; MS-Transformer runs every
   layer of it once, those beyond stride 16 too
-* attention gets a key padding mask, which is nowhere true as all images have one size, and gives its weights back
+* attention gets a key padding mask, false everywhere since all images have one size, and returns its weights
 * the heads of the scenes are applied image by image
 """
 

@@ -1,9 +1,9 @@
-"""Attention without a mask, as cheap as it can be had: all images of a batch have one size.
+"""Attention without a mask, as cheap as possible: all images of a batch have one size.
 
 * no projection of all tokens for a few queries (the decoder, whose queries are the scenes)
-* in training on a CPU nothing of the size of the weights (B, H, Q, N) stays for the backward pass but the dropout's
-  mask, a byte each: they are computed again. torch's own keeps three such arrays of floats, 470 MB a layer for
-  eight images at stride 8, and draws the mask at a number each.
+* in training on a CPU nothing of the size of the weights (B, H, Q, N) is kept for the backward pass but the dropout's
+  mask, a byte each: they are recomputed. torch's own keeps three such arrays of floats, 470 MB a layer for eight
+  images at stride 8, and draws one number for each element of the mask.
 
 Legend: B batch, Q queries, N tokens, D width, H heads, K = D / H.
 """
@@ -49,7 +49,7 @@ class Attention(nn.Module):
     def _of_few(self, query_BQHK: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
         """The same for few queries, whose heads H are projected instead of all tokens: q (W m + b) = (q W) m + q b.
 
-        q b is the same for all tokens, so that the softmax does not see it.
+        q b is the same for all tokens, so the softmax cancels it.
         """
         heads, width = query_BQHK.shape[2:]
         _, key_HKD, value_HKD = self.in_proj_weight.unflatten(0, (3, heads, width)).unbind()
@@ -70,7 +70,7 @@ def attend(query_BHQK: Tensor, key_BHNK: Tensor, value_BHNK: Tensor, dropout: fl
 
 
 def kept(shape: tuple[int, ...], dropout: float) -> Tensor:
-    """What dropout keeps, true or false; four numbers are drawn at once."""
+    """The mask of what dropout keeps; four numbers are drawn at once."""
     count = torch.Size(shape).numel()
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
     return (bits[:count] >= round(dropout * DRAWS) - DRAWS // 2).view(shape)
@@ -79,7 +79,7 @@ def kept(shape: tuple[int, ...], dropout: float) -> Tensor:
 class Recomputed(torch.autograd.Function):
     """Attention with given dropout that keeps no weights: (q, k, v, what is kept, dropout) -> y.
 
-    Head after head: the weights of all at once are 157 MB for eight images at stride 8, and the backward pass has three
+    Head by head: the weights of all at once are 157 MB for eight images at stride 8, and the backward pass needs three
     arrays of them.
     """
 

@@ -25,7 +25,7 @@ NORMS = {f"norm{n}": f"norm{n}" for n in (1, 2, 3)}
 
 
 def authors(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None:
-    """DETR's names. Scenes and layers are not written anywhere: they follow from the names and shapes."""
+    """DETR's names. The numbers of scenes and layers are not stored: they follow from the names and shapes."""
     if not any(name.startswith("transformer_t.") for name in shapes):
         return None
     scenes, width = shapes["query_embed_t.weight"]
@@ -44,7 +44,7 @@ def authors(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None:
     one = "regressor_head_{}.{}" if shared else "regressor_head_{}.0.{}"
     settings |= {
         "width": width,
-        "heads": 8,  # nothing in the file tells; released weights have 8
+        "heads": 8,  # not in the file; released weights have 8
         "feedforward": shapes["transformer_t.encoder.layers.0.linear1.weight"][0],
         "hidden": shapes[one.format("t", "fc_h.weight")][0],
         "shared_heads": shared,
@@ -60,7 +60,7 @@ def _count(shapes: Mapping[str, tuple[int, ...]], branch: str) -> int:
 
 
 def _numbered(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
-    """How many different numbers names have where `pattern` says."""
+    """How many different numbers the names have at the group of `pattern`."""
     return len({match[1] for match in (re.match(pattern, name) for name in shapes) if match})
 
 
@@ -88,7 +88,7 @@ def _head(branch: str, word: str, heads: int | None) -> dict[str, str | tuple[st
 
 
 def efficientnet_b0(theirs: str, ours: str) -> dict[str, str]:
-    """Beginnings of names in efficientnet_pytorch -> timm's."""
+    """Prefixes of names in efficientnet_pytorch -> timm's."""
     names = {"_conv_stem.": "conv_stem.", "_bn0.": "bn1.", "_conv_head.": "conv_head.", "_bn1.": "bn2."}
     number = 0
     for stage, repeats in enumerate(REPEATS):

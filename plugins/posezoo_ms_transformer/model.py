@@ -10,7 +10,7 @@
 * the decoder gives one latent a scene; scene logit = L_{512->1}[z_position; z_orientation]; the scene given (training)
   or the arg max selects the latents; heads 256 -> 1024 GELU -> 3 / 4, one set a scene
 
-No padding mask: all images of a batch have one size, so plain scaled-dot-product attention serves.
+No padding mask: all images of a batch have one size, so plain scaled-dot-product attention is enough.
 
 Legend: B batch, H height, W width, N = H W tokens, S scenes, D = 256 width, E embedding width.
 """
@@ -163,7 +163,7 @@ class SceneTransformer(nn.Module):
 
 
 class MSTransformer(PoseModel):
-    """Two transformers with one query a scene; the scene is given, or found."""
+    """Two transformers with one query a scene; the scene is given, or chosen."""
 
     # the decoder starts from zeros, which its first layer norm leaves zero whatever the norm's weight
     unused = ("position.decoder.0.norm1.weight", "orientation.decoder.0.norm1.weight")
@@ -187,7 +187,7 @@ class MSTransformer(PoseModel):
         return self._features(self.backbone(images_BCHW), scene_B)
 
     def features_for_heads(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
-        # without a hypernetwork nobody reads the embedding, nor anything beyond stride 16
+        # without a hypernetwork nothing reads the embedding, nor anything beyond stride 16
         return self._features(self.backbone(images_BCHW, pooled=self.reads_image), scene_B)
 
     def _features(self, backbone: tuple[Tensor, tuple[Tensor, ...]], scene_B: Tensor | None) -> Features:

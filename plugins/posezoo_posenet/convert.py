@@ -37,7 +37,7 @@ def authors(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None:
 
 
 def efficientnet_b0(theirs: str, ours: str) -> dict[str, str]:
-    """Beginnings of names in efficientnet_pytorch -> timm's."""
+    """Prefixes of names in efficientnet_pytorch -> timm's."""
     names = {"_conv_stem.": "conv_stem.", "_bn0.": "bn1.", "_conv_head.": "conv_head.", "_bn1.": "bn2."}
     number = 0
     for stage, repeats in enumerate(REPEATS):

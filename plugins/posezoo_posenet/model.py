@@ -29,7 +29,7 @@ class PoseNetConfig(ModelConfig):
     """Defaults: the baseline APR of HyperPose."""
 
     embedding: Literal["pooled", "logits"] = "pooled"
-    """What of the backbone is read: its pooled features, or its 1000 class logits."""
+    """The backbone's output that is read: its pooled features, or its 1000 class logits."""
     hidden: Count = 1024
     """D, the width of the layer that both heads share."""
     dropout: Probability = 0.1

@@ -33,7 +33,7 @@ from posezoo.nn import transforms
 
 BATCH, ROUNDS, IMAGES = 64, 5, 256
 SIZES = (1_000, 10_000, 100_000)
-# run by another Python. Its ru_maxrss would begin with this process's, from before it became another program
+# run by another Python. ru_maxrss would include this process's own peak, from before the exec
 OPEN = """
 import json, pathlib, re, resource, sys, time
 from posezoo.data.open import open_dataset
@@ -90,9 +90,9 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
 
 def _building(frames: Frames) -> dict[str, Any]:
     """Images/s of decoding on all cores alone, and of building the image cache, in alternating rounds."""
-    digests = [b"0" * 64] * len(frames)  # hashing is no part of either
+    digests = [b"0" * 64] * len(frames)  # hashing belongs to neither
     speeds: dict[str, list[float]] = {"decoding": [], "building": []}
-    with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as folder:
+    with tempfile.TemporaryDirectory(dir=_ensured(cache_folder())) as folder:
         for number in range(ROUNDS):
             start = time.perf_counter()
             assert not unreadable_images(frames)
@@ -109,12 +109,12 @@ def _building(frames: Frames) -> dict[str, Any]:
 
 
 def scale(observer: Observer, sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
-    """Opening data sets of growing size: seconds and peak memory of a process of its own, and microseconds a frame.
+    """Opening data sets of growing size: seconds and peak memory of a separate process, and microseconds a frame.
 
-    The images are links to one picture of 4x3 pixels: what is measured is the table, and one look at each file.
+    The images are links to one picture of 4x3 pixels: what is measured is the table, and a stat of each file.
     """
     rows = []
-    with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as place:
+    with tempfile.TemporaryDirectory(dir=_ensured(cache_folder())) as place:
         for done, size in enumerate(sizes):
             observer.progress("scale", done, len(sizes))
             root = Path(place, str(size))
@@ -123,8 +123,8 @@ def scale(observer: Observer, sizes: Sequence[int] = SIZES) -> list[dict[str, An
                 export(frames, form, root / form)
                 name = data_name(form, root / form, root)
                 code = OPEN.format(name=name)
-                told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-                rows.append({"form": form, "frames": size, **json.loads(told.stdout)})
+                done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+                rows.append({"form": form, "frames": size, **json.loads(done.stdout)})
             shutil.rmtree(root)
         observer.progress("scale", len(sizes), len(sizes))
     for row in rows:
@@ -137,7 +137,7 @@ def _many_frames(root: Path, size: int) -> Frames:
     rows = []
     for n in range(size):
         folder = root / f"seq-{n // 1000:03d}"
-        if n % 1000 == 0:  # a file has no more than 65,000 names on some systems
+        if n % 1000 == 0:  # a file has at most 65,000 names on some systems
             folder.mkdir(parents=True)
             Image.new("RGB", (4, 3)).save(folder / "000.png")
         else:
@@ -150,15 +150,15 @@ def _many_frames(root: Path, size: int) -> Frames:
     return Frames.from_rows(root, rows)
 
 
-def _made(folder: Path) -> Path:
-    """The folder, made where it is not there. Raises ResourceError."""
+def _ensured(folder: Path) -> Path:
+    """The folder, created if missing. Raises ResourceError."""
     with writing(folder, "set POSEZOO_CACHE to another folder"):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def startup() -> dict[str, Any]:
-    """Seconds that `posezoo --help` and `posezoo list` take, and whether they import torch; medians."""
+    """The seconds that `posezoo --help` and `posezoo list` take, and whether they import torch; medians."""
     commands = {"--help": ["--help"], "list": ["list"]}
     code = "import sys; from posezoo.cli import run; run({!r}); sys.stderr.write('torch' * ('torch' in sys.modules))"
     times: dict[str, list[float]] = {name: [] for name in commands}

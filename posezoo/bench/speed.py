@@ -1,7 +1,7 @@
 """Our models against the published code's cost: inference, training steps and peak memory, measured side by side.
 
 Every model is built with random weights and 224-pixel input. `as published` is the reference of its plugin
-(`ModelSpec.as_published`; else the model as it is), in the default layout, with Adam that is not fused. `ours` is what
+(`ModelSpec.as_published`; else the model itself), in the default layout, with unfused Adam. `ours` is what
 `posezoo.create_model` and training give: channels last, fused Adam, raised malloc thresholds (all three in training
 only); `optimized` is `model.optimize()`. In the step of phase 2 only the position head learns, and ours has the
 features of its images kept (posezoo.training.frozen).
@@ -54,26 +54,26 @@ Figures = dict[str, list[float]]  # of each variant, one a round
 def speed(
     models: Sequence[str] = (), observer: Observer | None = None, **overrides: Any
 ) -> list[dict[str, str | float]]:
-    """One row for each model, measurement and variant, with its ratio to the published code and the one wanted.
+    """One row for each model, measurement and variant, with its ratio to the published code and the target ratio.
 
-    `models` empty: those whose ratios are wanted. `overrides` are settings of the models.
+    `models` empty: those with target ratios. `overrides` are settings of the models.
     """
     names = list(models) or list(entries.target_speeds())
     for name in names:
         blueprint(name, COMMON, overrides)  # a wrong name shows before the first minute
-    tell = (observer or Observer()).progress
+    progress = (observer or Observer()).progress
     rows: list[dict[str, str | float]] = []
     for done, name in enumerate(names):
-        tell(f"measuring {name}", 3 * done, 3 * len(names))
+        progress(f"measuring {name}", 3 * done, 3 * len(names))
         for batch in (1, BATCH):
             rows += _rows(name, f"inference B={batch}", "ms/image", _inference(name, overrides, batch), 1000 / batch)
-        tell(f"measuring {name}", 3 * done + 1, 3 * len(names))
+        progress(f"measuring {name}", 3 * done + 1, 3 * len(names))
         seconds, peaks = _training(name, overrides, "all")
         rows += _rows(name, f"training step B={BATCH}", "ms", seconds, 1000)
         rows += _rows(name, "training peak memory", "MB", peaks, 1e-6, less=True)
-        tell(f"measuring {name}", 3 * done + 2, 3 * len(names))
+        progress(f"measuring {name}", 3 * done + 2, 3 * len(names))
         rows += _rows(name, f"phase 2 step B={BATCH}", "ms", _training(name, overrides, "position")[0], 1000)
-    tell("measured", 3 * len(names), 3 * len(names))
+    progress("measured", 3 * len(names), 3 * len(names))
     return rows
 
 
@@ -135,9 +135,9 @@ def _worker(make: Make, variant: str, name: str, overrides: dict[str, Any]) -> I
     """A process that runs one variant, a step for each message."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, make, variant, name, overrides), daemon=True)
+    process = context.Process(target=_run_steps, args=(there, make, variant, name, overrides), daemon=True)
     process.start()
-    there.close()  # else the end of the process would not be seen here
+    there.close()  # otherwise the end of the process would go unnoticed here
     try:
         yield here
     except (EOFError, ConnectionError):
@@ -148,7 +148,7 @@ def _worker(make: Make, variant: str, name: str, overrides: dict[str, Any]) -> I
         process.kill()
 
 
-def _serve(connection: Connection, make: Make, variant: str, name: str, overrides: dict[str, Any]) -> None:
+def _run_steps(connection: Connection, make: Make, variant: str, name: str, overrides: dict[str, Any]) -> None:
     """What a worker runs until its connection is closed."""
     step = make(variant, name, overrides)
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -204,7 +204,7 @@ def training_step(learns: Learns, variant: str, name: str, overrides: dict[str, 
 
 
 def as_published(model: PoseModel) -> PoseModel:
-    """The plugin's reference for what the published code costs; the model itself where it has none."""
+    """The plugin's reference for the published code's cost; the model itself where it has none."""
     plan: Blueprint = model.blueprint
     slow = plan.known.architecture.spec.as_published
     return load_object(slow)(model) if slow else model

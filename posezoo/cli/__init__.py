@@ -19,11 +19,11 @@ STOPPED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with a code of the table."""
-    # what can be read is read, what cannot is one line of ours that names the file: Pillow's own lines name none
+    """Run the command line and exit with a code of posezoo.base.errors."""
+    # an unreadable picture is one line of ours that names the file; Pillow's warnings name none
     warnings.filterwarnings("ignore", module=r"PIL\.")
     code = run(sys.argv[1:] if argv is None else argv)
-    _say("")  # what could not be drawn may still wait to be written
+    _say("")  # flushes what is still buffered
     sys.exit(code)
 
 
@@ -51,8 +51,8 @@ def run(argv: Sequence[str]) -> int:
         return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-            raise  # typer makes an exit of a broken pipe
-        _let_go(sys.stdout)  # what was asked for is done
+            raise  # typer turns a broken pipe into an exit
+        _discard(sys.stdout)  # the command has done its work
         return 0
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
         package = (error.name or "").partition(".")[0]
         if not package or package.startswith("posezoo"):
             return _bug(error, debug)
-        return _fail(UsageError(f"this needs {package}, which is not installed", "pip install posezoo"), debug)
+        return _fail(UsageError(f"package {package} is needed and not installed", "pip install posezoo"), debug)
     except RuntimeError as error:
         if "out of memory" in str(error).lower():
             return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
@@ -74,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _usage_hint(error: Any, argv: Sequence[str]) -> str:
-    """What to type instead: a setting where somebody took it for an option, else the help of the command."""
+    """What to type instead: the setting, if it was typed as an option, else the command's help."""
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", "")
     if context is None:
         return "posezoo --help"
@@ -93,11 +93,11 @@ def _fail(error: PosezooError, debug: bool) -> int:
 
     if isinstance(error, (DataError, WeightsError)):
         try:
-            for finding in error.findings:  # in full: the line of error may be too short for a long path
+            for finding in error.findings:  # in full: the error's line may be too short for a long path
                 print(escaped(str(finding)))
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads them has seen enough; the line of error follows all the same
-            _let_go(sys.stdout)
+        except BrokenPipeError:  # the reader has closed the pipe; the error's line still follows
+            _discard(sys.stdout)
     if debug:
         _print_trace(error)
     _say(f"{error_line(error)}\n")
@@ -105,15 +105,15 @@ def _fail(error: PosezooError, debug: bool) -> int:
 
 
 def _say(text: str) -> None:
-    """Write the text to stderr; if nobody reads it, the exit code stays what it is."""
+    """Write the text to stderr; if it is closed, the exit code stays the same."""
     try:
         print(text, end="", file=sys.stderr, flush=True)
     except OSError:
-        _let_go(sys.stderr)
+        _discard(sys.stderr)
 
 
-def _let_go(stream: TextIO) -> None:
-    """Write the stream nowhere: its reader has gone, and Python would complain once more at exit."""
+def _discard(stream: TextIO) -> None:
+    """Redirect the stream to nowhere: its reader has gone, and Python would complain again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -20,7 +20,7 @@ def loading(
     split: Split = None,
     format: Format = "human",
 ) -> None:
-    """Images a second from the warm cache, by decoding the originals, and of building the cache, interleaved.
+    """Images a second: reading the warm cache, decoding the originals, and building the cache; interleaved.
 
     Example: posezoo bench loading --data 7scenes-redkitchen --root /data/7scenes
     """
@@ -31,7 +31,7 @@ def loading(
 
 @app.command()
 def startup(format: Format = "human") -> None:
-    """Seconds that `posezoo --help` and `posezoo list` take, and whether they import torch.
+    """The seconds that `posezoo --help` and `posezoo list` take, and whether they import torch.
 
     Example: posezoo bench startup
     """
@@ -42,7 +42,7 @@ def startup(format: Format = "human") -> None:
 
 @app.command()
 def scale(format: Format = "human") -> None:
-    """Seconds, memory and microseconds a frame of opening 1e3, 1e4 and 1e5 frames, in files written for it (a minute).
+    """Seconds, memory and microseconds a frame for opening 1e3, 1e4 and 1e5 frames, generated for it (a minute).
 
     Example: posezoo bench scale
     """
@@ -54,7 +54,7 @@ def scale(format: Format = "human") -> None:
 
 @app.command()
 def speed(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Without it, four of them.")] = None,
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Without it, four models.")] = None,
     format: Format = "human",
 ) -> None:
     """Inference, training step and peak memory of models against the published code's cost, interleaved (minutes).
@@ -74,14 +74,14 @@ def grid(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of all runs, e.g. epochs=5.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs; a grid that was stopped goes on there.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of the runs; a grid that was stopped continues there.")] = Path(
         "outputs/grid"
     ),
     seeds: Annotated[str, typer.Option(help="e.g. 0,1,2; without it the grid's own.")] = "",
     root: Root = None,
     format: Format = "human",
 ) -> None:
-    """Train models by ways of training by seeds, and print one table of them with the baselines.
+    """Train every model of a grid in every way of training with every seed; print one table with the baselines.
 
     Example: posezoo bench grid hypernetwork --data demo-loop --out outputs/hypernetwork
     """
@@ -91,5 +91,5 @@ def grid(
 
     view = TrainView(format == "quiet")
     plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, settings.parse(overrides or []))
-    rows = grid.run(plan, lambda cell: grid.told(cell, plan, view))
-    print_content(rows if format == "json" else grid.shown(rows), format, f"{name} on {data}")
+    rows = grid.run(plan, lambda cell: grid.announced(cell, plan, view))
+    print_content(rows if format == "json" else grid.formatted(rows), format, f"{name} on {data}")

@@ -72,7 +72,7 @@ def info(
     overrides: Overrides = None,
     format: Format = "human",
 ) -> None:
-    """Everything about one model: its settings, its parameters by part, its paper.
+    """Everything about a model, data set or run: settings, parameters by part, paper.
 
     Example: posezoo info atloc+hyper hyper.rank=256
     """
@@ -107,7 +107,7 @@ def train(
     ] = False,
     format: Format = "human",
 ) -> None:
-    """Train a model, evaluate its best epoch beside the baselines, and say where the report lies.
+    """Train a model, evaluate its best epoch beside the baselines, and print where the report is.
 
     Settings are KEY=VALUE; --print-config lists them all.
 
@@ -229,7 +229,7 @@ def export(
     ] = False,
     format: Format = "human",
 ) -> None:
-    """Write a trained model as one file to deploy, with everything needed to use it.
+    """Write a trained model as one file to deploy, complete for use.
 
     Example: posezoo export outputs/atloc+hyper/demo-loop/20261122T101500Z --to onnx --check
     """

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: the live training view, tables, and one line for each error.
+"""Terminal output: the live training view, tables, and one line for each error.
 
 Live views are drawn only on a terminal and only by the main process; elsewhere a plain line a minute is printed.
 Nothing here can end a run: a broken pipe or a full /dev stops the drawing, not the training.
@@ -29,7 +29,7 @@ LONGEST_NAME = 24  # characters of a value that stay on one line: tf_efficientne
 
 
 class _Console(Console):
-    """rich's console, but a closed pipe is an error as any other: rich would end the process, and close stdout."""
+    """rich's console, but a closed pipe is an ordinary error: rich would end the process and close stdout."""
 
     def on_broken_pipe(self) -> None:
         raise  # the BrokenPipeError that is being handled
@@ -109,7 +109,7 @@ class TrainView(Observer):
 
     @contextlib.contextmanager
     def _drawing(self) -> Iterator[None]:
-        """Where nothing can be written, no more is drawn; the run goes on."""
+        """If writing fails, drawing stops; the run continues."""
         try:
             yield
         except OSError:
@@ -130,7 +130,7 @@ class TrainView(Observer):
         return sum(line[key] for line in self.recent) / max(1, len(self.recent))
 
     def _speed(self) -> tuple[float, float]:
-        """Images a second lately, and seconds left."""
+        """Recent images a second, and seconds left."""
         done = self.recent[-1]["step"] if self.recent else self.first
         per_step = (time.monotonic() - self.begun) / max(1, done - self.first)
         return self._mean("images_per_s"), per_step * (self.total - done)
@@ -174,7 +174,7 @@ class TrainView(Observer):
 
 @contextlib.contextmanager
 def watching(quiet: bool) -> Iterator[TrainView]:
-    """A view for long work on data; its bar is gone at the end, whatever happened. It begins with poses."""
+    """A view for long work on data, beginning with the poses; its bar is removed at the end, whatever happens."""
     view = TrainView(quiet)
     view.progress("reading poses", 0, 1)
     try:
@@ -184,7 +184,7 @@ def watching(quiet: bool) -> Iterator[TrainView]:
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process, or the first of those that torchrun started."""
+    """Whether this is the only process, or the first of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -199,7 +199,7 @@ def duration(seconds: float) -> str:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """One table on stdout; numbers to the right. Where words or numbers would break, each row is a block instead."""
+    """One table on stdout, numbers right-aligned. Where words or numbers would break, each row is a block instead."""
     console = _Console()
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has no edge to wrap at
@@ -233,7 +233,7 @@ def _least_width(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: 
 
 
 def print_keys(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Settings on stdout, a table for each group. Keys stay in one piece in 80 columns, so all words share a column."""
+    """Settings on stdout, a table for each group. Keys stay whole in 80 columns, so all words share one column."""
     console = _Console()
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file has no edge to wrap at
@@ -253,8 +253,8 @@ def print_keys(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_how_to(found: Mapping[str, Any]) -> None:
-    """What `posezoo.data.how_to` says, on stdout: facts, the layout, numbered steps."""
-    unknown = "not known here: see the page" if found["page"] else ""
+    """The answer of `posezoo.data.how_to` on stdout: facts, the layout, numbered steps."""
+    unknown = "unknown: see the page" if found["page"] else ""
     gigabytes = {key: f"{found[key]:g} GB" if found[key] else "" for key in ("download_gb", "disk_gb", "cache_gb")}
     facts = {
         "what": found["summary"],
@@ -293,7 +293,7 @@ def error_line(error: PosezooError) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` with control characters and undecodable bytes as escapes: it may come from a file that nobody trusts."""
+    """`text` with control characters and undecodable bytes as escapes: it may come from an untrusted file."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 

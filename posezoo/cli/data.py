@@ -1,4 +1,4 @@
-"""`posezoo data`: the data sets of the catalogue, and a look at them before anybody trains."""
+"""`posezoo data`: the data sets of the catalogue, to inspect before any training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Options = Annotated[
 ]
 Subset = Annotated[Literal["test", "val", "train", "all"], typer.Option(help="Which frames.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first frames.")]
-Seed = Annotated[int, typer.Option(help="Of all that is random; each picture has its own, made of this and its name.")]
+Seed = Annotated[int, typer.Option(help="Each picture has its own seed, derived from this one and its name.")]
 
 app = typer.Typer(
-    help="Data sets: get them, check, plot and export them, make them in other weather.", no_args_is_help=True
+    help="Data sets: get, check, plot and export them, or render them in other weather.", no_args_is_help=True
 )
 
 
@@ -44,7 +44,7 @@ def how_to(
     root: Root = None,
     format: Format = "human",
 ) -> None:
-    """What to do to have a data set: licence, official page, archives, disk, where to put them, step by step.
+    """How to get a data set: licence, official page, archives, disk, where to put them, step by step.
 
     Example: posezoo data how-to 7scenes-chess --root /data/7scenes
     """
@@ -67,7 +67,7 @@ def stats(
     split: Split = None,
     format: Format = "human",
 ) -> None:
-    """A data set in numbers: frames, paths, spread, spacing, nearest training frames, what the mean pose reaches.
+    """A data set in numbers: frames, paths, spread, spacing, nearest training frames, errors of the mean pose.
 
     Example: posezoo data stats demo-loop
     """
@@ -92,7 +92,7 @@ def prepare(
     skip_bad: SkipBad = False,
     format: Format = "human",
 ) -> None:
-    """Unpack a benchmark's archives, check the data, build the image cache. Stopped? The same command goes on.
+    """Unpack a benchmark's archives, check the data, build the image cache. If stopped, run it again to continue.
 
     Example: posezoo data prepare robotcar-loop --root /data/robotcar
     """
@@ -154,7 +154,7 @@ def export(
     split: Split = None,
     format: Format = "human",
 ) -> None:
-    """Write the poses as the files of another tool; the images stay where they are.
+    """Write the poses in another tool's format; the images stay where they are.
 
     Example: posezoo data export demo-loop --to tum --out loop-tum
     """
@@ -174,7 +174,7 @@ def export(
             typer.echo(f"written: {path}")
         typer.echo(f"image names are relative to {frames.root}")
         if len({path.parent for path in paths}) == 1:
-            typer.echo(f"reads it back: '{data_name(to, out, frames.root)}'")
+            typer.echo(f"to read it: --data '{data_name(to, out, frames.root)}'")
 
 
 @app.command()
@@ -188,7 +188,7 @@ def verify(
     ] = None,
     format: Format = "human",
 ) -> None:
-    """Check what is here against the complete data set, and every pose and image; all is listed, exit code 3.
+    """Check for completeness, and every pose and image; lists all problems, then exits with 3.
 
     Example: posezoo data verify 7scenes scenes=redkitchen sequences=1 --root /data/7scenes
     """
@@ -211,7 +211,7 @@ def verify(
         for note in found.notes:
             typer.echo(f"note: {note}")
     if found.error:
-        if format == "json":  # they stand in the answer already
+        if format == "json":  # they are in the answer already
             found.error.findings = ()
         raise found.error
     if format == "human":
@@ -222,10 +222,10 @@ def verify(
 @app.command()
 def corrupt(
     name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.")],
-    out: Annotated[Path, typer.Option(help="The folder to fill; what is in it from this command stays.")],
+    out: Annotated[Path, typer.Option(help="The folder to fill.")],
     options: Options = None,
     kind: Annotated[
-        str, typer.Option(help="Some of fog,snow,night,rain,blur,occlusion; original: as it is.")
+        str, typer.Option(help="Some of fog,snow,night,rain,blur,occlusion; original: unchanged.")
     ] = "fog,snow,night,rain,blur,occlusion",
     severity: Annotated[str, typer.Option(help="1 to 5, for example 3, 1,3,5 or 1..5.")] = "3",
     seed: Seed = 0,
@@ -235,7 +235,7 @@ def corrupt(
     split: Split = None,
     format: Format = "human",
 ) -> None:
-    """Pictures in worse weather or seen by a worse camera, with their poses; no generative model.
+    """Pictures in worse weather or from a worse camera, with their poses; no generative model.
 
     Example: posezoo data corrupt demo-loop --kind original,fog,snow --severity 1..5 --out loop-weather
     """
@@ -261,14 +261,14 @@ def corrupt(
 @app.command("make-ecl")
 def make_ecl(
     name: Annotated[str, typer.Argument(help="A data set, e.g. cambridge-shop-facade or folder:PATH.")],
-    out: Annotated[Path, typer.Option(help="The folder to fill; what is in it from this command stays.")],
+    out: Annotated[Path, typer.Option(help="The folder to fill.")],
     options: Options = None,
     flavours: Annotated[str, typer.Option(help="Some of winter,summer,evening.")] = "winter,summer,evening",
     seed: Seed = 0,
     model: Annotated[str, typer.Option(help="OWNER/REPO or a folder, instead of timbrooks/instruct-pix2pix.")] = "",
     revision: Annotated[str, typer.Option(help="The commit of another OWNER/REPO, 40 hexadecimal digits.")] = "",
     batch: Annotated[int, typer.Option(min=1, help="Pictures drawn together.")] = 4,
-    device: Annotated[str, typer.Option(help="cpu or cuda; without it cuda where it is.")] = "",
+    device: Annotated[str, typer.Option(help="cpu or cuda; without it cuda where present.")] = "",
     subset: Subset = "test",
     limit: Limit = None,
     root: Root = None,

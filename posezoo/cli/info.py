@@ -31,7 +31,7 @@ def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     if name in entries.data_cards():
         return {"name": name, **entries.data_card(name).model_dump(), "here": _presence(entries.data_card(name))}
     parsed = names.parse_model(name)
-    # then building says which plugin is off, or which two offer one name
+    # building then reports which plugin is off, or which two offer one name
     broken = any(plugin.error for plugin in plugins.plugins()) or plugins.manager().clashes
     if not parsed.scheme and parsed.arch not in plugins.models() and not broken:
         files.raise_if_external("posezoo_models", "model", parsed.arch, entries.folders())
@@ -69,10 +69,10 @@ def doctor() -> dict[str, Any]:
 def _architecture(known: KnownModel, overrides: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from posezoo.zoo.blueprint import PLACE_FIELDS, settled
+    from posezoo.zoo.blueprint import PLACE_FIELDS, with_settings
     from posezoo.zoo.build import build
 
-    plan = settled(known, overrides)
+    plan = with_settings(known, overrides)
     with torch.device("meta"):  # no memory for weights, however many there are
         model = build(plan)
     cards, spec = [*known.published, *known.variant], known.architecture.spec
@@ -108,7 +108,7 @@ def _size(model: PoseModel, figures: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def _results(name: names.ModelName) -> list[dict[str, Any]]:
-    """One row for each result of this architecture or combination, ours and published."""
+    """One row for each result of this architecture or combination, our own and published."""
     rows = []
     for table, row in entries.results_of(str(name)):
         settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
@@ -127,7 +127,7 @@ def _results(name: names.ModelName) -> list[dict[str, Any]]:
 def _alias(alias: str) -> dict[str, Any]:
     row = next(row for row in weights() if row["name"] == alias)
     entry = entries.published().get(alias)
-    pinned = entry.model_dump() if entry else "nobody has published it"
+    pinned = entry.model_dump() if entry else "not published"
     return {**row, "pinned": pinned, "made by": entries.weights_card(alias).command}
 
 

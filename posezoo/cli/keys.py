@@ -1,6 +1,6 @@
 """The keys of a run as rows, for `posezoo train --print-config` and `posezoo info`: value, default, type, meaning.
 
-What a key is stands at its field (posezoo.catalogue.keys); here only values are put beside it.
+A key is described at its field (posezoo.catalogue.keys); here only values are added.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from posezoo.catalogue import keys
 from posezoo.catalogue.resolve import KnownData, KnownModel
 
-ARGUMENTS = ("model", "data.name")  # of the command, no settings
+ARGUMENTS = ("model", "data.name")  # arguments of the command, not settings
 
 
 def of_run(
@@ -51,7 +51,7 @@ def _rows(schema: type, prefix: str, values: Mapping[str, Any], group: str) -> l
         section = key.name.rpartition(".")[0] or group
         words = {"type": key.type, "what": key.what, "group": section}
         found.append({"key": prefix + key.name, "value": _plain(value), "default": _plain(key.default), **words})
-    # keys of one section stand together, in the order in which the sections are first met
+    # keys of one section are kept together, the sections in order of first appearance
     order = list(dict.fromkeys(row["group"] for row in found))
     return sorted(found, key=lambda row: order.index(row["group"]))
 

@@ -18,4 +18,4 @@ Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad frames; they are listed in skipped.txt.")]
 Split = Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run code of who wrote it.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run its author's code.")]

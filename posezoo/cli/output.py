@@ -33,7 +33,7 @@ def _is_rows(value: list[Any]) -> bool:
 
 
 def _is_keys(content: Any) -> bool:
-    """Whether it is what posezoo.cli.keys gives."""
+    """Whether it is rows of posezoo.cli.keys."""
     return isinstance(content, list) and _is_rows(content) and {"key", "type", "group"} <= content[0].keys()
 
 
@@ -50,7 +50,7 @@ def _shown(value: Any) -> str:
 
 
 def print_result(result: Any, format: str) -> None:
-    """The report of a finished run, and where it lies."""
+    """The report of a finished run, and where it is."""
     from posezoo.cli.console import duration, is_main_process
 
     if not is_main_process():  # torchrun started several: one table is enough

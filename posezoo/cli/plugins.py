@@ -1,4 +1,4 @@
-"""`posezoo plugins`: what is installed, a new one, and a check of what a model of the zoo promises."""
+"""`posezoo plugins`: list what is installed, write a new one, check one against the contract."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.callback(invoke_without_command=True)
 def plugins(context: typer.Context, format: Format = "human") -> None:
-    """Plugins: what is installed, what each brings, why one is off; a new one; a check of one.
+    """Plugins: what is installed, what each brings, why one is off; write one; check one.
 
     Example: posezoo plugins
     """
@@ -33,7 +33,7 @@ def new(
     out: Annotated[Path | None, typer.Option(help="The folder to write; without it posezoo-NAME here.")] = None,
     format: Format = "human",
 ) -> None:
-    """Write a complete plugin: pyproject.toml, package, test, README. It works as it is; nothing is overwritten.
+    """Write a complete, working plugin: pyproject.toml, package, test, README. Nothing is overwritten.
 
     Example: posezoo plugins new mymodel --kind model
     """
@@ -60,7 +60,7 @@ def check(
     ] = None,
     format: Format = "human",
 ) -> None:
-    """Check what every model and every data format promises: shapes, gradients, saving, exporting, and more.
+    """Check a model or data format against the contract: shapes, gradients, saving, exporting, and more.
 
     Example: posezoo plugins check posenet hidden=64
     """
@@ -76,5 +76,5 @@ def check(
     if format == "json":
         typer.echo(json.dumps([outcome._asdict() for outcome in outcomes], indent=1))
     elif format == "human":
-        print_table(f"what {name} promises", *table(outcomes))
+        print_table(f"checks of {name}", *table(outcomes))
     raise_if_failed(name, outcomes)

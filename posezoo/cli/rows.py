@@ -67,7 +67,7 @@ def weights(pattern: str = "*") -> list[dict[str, str]]:
 
 
 def weights_in_short(pattern: str = "*") -> list[dict[str, str]]:
-    """The same with one row for a model and a family of data (7scenes, cambridge, ...) in one state."""
+    """As `weights`, with one row for a model and a family of data (7scenes, cambridge, ...) in one state."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in weights(pattern):
         family, _, place = row["data"].partition("-")
@@ -80,9 +80,9 @@ def weights_in_short(pattern: str = "*") -> list[dict[str, str]]:
 
 
 def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
-    """One row for each trained model given (none: every published alias): whether what is here is what is pinned.
+    """One row for each trained model given (none: every published alias): whether the local copy is the pinned one.
 
-    Asks no network. An alias that is not fetched is no fault.
+    Uses no network. An alias that is not fetched is not an error.
     """
     known = entries.published()
     rows = []
@@ -104,7 +104,7 @@ def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
 
 
 def _state_here(entry: forms.Published) -> str:
-    """What the hub's cache holds of an entry; asks no network."""
+    """What the hub's cache holds of an entry; uses no network."""
     for file, size, sha256 in ((CONFIG, None, entry.config_sha256), (entry.file, entry.size, entry.sha256)):
         path = hub.cached(entry.full_repository, file, entry.revision)
         if path is None:
@@ -127,7 +127,7 @@ def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
 
 
 def installed_plugins() -> list[dict[str, Any]]:
-    """One row for each plugin found: who brings it, what it brings, why it is off or which name clashes."""
+    """One row for each plugin found: its distribution, what it brings, why it is off or which name clashes."""
     rows = []
     clashes = plugins.manager().clashes
     for plugin in plugins.plugins():

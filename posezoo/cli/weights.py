@@ -1,4 +1,4 @@
-"""`posezoo weights`: trained models: where they are, fetch, check, publish, build, convert other people's."""
+"""`posezoo weights`: trained models: list, fetch, check, publish, build, convert authors' files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(help="Weights of trained models: list, fetch, check, publish, 
 def list_(
     pattern: Annotated[str, typer.Argument(help="Only names that match.")] = "*", format: Format = "human"
 ) -> None:
-    """The trained models of the catalogue: where their weights are, and how to get those that nobody has published.
+    """The trained models of the catalogue: where their weights are, and how to get those not published.
 
     Example: posezoo weights list '*demo'
     """
@@ -31,7 +31,7 @@ def list_(
 def pull(
     names: Annotated[list[str], typer.Argument(help="Aliases, or hf-hub:OWNER/REPO[@REV].")], format: Format = "human"
 ) -> None:
-    """Fetch trained models into the hub's cache and check them, so that they can be loaded offline. Says the licence.
+    """Fetch trained models into the hub's cache and check them, for loading offline. Prints the licence.
 
     Example: posezoo weights pull hf-hub:posezoo/atloc-hyper-demo@main
     """
@@ -54,7 +54,7 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Aliases, run folders, ...; none: all published.")] = None,
     format: Format = "human",
 ) -> None:
-    """Check that the weights that are here are byte for byte what is pinned; no network. Exit code 4 if one is not.
+    """Check that local weights equal what is pinned, byte for byte; no network. Exit code 4 if one does not.
 
     Example: posezoo weights verify
     """
@@ -76,7 +76,7 @@ def card(
     ] = None,
     format: Format = "human",
 ) -> None:
-    """The model card, made again from the model's configuration and its report.
+    """The model card, regenerated from the model's configuration and its report.
 
     Example: posezoo weights card outputs/atloc+hyper/demo-loop/20261122T101500Z --out README.md
     """
@@ -122,7 +122,7 @@ def build(
     ] = None,
     format: Format = "human",
 ) -> None:
-    """Train aliases by their recipes, evaluate, write cards, publish, pin. A killed build goes on where it was.
+    """Train aliases by their recipes, evaluate, write cards, publish, pin. A killed build continues where it was.
 
     Example: posezoo weights build posenet-hyper-demo atloc-hyper-demo --out plugins/posezoo_demo/weights
     """
@@ -150,14 +150,14 @@ def convert(
     out: Annotated[Path, typer.Option(help="A new folder for the model.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="What the file cannot tell, e.g. mean=[0.4,0.4,0.4]"),
+        typer.Argument(metavar="KEY=VALUE", help="What the file does not contain, e.g. mean=[0.4,0.4,0.4]"),
     ] = None,
     trust: Annotated[
         bool, typer.Option("--i-trust-this", help="Also read a pickle of whole objects, in a process of its own.")
     ] = False,
     format: Format = "human",
 ) -> None:
-    """Make a model folder of an authors' checkpoint; it answers camera-to-world in metres like every other.
+    """Make a model folder from an authors' checkpoint; its answers are camera-to-world in metres, as always.
 
     Example: posezoo weights convert hyperpose_7scenes.pth --from hyperpose --data 7scenes --out ms-hyperpose
     """
@@ -166,5 +166,5 @@ def convert(
     from posezoo.zoo.convert import convert as convert_weights
 
     view, given = TrainView(format == "quiet"), settings.nested(settings.parse(overrides or []))
-    made = convert_weights(file, source, data, out, trust=trust, overrides=given, progress=view.progress)
-    print_content(vars(made) | {"next": f"posezoo eval {made.path} --data {data}"}, format, "converted")
+    converted = convert_weights(file, source, data, out, trust=trust, overrides=given, progress=view.progress)
+    print_content(vars(converted) | {"next": f"posezoo eval {converted.path} --data {data}"}, format, "converted")

@@ -2,11 +2,11 @@
 
 evaluate.py   runs a model and the baselines over the same frames -> Report
 results.py    what was measured: poses, errors, summaries by group
-report.py     Report: verdict, tables, files, figures
+report.py     Report: notes, tables, files, figures
 baselines.py  what needs no model: mean training pose, image retrieval, oracle
 retrieval.py  the features that image retrieval compares
 metrics.py    pose errors and their summary (numpy, float64)
-statistics.py a data set in numbers, before anybody trains
+statistics.py a data set in numbers, before any training
 figures.py    trajectory and cumulative errors (matplotlib)
 files.py      texts of the report's files
 """

@@ -1,7 +1,7 @@
 """Poses that need no pose network: what a model must beat to be worth anything (Sattler et al. 2019).
 
-Every function gives the poses of the test frames. Positions of two scenes live in two coordinate frames, so the mean
-and the oracle stay within the test frame's own scene; retrieval, like a model, is not told the scene and searches all.
+Every function returns the poses of the test frames. Positions of two scenes live in two coordinate frames, so the mean
+and the oracle stay within the test frame's own scene; retrieval, like a model, is not given it and searches all scenes.
 
 Legend: M training images, N test images, E embedding width.
 """
@@ -44,7 +44,7 @@ def nearest_training_image(
 
 
 def oracle_nearest_pose(train: Frames, test: Frames) -> Poses:
-    """For each test frame the pose of its scene's nearest training position: the bound of retrieval (NaN if none)."""
+    """For each test frame the pose of its scene's nearest training position: retrieval's bound (NaN if none)."""
     position_N3, quaternion_N4 = np.full((len(test), 3), np.nan), np.full((len(test), 4), np.nan)
     for train_rows, test_rows in _scenes(train, test):
         # centred first: |a - b|^2 = |a|^2 - 2ab + |b|^2 would lose a UTM position's centimetres

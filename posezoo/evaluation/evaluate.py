@@ -1,4 +1,4 @@
-"""Run a model and the baselines over the same frames: the one evaluator behind `posezoo eval`, training and benchmarks.
+"""Run a model and the baselines over the same frames: the evaluator behind `posezoo eval`, training and benchmarks.
 
 Legend: B batch, N images, C channels, H height, W width, E embedding width.
 """
@@ -42,9 +42,9 @@ def evaluate(
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """The report of `model` on `split` of `dataset`, with the baselines that the training frames give.
+    """The report of `model` on `split` of `dataset`, with the baselines from the training frames.
 
-    The scene of an image is never told to the model. `cache` holds the images of `dataset.frames`; without it one is
+    The model is never given the scene of an image. `cache` holds the images of `dataset.frames`; without it one is
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
     is. `selection` says how its weights were chosen.
     """
@@ -55,10 +55,10 @@ def evaluate(
     place, name = _device_of(model), model.name or type(model).__name__
     run = _Run(batch_size, place, should_stop, progress)
     rows, train_rows = (np.flatnonzero(dataset.frames.split == word) for word in (split, "train"))
-    if cache is None and embed is None:  # only these images are looked at
+    if cache is None and embed is None:  # only these images are needed
         cache, rows = ImageCache.open(test, progress), np.arange(len(test))
     elif cache is None:
-        cache = ImageCache.open(dataset.frames, progress)  # the one that training made
+        cache = ImageCache.open(dataset.frames, progress)  # the one that training built
     predicted, scene_N = predict_frames(model, cache, rows, test, **run._asdict())
     features = None
     if embed is not None and len(train):
@@ -115,12 +115,12 @@ def _baselines(
 
 
 def _other_pixels(model: PoseModel, frames: Frames) -> list[str]:
-    """A line if the pictures are made of their files in another way than in training."""
+    """A line if the pictures are decoded differently than in training."""
     here, trained = frames.decode.key if frames.decode else "", model.config.decode
     raw = frames.decode is not None and not frames.decode.turns
     if here == trained or (raw and not trained):  # pictures all the same, where turned ones are others
         return []
-    return [f"pictures are read in another way than in training: {here or 'as stored'}, not {trained or 'as stored'}"]
+    return [f"pictures are decoded differently than in training: {here or 'as stored'}, not {trained or 'as stored'}"]
 
 
 def _published(model: str, dataset: Dataset, frames: Frames, split: str) -> list[str]:
@@ -147,7 +147,7 @@ def predict_frames(
 ) -> tuple[Poses, npt.NDArray[np.int64] | None]:
     """(poses, scenes chosen) of `frames`, whose images are the cache's images `indices`.
 
-    Scenes are indices into `model.config.scenes`, None for a model that does not choose. The answer depends neither
+    Scenes are indices into `model.config.scenes`, None for a model that does not choose. The result depends neither
     on the order nor on the batch size. Raises Interrupted as soon as `should_stop()` is true.
     """
     indices_N = np.asarray(indices, dtype=np.int64)
@@ -190,9 +190,9 @@ def embed_frames(
 
 
 def check_scenes(model: PoseModel, frames: Frames) -> None:
-    """Raise WeightsError if `frames` are of a scene that the model does not know.
+    """Raise WeightsError if `frames` include a scene that the model does not know.
 
-    A model whose only scene is called "scene" (data that name none) may be tried on any.
+    A model whose only scene is called "scene" (data without scene names) may be tried on any.
     """
     known = tuple(model.config.scenes)
     if known == ("scene",):
@@ -233,6 +233,6 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 def _renumbered(scene_N: npt.NDArray[np.int64], of: Sequence[str], into: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Indices into the names `of` as indices into the names `into`; -1 for a name that is not there."""
+    """Indices into the names `of` as indices into the names `into`; -1 for a name that is not among them."""
     table = np.array([into.index(name) if name in into else -1 for name in of], dtype=np.int64)
     return table[scene_N]

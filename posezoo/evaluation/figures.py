@@ -1,6 +1,6 @@
 """The two figures of a report, drawn without a display: where the model is wrong, and how often by how much.
 
-Also the figure of a data set, for looking at it before training.
+Also the figure of a data set, to look at before training.
 
 Colours keep their order and contrast in the common kinds of colour blindness (Okabe and Ito 2008; plasma).
 """
@@ -180,10 +180,10 @@ def save_dataset_plot(dataset: Dataset, path: Path) -> Path:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the format of the path's ending. Raises UsageError, ResourceError."""
+    """Write the figure in the format of the path's suffix. Raises UsageError, ResourceError."""
     kind = path.suffix[1:].lower()
     if kind not in figure.canvas.get_supported_filetypes():
-        raise UsageError(f"{path}: no picture format of that name", "end it in .png, .pdf or .svg")
+        raise UsageError(f"{path}: unknown picture format", "end it in .png, .pdf or .svg")
     with writing(path), replacement(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=DPI, bbox_inches="tight")
 
@@ -208,7 +208,7 @@ def _trajectory_panel(
     axes.add_collection(LineCollection(list(joins), colors=_JOIN, linewidths=0.4, alpha=0.5, zorder=2))
     for path in _pieces(frames.position[index], frames.sequence[index]):
         axes.plot(*path[:, pair].T, color=_TRUE, lw=1.1, marker="." if len(path) == 1 else "", ms=3, zorder=5)
-    # the worst on top: they are what the figure is looked at for
+    # the worst on top: they are what the figure is for
     order = np.argsort(error_N)
     order = order[inside_N[order]]
     size = float(np.clip(4000 / len(index), 5, 20))
@@ -222,7 +222,7 @@ def _trajectory_panel(
 
 
 def _metre_axes(axes: Axes, view: _View) -> None:
-    """Equal scales; of coordinates like UTM northings a round number is taken off the ticks and named in the label."""
+    """Equal scales; for coordinates like UTM northings the ticks omit a round number that the label names."""
     axes.set(xlim=(view.low[0], view.high[0]), ylim=(view.low[1], view.high[1]), aspect="equal")
     for n, axis in enumerate((axes.xaxis, axes.yaxis)):
         far = max(abs(view.low[n]), abs(view.high[n])) > 9999
@@ -276,7 +276,7 @@ def _log_limits(errors_of_methods: list[Vector], floor: float) -> tuple[float, f
 def _cumulative(axes: Axes, error_N: Vector, low: float, high: float, **style: object) -> None:
     finite = np.sort(error_N[np.isfinite(error_N)])
     share = np.arange(1, len(finite) + 1) / len(error_N)
-    # from the left edge, where 0 on a log axis would have no place, to the right one
+    # from the left edge (a log axis has no place for 0) to the right one
     x = np.concatenate([[low / 10], np.maximum(finite, low / 10), [high * 10]])
     y = np.concatenate([[0.0], share, [share[-1] if len(share) else 0.0]])
     axes.plot(x, y, drawstyle="steps-post", **style)  # type: ignore[arg-type]

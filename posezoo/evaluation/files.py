@@ -1,4 +1,4 @@
-"""The texts of a report's files, and its poses in other tools' forms."""
+"""The texts of a report's files, and its poses in other tools' formats."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def trajectories(report: Results) -> dict[str, str]:
             taken, number = f"{stem}-{number}", number + 1
         files[f"{taken}_true.txt"] = _part(true, true, index).to_tum()
         lines = _part(predicted, true, index).to_tum().splitlines(keepends=True)
-        # tools that read TUM files stop at a nan; the time stamps tell them which poses are absent
+        # tools that read TUM files stop at a nan; the time stamps show which poses are missing
         finite_N = np.isfinite(predicted.position[index]).all(-1) & np.isfinite(predicted.quaternion[index]).all(-1)
         kept = [line for line, finite in zip(lines, finite_N, strict=True) if finite]
         files[f"{taken}_predicted.txt"] = "".join(kept)
@@ -58,7 +58,7 @@ def trajectories(report: Results) -> dict[str, str]:
 
 
 def export(report: Results, form: str, folder: Path) -> list[Path]:
-    """The model's poses in one of the forms of `posezoo data export`, without those that are not finite."""
+    """The files of the model's finite poses, in one of the forms of `posezoo data export`."""
     poses = report.methods[report.model]
     finite_N = np.isfinite(poses.position).all(-1) & np.isfinite(poses.quaternion).all(-1)
     predicted = dataclasses.replace(report.frames, position=poses.position, quaternion=poses.quaternion)
@@ -78,5 +78,5 @@ def _predicted_scene(report: Results, n: int) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write the file whole; undecodable bytes of image names come out as they were."""
+    """Write the file whole; undecodable bytes of image names are preserved."""
     write_whole(path, text.encode("utf-8", "surrogateescape"))

@@ -38,7 +38,7 @@ def pose_errors(
     """
     t_N3, q_N4 = np.asarray(position_N3, np.float64), np.asarray(quaternion_N4, np.float64)
     failed_N = ~(np.isfinite(t_N3).all(-1) & np.isfinite(q_N4).all(-1) & (q_N4 != 0).any(-1))
-    # a stand-in keeps the arithmetic free of warnings; the result is overwritten below
+    # a placeholder avoids warnings in the arithmetic; the result is overwritten below
     t_N3 = np.where(failed_N[:, None], 0.0, t_N3)
     q_N4 = np.where(failed_N[:, None], 1.0, q_N4)
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""What an evaluation found, in words, tables, pictures and files.
+"""The report of an evaluation, in words, tables, pictures and files.
 
 In JSON, a number that is not finite is the string "inf" (a method failed on half of the images or more); recalls are
 shares in 0..1; `..._ci95` are bootstrap intervals of medians.
@@ -38,7 +38,7 @@ class Report(Results):
 
     @property
     def notes(self) -> list[str]:
-        """Lines a person must see: the remarks, failures, and every baseline that the model does not beat."""
+        """Lines for the reader: the remarks, failures, and every baseline that the model does not beat."""
         notes, row = list(self.remarks), self.headline[self.model]
         if row["num_failed"]:
             notes.append(f"{self.model} gave no finite pose for {row['num_failed']} of {row['num']} images")
@@ -88,11 +88,11 @@ class Report(Results):
         title = f"{self.data}, {self.split} ({self.ground_truth} ground truth)"
         tables: list[Table] = [(title, [*header, *recalls], overall)]
         for by in ("condition", "scene", "sequence"):
-            # sequences say nothing new where each is a scene of its own
-            told = by == "sequence" and (
+            # sequences add nothing where each is a scene of its own
+            redundant = by == "sequence" and (
                 self._is_split("condition") or len(self.groups("sequence")) == len(self.groups("scene"))
             )
-            if self._is_split(by) and not told:
+            if self._is_split(by) and not redundant:
                 tables.append(self._group_table(by))
         return tables
 
@@ -128,7 +128,7 @@ class Report(Results):
         return figure
 
     def export(self, form: str, folder: str | Path) -> list[Path]:
-        """The files of the model's poses written to `folder`, in a form of `posezoo data export`."""
+        """The files of the model's poses, written to `folder` in a form of `posezoo data export`."""
         return files.export(self, form, Path(folder))
 
     def save(self, folder: str | Path) -> Path:

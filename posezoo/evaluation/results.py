@@ -31,14 +31,14 @@ class Results:
     ground_truth: str
     split: str
     selection: str
-    """How the weights were chosen, e.g. "lowest validation median position"; empty: not known."""
+    """How the weights were chosen, e.g. "lowest validation median position"; empty: unknown."""
     methods: Mapping[str, Poses]
     frames: Frames
     train: Frames | None = None
     scene_predicted: npt.NDArray[np.int64] | None = None
-    """(N,) the scene the model chose, as an index into `frames.scenes`, -1 if it is none of them; None: not asked."""
+    """(N,) the scene the model chose, as an index into `frames.scenes`, -1 if it is none of them; None: no choice."""
     remarks: tuple[str, ...] = ()
-    """What a reader must know, e.g. which baseline is left out and why."""
+    """What the reader must know, e.g. which baseline is left out and why."""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

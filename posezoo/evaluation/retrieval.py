@@ -14,9 +14,9 @@ from posezoo.zoo import pretrained
 def retrieval_features(model: PoseModel, given: bool | str | None = None) -> Callable[[Tensor], Tensor] | None:
     """Features of the model's frozen, pretrained backbone: uint8 (B, 3, H, W) -> (B, E).
 
-    None for a model without a backbone, or one that was told to start without pretrained weights.
+    None for a model without a backbone, or one configured to start without pretrained weights.
 
-    `given`: where they are, if the model's own `pretrained_backbone` does not say. Raises HubError, WeightsError.
+    `given`: their source, if not the model's own `pretrained_backbone`. Raises HubError, WeightsError.
     """
     own = next((module for module in model.modules() if isinstance(module, Backbone)), None)
     given = model.config.pretrained_backbone if given is None else given

@@ -1,4 +1,4 @@
-"""A data set in numbers, before anybody trains: how far, how dense, how hard, what the mean pose alone would reach.
+"""A data set in numbers, before any training: how far, how dense, how hard, what the mean pose alone would reach.
 
 Legend: N frames, 3 position (m), 4 quaternion (w, x, y, z).
 """
@@ -21,7 +21,7 @@ from posezoo.evaluation import baselines
 from posezoo.evaluation.metrics import angle_deg, pose_errors
 
 NEAR_METRES = (0.1, 0.25, 1.0, 5.0)
-"""Distances to the nearest training frame whose shares are told."""
+"""Distances to the nearest training frame whose shares are reported."""
 Row = dict[str, Any]
 
 
@@ -31,7 +31,7 @@ def dataset_statistics(
     """The data set in numbers, as plain data. Image sizes are read from the files' headers.
 
     Keys: name, kind, ground_truth, frames, splits, image_sizes, intrinsics, scenes, sequences, conditions, and
-    test_beside_training, notes. Metres, degrees, frames; a number that there is no frame for is None.
+    test_beside_training, notes. Metres, degrees, frames; a number without any frame is None.
     Raises DataError, UsageError.
     """
     dataset = open_dataset(name, root=root, split=split)
@@ -102,7 +102,7 @@ def _sequences(frames: Frames) -> list[Row]:
 
 
 def _path(frames: Frames) -> Row:
-    """Length of the paths, and the spacing of consecutive frames; a jump between two sequences is no path."""
+    """Length of the paths, and the spacing of consecutive frames; a jump between two sequences does not count."""
     metres, degrees = [], []
     for index in runs(frames):
         metres.append(np.linalg.norm(np.diff(frames.position[index], axis=0), axis=1))
@@ -117,7 +117,7 @@ def _path(frames: Frames) -> Row:
 
 
 def _conditions(frames: Frames) -> list[Row]:
-    """Frames by condition and split; nothing where the data know no conditions."""
+    """Frames by condition and split; nothing where the data have no conditions."""
     found = Counter(zip(frames.condition.tolist(), frames.split.tolist(), strict=True))
     if not any(condition for condition, _ in found):
         return []
@@ -125,7 +125,7 @@ def _conditions(frames: Frames) -> list[Row]:
 
 
 def _tests(dataset: Dataset) -> list[Row]:
-    """One row for each scene with test frames: how near training frames are, and what the mean pose reaches."""
+    """One row for each scene with test frames: how near training frames are, and the errors of the mean pose."""
     train, test = dataset.frames.of_split("train"), dataset.frames.of_split("test")
     if not len(train) or not len(test):
         return []

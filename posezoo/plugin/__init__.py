@@ -1,6 +1,6 @@
 """What the author of a plugin imports, beside `posezoo.nn` and `posezoo.testing`. No torch.
 
-A plugin's top module offers specs through hooks; nothing else of posezoo is promised to stay where it is.
+A plugin's top module offers specs through hooks; nothing else of posezoo is guaranteed to stay in place.
 """
 
 from posezoo.base.errors import (

@@ -33,10 +33,10 @@ def examples() -> Path:
 
 
 def new_plugin(name: str, kind: str, out: Path | None = None, taken: Mapping[str, object] = {}) -> Path:
-    """Write the plugin `name` into `out` (without it `posezoo-NAME` here); the folder.
+    """The folder of the plugin `name`, written to `out` (without it `posezoo-NAME` here).
 
     `taken`: names of this kind -> the plugin that brings each. Raises UsageError for a name that cannot be used or is
-    taken, and if the folder is there already.
+    taken, and if the folder exists already.
     """
     source = examples() / f"posezoo-{EXAMPLES[kind]}"
     paths = sorted(p for p in source.rglob("*") if p.is_file() and p.suffix in (".py", ".toml", ".md"))
@@ -50,9 +50,9 @@ def new_plugin(name: str, kind: str, out: Path | None = None, taken: Mapping[str
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(_renamed(text, EXAMPLES[kind], name), encoding="utf-8")
     except FileExistsError:
-        raise UsageError(f"{folder} is there already: nothing is written", "give another --out") from None
+        raise UsageError(f"{folder} exists already: nothing is written", "choose another --out") from None
     except OSError as error:
-        raise ResourceError(f"cannot write {folder}: {error.strerror}", "give another --out") from None
+        raise ResourceError(f"cannot write {folder}: {error.strerror}", "choose another --out") from None
     return folder
 
 
@@ -61,10 +61,10 @@ def _check_name(name: str, kind: str, taken: Mapping[str, object], text: str) ->
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 40:
         raise UsageError(f"{ascii(name)[:60]} cannot be a plugin's name", "lower case letters, digits and single -")
     if name in taken:
-        raise UsageError(f'{kind} "{name}" is there already, from plugin {taken[name]}', "choose another name")
+        raise UsageError(f'{kind} "{name}" exists already, from plugin {taken[name]}', "choose another name")
     package, class_name = f"posezoo_{_snake(name)}", _camel(name)
     if find_spec(package):
-        raise UsageError(f"a package {package} is there already", "choose another name")
+        raise UsageError(f"a package {package} exists already", "choose another name")
     if name != EXAMPLES[kind] and (keyword.iskeyword(class_name) or re.search(rf"\b{class_name}(Config)?\b", text)):
         raise UsageError(f"{name}: its class {class_name} would hide another", "choose another name")
 

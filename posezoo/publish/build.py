@@ -1,6 +1,6 @@
 """Build a model of the catalogue: train by its recipe, evaluate what is stored, write the card, publish, pin.
 
-Every step looks first whether it is done, so that a build that was killed goes on where it was:
+Every step first checks whether it is done, so that a killed build continues where it was:
 
     outputs/build/ALIAS/run     the training run (resumed from its checkpoint)
     outputs/build/ALIAS/model   the model as it is published: config.json, model.safetensors, README.md
@@ -36,7 +36,7 @@ WORK = Path("outputs/build")
 
 @dataclass(frozen=True)
 class Built:
-    """A model that is built: its folder, and its pinned entry (None: it lies in `folder` only)."""
+    """A model that is built: its folder, and its pinned entry (None: it is in `folder` only)."""
 
     alias: str
     folder: Path
@@ -53,19 +53,19 @@ def build(
     catalogue: Path | None = None,
     observer: Observer | None = None,
 ) -> Built:
-    """Build `alias`, or do what is left of it.
+    """The model of `alias`, built as far as that is not done already.
 
     Without `out` the model is pushed to the hub and its entry written into the catalogue. With `out` it is written to
     OUT/ALIAS; if that is where the alias's package keeps its weights, the entry is written too. `overrides` change the
-    recipe (`epochs`, ...), `root` is the data's. Raises the errors of training, UsageError if a run of other settings
+    recipe (`epochs`, ...), `root` is the data's. Raises the errors of training, UsageError if a run with other settings
     is in the way.
     """
     observer = observer or Observer()
-    made = entries.weights_card(alias)
+    wanted = entries.weights_card(alias)
     work = WORK / alias
-    run = _trained_run(made, work / "run", root, dict(overrides or {}), observer)
+    run = _trained_run(wanted, work / "run", root, dict(overrides or {}), observer)
     folder = (out or WORK) / alias / ("" if out else "model")
-    report = _stored(alias, made, run, folder, work / "report", root, observer)
+    report = _stored(alias, wanted, run, folder, work / "report", root, observer)
     content = (folder / find.CONFIG).read_bytes()
     found = parse_config(content, str(folder / find.CONFIG))
     fields = {
@@ -73,20 +73,20 @@ def build(
         "size": found["weights"]["size"],
         "sha256": found["weights"]["sha256"],
         "config_sha256": hashlib.sha256(content).hexdigest(),
-        "licence": made.licence,
+        "licence": wanted.licence,
         "provenance": provenance(found),
     }
-    entry = _entry(alias, made, folder, out is None, fields, catalogue, observer)
+    entry = _entry(alias, wanted, folder, out is None, fields, catalogue, observer)
     return Built(alias, folder, entry, report)
 
 
 def _trained_run(
-    made: WeightsCard, run: Path, root: str | Path | None, overrides: dict[str, Any], observer: Observer
+    wanted: WeightsCard, run: Path, root: str | Path | None, overrides: dict[str, Any], observer: Observer
 ) -> Path:
     """The finished run: trained, resumed or found."""
-    given = settings.merged(made.settings, settings.nested(overrides))
-    given |= {"recipe": made.recipe} if made.recipe else {}
-    model, data = resolve.model(made.model), resolve.data(made.data)
+    given = settings.merged(wanted.settings, settings.nested(overrides))
+    given |= {"recipe": wanted.recipe} if wanted.recipe else {}
+    model, data = resolve.model(wanted.model), resolve.data(wanted.data)
     if (run / CONFIG).is_file():
         config, plan = configure(model, data, settings.merged(given, {"out": str(run)}), root)
         stored = read_run(run)
@@ -96,7 +96,7 @@ def _trained_run(
             {k: stored["train"][k] for k in same}
         ):
             raise UsageError(
-                f"{run} is a run of other settings", "move it away, or give the settings it was begun with"
+                f"{run} is a run with other settings", "move it away, or give the settings it was started with"
             )
         if (run / "report" / REPORT).is_file():
             observer.note(f"{run} is trained already")
@@ -108,7 +108,7 @@ def _trained_run(
 
 
 def _stored(
-    alias: str, made: WeightsCard, run: Path, folder: Path, reports: Path, root: str | Path | None, observer: Observer
+    alias: str, wanted: WeightsCard, run: Path, folder: Path, reports: Path, root: str | Path | None, observer: Observer
 ) -> dict[str, Any]:
     """The report of the stored model; stores, evaluates and writes the card unless that is done."""
     best = read_config(run / "best")
@@ -118,35 +118,35 @@ def _stored(
         if read_config(folder).get("stored_from") == source:
             observer.note(f"{folder} is stored and evaluated already")
             return report
-    (reports / REPORT).unlink(missing_ok=True)  # of other tensors than those that are stored now
+    (reports / REPORT).unlink(missing_ok=True)  # of other tensors than those stored now
     written = folder / CARD
     by_hand = written.read_text(encoding="utf-8") if is_handwritten(written) else ""
     model = load(f"local-dir:{run}")
     facts = {"training": best["training"], "stored_from": source}
-    save(model, folder, by_hand or card.text(best, None), made.dtype, **facts)
+    save(model, folder, by_hand or card.text(best, None), wanted.dtype, **facts)
     data = read_run(run)["train"]["data"]
     found = evaluate(
         f"local-dir:{folder}", data["name"], root=root or data.get("root"), split=data.get("split"), observer=observer
     )
     report = found.to_dict()
-    text = card.text(read_config(folder), report, load_as=alias, licence=made.licence)
+    text = card.text(read_config(folder), report, load_as=alias, licence=wanted.licence)
     write_card(folder, by_hand or text)
     if by_hand:
-        observer.note(f"{written} is hand-written and stays as it is")
-    found.save(reports)  # last: it says that all of this is done
+        observer.note(f"{written} is hand-written and is kept")
+    found.save(reports)  # last: it marks that all of this is done
     return report
 
 
 def _entry(
     alias: str,
-    made: WeightsCard,
+    wanted: WeightsCard,
     folder: Path,
     to_hub: bool,
     fields: dict[str, Any],
     catalogue: Path | None,
     observer: Observer,
 ) -> Published | None:
-    """The pinned entry, published and written unless it is; None where the folder is all that was asked for."""
+    """The pinned entry, published and written unless it is already; None if only the folder was wanted."""
     old = entries.published(catalogue or entries.folders()[0]).get(alias)  # in the catalogue that is written to
     if (
         old
@@ -157,8 +157,8 @@ def _entry(
         return old
     if to_hub:
         fields |= {"repository": alias, "revision": push(folder, alias, note=observer.note)}
-    elif made.ships and package_folder(made.ships).resolve() == folder.resolve():
-        fields |= {"repository": made.ships, "revision": ""}
+    elif wanted.ships and package_folder(wanted.ships).resolve() == folder.resolve():
+        fields |= {"repository": wanted.ships, "revision": ""}
     else:
         return None
     entry = Published(**fields)

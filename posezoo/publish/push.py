@@ -1,6 +1,6 @@
 """Push a model folder to a repository of the hub: config, weights and card in one commit.
 
-Nothing damaged is pushed, and a hand-written card in the repository stays as it is.
+Nothing damaged is pushed, and a hand-written card in the repository is kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def push(model: str | Path, repository: str, *, private: bool = False, note: Not
     check_repository(repository)
     found = find(full_name(model), note)
     if found.folder is None:
-        raise UsageError(f"{model} lies on the hub already", "push a run folder or local-dir:PATH")
+        raise UsageError(f"{model} is on the hub already", "push a run folder or local-dir:PATH")
     if not found.config.get("training", {}).get("redistributable", True):
         raise UsageError(
             f"{model}: its authors state no licence, so it must not be redistributed", "keep it to yourself"
@@ -41,7 +41,7 @@ def push(model: str | Path, repository: str, *, private: bool = False, note: Not
     files = {CONFIG: config, WEIGHTS: weights, CARD: text.encode()}
     commit, kept = hub.guarded(lambda: _commit(repository, files, private), repository, len(weights))
     if kept:
-        note(f"the card of {repository} is hand-written and stays as it is")
+        note(f"the card of {repository} is hand-written and is kept")
     return commit
 
 
@@ -54,7 +54,7 @@ def _commit(repository: str, files: dict[str, bytes], private: bool) -> tuple[st
     head = api.repo_info(repository).sha
     kept = head is not None and _is_handwritten(api, repository, head)
     operations = [CommitOperationAdd(name, content) for name, content in files.items() if not (kept and name == CARD)]
-    # on top of what was looked at: if somebody commits in between, this fails instead of overwriting
+    # on top of the commit that was read: if there is another in between, this fails instead of overwriting
     done = api.create_commit(repository, operations, commit_message="posezoo weights push", parent_commit=head)
     return done.oid, kept
 

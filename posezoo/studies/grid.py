@@ -1,7 +1,7 @@
 """A grid of runs: every row (a model) in every column (a way of training) with every seed, in one table.
 
 For questions such as "is the gain the hypernetwork, or the parameters?". Each run is an ordinary run folder below
-`out`; a grid that was stopped goes on where it was.
+`out`; a grid that was stopped continues where it was.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Cell:
 def cells(
     name: str, data: str, out: Path, seeds: Sequence[int] = (), root: str | None = None, given: Mapping[str, Any] = {}
 ) -> list[Cell]:
-    """The runs of the catalogue's grid `name` on `data`; `given` settings (`{"epochs": 5}`) hold for all of them.
+    """The runs of the catalogue's grid `name` on `data`; `given` settings (`{"epochs": 5}`) apply to all of them.
 
     Raises UsageError with near names before anything is trained.
     """
@@ -54,7 +54,9 @@ def cells(
         for row, entry in grid.rows.items():
             for column in entry.columns or tuple(grid.columns):
                 if column not in grid.columns:
-                    raise UsageError(f'grid {name}: row "{row}" names no column of it: {column}', "see registry/grids")
+                    raise UsageError(
+                        f'grid {name}: row "{row}" names an unknown column: {column}', "see registry/grids"
+                    )
                 path = out / data.partition(":")[0] / row / column / f"seed-{seed}"
                 flat = {**grid.settings, **grid.columns[column], **entry.settings, **given}
                 overrides = settings.merged(settings.nested(settings.from_toml(flat)), {"seed": seed, "out": str(path)})
@@ -64,7 +66,7 @@ def cells(
 
 
 def run(plan: Sequence[Cell], observer: Callable[[Cell], Observer]) -> list[dict[str, Any]]:
-    """Train what is not there yet; then `table`. A signal saves the run at work and raises Interrupted."""
+    """The `table`, once the missing runs are trained. A signal saves the current run and raises Interrupted."""
     for cell in plan:
         if (cell.path / "report" / REPORT).is_file():
             _check_same(cell)
@@ -105,15 +107,15 @@ def parse_seeds(text: str) -> list[int]:
         raise UsageError(f"not seeds: {text[:40]!a}", "for example --seeds 0,1,2") from None
 
 
-def told(cell: Cell, plan: Sequence[Cell], observer: Observer) -> Observer:
-    """`observer`, told which run of the grid comes now."""
+def announced(cell: Cell, plan: Sequence[Cell], observer: Observer) -> Observer:
+    """`observer`, after a note on which run of the grid comes next."""
     place = f"run {plan.index(cell) + 1} of {len(plan)}"
     observer.note(f"{place}: {cell.row}, {cell.column}, seed {cell.seed}")
     return observer
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The rows of `table` for reading."""
+def formatted(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The rows of `table` as text, rounded."""
     shown = []
     for row in rows:
         numbers = {}
@@ -135,10 +137,10 @@ def _summary(lines: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, Any]]:
 
 
 def _check_same(cell: Cell) -> None:
-    """Refuse a run that was made with other settings. Raises UsageError."""
+    """Raise UsageError for a run that was made with other settings."""
     stored = read_config(cell.path)["train"]
     wanted = cell.config.model_dump()
-    free = ("precision", "out", "device", "workers", "checkpoint")  # these do not change what a run answers
+    free = ("precision", "out", "device", "workers", "checkpoint")  # these do not change a run's results
     other = [key for key in wanted if key not in free and as_stored(stored.get(key)) != as_stored(wanted[key])]
     if other:
         raise UsageError(f"{cell.path} was made with other settings: {', '.join(other)}", "another --out")

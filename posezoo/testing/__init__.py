@@ -1,4 +1,4 @@
-"""What models and readers promise, as test classes for plugins: subclass them in a test file.
+"""The contract of models and readers, as test classes for plugins: subclass them in a test file.
 
 class TestMine(posezoo.testing.ModelConformance):
     model = "mine"

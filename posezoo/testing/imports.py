@@ -1,4 +1,4 @@
-"""A plugin imports what is promised to stay: `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing`."""
+"""A plugin imports the public parts only: `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def require_public(plugins: Iterable[Plugin]) -> None:
 
 
 def private_imports(source: str) -> list[tuple[int, str]]:
-    """(line, module) of each import of a part of posezoo that is not promised to stay."""
+    """(line, module) of each import of a part of posezoo that is not public."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""What every model of the zoo promises, with every infusion, as a test class for plugins' own tests.
+"""The contract of every model, with every infusion, as a test class for plugins' own tests.
 
     from posezoo.testing import ModelConformance
 
@@ -6,8 +6,8 @@
         model = "yourmodel"
 
 pytest runs each check with each infusion; `posezoo plugins check yourmodel` runs the same checks without pytest.
-A check raises PluginError with one line that says what is wrong. Needs no network and no data: the model is built
-small, from `settings`, and starts at random.
+A check raises PluginError with one line that says what is wrong. It needs no network and no data: the model is built
+small, from `settings`, with random weights.
 
 Legend: B batch, C channels, H height, W width, S scenes.
 """
@@ -45,13 +45,13 @@ SMALL: Mapping[str, Any] = {
     "scenes": SCENES,
     "position_mean": (10.0, -3.0, 1.0),
     "position_std": (2.0, 3.0, 0.5),
-    # `paper` has live generators: a zero start would hide what lies behind them
+    # `paper` has live generators: a zero start would hide what comes after them
     "hyper": {"code_position": 8, "code_orientation": 12, "rank": 4, "init": "paper"},
 }
 
 
 class ModelConformance:
-    """Subclass it, name the model. Every method `test_...` is a check; it is run with each of `infusions`."""
+    """Subclass it and name the model. Every method `test_...` is a check, run with each of `infusions`."""
 
     model: ClassVar[str] = ""
     """ARCH, or ARCH+MODIFIER to check a modifier on it."""
@@ -70,16 +70,16 @@ class ModelConformance:
 
     @classmethod
     def infusions_of(cls, check: Any) -> tuple[str, ...]:
-        """The infusions that a check is run with."""
+        """The infusions to run a check with."""
         return cls.traced if getattr(check, "traces", False) else cls.infusions
 
     def build(self, infusion: str = "", seed: int = 0, **more: Any) -> PoseModel:
-        """A small model, randomly started, in eval mode; `more` settings win over `settings`."""
+        """A small model, randomly initialised, in eval mode; `more` settings override `settings`."""
         torch.manual_seed(seed)
         return create_model(f"{self.model}{infusion}", **settings.merged(SMALL, self.settings, more))
 
     def images(self, batch: int, side: int = 0, seed: int = 1) -> Tensor:
-        """Random images (B, 3, side, side), as `PoseModel.prepare` would give them; `side` 0: those of the crop."""
+        """Random images (B, 3, side, side), as from `PoseModel.prepare`; `side` 0: the crop's."""
         side = side or settings.merged(SMALL, self.settings)["crop"]
         return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
@@ -97,7 +97,7 @@ class ModelConformance:
             require(torch.equal(output.scene, output.scene_logits.argmax(-1)), "scene is not the arg max of its logits")
 
     def test_position_is_in_metres(self, infusion: str) -> None:
-        """Position = position_mean + position_std * what the head says, in float64."""
+        """Position = position_mean + position_std * the head's output, in float64."""
         one, other = self.build(infusion), self.build(infusion, position_mean=(5e6, 0.0, 0.0), position_std=(1, 1, 1))
         with torch.no_grad():
             a_B3, b_B3 = one(self.images(3)).position, other(self.images(3)).position
@@ -115,11 +115,11 @@ class ModelConformance:
     def test_gradients_reach_every_parameter(self, infusion: str) -> None:
         """Every parameter but those in the model's `unused` has a finite gradient that is not all zero."""
         model, scene_B = self.build(infusion), torch.arange(6) % len(SCENES)
-        with torch.no_grad():  # what starts at exactly zero (biases, a first input) would hide what lies behind it
+        with torch.no_grad():  # what starts at exactly zero (biases, a first input) would hide what comes after it
             for parameter in model.parameters():
                 parameter.add_(0.02 * torch.randn_like(parameter))
         output, features = model(self.images(6), scene_B), model.encode(self.images(6), scene_B)
-        # plain multi-scene heads read no image embedding, and the scene's logits are no part of the pose
+        # plain multi-scene heads read no image embedding, and the scene's logits are not part of the pose
         parts: list[Tensor] = [output.position, output.rotation, features.image]
         parts += [] if output.scene_logits is None else [output.scene_logits]
         torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
@@ -148,7 +148,7 @@ class ModelConformance:
             first = model(self.images(3))
             model(self.images(2, seed=9))
             second = model(self.images(3))
-        _equal(first, second, "two calls in eval mode differ (a dropout that is no nn.Dropout?)")
+        _equal(first, second, "two calls in eval mode differ (a dropout that is not nn.Dropout?)")
         moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
         require(not moved, f"forward in eval mode changed {', '.join(moved[:3])}")
 
@@ -172,7 +172,7 @@ class ModelConformance:
             _equal(other(self.images(3)), model(self.images(3)), "a model with the same state_dict differs")
 
     def test_model_folder_round_trip(self, infusion: str) -> None:
-        """Saved as a model folder and loaded as `local-dir:`, the model is the same, and so is what it saves again."""
+        """Saved as a model folder and loaded as `local-dir:`, the model is the same, and so is its second save."""
         model = self.build(infusion)
         with tempfile.TemporaryDirectory() as place:
             first, second = Path(place) / "first", Path(place) / "second"
@@ -187,7 +187,7 @@ class ModelConformance:
             _equal(again(self.images(3)), model(self.images(3)), "the loaded model differs")
 
     def test_compile(self, infusion: str) -> None:
-        """torch.compile takes the model without a graph break (backend `eager`: no compiler is needed)."""
+        """torch.compile accepts the model without a graph break (backend `eager`: no compiler is needed)."""
         model = self.build(infusion)
         torch._dynamo.reset()
         try:
@@ -200,13 +200,13 @@ class ModelConformance:
             torch._dynamo.reset()
 
     def test_export(self, infusion: str) -> None:
-        """torch.export takes the model with a batch of any size; the program, saved and loaded, says the same."""
+        """torch.export accepts the model with any batch size; the program, saved and loaded, gives the same poses."""
         model = self.build(infusion)
         shapes = {"images_BCHW": {0: torch.export.Dim("batch", min=1, max=1024)}}
         with torch.no_grad():
             try:
                 program = torch.export.export(_Numbers(model), (self.images(3),), dynamic_shapes=shapes, strict=False)
-            except Exception as error:  # torch.export raises whatever it meets
+            except Exception as error:  # torch.export can raise anything
                 raise _failed("torch.export with a dynamic batch", error) from error
             torch.export.save(program, file := io.BytesIO())
             file.seek(0)
@@ -236,9 +236,9 @@ class ModelConformance:
         require_public(resolve.model(f"{self.model}{infusion}").owners)
 
     def test_the_process_is_left_alone(self, infusion: str) -> None:
-        """Building seeds and prints nothing; neither building nor a pose changes what belongs to the process."""
-        said, following = io.StringIO(), []
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        """Building seeds and prints nothing; neither building nor a pose changes the state of the process."""
+        printed, following = io.StringIO(), []
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             for seed in (1, 2, 1):
                 with promises.process_unchanged("the constructor", but=(promises.DRAWING,)):
                     model = self.build(infusion, seed)
@@ -246,11 +246,11 @@ class ModelConformance:
             with torch.no_grad(), promises.process_unchanged("forward in eval mode"):
                 model(self.images(2))
         require(following[0] == following[2] != following[1], "the constructor seeds torch's random state")
-        require(not said.getvalue(), f"the model prints: {said.getvalue()[:60]!a}")
+        require(not printed.getvalue(), f"the model prints: {printed.getvalue()[:60]!a}")
 
 
 def _failed(what: str, error: Exception) -> Exception:
-    """The PluginError for a call of torch that failed: its first line says why."""
+    """The PluginError for a call of torch that failed, with the first lines of its reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return PluginError(f"{what} failed: {type(error).__name__}: {' '.join(lines[:2])[:160]}")
 
@@ -261,7 +261,7 @@ def _equal(one: PoseOutput, other: PoseOutput, message: str) -> None:
 
 
 class _Numbers(nn.Module):
-    """The model with a plain tuple as its output: what a file can hold."""
+    """The model with a plain tuple as its output, which a file can hold."""
 
     def __init__(self, model: PoseModel) -> None:
         super().__init__()
@@ -275,7 +275,7 @@ def _close(one: PoseOutput, other: PoseOutput, message: str) -> None:
     """Equal within 1e-5 of the size of the numbers."""
     for name, a, b in zip(PoseOutput._fields, one, other, strict=True):
         if a is None or b is None:
-            require(a is b, f"{message} ({name} is there only once)")
+            require(a is b, f"{message} ({name} is missing from one)")
             continue
         a, b = a.double(), b.double()
         size = max(1.0, float(b.abs().max()))

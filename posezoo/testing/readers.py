@@ -1,4 +1,4 @@
-"""What every reader of a data format promises, as a test class for plugins."""
+"""The contract of every reader of a data format, as a test class for plugins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from posezoo.testing.imports import require_public
 
 
 class ReaderConformance:
-    """What every data format promises. Subclass it, name the reader, write a small data set into `folder`.
+    """The contract of every data format. Subclass it, name the reader, write a small data set into `folder`.
 
     class TestYourFormat(ReaderConformance):
         reader = "yourformat"
@@ -31,9 +31,9 @@ class ReaderConformance:
 
     reader: ClassVar[str] = ""
     data: ClassVar[str] = ""
-    """A folder or file in this format, instead of what `write` makes."""
+    """A folder or file in this format, instead of what `write` writes."""
     options: ClassVar[Mapping[str, str]] = {}
-    """What would stand behind the `?` of the data's name."""
+    """As after the `?` of the data's name."""
 
     def write(self, folder: Path) -> None:
         """Write a small data set; without it an empty folder is read."""
@@ -56,7 +56,7 @@ class ReaderConformance:
             parts = PurePosixPath(frame.image).parts
             require(parts and parts[0] != "/" and ".." not in parts, f"{frame.image} is not inside the data set")
         images = [frame.image for frame in result.frames]
-        require(len(set(images)) == len(images), "an image stands twice")
+        require(len(set(images)) == len(images), "an image appears twice")
 
     def test_the_same_again(self) -> None:
         """The same folder gives the same frames and findings in the same order."""
@@ -68,7 +68,7 @@ class ReaderConformance:
         images = {frame.image for frame in self.read().frames}
         for wanted in (frozenset(sorted(images)[:1]), frozenset()):
             found = {frame.image for frame in self.read(images=wanted).frames}
-            require(found == wanted, f"asked for {len(wanted)} images, it gave {len(found)}")
+            require(found == wanted, f"asked for {len(wanted)} images, it returned {len(found)}")
 
     def test_an_empty_folder_is_told(self) -> None:
         """No frames and a finding, or an error of posezoo."""
@@ -84,14 +84,14 @@ class ReaderConformance:
         require_public([plugins.get("posezoo_readers", "data format", self.reader).owner])
 
     def test_the_process_is_left_alone(self) -> None:
-        """Reading prints nothing, writes nothing into the data set and changes nothing that belongs to the process."""
-        said = io.StringIO()
-        with self._place() as place, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        """Reading prints nothing, writes nothing into the data set and does not change the state of the process."""
+        printed = io.StringIO()
+        with self._place() as place, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             before = sorted(place.rglob("*"))
             with promises.process_unchanged("reading"):
                 self._read(place)
             require(sorted(place.rglob("*")) == before, "it writes into the data set")
-        require(not said.getvalue(), f"it prints: {said.getvalue()[:60]!a}")
+        require(not printed.getvalue(), f"it prints: {printed.getvalue()[:60]!a}")
 
     def _read(self, place: Path, **asked: Any) -> ReadResult:
         read = plugins.get("posezoo_readers", "data format", self.reader).load("read")

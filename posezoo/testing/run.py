@@ -47,8 +47,8 @@ def _suite(name: str, overrides: Mapping[str, Any]) -> tuple[Any, list[tuple[Any
         data = parse_data(name)
         if data.path and not data.path.exists():
             raise DataError(f"{data.path}: no such file or folder", f"without data: posezoo plugins check {reader}")
-        told = {"reader": reader, "data": str(data.path or ""), "options": data.options}
-        suite: Any = type("Suite", (ReaderConformance,), told)()
+        attributes = {"reader": reader, "data": str(data.path or ""), "options": data.options}
+        suite: Any = type("Suite", (ReaderConformance,), attributes)()
         return suite, [(method, ()) for method in _checks(suite)]
     if name in plugins.modifiers():
         owners = plugins.manager().owners

@@ -1,4 +1,4 @@
-"""Evaluate a run, a saved model or an alias again, with the run's own data where none are named."""
+"""Evaluate a run, a saved model or an alias again, on the run's own data unless others are named."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def evaluate(
     device: str | torch.device = "cpu",
     observer: Observer | None = None,
 ) -> Report:
-    """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, baselines beside it.
+    """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, with the baselines.
 
-    `data` None: what the run was trained on. Without the backbone's pretrained weights at hand the retrieval baseline
-    is left out, and noted. `split`: `blocks`, `sequences` or a split file (image, split).
+    `data` None: what the run was trained on. Without the backbone's pretrained weights the retrieval baseline is left
+    out, with a note. `split`: `blocks`, `sequences` or a split file (image, split).
     `subset`: which of its splits. `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
     """
     watch = observer or Observer()
-    subject = _subject(model, _Asked(data, root, split, skip_bad), device, watch)
-    if subject.asked.data is None:
-        raise UsageError("no data set was given", "--data NAME, see posezoo data list")
+    subject = _subject(model, _DataChoice(data, root, split, skip_bad), device, watch)
+    if subject.choice.data is None:
+        raise UsageError("no data set given", "--data NAME, see posezoo data list")
     dataset = open_dataset(
-        subject.asked.data,
-        root=subject.asked.root,
-        split=subject.asked.split,
-        skip_bad=subject.asked.skip_bad,
+        subject.choice.data,
+        root=subject.choice.root,
+        split=subject.choice.split,
+        skip_bad=subject.choice.skip_bad,
         progress=lambda done, total: watch.progress("reading images", done, total),
     )
     for remark in dataset.remarks:
@@ -64,8 +64,8 @@ def evaluate(
     )
 
 
-class _Asked(NamedTuple):
-    """Which data, and how they are read."""
+class _DataChoice(NamedTuple):
+    """Which data to evaluate on, and how to read them."""
 
     data: str | None
     root: str | Path | None
@@ -77,33 +77,33 @@ class _Subject(NamedTuple):
     """What is evaluated, and on what."""
 
     model: PoseModel
-    asked: _Asked
+    choice: _DataChoice
     backbone: bool | str | None
-    """Where its backbone's pretrained weights came from, for image retrieval."""
+    """The source of its backbone's pretrained weights, for image retrieval."""
     selection: str = ""
 
 
 def _subject(
-    model: str | Path | PoseModel | Result, asked: _Asked, device: str | torch.device, watch: Observer
+    model: str | Path | PoseModel | Result, choice: _DataChoice, device: str | torch.device, watch: Observer
 ) -> _Subject:
-    """The model, loaded, on the data asked for or else those that it was trained on."""
+    """The loaded model, and the data chosen or else those that it was trained on."""
     if isinstance(model, PoseModel):
-        return _Subject(model, asked, model.config.pretrained_backbone)
+        return _Subject(model, choice, model.config.pretrained_backbone)
     given, backbone = model.path if isinstance(model, Result) else model, None
     found = find(full_name(given), watch.note)
     path = user_path(str(given).removeprefix("local-dir:"))
-    if asked.data is None and (path / CONFIG).is_file():
+    if choice.data is None and (path / CONFIG).is_file():
         config = read_config(path)
         own, backbone = config["train"]["data"], config["model"]["config"]["pretrained_backbone"]
-        root, split = asked.root or own.get("root"), asked.split or own.get("split")
-        asked = _Asked(own["name"], root, split, asked.skip_bad or own.get("skip_bad", False))
+        root, split = choice.root or own.get("root"), choice.split or own.get("split")
+        choice = _DataChoice(own["name"], root, split, choice.skip_bad or own.get("skip_bad", False))
     facts = found.config.get("training", {})
-    asked = asked._replace(data=asked.data or _catalogued(facts.get("data")))
-    return _Subject(load_found(found, device), asked, backbone, facts.get("selection", ""))
+    choice = choice._replace(data=choice.data or _if_catalogued(facts.get("data")))
+    return _Subject(load_found(found, device), choice, backbone, facts.get("selection", ""))
 
 
-def _catalogued(data: str | None) -> str | None:
-    """The data set that a model folder names, if it has a name everywhere: own data are somewhere else elsewhere."""
+def _if_catalogued(data: str | None) -> str | None:
+    """The data set that a model folder names, if the catalogue has it: a path to own data means nothing elsewhere."""
     return None if data is None or names.parse_data(data).reader else data
 
 

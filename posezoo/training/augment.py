@@ -2,7 +2,7 @@
 
 Pose-true rotation: a rotation R_d of the camera about its centre is an exact image warp, whatever the depth, and the
 label becomes R' = R_cw R_d with the position unchanged. The published random crop moves the principal point and keeps
-the label, so it lies about the orientation; it stays available for comparison. There is no horizontal flip, ever.
+the label, whose orientation is then wrong; it is there for comparison. There is no horizontal flip, ever.
 
 Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 """
@@ -19,7 +19,7 @@ from posezoo.nn.model import ModelConfig
 from posezoo.training.config import AugmentSettings
 
 UNVARIED = AugmentSettings(geometry="centre", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
-"""Centre crops, colours as they are."""
+"""Centre crops, colours unchanged."""
 
 
 def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,7 @@ def save(
     if target.exists():
         if not _check(target):
             return target  # saved at this step already; a good checkpoint is never rewritten
-        shutil.rmtree(target)  # a damaged one that was passed over, and its step has come again
+        shutil.rmtree(target)  # a damaged one that was skipped, and its step has come again
     content: dict[str, bytes] = {}
     try:
         with replacement(target, folder=True) as temporary:
@@ -70,7 +70,7 @@ def save(
     problem = _check(target)
     if problem:
         raise ResourceError(f"checkpoint {target} did not read back ({problem})", "check the disk")
-    # what is newer was passed over as damaged: it must not count as one of those to keep
+    # a newer one was skipped as damaged: it must not count among those to keep
     older = [path for path in _scan(store) if path.name < target.name]
     for old in older[: max(0, len(older) - (keep - 1))]:
         shutil.rmtree(old)
@@ -78,12 +78,12 @@ def save(
 
 
 def latest(run: Path) -> tuple[Checkpoint, list[str]]:
-    """The newest complete checkpoint, and a warning for each newer one that was passed over.
+    """The newest complete checkpoint, and a warning for each newer one that was skipped.
 
-    Leftovers of killed saves are removed. Raises WeightsError if no usable checkpoint is there.
+    Leftovers of killed saves are removed. Raises WeightsError if there is no usable checkpoint.
     """
     store = run / "ckpt"
-    swept = [path.name for path in sweep(run) if path.parent == store]  # what else was begun is made again
+    swept = [path.name for path in sweep(run) if path.parent == store]  # other files cut short are written again
     warnings = [f"ignored incomplete checkpoint {name} (removed)" for name in swept]
     problems: list[str] = []
     for path in reversed(_scan(store)):
@@ -93,14 +93,14 @@ def latest(run: Path) -> tuple[Checkpoint, list[str]]:
                 weights = safetensors.torch.load_file(path / WEIGHTS)
                 state = torch.load(path / STATE, map_location="cpu", weights_only=True)
             except (SafetensorError, pickle.UnpicklingError, RuntimeError) as error:
-                problem = ascii(error)[:80]  # whole, but nothing that this version wrote
+                problem = ascii(error)[:80]  # intact, but not written by this version
             else:
                 manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-                warnings += [f"passed over a damaged checkpoint: {p}" for p in problems]
+                warnings += [f"skipped a damaged checkpoint: {p}" for p in problems]
                 return Checkpoint(path, weights, state, manifest), warnings
         problems.append(f"{path.name} ({problem})")
     shown = ", ".join(problems[:3]) or "none was saved"
-    raise WeightsError(f"no usable checkpoint in {run}: {shown}", "start again with posezoo train")
+    raise WeightsError(f"no usable checkpoint in {run}: {shown}", "start over with posezoo train")
 
 
 def any_saved(run: Path) -> bool:

@@ -1,6 +1,6 @@
 """The configuration of a training run: a recipe, changed by `key=value` settings, all keys checked.
 
-The same keys serve in recipes (registry/recipes), on the command line and in Python. Keys that are not fields here go
+The same keys work in recipes (registry/recipes), on the command line and in Python. Keys that are not fields here go
 to the architecture (`backbone=...`) or to a modifier (`hyper.rank=256`).
 """
 
@@ -17,12 +17,12 @@ from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, plugins, settings
 from posezoo.catalogue.resolve import KnownData, KnownModel
 from posezoo.nn.model import ModelConfig
-from posezoo.zoo.blueprint import PLACE_FIELDS, Blueprint, settled
+from posezoo.zoo.blueprint import PLACE_FIELDS, Blueprint, with_settings
 
 Weight = Annotated[float, Field(ge=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 LogVariance = Annotated[float, Field(ge=-50, le=50)]
-"""exp of it is a number that float32 has."""
+"""Its exp is within the range of float32."""
 
 SPLIT_METHODS = (("split", "blocks"), ("split", "sequences"))
 
@@ -32,7 +32,7 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """Which data, and how they are divided."""
+    """Which data, and how they are split."""
 
     name: str
     """The data set, --data on the command line."""
@@ -41,7 +41,7 @@ class DataSettings(_Section):
     split: str | None = None
     """`blocks` or `sequences`, or a CSV file with columns image, split; then only the images it lists are needed."""
     skip_bad: bool = False
-    """Leave out what is wrong with the data, and record it, instead of an error."""
+    """Skip bad frames and list them in skipped.txt, instead of an error."""
     validation: float = Field(0.08, ge=0, lt=0.9)
     """Fraction of the training frames, in blocks of consecutive frames, kept for choosing the best epoch."""
 
@@ -58,11 +58,11 @@ class OptimSettings(_Section):
     weight_decay: float = Field(0.01, ge=0)
     """With adamw not on biases and norms."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Decay a step of the running means of the gradient and of its square."""
+    """Decay per step of the running means of the gradient and of its square."""
     eps: float = Field(1e-8, gt=0)
     """Added to the root of that mean square."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """Of the rates, over each phase."""
+    """How the rates change over each phase."""
     warmup_epochs: float = Field(1.0, ge=0)
     """Epochs in which the rates rise linearly, at most half the phase."""
     step_epochs: PositiveInt = 20
@@ -136,18 +136,18 @@ class PhaseSettings(_Section):
     weights: tuple[Weight, Weight] | None = None
     """Fixed (w_x, w_q); none: learned."""
     augment: bool = True
-    """False: centre crops, colours as they are; where one head learns, what it reads is then computed only once."""
+    """False: centre crop, no colour jitter. A phase that trains one head then caches its features."""
 
 
 class CheckpointSettings(_Section):
-    """When to save. A signal, the end of a phase and the end of training always do."""
+    """When to save, beside the end of a phase, the end of training and a signal."""
 
     every_steps: int = Field(0, ge=0)
     """Steps between two checkpoints; 0: by time only."""
     every_seconds: float = Field(60.0, gt=0, allow_inf_nan=True)
     """Seconds between two checkpoints; inf: never by time."""
     keep: PositiveInt = 2
-    """Newest checkpoints that are kept."""
+    """How many of the newest checkpoints are kept."""
 
 
 class TrainConfig(_Section):
@@ -157,9 +157,9 @@ class TrainConfig(_Section):
     """The architecture, with modifiers and variant."""
     data: DataSettings
     recipe: str
-    """Where the settings come from that are not given; by default chosen by the kind of data."""
+    """Source of the settings that are not given; by default chosen by the kind of data."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Of everything random."""
+    """Seed of everything random."""
     epochs: PositiveInt = 30
     """Passes over the training frames, if there are no phases."""
     phases: tuple[PhaseSettings, ...] = ()
@@ -167,11 +167,11 @@ class TrainConfig(_Section):
     batch_size: PositiveInt = 32
     """Images (or tuples) a step, over all processes."""
     tuple_length: PositiveInt = 1
-    """Frames a sample has; above 1 the loss has relative terms too, and a batch has batch_size tuples."""
+    """Frames per sample; above 1 the loss has relative terms too, and a batch has batch_size tuples."""
     tuple_gap: PositiveInt = 10
-    """How many frames the members of a tuple are apart."""
+    """Distance in frames between the members of a tuple."""
     workers: int = Field(0, ge=0)
-    """Processes that read ahead; the numbers do not depend on it."""
+    """Processes that read ahead; results do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU if torch sees one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -204,7 +204,7 @@ def configure(
     """
     modifiers = {offer.spec.name: offer.load("config") for offer in model.modifiers}
     train, rest = _routed(overrides, modifiers, model.architecture.load("config", ModelConfig))
-    # the extent of own data is known only after reading them; indoor settings serve both
+    # the extent of own data is known only after reading them; indoor settings suit both
     recipe_name = train.get("recipe") or entries.default_recipe(data.card.kind if data.card else "indoor")
     recipe = entries.recipe(recipe_name)
     only = recipe.only.get(model.name.arch, {})
@@ -213,7 +213,7 @@ def configure(
     train = settings.merged(train, {"model": str(model.name), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
-    return config, settled(model, rest, recipe=layers)
+    return config, with_settings(model, rest, recipe=layers)
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
@@ -227,7 +227,7 @@ def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
 def _routed(
     overrides: Mapping[str, Any], modifiers: Mapping[str, type], architecture: type
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Overrides for the run, and for the model and its modifiers. Raises UsageError for keys that belong to neither."""
+    """Overrides for the run, and for the model and its modifiers. Raises UsageError for keys of neither."""
     own_fields = [name for name in settings.field_names(architecture) if name not in PLACE_FIELDS]
     train: dict[str, Any] = {}
     rest: dict[str, Any] = {}

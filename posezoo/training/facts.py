@@ -1,4 +1,4 @@
-"""What a run writes about itself into its model's config.json."""
+"""What a run records about itself in its model's config.json."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed_settings(job: Job) -> list[str]:
-    """What the run has otherwise than its recipe, as words of the command line; not where and how fast it computes."""
+    """The settings that differ from the recipe, as words of the command line; not where and how fast it computes."""
     recipe, plan = configure(job.blueprint.known, job.data, {"recipe": job.config.recipe})
     theirs, ours = ({**_flat(c.model_dump()), **_flat(p.as_dict()["config"]), **_flat(p.as_dict()["modifiers"])}
                     for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip

@@ -1,8 +1,8 @@
-"""Features of the training frames, computed once, for phases in which all that makes them is frozen.
+"""Features of the training frames, computed once, for phases in which all that computes them is frozen.
 
-Exact where an image is the same in every epoch: the phase trains one head, so that backbone and batch norms stay as
-they are and dropout is off in them, and it does not augment (`augment = false` of the phase). The head's own dropout is
-drawn as ever. The features stay in memory: 4 bytes a number, 7 kB an image for MS-HyperPose.
+Exact where an image is the same in every epoch: the phase trains one head, so that backbone and batch norms do not
+change and their dropout is off, and it does not augment (`augment = false` of the phase). The head's own dropout is
+drawn as usual. The features stay in memory: 4 bytes a number, 7 kB an image for MS-HyperPose.
 
 Legend: B batch, N training frames.
 """
@@ -24,15 +24,15 @@ from posezoo.training.config import PhaseSettings
 from posezoo.training.setup import Job, augmented_batch
 
 
-def serve(job: Job, phase: PhaseSettings) -> bool:
-    """Whether features computed once give the phase's outputs: not where a modifier acts on the whole model."""
+def features_can_be_cached(job: Job, phase: PhaseSettings) -> bool:
+    """Whether features computed once give the phase's outputs: not if a modifier acts on the whole model."""
     model = job.model
     own = type(model).forward is PoseModel.forward and not (model._forward_hooks or model._forward_pre_hooks)
     return own and not phase.augment and phase.train != "all"
 
 
 class FrozenFeatures:
-    """The features of all training frames; `batch[rows]` in the order that they are asked for."""
+    """The features of all training frames, by batch."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -41,7 +41,7 @@ class FrozenFeatures:
         self.parts: list[Tensor | None] = []  # of Features, each (N, ...)
 
     def batches(self) -> list[list[int]]:
-        """What `add` is to be called with, in order: the same in every epoch and after a resume."""
+        """The arguments to call `add` with, in order: the same after a resume."""
         size = self.job.config.batch_size
         places = list(range(len(self.job.train_rows)))
         return [places[start : start + size] for start in range(0, len(places), size)]
@@ -73,7 +73,7 @@ class FrozenFeatures:
 
 
 class FromFeatures(nn.Module):
-    """The model from its features on: what is trained in such a phase."""
+    """The model's part after its features: what such a phase trains."""
 
     def __init__(self, model: PoseModel) -> None:
         super().__init__()
@@ -84,5 +84,5 @@ class FromFeatures(nn.Module):
 
 
 def scenes_of(model: PoseModel, batch: Batch) -> Tensor | None:
-    """The scenes that a model of several is given in training."""
+    """The scenes that a multi-scene model is given in training."""
     return batch.scene if len(model.config.scenes) > 1 else None

@@ -49,7 +49,7 @@ class Loop:
         self.ticked_at = time.monotonic()
 
     def run(self, found: Checkpoint | None) -> Result:
-        """All phases from where the checkpoint stands, then the report."""
+        """All phases from the checkpoint on, then the report."""
         state, plan = self.state, self.job.config.plan
         if found:
             vars(state).update(found.state["position"])
@@ -69,7 +69,7 @@ class Loop:
         return self._finish()
 
     def _phase(self, found: Checkpoint | None) -> Phase:
-        """The present phase, ready for its next step."""
+        """The current phase, ready for its next step."""
 
         def progress(done: int, total: int) -> None:
             self.observer.progress("features of the frozen part", done, total)
@@ -108,7 +108,7 @@ class Loop:
         self.saver.stop_if_asked(phase)
 
     def _ended(self, error: Exception, phase: Phase) -> Exception:
-        """The error with which the run ends, after a checkpoint where the state is still good."""
+        """The error that ends the run, after a checkpoint if the state is still good."""
         step, resume = self.state.step, f"posezoo resume {self.folder.path}"
         if isinstance(error, NotFiniteError):
             self._write({"step": step, "event": "not finite", "what": error.what, "images": list(error.images)})
@@ -149,7 +149,7 @@ class Loop:
             self.folder.append_metrics(line)
 
     def _finish(self) -> Result:
-        """Load the best model as anybody would, evaluate it, and complete its card."""
+        """The result: the best model loaded as users load it, evaluated, its card completed."""
         job, path = self.job, self.folder.path
         job.accelerator.wait_for_everyone()  # the main process may still be writing the best model
         model = load(f"local-dir:{path}", job.accelerator.device)

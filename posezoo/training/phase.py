@@ -41,7 +41,7 @@ class Phase:
         self.network: torch.nn.Module = job.model
 
     def restore(self, found: Checkpoint, begun: bool) -> None:
-        """Go on from a checkpoint. `begun`: it was saved within this phase, not between the last one and this."""
+        """Continue from a checkpoint. `begun`: it was saved within this phase, not between the last one and this."""
         if begun:
             self.loss.load_state_dict(found.state["loss"])
             self.optimiser.load_state_dict(found.state["optimiser"])
@@ -50,7 +50,7 @@ class Phase:
     def begin(self, progress: Callable[[int, int], None]) -> None:
         """Compute what stays the same in every epoch, and wrap the network for several processes."""
         model: torch.nn.Module = self.job.model
-        if frozen.serve(self.job, self.settings):
+        if frozen.features_can_be_cached(self.job, self.settings):
             self.features = frozen.FrozenFeatures(self.job)
             batches = self.features.batches()
             for done, places in enumerate(batches, 1):
@@ -77,9 +77,9 @@ class Phase:
             yield batch.to(accelerator.device)
 
     def step(self, batch: Batch, number: int) -> dict[str, Any]:
-        """Train on one batch, the run's step `number`; its line for metrics.jsonl.
+        """The line for metrics.jsonl of a training step on one batch, the run's step `number`.
 
-        Raises NotFiniteError before weights are touched, PluginError for a plugin's model that raises.
+        Raises NotFiniteError before weights change, PluginError for a plugin's model that raises.
         """
         start, config, accelerator = time.perf_counter(), self.job.config, self.job.accelerator
         self._set_rates(number - 1)
@@ -95,7 +95,7 @@ class Phase:
         self.optimiser.zero_grad(set_to_none=True)
         accelerator.backward(terms.total)
         if accelerator.num_processes > 1 and self.loss.balance.grad is not None:
-            # the balance is no part of the wrapped network, so its gradient is averaged here
+            # the balance is not part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = accelerator.reduce(self.loss.balance.grad, "mean")
         norm = torch.nn.utils.clip_grad_norm_(trainable(self.job.model), config.optim.clip)
         with torch.no_grad():
@@ -108,7 +108,7 @@ class Phase:
                 "position_m": position_m,
                 "orientation_deg": angle_deg,
             }
-            # read all at once: each reading of its own would wait for the device
+            # read all at once: each separate read would wait for the device
             values = torch.stack([value.double() for value in (*read.values(), norm)]).tolist()
         for what, value in (("loss", values[0]), ("gradient", values[-1])):
             if not abs(value) < float("inf"):
@@ -122,7 +122,7 @@ class Phase:
         }
 
     def _forward(self, number: int, *given: Tensor | None) -> PoseOutput:
-        """The network's output. A plugin's model that raises is named, and draws no random numbers."""
+        """The network's output. If a plugin's model raises, the error names it, and the random state is restored."""
         before = torch.get_rng_state()
         try:
             with self.autocast(), guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):

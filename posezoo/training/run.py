@@ -1,4 +1,4 @@
-"""The run folder: one process at a time, its configuration, and metrics that a kill cannot spoil.
+"""The run folder: one process at a time, its configuration, and metrics that a kill cannot damage.
 
 `outputs/<model>/<data>/<UTC time>/` with config.toml, metrics.jsonl, ckpt/, best/, report/ and run.lock.
 """
@@ -41,18 +41,18 @@ AGAIN = "free space, then posezoo resume"
 
 
 class RunFolder:
-    """A run folder held by this process; `with RunFolder(path)` frees it at the end, and so does any kill."""
+    """A run folder locked by this process; `with RunFolder(path)` frees it at the end, and so does any kill."""
 
-    def __init__(self, path: Path, holds: bool = True) -> None:
-        """`holds`: False for the other processes of a run, which write nothing."""
+    def __init__(self, path: Path, locked: bool = True) -> None:
+        """`locked`: False for the other processes of a run, which write nothing."""
         self.path = path
         self._metrics: IO[str] | None = None
         self._lock: BaseFileLock | None = None
-        if holds:
+        if locked:
             with writing(f"the run folder {path}", "choose another with out="):
-                self._hold()
+                self._acquire_lock()
 
-    def _hold(self) -> None:
+    def _acquire_lock(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / LOCK
         self._lock = lock(file)
@@ -69,7 +69,7 @@ class RunFolder:
         begun = (self.path / CONFIG).exists()
         foreign = isinstance(error, Exception) and not isinstance(error, PosezooError)
         if foreign or (begun and isinstance(error, PluginError)):
-            # a bug, ours or a plugin's: what happened must not be lost with the terminal
+            # a bug, ours or a plugin's: its traceback must outlive the terminal
             with contextlib.suppress(OSError):
                 crash = self.path / f"crash-{utc_now().replace(':', '')}.txt"
                 crash.write_text(redacted("".join(traceback.format_exception(error))), encoding="utf-8")
@@ -87,7 +87,7 @@ class RunFolder:
         write_whole(self.path / CONFIG, tomli_w.dumps(settings.to_toml(config)), AGAIN)
 
     def write_skipped(self, skipped: Sequence[Finding]) -> None:
-        """Write skipped.txt, a line for everything wrong with the data that was left out; nothing if nothing was."""
+        """Write skipped.txt, a line for each bad frame that was left out; no file if there is none."""
         if skipped:
             lines = "".join(f"{finding}\n" for finding in skipped)
             write_whole(self.path / SKIPPED, printable(lines), AGAIN)
@@ -101,9 +101,9 @@ class RunFolder:
             self._metrics.flush()
 
     def rewind_metrics(self, step: int, epoch: int) -> None:
-        """Drop what comes after `step` and `epoch`, and a line that a kill cut short: it is about to be computed again.
+        """Drop what comes after `step` and `epoch`, and a line that a kill cut short: they are about to be recomputed.
 
-        An epoch's evaluation has the step of its last batch; `epoch` says whether it was done.
+        An epoch's evaluation has the step of its last batch; `epoch` tells whether it was done.
         """
         path = self.path / METRICS
         if not path.exists() or self._lock is None:
@@ -120,7 +120,7 @@ class RunFolder:
 
 
 def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outputs")) -> Path:
-    """Where a new run goes. An `out` that already holds a run is refused: nothing is ever overwritten."""
+    """The folder of a new run. An `out` that already holds a run is refused: nothing is ever overwritten."""
     if out is not None:
         path = user_path(out)
         if (path / CONFIG).exists():
@@ -138,7 +138,7 @@ def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outp
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The run's config.toml. Raises UsageError if `path` holds no run, or something else stands in the file."""
+    """The run's config.toml. Raises UsageError if `path` holds no run, or the file is not a run's."""
     try:
         config: dict[str, Any] = settings.from_toml(tomllib.loads((path / CONFIG).read_text(encoding="utf-8")))
         model, data = config["model"], config["train"]["data"]

@@ -1,4 +1,4 @@
-"""Where a run is, and how it is saved: on time, at the end of a phase, and when it is asked to stop."""
+"""The state of a run, saved at intervals, at the end of a phase, and when the run is asked to stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from posezoo.training.signals import StopFlag
 
 @dataclass
 class State:
-    """Where a run is: the next batch to be trained, and the best epoch so far."""
+    """The progress of a run: the next batch to train on, and the best epoch so far."""
 
     phase: int = 0
     epoch: int = 0
@@ -29,7 +29,7 @@ class State:
     step: int = 0
     best: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    """Spent in steps and validation so far, over all resumptions."""
+    """Spent on steps and validation so far, over all resumptions."""
 
 
 class Saver:
@@ -47,7 +47,7 @@ class Saver:
             self.save(phase)
 
     def stop_if_asked(self, phase: Phase) -> None:
-        """Save and raise Interrupted if a signal has come, to this process or to another of the run."""
+        """Save and raise Interrupted if a signal has reached any process of the run."""
         accelerator = self.job.accelerator
         if accelerator.num_processes > 1:
             flag = torch.tensor([self.stop.signal], device=accelerator.device)
@@ -57,7 +57,7 @@ class Saver:
             raise Interrupted(what, f"posezoo resume {self.folder.path}", self.stop.exit_code)
 
     def save(self, phase: Phase) -> Path:
-        """Write a checkpoint; its folder."""
+        """The folder of the checkpoint, written."""
         state = {
             "position": vars(self.state),
             "loss": phase.loss.state_dict(),

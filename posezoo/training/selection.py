@@ -53,7 +53,7 @@ class Selection:
 
     @cached_property
     def _baseline(self) -> dict[str, Any]:
-        """What the mean pose of the training frames reaches."""
+        """The errors of the mean pose of the training frames."""
         return self._summary(mean_training_pose(self.job.dataset.frames.select(self.job.train_rows), self.frames))
 
     def _summary(self, poses: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From a configuration to everything a run needs: frames, image cache, model, loss, optimiser, precision.
 
-Everything that can be wrong with the data is found here, before step 1.
+All problems with the data are found here, before step 1.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Job:
         return len(BatchOrder(len(self.train_rows), self.config.batch_size, 0, 0, 0, 0, world))
 
     def batches(self, epoch: int, images: bool = True) -> FrameBatches:
-        """The training frames, or tuples of them, as batches of one epoch, on demand without the images."""
+        """The training frames, or tuples of them, as batches of one epoch, with or without the images."""
         rows = self.train_rows
         if self.config.tuple_length > 1:
             frames = self.dataset.frames.select(rows)
@@ -78,8 +78,8 @@ class Job:
         return FrameBatches(self.dataset.frames, cache, rows, self.config.seed, epoch)
 
 
-def prepare(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer) -> Job:
-    """Open the data, build the model, choose device and precision. Raises DataError with all findings."""
+def set_up(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer) -> Job:
+    """A job: data opened, model built, device chosen. Raises DataError with all findings."""
     raise_malloc_thresholds()
     where = config.data
 
@@ -94,15 +94,15 @@ def prepare(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer
     cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
-    plan = _placed(blueprint, dataset, train_rows, config)
+    plan = _for_place(blueprint, dataset, train_rows, config)
     if config.normalise_pixels == "data" and plan.config.mean is None:
         mean, std = pixel_statistics(
             cache, train_rows, lambda done, total: observer.progress("pixel statistics", done, total)
         )
         plan = plan.with_place(mean=mean, std=std)
-    model = built(plan)
+    model = checked_model(plan)
     backbone_files = load_backbones(model)
-    # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and what tensor cores want
+    # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     varied = _augmentation(config, dataset, train_rows, observer)
     unit_m = 1.0 if config.loss.unit == "metre" else _spread(dataset.frames.position[train_rows])
@@ -112,10 +112,10 @@ def prepare(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer
     )  # fmt: skip
 
 
-def built(plan: Blueprint) -> PoseModel:
+def checked_model(plan: Blueprint) -> PoseModel:
     """The model, after a dry run with two images: a plugin that breaks the contract is named before step 1.
 
-    Raises PluginError. Of the process only torch's random state has moved, from which the weights are drawn.
+    Raises PluginError. The process is unchanged but for torch's random state, from which the weights are drawn.
     """
     whose = plan.known.owners
     try:
@@ -124,7 +124,7 @@ def built(plan: Blueprint) -> PoseModel:
         with guard.guarded(whose, "forward of two images"):
             promises.dry_run(model)
     except PluginError as error:
-        if error.hint:  # it says already whose plugin it is
+        if error.hint:  # it names the plugin already
             raise
         raise PluginError(f"plugin {', '.join(map(str, whose))}: {error.message}", "see posezoo plugins") from error
     return model
@@ -154,7 +154,7 @@ def set_trainable(model: PoseModel, phase: PhaseSettings, backbone_learns: bool 
 
 
 def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
-    """Adam or AdamW over what is trainable; the loss's balance and the backbone may have own rates."""
+    """Adam or AdamW over what is trainable; the loss's balance and the backbone may have their own rates."""
     settings = job.config.optim
     backbone = {id(p) for m in job.model.modules() if isinstance(m, Backbone) for p in m.parameters()}
     lr = {"backbone": settings.backbone_lr, "rest": settings.lr}
@@ -162,7 +162,7 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     for parameter in job.model.parameters():
         if parameter.requires_grad:
             part = "backbone" if id(parameter) in backbone and settings.backbone_lr is not None else "rest"
-            # AdamW: biases and norms are not shrunk; Adam with weight decay is as published, everything is
+            # AdamW: biases and norms do not decay; Adam, as published, decays everything
             groups[part, parameter.dim() > 1 or settings.name == "adam"].append(parameter)
     rows: list[dict[str, Any]] = [
         {"params": params, "lr": lr[part], "weight_decay": settings.weight_decay if shrunk else 0.0}
@@ -179,7 +179,7 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
 
 
 def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Tensor, Tensor]:
-    """The network's input and the true quaternions of a batch that is on the device."""
+    """The network's input and the true quaternions of a batch on the device."""
     images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
 
@@ -195,9 +195,9 @@ def measured_precision(job: Job) -> str:
     job.model.eval()  # batch-norm statistics must not move
     for number in range(4):  # interleaved; the first round warms up
         fp32, bf16 = (_step_seconds(job, images_BCHW, low) for low in (False, True))
-        # in every round: other work on the machine slows one of a pair by chance, hardly the same one each time
+        # in every round: other work on the machine slows one of a pair by chance, rarely the same one each time
         gains = fp32 > 1.1 * bf16
-        if not gains and (number or bf16 > 4 * fp32):  # without the hardware bf16 takes minutes: once is enough
+        if not gains and (number or bf16 > 4 * fp32):  # without hardware support bf16 takes minutes: once is enough
             break
     job.model.zero_grad(set_to_none=True)
     for name, module in job.model.named_modules():
@@ -207,7 +207,7 @@ def measured_precision(job: Job) -> str:
 
 
 def _step_seconds(job: Job, images_BCHW: Tensor, low: bool) -> float:
-    """What a forward and backward pass takes, in bf16 or in fp32."""
+    """The duration of a forward and backward pass, in bf16 or in fp32."""
     device, start = job.accelerator.device, time.perf_counter()
     with torch.autocast(device.type, torch.bfloat16, enabled=low):
         output = job.model(images_BCHW)
@@ -227,19 +227,19 @@ def _rows(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray
     own = np.flatnonzero(frames.split == "val")
     if config.selection == "last" or len(own):
         return train, own
-    held = validation_blocks(frames.select(train), config.data.validation)
-    if np.sum(~held) < 2:
+    held_out = validation_blocks(frames.select(train), config.data.validation)
+    if np.sum(~held_out) < 2:
         raise DataError(f'"{dataset.name}" has {len(train)} training images: too few', "at least 2 besides validation")
-    return train[~held], train[held]
+    return train[~held_out], train[held_out]
 
 
-def _placed(blueprint: Blueprint, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> Blueprint:
+def _for_place(blueprint: Blueprint, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> Blueprint:
     position_N3 = dataset.frames.position[rows]
     decode = dataset.frames.decode
     fields: dict[str, Any] = {"scenes": dataset.frames.scenes, "decode": decode.key if decode else ""}
     if config.normalise_position:
         std_3 = position_N3.std(axis=0)
-        # an axis along which nothing moves must not make the scale zero
+        # an axis without motion must not make the scale zero
         std_3 = np.maximum(std_3, max(1e-3, 0.01 * float(std_3.max())))
         fields |= {"position_mean": tuple(position_N3.mean(axis=0).tolist()), "position_std": tuple(std_3.tolist())}
     return blueprint.with_place(**fields)
@@ -256,19 +256,19 @@ def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, obser
     if varied.geometry == "rotate" and unknown and varied.fov_deg is None:
         observer.note(
             f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation"
-            " (augment.fov_deg=DEGREES tells the horizontal field of view)"
+            " (augment.fov_deg=DEGREES sets the horizontal field of view)"
         )
         return varied.model_copy(update={"geometry": "crop"})
     return varied
 
 
 def is_main(config: TrainConfig) -> bool:
-    """Whether this is the process that writes, of those that torchrun started."""
+    """Whether this is the main process, which alone writes, of those that torchrun started."""
     return PartialState(cpu=config.device == "cpu").is_main_process
 
 
-def agreed(path: Path, config: TrainConfig) -> Path:
-    """The main process's path in all processes: each would take its own second for the folder's name."""
+def shared_path(path: Path, config: TrainConfig) -> Path:
+    """The main process's path, in all processes: each would otherwise name the folder by its own second."""
     paths = [str(path)]
     PartialState(cpu=config.device == "cpu")
     broadcast_object_list(paths)
@@ -278,12 +278,12 @@ def agreed(path: Path, config: TrainConfig) -> Path:
 def _accelerator(config: TrainConfig) -> Accelerator:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda, but torch sees no GPU", "device=auto, or install a torch build for your GPU")
-    # precision is ours (autocast in the step), because `auto` is measured only once the model is built
+    # precision is set by us (autocast in the step), because `auto` is measured only once the model is built
     # a multi-scene model leaves the backbone's last layers without gradient where no hypernetwork reads them
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(cpu=config.device == "cpu", mixed_precision="no", kwargs_handlers=[unused])
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters that learn in the present phase."""
+    """The parameters that learn in the current phase."""
     return (parameter for parameter in model.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a flag that the loop reads between steps; a second SIGINT stops at once."""
+"""SIGINT and SIGTERM as a flag that the loop checks between steps; a second SIGINT stops at once."""
 
 from __future__ import annotations
 

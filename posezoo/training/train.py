@@ -1,4 +1,4 @@
-"""Begin a run, or continue one.
+"""Start a run, or continue one.
 
     train(model, data)         names and settings to a finished run
     start(config, blueprint)   a new run
@@ -31,10 +31,10 @@ from posezoo.training.config import TrainConfig, configure
 from posezoo.training.loop import Loop, Result
 from posezoo.training.run import CONFIG, RunFolder, new_run_path, read_config
 from posezoo.training.setup import (
-    agreed,
     is_main,
     measured_precision,
-    prepare,
+    set_up,
+    shared_path,
 )
 from posezoo.training.signals import StopFlag
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
@@ -56,9 +56,9 @@ def train(
 def start(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer | None = None) -> Result:
     """Train from the start in a new run folder. Raises PosezooError; a signal saves, then raises Interrupted."""
     observer, data = observer or Observer(), data.absolute()
-    path = agreed(new_run_path(config.out, str(blueprint.name), config.data.name), config)
-    with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
-        job = prepare(config, blueprint, data, observer)
+    path = shared_path(new_run_path(config.out, str(blueprint.name), config.data.name), config)
+    with RunFolder(path, locked=is_main(config)) as folder, StopFlag() as stop:
+        job = set_up(config, blueprint, data, observer)
         if config.precision == "auto":
             precision = measured_precision(job)
             job.config = config.model_copy(update={"precision": precision})
@@ -74,7 +74,7 @@ def start(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: 
 def resume(run: str | Path, observer: Observer | None = None) -> Result:
     """Continue a run from its newest complete checkpoint; a finished run is only evaluated again.
 
-    Raises UsageError if `run` is no run, WeightsError if it has no usable checkpoint, LockedError if it is in use.
+    Raises UsageError if `run` is not a run, WeightsError if it has no usable checkpoint, LockedError if it is in use.
     """
     observer = observer or Observer()
     path = user_path(run)
@@ -85,20 +85,20 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
         raise UsageError(f"{path / CONFIG}: {error.message}", "correct the file, or train again") from None
     try:
         plan = blueprint_from(stored["model"], path / CONFIG)
-    except WeightsError as error:  # of a model folder it would be; here it is the run's configuration
+    except WeightsError as error:  # right for a model folder; here it is the run's configuration
         raise UsageError(error.message, error.hint) from None
     data = resolve.data(config.data.name)
-    with RunFolder(path, holds=is_main(config)) as folder, StopFlag() as stop:
-        if not checkpoint.any_saved(path):  # killed before the first one: the seed gives the same beginning again
-            observer.note("no checkpoint was saved yet: starting again from step 0")
+    with RunFolder(path, locked=is_main(config)) as folder, StopFlag() as stop:
+        if not checkpoint.any_saved(path):  # killed before the first one: the seed repeats the same start
+            observer.note("no checkpoint saved yet: starting again from step 0")
             folder.rewind_metrics(0, 0)
-            return Loop(prepare(config, plan, data, observer), folder, stop, observer).run(None)
+            return Loop(set_up(config, plan, data, observer), folder, stop, observer).run(None)
         found, warnings = checkpoint.latest(path)
         for warning in warnings:
             observer.note(warning)
         if found.manifest["num_threads"] != torch.get_num_threads():
-            torch.set_num_threads(found.manifest["num_threads"])  # sums in another order would change the last digits
-        job = prepare(config, plan, data, observer)
+            torch.set_num_threads(found.manifest["num_threads"])  # another order of sums would change the last digits
+        job = set_up(config, plan, data, observer)
         for what, then, now in (
             ("torch", found.manifest["torch"], torch.__version__),
             ("data", found.manifest["data_digest"], job.dataset.digest),

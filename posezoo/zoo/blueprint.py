@@ -30,7 +30,7 @@ class Blueprint:
         return self.known.name
 
     def with_place(self, **fields: Any) -> Blueprint:
-        """The same for another place: scenes, position_mean, position_std."""
+        """The blueprint for another place: scenes, position_mean, position_std."""
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **fields))
 
     def as_dict(self) -> dict[str, Any]:
@@ -43,17 +43,17 @@ class Blueprint:
 
 
 def blueprint(name: str, *layers: Mapping[str, Any]) -> Blueprint:
-    """The blueprint of a model by its name; see `settled`. Raises UsageError with near names."""
-    return settled(resolve.model(name), *layers)
+    """The blueprint of a model by its name; see `with_settings`. Raises UsageError with near names."""
+    return with_settings(resolve.model(name), *layers)
 
 
-def settled(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]] = ()) -> Blueprint:
-    """The model with its settings.
+def with_settings(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]] = ()) -> Blueprint:
+    """The blueprint of the model with its settings.
 
-    Later ones win: the plugin's defaults, the published settings, the layers of the `recipe`, what the variant says
-    (`NAME.TAG`: whoever names it wants it whatever the recipe), `layers`. A layer holds the architecture's fields and
-    one table for each modifier: `{"crop": 160, "hyper": {"rank": 256}}`.
-    Raises UsageError for settings that nobody knows.
+    Later ones win: the plugin's defaults, the published settings, the layers of the `recipe`, the variant's (named by
+    the user as `NAME.TAG`, it overrides the recipe), `layers`. A layer holds the architecture's fields and one table
+    for each modifier: `{"crop": 160, "hyper": {"rank": 256}}`.
+    Raises UsageError for unknown settings.
     """
     published, variant = (
         [{**card.model, **card.modifiers} for card in cards] for cards in (known.published, known.variant)
@@ -64,7 +64,7 @@ def settled(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequence[Mapp
         own = dict(values.pop(modifier, {}))
         if value is not None:
             if offer.spec.values and value not in offer.spec.values:
-                raise UsageError(f"+{modifier}={value} is not known", f"one of {', '.join(offer.spec.values)}")
+                raise UsageError(f"unknown +{modifier}={value}", f"one of {', '.join(offer.spec.values)}")
             own[offer.spec.value_field] = value
         chosen.append((modifier, settings.validated(offer.load("config"), own, f"{modifier}.")))
     for modifier in [key for key in plugins.modifiers() if key in values]:
@@ -76,13 +76,13 @@ def settled(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequence[Mapp
 def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
     """The blueprint that `Blueprint.as_dict` described.
 
-    Raises WeightsError for names and settings nobody knows here, PluginError if the plugin that brings them is off.
+    Raises WeightsError for names and settings unknown here, PluginError if the plugin that brings them is off.
     """
     try:
         name = names.parse_model(config["name"])
         architecture, *modifiers = resolve.offers(name)
-    except UsageError as error:  # not what the user typed is wrong, but what the folder needs
-        raise WeightsError(f"{source}: it needs a plugin that is not here: {error.message}", error.hint) from None
+    except UsageError as error:  # the fault is not in what the user typed, but in what the folder needs
+        raise WeightsError(f"{source}: it needs a plugin that is not installed: {error.message}", error.hint) from None
     offers = {offer.spec.name: offer for offer in modifiers}
     try:
         own = settings.validated(architecture.load("config", ModelConfig), config["config"])

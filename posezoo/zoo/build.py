@@ -13,7 +13,7 @@ from posezoo.zoo.blueprint import Blueprint, blueprint
 
 
 def build(plan: Blueprint) -> PoseModel:
-    """The model, randomly started. Nothing is downloaded. Raises PluginError for a plugin that cannot build it."""
+    """The model, randomly initialised. Nothing is downloaded. Raises PluginError for a plugin that cannot build it."""
     known, config = plan.known, plan.config
     model_class = known.architecture.load("build", PoseModel)
     if config.mean is None or config.std is None:
@@ -34,7 +34,7 @@ def create_model(name: str, **overrides: Any) -> PoseModel:
     """A new model in eval mode with pretrained backbone weights: `create_model("atloc+hyper", backbone="resnet18")`.
 
     Settings of modifiers: `**{"hyper.rank": 256}` or `hyper={"rank": 256}`. Raises UsageError for unknown names and
-    settings, HubError if the backbone's weights cannot be had (`pretrained_backbone=False` starts at random).
+    settings, HubError if the backbone's weights are unavailable (`pretrained_backbone=False` starts at random).
     """
     model = build(blueprint(name, settings.nested(overrides)))
     load_backbones(model)
@@ -42,7 +42,7 @@ def create_model(name: str, **overrides: Any) -> PoseModel:
 
 
 def load_backbones(model: PoseModel) -> list[pretrained.WeightsFile]:
-    """Put pretrained weights into every backbone of `model`, unless its config says `pretrained_backbone=False`."""
+    """The weights files put into the backbones of `model`; none with `pretrained_backbone=False`."""
     given = model.config.pretrained_backbone
     if given is False:
         return []

@@ -1,8 +1,8 @@
 """The model card: what a model was trained on, how, how good it is, and how to use it.
 
-It is made from config.json and report.json alone, so that it can be made again for any model folder. It names no folder
-of the machine it was made on: cards are for others. A generated card says so in a line of its own; a card without this
-line belongs to whoever wrote it and is never overwritten.
+It is generated from config.json and report.json alone, so any model folder's card can be regenerated. It names no
+folder of this machine: cards are for others. A generated card says so in a line of its own; a card without this line
+is hand-written and never overwritten.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ poses = model.predict(["image.jpg"])  # camera-to-world, metres, quaternion (w, 
 
 
 def is_handwritten(path: Path) -> bool:
-    """Whether a card stands there that posezoo has not generated."""
+    """Whether `path` is a card that posezoo did not generate."""
     return path.is_file() and MARKER not in path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -50,7 +50,7 @@ def text(
 ) -> str:
     """The card in Markdown with the hub's metadata, from config.json and report.json (None: not evaluated yet).
 
-    `load_as`: the name to load it by. `licence`: of the weights. Published numbers stand in the report's notes.
+    `load_as`: the name to load it by. `licence`: of the weights. Published numbers are in the report's notes.
     """
     training = config.get("training", {})
     title = f"{config['name']} on {training.get('data', 'data that are not stated')}"
@@ -66,7 +66,7 @@ def text(
 
 
 def provenance(config: Mapping[str, Any]) -> str:
-    """Who made it from what, on one line."""
+    """What the model was made with and from, on one line."""
     training = config.get("training", {})
     commit = f", commit {training['commit']}" if training.get("commit") else ""
     changed = "".join(f" {word}" for word in training.get("changed", []))
@@ -95,7 +95,7 @@ def _metadata(config: Mapping[str, Any], report: Mapping[str, Any] | None, licen
                     )
                 )
     named: dict[str, Any] = {"license": licence.lower()} if licence else {}
-    if licence.startswith("LicenseRef-"):  # the hub knows no such identifier
+    if licence.startswith("LicenseRef-"):  # the hub does not know such identifiers
         named = {"license": "other", "license_name": licence.lower()}
     return ModelCardData(
         library_name="posezoo",
@@ -133,7 +133,7 @@ def headline(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _evaluation(report: Mapping[str, Any] | None) -> str:
     if report is None:
-        return "Not evaluated yet: the run has not come to its end."
+        return "Not evaluated yet: the run has not ended."
     data = parse_data(report["data"]).public
     parts = [f"## Evaluation\n\n{data}, {report['split']} images, {report['ground_truth']} ground truth."]
     for by, rows in report["results"].items():
@@ -164,9 +164,9 @@ def text_of(model: str | Path) -> str:
 
 
 def write(path: Path, content: str) -> None:
-    """Write the card there. Raises UsageError if a hand-written one stands there."""
+    """Write the card to `path`. Raises UsageError if a hand-written one is there."""
     if is_handwritten(path):
-        raise UsageError(f"{path} is hand-written and stays as it is", "remove it, or write to another file")
+        raise UsageError(f"{path} is hand-written and is not overwritten", "remove it, or write to another file")
     with writing(path, "choose another --out"):
         path.write_text(content, encoding="utf-8")  # in place: it may be a pipe or a device
 

@@ -1,7 +1,7 @@
-"""Other projects' checkpoints become models of ours.
+"""Other projects' checkpoints converted to posezoo's models.
 
-Which tensor is which is said by the plugins (`posezoo.plugin.Conversion`): the architecture's converter maps its own,
-the modifiers' what is left over. Nothing is loaded in part: a tensor too many, too few or of another shape ends it.
+The plugins say which tensor is which (`posezoo.plugin.Conversion`): the architecture's converter maps its own, the
+modifiers' the rest. Nothing is loaded in part: one tensor too many, too few or of another shape is an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Converted:
-    """What `convert` made: the folder, the model's name, numbers of tensors read and left out on purpose."""
+    """What `convert` made: the folder, the model's name, the tensors read and those left out on purpose."""
 
     path: Path
     model: str
@@ -62,18 +62,18 @@ def convert(
     overrides: Mapping[str, Any] | None = None,
     progress: Stages = lambda what, done, total: None,
 ) -> Converted:
-    """Write the model of a checkpoint in the format `source` to the folder `out`, which must be new.
+    """The model of a checkpoint in the format `source`, written to the folder `out`, which must be new.
 
     `data`: the labels it was trained on (registry/labels). `trust`: also read a pickle of whole objects, in a process
-    of its own. Raises UsageError for names nobody knows, WeightsError with every tensor that cannot be mapped.
+    of its own. Raises UsageError for unknown names, WeightsError with every tensor that cannot be mapped.
     """
     path, out = user_path(path), user_path(out)
     file = printable(path.name)
     if source not in formats():
         raise unknown_name("format", source, formats(), f"known: {', '.join(formats())}")
-    entries.label_card(data)  # a wrong name is told before a large file is read
+    entries.label_card(data)  # a wrong name is reported before a large file is read
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out} is already there", "give a new folder to --out")
+        raise UsageError(f"{out} exists already", "give a new folder to --out")
     progress("reading", 0, 3)
     state, digest = foreign.read(path, trust)
     progress("mapping", 1, 3)
@@ -88,7 +88,7 @@ def convert(
 def mapped(
     state: Mapping[str, Tensor], source: str, data: str, overrides: Mapping[str, Any], file: str
 ) -> tuple[PoseModel, tuple[str, ...]]:
-    """The model that a format's tensors make, and the names of those it does not use. `file` is for messages."""
+    """The model made from a format's tensors, and the names of those it does not use. `file` is for messages."""
     labels = entries.label_card(data)
     name, conversion = _recognised({key: tuple(value.shape) for key, value in state.items()}, source, file)
     if conversion.scenes != len(labels.scenes):
@@ -98,7 +98,7 @@ def mapped(
     asked = [key for key in dict.fromkeys((*conversion.asks, *labels.asks)) if key not in overrides]
     if asked:
         raise UsageError(
-            f"{file} does not hold {', '.join(asked)} of {data}",
+            f"{file} does not contain {', '.join(asked)} of {data}",
             f"give them, e.g. {asked[0]}=[0.1,0.2,0.3]; its authors keep them in files beside the data",
         )
     place = {"scenes": labels.scenes, "label_frame": labels.label_frame}
@@ -109,8 +109,8 @@ def mapped(
     }
     try:
         blueprint(name, conversion.settings)
-    except UsageError as error:  # settings that nobody gave: the file's shapes say so
-        raise WeightsError(f"{file}: no {name} can have its shapes: {error.message}", NOT_PUBLISHED) from None
+    except UsageError as error:  # not the user's settings: the file's shapes imply them
+        raise WeightsError(f"{file}: its shapes do not fit any {name}: {error.message}", NOT_PUBLISHED) from None
     plan = blueprint(name, place, conversion.settings, overrides, turned)
     model = _filled(plan, state, conversion, source, file)
     return model, tuple(key for key in state if key in conversion.unused)
@@ -145,13 +145,13 @@ def _recognised(shapes: Shapes, source: str, file: str) -> tuple[str, Conversion
         found = _map(shapes, source)
     except KeyError as missing:
         lines = [f"missing: {missing.args[0]}"]
-        raise WeightsError(f"{file} lacks {missing.args[0]}", "is the file whole?", lines) from None
+        raise WeightsError(f"{file} lacks {missing.args[0]}", "is the file complete?", lines) from None
     except (IndexError, ValueError):
         raise WeightsError(f"{file}: a weight has another number of axes", NOT_PUBLISHED) from None
     if found is None:
         hint = _suggestion(shapes, source, f"known formats: {', '.join(formats())}")
-        shown, lines = ", ".join(list(shapes)[:3]), [f"not known: {key}" for key in shapes]
-        raise WeightsError(f"{file} is no {source} checkpoint ({len(shapes)} tensors: {shown}, …)", hint, lines)
+        shown, lines = ", ".join(list(shapes)[:3]), [f"unknown: {key}" for key in shapes]
+        raise WeightsError(f"{file} is not a {source} checkpoint ({len(shapes)} tensors: {shown}, …)", hint, lines)
     return found
 
 
@@ -171,11 +171,13 @@ def _fits(shapes: Shapes, source: str) -> bool:
 
 
 def _map(shapes: Shapes, source: str) -> tuple[str, Conversion] | None:
-    """The architecture that knows the file, then every modifier that knows some of what is left."""
+    """The architecture that recognises the file, then every modifier that recognises some of the rest."""
     offers = {arch: spec.converters[source] for arch, spec in plugins.models().items() if source in spec.converters}
     found = {arch: known for arch, path in offers.items() if (known := load_object(path)(shapes)) is not None}
     if len(found) > 1:
-        raise PluginError(f"{' and '.join(found)} both take the file for theirs", "POSEZOO_PLUGINS switches one off")
+        raise PluginError(
+            f"{' and '.join(found)} both recognise the file as theirs", "POSEZOO_PLUGINS switches one off"
+        )
     for name, base in found.items():
         for modifier, spec in sorted(plugins.modifiers().items()):
             left = {key: shapes[key] for key in _left(shapes, base)}
@@ -204,12 +206,12 @@ def _joined(base: Conversion, modifier: str, more: Conversion) -> Conversion:
 
 
 def _left(shapes: Iterable[str], conversion: Conversion) -> list[str]:
-    """The tensors that the conversion says nothing about."""
+    """The tensors that the conversion does not mention."""
     return [key for key in shapes if _ours(key, conversion) is None and key not in conversion.unused]
 
 
 def _ours(theirs: str, conversion: Conversion) -> tuple[str, int | None] | None:
-    """Our name of a tensor, and its place in a bank; None if the conversion does not say."""
+    """Our name of a tensor, and its place in a bank; None if the conversion does not mention it."""
     fits = [start for start in conversion.names if theirs.startswith(start)]
     if not fits:
         return None
@@ -220,7 +222,7 @@ def _ours(theirs: str, conversion: Conversion) -> tuple[str, int | None] | None:
 
 
 def _theirs(ours: str, conversion: Conversion) -> list[str]:
-    """The names, one or one a scene, that the conversion expects for a tensor of ours; ours itself if it says none."""
+    """The names, one or one a scene, that the conversion expects for a tensor of ours; ours itself if it has none."""
     starts = [
         (name, theirs)
         for theirs, place in conversion.names.items()
@@ -231,11 +233,11 @@ def _theirs(ours: str, conversion: Conversion) -> list[str]:
 
 
 def _filled(plan: Blueprint, state: Mapping[str, Tensor], conversion: Conversion, source: str, file: str) -> PoseModel:
-    """The model with the file's tensors. Raises WeightsError that lists all that is missing, left over or misshapen."""
+    """The model with the file's tensors. Raises WeightsError that lists all missing, extra and misshapen ones."""
     try:
         model = build(plan)
-    except (AssertionError, ValueError, RuntimeError) as error:  # widths from a file that nobody trained
-        raise WeightsError(f"{file}: no {plan.name} can have its shapes", NOT_PUBLISHED) from error
+    except (AssertionError, ValueError, RuntimeError) as error:  # widths from a made-up file
+        raise WeightsError(f"{file}: its shapes do not fit any {plan.name}", NOT_PUBLISHED) from error
     own = model.state_dict()
     places = {key: place for key in state if (place := _ours(key, conversion)) and key not in conversion.unused}
     missing = [
@@ -246,13 +248,15 @@ def _filled(plan: Blueprint, state: Mapping[str, Tensor], conversion: Conversion
         if theirs not in places
     ]
     unknown = [*_left(state, conversion), *(key for key, (ours, _) in places.items() if ours not in own)]
-    findings = [f"missing: {key}" for key in missing] + [f"not known: {key}" for key in unknown]
+    findings = [f"missing: {key}" for key in missing] + [f"unknown: {key}" for key in unknown]
     ours = {} if findings else _gathered(state, places)
     wrong = [key for key, value in ours.items() if value.shape != own[key].shape]
-    findings += [f"shape: {_theirs(key, conversion)[0]} {_size(ours[key])}, {_size(own[key])} wanted" for key in wrong]
+    findings += [
+        f"shape: {_theirs(key, conversion)[0]} {_size(ours[key])}, expected {_size(own[key])}" for key in wrong
+    ]
     if findings:
-        counts = f"{len(missing)} tensors missing, {len(unknown)} not known, {len(wrong)} of another shape"
-        others = f"{plan.name} has other tensors than {file}: {counts} (first: {findings[0]})"
+        counts = f"{len(missing)} tensors missing, {len(unknown)} unknown, {len(wrong)} of another shape"
+        others = f"{file} does not have the tensors of {plan.name}: {counts} (first: {findings[0]})"
         shapes = {key: tuple(value.shape) for key, value in state.items()}
         raise WeightsError(others, _suggestion(shapes, source, NOT_PUBLISHED), findings)
     bad = [key for key, value in ours.items() if value.is_floating_point() and not torch.isfinite(value).all()]
@@ -276,7 +280,9 @@ def _gathered(state: Mapping[str, Tensor], places: Mapping[str, tuple[str, int |
     for ours, bank in banks.items():
         parts = [bank[scene].T if bank[scene].dim() == 2 else bank[scene] for scene in sorted(bank)]  # (S, in, out)
         same = len({part.shape for part in parts}) == 1
-        whole[ours] = torch.stack(parts) if same else torch.cat([part.flatten() for part in parts])  # told as misshapen
+        whole[ours] = (
+            torch.stack(parts) if same else torch.cat([part.flatten() for part in parts])
+        )  # reported as misshapen
     return whole
 
 
@@ -294,7 +300,7 @@ _CARD = """---
 
 # {model} on {data}
 
-Converted from other people's weights. **They must not be redistributed**: whoever wants them asks their authors.
+Converted from other people's weights. **They must not be redistributed**: ask their authors for them.
 
 | | |
 |---|---|

@@ -1,6 +1,6 @@
 """One file to deploy: `.onnx` or `.pt2`, written from a trained model and checked against it.
 
-In: `images`, float (B, 3, crop, crop), prepared (see `PoseModel.prepare`), any B. Out: `position` (B, 3) float64, the
+In: `images`, float (B, 3, crop, crop), as from `PoseModel.prepare`, any B. Out: `position` (B, 3) float64, the
 camera centre in metres in the world; `quaternion` (B, 4), camera-to-world, (w, x, y, z), unit, w >= 0; multi-scene
 models also `scene` (B,), index into the scene names.
 """
@@ -72,7 +72,7 @@ def export(
     check: bool = False,
     observer: Observer | None = None,
 ) -> Export:
-    """Write a model, a run folder or `local-dir:PATH` as one file that `posezoo.load` reads; NAME.onnx here by default.
+    """The file for `posezoo.load`, written from a model, a run folder or `local-dir:PATH`; by default NAME.onnx here.
 
     `check`: run the file and the model on images of the demo data, one and three at a time; if they differ the file is
     removed and WeightsError raised. Raises UsageError if a package is missing, ResourceError if it cannot be written.
@@ -80,29 +80,29 @@ def export(
     if to == "onnx":
         exported.require("onnx", "onnxscript", "onnxruntime")
     steps = iter(range(1, 4))
-    tell = (observer or Observer()).progress
-    tell("exporting", 0, 3)
+    progress = (observer or Observer()).progress
+    progress("exporting", 0, 3)
     if not isinstance(model, PoseModel):
         model = load(f"local-dir:{model}" if isinstance(model, Path) else model)
     path = user_path(out or f"{model.name}.{to}")
     if path.suffix != f".{to}":
-        raise UsageError(f"{path}: a file of the kind {to} ends in .{to}", f"--out {path.stem}.{to}")
-    tell("exporting", next(steps), 3)
+        raise UsageError(f"{path}: --to {to} writes a .{to} file", f"--out {path.stem}.{to}")
+    progress("exporting", next(steps), 3)
     try:
         with (
             writing(path, "free space or --out"),
             replacement(path) as temporary,
-            # made before the minute of work: it shows whether the folder can be written
+            # created before the minute of work: it shows whether the folder can be written
             tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder,
         ):
             new = Path(folder) / path.name  # the libraries look at a file's suffix
             with _quiet():
                 _write(model, new)
-            tell("exporting", next(steps), 3)
+            progress("exporting", next(steps), 3)
             differences = _checked(model, new, path) if check else (None, None)
             new.rename(temporary)
     finally:
-        tell("exporting", 3, 3)
+        progress("exporting", 3, 3)
     return Export(path, path.stat().st_size, *differences)
 
 
@@ -112,7 +112,7 @@ def _write(model: PoseModel, path: Path) -> None:
     fast = model.optimize().cpu()
     images_BCHW = torch.zeros(2, 3, model.config.crop, model.config.crop)
     program = torch.export.export(_Outputs(fast), (images_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    for part in program.graph_module.modules():  # torch notes the source line of each operation, with its whole path
+    for part in program.graph_module.modules():  # torch records the source line of each operation, with its full path
         for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)
     if path.suffix == ".pt2":
@@ -145,17 +145,17 @@ def _checked(model: PoseModel, file: Path, path: Path) -> tuple[float, float]:
 
 
 def _demo_images(model: PoseModel, count: int) -> Tensor:
-    """The first images of the data that come with posezoo, prepared for the model."""
+    """Some images of the data that come with posezoo, as the model's input."""
     roots = [card.embedded_root() for card in entries.data_cards().values() if card.package]
     found = sorted({path for root in roots if root for path in root.rglob("*") if path.suffix in (".jpg", ".png")})
-    files = found[:: max(1, len(found) // count)][:count]  # from all over the place
+    files = found[:: max(1, len(found) // count)][:count]  # spread over the whole data
     images = [torch.from_numpy(pictures.read_image(file).copy()).permute(2, 0, 1)[None] for file in files]
     return torch.cat([model.prepare(image_1CHW.to(model.device)).cpu() for image_1CHW in images])
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the converters say on the way: what goes wrong is raised."""
+    """Without the converters' log lines and warnings: what goes wrong is raised."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

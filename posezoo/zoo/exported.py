@@ -3,9 +3,9 @@
 The file carries a JSON text, `posezoo`, with everything needed to use it: name, conventions' version and the fields of
 `ModelConfig`. No plugin is needed to read one.
 
-A `.onnx` file holds numbers and operations. It is handed over as bytes, so that it can name no other file. A `.pt2`
-file is another matter: `torch.export.load` unpickles what the archive says is pickled and evaluates expressions in it
-as Python. It is opened only if the caller trusts who wrote it.
+A `.onnx` file holds numbers and operations. It is passed as bytes, so that it cannot refer to other files. A `.pt2`
+file is different: `torch.export.load` unpickles what the archive marks as pickled and evaluates expressions in it as
+Python. It is opened only if the caller trusts its author.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class ExportedModel:
     def predict(
         self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
     ) -> Poses:
-        """As `PoseModel.predict`. Raises DataError for a file that is no readable image."""
+        """As `PoseModel.predict`. Raises DataError for a file that is not a readable image."""
         return predict_files(self, images, self.config, "cpu", batch_size, note)
 
 
 def load(path: str | Path, trust: bool = False) -> ExportedModel:
     """The model in a `.onnx` or `.pt2` file that `posezoo.export` wrote.
 
-    `trust`: open a `.pt2` file, which can run code of whoever wrote it. Raises WeightsError for other or damaged files.
+    `trust`: open a `.pt2` file, which can run its author's code. Raises WeightsError for other or damaged files.
     """
     path = user_path(path)
     try:
@@ -86,7 +86,7 @@ def description(name: str, config: ModelConfig) -> str:
     """The JSON text that goes into the file."""
     known = {field.name for field in fields(ModelConfig)}
     values = {key: value for key, value in asdict(config).items() if key in known}
-    values["pretrained_backbone"] = False  # the weights are in the file; where they were read first is the user's own
+    values["pretrained_backbone"] = False  # the weights are in the file; their first source is private to the user
     facts = {"format": 1, "posezoo": __version__, "conventions": CONVENTIONS, "name": name, "config": values}
     return json.dumps(facts)
 
@@ -96,7 +96,7 @@ def _load_onnx(path: Path) -> ExportedModel:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong is raised as well
+    options.log_severity_level = 4  # problems are raised anyway
     with _damaged(path):
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         text = session.get_modelmeta().custom_metadata_map.get(KEY)
@@ -118,11 +118,11 @@ def _load_pt2(path: Path, trust: bool) -> ExportedModel:
                 raise _foreign(path)
             name, config = _described(path, archive.read(inside[0]).decode("utf-8", "replace"))
     except (zipfile.BadZipFile, OSError, NotImplementedError):
-        raise WeightsError(f"{path} is damaged, or no .pt2 file", "export it again") from None
+        raise WeightsError(f"{path} is damaged, or not a .pt2 file", "export it again") from None
     if not trust:
         raise UsageError(
-            f"{path}: opening a .pt2 file can run code of whoever wrote it",
-            "if that was you: --trust, posezoo.load(..., trust=True); else ask for .onnx",
+            f"{path}: opening a .pt2 file can run its author's code",
+            "if you trust the author: --trust, posezoo.load(..., trust=True); else ask for .onnx",
         )
     with _damaged(path):
         network = torch.export.load(path).module()
@@ -147,7 +147,7 @@ def _foreign(path: Path) -> WeightsError:
 
 
 class _damaged:  # noqa: N801 (a context, used like a function)
-    """Turns whatever a reader of others raises into one WeightsError: for damaged files it can be anything."""
+    """Turns whatever another library's reader raises, which can be anything, into one WeightsError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -35,18 +35,18 @@ class Trained:
     read: Callable[[], bytes]
     """The weights file's content, of the right size and sha256. Raises WeightsError, HubError."""
     licence: str = ""
-    """Of the weights, or where it stands; empty for a folder."""
+    """Of the weights, or where it is stated; empty for a folder."""
 
     @property
     def folder(self) -> Path | None:
-        """The folder it lies in; None for the hub's."""
+        """Its folder; None for the hub's."""
         return None if self.origin.startswith("hf-hub:") else Path(self.origin)
 
 
 def full_name(name: str | Path) -> str:
-    """The name with its scheme: an alias, an exported file, `hf-hub:` and `local-dir:` as they are; else a folder.
+    """The name with its scheme: an alias, an exported file, `hf-hub:` and `local-dir:` unchanged; else a folder's.
 
-    Raises UsageError for what is no folder but nearly an alias.
+    Raises UsageError for a name that is not a folder but nearly an alias.
     """
     text, aliases = str(name), entries.weights_cards()
     if text.partition(":")[0] in names.SCHEMES or text in aliases or text.endswith(EXPORTED):
@@ -76,14 +76,14 @@ def find(name: str, note: Note = silent) -> Trained:
         return _in_folder(model_folder(Path(parsed.location)))
     if parsed.scheme == "hf-hub":
         return _on_hub(parsed.location, parsed.revision or "main", note)
-    raise UsageError(f"{name}: no published weights are known by this name", "posezoo weights list; own: local-dir:RUN")
+    raise UsageError(f"no published weights are called {name}", "posezoo weights list; own: local-dir:RUN")
 
 
 def not_published(alias: str) -> WeightsError:
-    """The error for weights that nobody has published: it says how to get them."""
+    """The error for weights that are not published: it says how to get them."""
     card = entries.weights_card(alias)
     convert = "; or posezoo weights convert the authors' file" if card.authors else ""
-    return WeightsError(f'nobody has published weights of "{alias}" yet', f"train them: {card.command}{convert}")
+    return WeightsError(f'no weights are published for "{alias}"', f"train them: {card.command}{convert}")
 
 
 def model_folder(path: Path) -> Path:
@@ -94,7 +94,7 @@ def model_folder(path: Path) -> Path:
             return folder
     if path.is_file():
         hint = "a model is a folder; authors' checkpoints: posezoo weights convert FILE --from ... --data ... --out DIR"
-        raise WeightsError(f"{path} is a file, no model folder", hint)
+        raise WeightsError(f"{path} is a file, not a model folder", hint)
     what = "no such folder" if not path.exists() else "no config.json or best/config.json in it"
     raise WeightsError(f"{path}: {what}", "give a run folder, for example outputs/atloc+hyper/demo-loop/…")
 
@@ -110,7 +110,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def parse_config(content: bytes, source: str) -> dict[str, Any]:
-    """The content of a config.json as a dictionary that has what every model's must. Raises WeightsError."""
+    """The content of a config.json as a dictionary with all required keys. Raises WeightsError."""
     try:
         if len(content) > MAX_CONFIG:
             raise ValueError("more than 1 MiB")
@@ -167,7 +167,7 @@ def _by_alias(alias: str, note: Note) -> Trained:
 
 
 def _commit(repository: str, revision: str, note: Note) -> str:
-    """The commit of `revision`: the hub is asked, else the cache, which is noted."""
+    """The commit of `revision`, from the hub, else from the cache, with a note."""
     if paths.COMMIT.fullmatch(revision):
         return revision
     try:
@@ -177,7 +177,7 @@ def _commit(repository: str, revision: str, note: Note) -> str:
         if here is None:
             raise
         commit = here.parent.name  # in the hub's cache the folder of a snapshot is its commit
-        note(f"{error.message}: the copy in the cache is used, {repository}@{commit}")
+        note(f"{error.message}: using the cached copy {repository}@{commit}")
     else:
         note(f"{repository}@{revision} is now {repository}@{commit}")
         if hub.cached(repository, CONFIG, commit) is None:
@@ -186,7 +186,7 @@ def _commit(repository: str, revision: str, note: Note) -> str:
 
 
 def _tell_licence(repository: str, file: str, commit: str, licence: str, note: Note) -> None:
-    """Note the licence of weights that are about to be fetched: once, because then they are in the cache."""
+    """Note the licence of weights before they are fetched: only once, as they are cached afterwards."""
     if hub.cached(repository, file, commit) is None:
         note(f"licence of {repository}: {licence}")
 

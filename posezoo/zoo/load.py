@@ -1,4 +1,4 @@
-"""Load whatever can answer with poses: a trained model by its name, or a file that `posezoo export` wrote."""
+"""Load whatever predicts poses: a trained model by its name, or a file that `posezoo export` wrote."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def load(
 ) -> PoseModel | ExportedModel:
     """A trained model in eval mode: an alias of `list_weights()`, `hf-hub:OWNER/REPO[@REV]` or `local-dir:PATH`.
 
-    Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `trust`: open a `.pt2` file, which can run code of
-    whoever wrote it. `note` is told what a branch or tag was resolved to. Raises UsageError, WeightsError, HubError.
+    Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `trust`: open a `.pt2` file, which can run its author's
+    code. `note` is called with what a branch or tag was resolved to. Raises UsageError, WeightsError, HubError.
     """
     text = str(name)
     if text.endswith(EXPORTED):

@@ -1,4 +1,4 @@
-"""Find the pretrained weights of backbones: a path given, a package that carries them, the hub's cache, the hub.
+"""Find the pretrained weights of backbones: a given path, a package that contains them, the hub's cache, the hub.
 
 In this order, and then an error with a hint: never a silent random start. Why the package comes before the hub:
 docs/decisions/0003-packaged-backbones-first.md.
@@ -22,7 +22,7 @@ from posezoo.catalogue import entries
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A weights file on disk: where it is, where it came from, whether its tensors go by order."""
+    """A weights file on disk: where it is, where it came from, whether its tensors are matched by order."""
 
     path: Path
     source: str
@@ -64,7 +64,7 @@ def read_state(file: WeightsFile) -> dict[str, Any]:
     import torch
 
     content = file.path.read_bytes()
-    # by_order comes from the registry, with the sha256; the very bytes that are read are compared with it
+    # by_order comes from the registry, with the sha256, which is compared with the very bytes that are read
     if tensors.is_pickle(content) and file.by_order and hashlib.sha256(content).hexdigest() == file.sha256:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state

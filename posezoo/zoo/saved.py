@@ -1,4 +1,4 @@
-"""A trained model as a folder: save and load. What lies in the folder: posezoo.zoo.find."""
+"""A trained model as a folder: save and load. The folder's files: posezoo.zoo.find."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find
 def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **facts: Any) -> None:
     """Write the model as a folder that `load("local-dir:...")` reads; `facts` (data, seed, ...) go into config.json.
 
-    `dtype` "float16" stores floating tensors in half the bytes; a loaded model computes in float32 all the same.
-    Of the path of a backbone's file only the name is stored: the folders are the user's own, its weights in the model.
+    `dtype` "float16" stores floating tensors in half the bytes; a loaded model still computes in float32.
+    Only the name of a backbone's file is stored, not its path: folders are private, and its weights are in the model.
     Written beside and renamed, so that a folder of this name is always whole. Raises ResourceError.
     """
     if model.optimized:
@@ -64,22 +64,22 @@ def write_card(folder: Path, card: str) -> None:
 def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:
     """A trained model in eval mode: an alias of the catalogue, `local-dir:PATH` or `hf-hub:OWNER/REPO[@REV]`.
 
-    A run folder stands for its best model. The weights' sha256 is checked, then they are loaded strictly; `.origin`
-    says exactly where they came from. `note` is told what a person should see. Raises WeightsError, HubError, and
+    A run folder means its best model. The weights' sha256 is checked, then they are loaded strictly; `.origin` says
+    exactly where they came from. `note` is called with lines for the user. Raises WeightsError, HubError, and
     UsageError for no such device.
     """
-    place = torch_device(device)  # told before anything is fetched
+    place = torch_device(device)  # reported before anything is fetched
     return load_found(find(str(name), note), place)
 
 
 def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
-    """The model that `trained.find` found; see `load`."""
+    """The model that `find` found; see `load`."""
     place = torch_device(device)
     model = build(blueprint_from(found.config, Path(found.origin) / CONFIG))
     state = tensors.tensors(found.read(), f"{found.origin}: {WEIGHTS}")
     if misfits := _misfits(model, state):
         raise WeightsError(
-            f"{found.origin}: weights are not for {found.config['name']}: {misfits}", "train, fetch or convert it again"
+            f"{found.origin}: weights do not fit {found.config['name']}: {misfits}", "train, fetch or convert it again"
         )
     model.load_state_dict(state, strict=True)
     if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
@@ -89,7 +89,7 @@ def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
 
 
 def _misfits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> str:
-    """How many tensors are missing, too many or of another shape or kind, and the first of each; empty if none is."""
+    """How many tensors are missing, extra or of another shape or kind, and the first of each; empty if none is."""
     own = model.state_dict()
     other = [
         key
@@ -98,7 +98,7 @@ def _misfits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> str:
     ]
     kinds = {
         "missing": [key for key in own if key not in state],
-        "too many": [key for key in state if key not in own],
+        "extra": [key for key in state if key not in own],
         "of another shape": other,
     }
     return "; ".join(f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in kinds.items() if keys)

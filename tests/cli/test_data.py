@@ -167,7 +167,7 @@ def test_photographs_are_turned_alike_in_training_evaluation_and_prediction(
         assert run(["eval", "run", "--data", name, "--format", "json"]) == 0
         reports.append(json.loads(capsys.readouterr().out))
     assert not any("another way" in note for note in reports[0]["notes"])
-    assert any("read in another way than in training: as stored, not exif 1" in note for note in reports[1]["notes"])
+    assert any("decoded differently than in training: as stored, not exif 1" in note for note in reports[1]["notes"])
 
 
 def test_predict_tells_once_of_orientations_that_it_ignores(

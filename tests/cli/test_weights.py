@@ -81,7 +81,7 @@ def test_alias_in_every_command(small: str, one_place: Path, no_pictures: None) 
     assert REPOSITORY in ok("info", f"hf-hub:{REPOSITORY}@{small}")
     info = json.loads(ok("info", "small", "--format", "json"))
     assert info["pinned"]["revision"] == small
-    assert "nobody has published it" in ok("info", "unpublished")
+    assert "not published" in ok("info", "unpublished")
     assert "# posenet on demo-loop" in ok("weights", "card", "small")
     report = json.loads(ok("eval", "small", "--data", f"folder:{one_place}", "--format", "json"))
     assert report["report"] == "outputs/reports/small"
@@ -116,7 +116,7 @@ def test_card_to_a_file(small_model: Path) -> None:
         (
             ["weights", "pull", "unpublished"],
             4,
-            'nobody has published weights of "unpublished" yet: train them: posezoo',
+            'no weights are published for "unpublished": train them: posezoo',
         ),
         (["predict", "ms-hyperpose-7scenes", "x.jpg"], 4, "posezoo train ms-transformer.hyper --data 7scenes recipe="),
         (["weights", "pull", "hf-hub:tester/absent"], 5, "no such repository"),

@@ -56,7 +56,7 @@ def test_every_tensor_that_does_not_fit_is_printed(checkpoint: Path) -> None:
     state["\x1b[31mred"] = state.pop("fc1.bias")
     torch.save(state, "spoilt.pth")
     ended = faults.assert_fails(argv("spoilt.pth"), 4, naming("spoilt.pth", "1"), [Path("spoilt.pth")])
-    assert ended.stdout.splitlines() == ["missing: fc1.bias", "not known: \\x1b[31mred"]
+    assert ended.stdout.splitlines() == ["missing: fc1.bias", "unknown: \\x1b[31mred"]
 
 
 def test_a_pickled_module_needs_a_word(checkpoint: Path) -> None:

@@ -41,7 +41,7 @@ from posezoo.data.open import open_dataset
         (pose_row("a.png", n=10**9), "over 1e8 m away"),
         (pose_row("a.png", fx=0, fy=1, cx=1, cy=1), "focal length is not positive"),
         (pose_row("a.png", fx=1, fy="", cx=1, cy=1), "value 2 is not a finite number"),
-        (pose_row("a.png", timestamp="1.5"), "timestamp is no number of microseconds"),
+        (pose_row("a.png", timestamp="1.5"), "timestamp is not a number of microseconds"),
         (pose_row("a.png", split="tset"), "split 'tset' is not one of train, val, test (did you mean test?)"),
         (pose_row("a.png", split=""), "no split, though other rows have one"),
         (pose_row("ok.png", 5, split="train"), "another pose for ok.png is in poses.csv:2"),

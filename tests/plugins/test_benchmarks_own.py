@@ -167,7 +167,7 @@ def test_nerf(tmp_path: Path) -> None:
         check(result)
         assert result.frames[0].intrinsics == (50, 51, 32, 24)
         assert {frame.image: frame.split for frame in result.frames}["sub/d.png"] == "test"
-        assert "1 of 5 listed images are not there: left out" in result.notes
+        assert "1 of 5 listed images are missing: left out" in result.notes
     assert len(open_dataset(f"nerf:{tmp_path}?scale=0.5").frames) == 4
 
 
@@ -195,7 +195,7 @@ FRAME = '{"frames": [{"file_path": "a.png", "transform_matrix": [[%s,0,0,0],[0,1
         ("[]", 'not an object with "frames"'),
         ('{"frames": 3}', "frames is not a list"),
         ('{"frames": [3]}', "frame 0 has no file_path"),
-        ('{"frames": [{"file_path": "a.png"}]}', "frame 0 ('a.png'): transform_matrix is no 4x4"),
+        ('{"frames": [{"file_path": "a.png"}]}', "frame 0 ('a.png'): transform_matrix is not 4x4"),
         (FRAME % "NaN", "no 4x4"),
         (FRAME % "-1", "mirror"),
     ],

@@ -120,7 +120,7 @@ def test_bad_rows_holes_and_ends(tmp_path: Path) -> None:
     hole = int(np.sum((frames > START + 4_000_000) & (frames < START + 6_500_000)))
     assert (before, hole) == (3, 39)
     assert len(result.frames) == len(frames) - before - after - hole
-    note = f"dropped {before + after} outside the measured poses and {hole} in holes of more than 1 s"
+    note = f"dropped {before + after} outside the measured poses and {hole} in gaps of more than 1 s"
     assert any(f"of {len(frames)} frames {note}" in line for line in result.notes), result.notes
     assert any(f"{int(bad.sum())} INS rows without INS_SOLUTION_GOOD" in line for line in result.notes)
     assert errors(result)[0].max() < 1e-3

@@ -84,7 +84,7 @@ def test_a_hand_written_card_is_never_overwritten(hub: LoopbackHub, small_model:
     push(small_model, NAME, note=notes.append)
     assert head(hub)["README.md"] == b"# My own words\n"
     assert "model.safetensors" in head(hub)
-    assert notes == [f"the card of {NAME} is hand-written and stays as it is"]
+    assert notes == [f"the card of {NAME} is hand-written and is kept"]
 
 
 def test_nothing_that_is_pushed_names_a_folder_of_this_machine(

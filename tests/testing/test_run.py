@@ -18,7 +18,7 @@ READER_CASES = [
     ("not-finite", "test_frames", "not seven finite numbers"),
     ("outside", "test_frames", "not inside the data set"),
     ("counting", "test_the_same_again", "a second reading differs"),
-    ("deaf", "test_only_the_images_asked_for", "asked for 1 images, it gave 2"),
+    ("deaf", "test_only_the_images_asked_for", "asked for 1 images, it returned 2"),
     ("silent", "test_an_empty_folder_is_told", "gives no finding"),
     ("raising", "test_an_empty_folder_is_told", "p.txt"),
     ("nosy-reader", "test_imports_are_public", r"pz_nosy.py, line \d: posezoo\.zoo\.build is not public"),

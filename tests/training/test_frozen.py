@@ -42,7 +42,7 @@ def test_the_losses_are_those_of_the_long_way(
 ) -> None:
     data = two_places if model.startswith("ms") else None
     short = lines(train(model, data, phases=PHASES, selection="last", out=str(tmp_path / "short"), **more).path)
-    monkeypatch.setattr(frozen, "serve", lambda job, phase: False)
+    monkeypatch.setattr(frozen, "features_can_be_cached", lambda job, phase: False)
     long = lines(train(model, data, phases=PHASES, selection="last", out=str(tmp_path / "long"), **more).path)
     assert len(short) == len(long) > 8
     for one, other in zip(short, long, strict=True):
@@ -96,9 +96,9 @@ HOOKS = {
 def test_a_model_that_is_hooked_runs_as_a_whole(one_place: Path, hook: str) -> None:
     """Features computed once would leave out what a modifier does around the whole model."""
     ready, phase = job(one_place), PhaseSettings(train="position", epochs=1, augment=False)
-    assert frozen.serve(ready, phase)
+    assert frozen.features_can_be_cached(ready, phase)
     HOOKS[hook](ready.model)
-    assert not frozen.serve(ready, phase)
+    assert not frozen.features_can_be_cached(ready, phase)
 
 
 def test_a_modifier_around_the_model_acts_in_every_phase(examples: None, train: Train) -> None:

@@ -145,7 +145,7 @@ def test_killed_before_the_first_checkpoint(undisturbed: Undisturbed, tmp_path: 
     assert faults.checkpoints(run) == []
     notes = Notes()
     resume(run, observer=notes)
-    assert "no checkpoint was saved yet: starting again from step 0" in notes.notes
+    assert "no checkpoint saved yet: starting again from step 0" in notes.notes
     assert_same(run, undisturbed.run("posenet"))
 
 

@@ -309,7 +309,7 @@ def test_no_intrinsics_no_turning(tmp_path: Path, notes: Notes) -> None:
     data = small_data.write(tmp_path / "data", table)
     place = resolve.data(f"folder:{data}")
     config, plan = configure(resolve.model("posenet"), place, settings.nested(small_data.settings("posenet")))
-    assert setup.prepare(config, plan, place, notes).augmentation.geometry == "crop"
+    assert setup.set_up(config, plan, place, notes).augmentation.geometry == "crop"
     assert any("no intrinsics" in note and "augment.fov_deg" in note for note in notes.notes)
     assert job(data, **{"augment.fov_deg": 60.0}).augmentation.geometry == "rotate"
 

@@ -109,7 +109,7 @@ def test_damaged_last_checkpoint(train: Train, tmp_path: Path) -> None:
     (newest / "state.pt").write_bytes(b"")
     notes = Notes()
     resume(run, observer=notes)
-    assert [note for note in notes.notes if "passed over a damaged checkpoint: step-000000006" in note]
+    assert [note for note in notes.notes if "damaged checkpoint: step-000000006" in note]
     assert notes.first == 4
     assert faults.numbers(run) == whole
     for path in (run / "ckpt").rglob("state.pt"):

@@ -8,7 +8,7 @@ import pytest
 
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import resolve
-from posezoo.zoo.blueprint import blueprint, settled
+from posezoo.zoo.blueprint import blueprint, with_settings
 from posezoo.zoo.build import create_model
 
 
@@ -57,9 +57,9 @@ def test_layers_of_settings() -> None:
 
 def test_a_variant_wins_over_the_recipe_and_loses_to_the_user() -> None:
     recipe = [{"rotation": "quaternion", "backbone": "resnet18"}]
-    assert settled(resolve.model("atloc+hyper.3d"), recipe=recipe).config.rotation == "log-quaternion"
-    assert settled(resolve.model("atloc+hyper.3d"), recipe=recipe).config.backbone == "resnet18"
-    assert settled(resolve.model("atloc+hyper.3d"), {"rotation": "6d"}, recipe=recipe).config.rotation == "6d"
+    assert with_settings(resolve.model("atloc+hyper.3d"), recipe=recipe).config.rotation == "log-quaternion"
+    assert with_settings(resolve.model("atloc+hyper.3d"), recipe=recipe).config.backbone == "resnet18"
+    assert with_settings(resolve.model("atloc+hyper.3d"), {"rotation": "6d"}, recipe=recipe).config.rotation == "6d"
     # a variant of the architecture serves infused too, with the combination's own settings
     plan = blueprint("posenet+hyper=two.googlenet")
     assert plan.config.backbone == "torchvision:googlenet"

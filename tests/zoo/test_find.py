@@ -77,7 +77,7 @@ def test_what_nobody_has_published_says_so(hub: LoopbackHub) -> None:
     with pytest.raises(WeightsError) as error:
         load("ms-hyperpose-7scenes")
     line = str(error.value)
-    assert 'nobody has published weights of "ms-hyperpose-7scenes"' in line
+    assert 'no weights are published for "ms-hyperpose-7scenes"' in line
     assert "posezoo train ms-transformer+hyper --data 7scenes recipe=paper-multi-indoor" in line
     assert "posezoo weights convert" in line
     assert hub.asked == []
@@ -163,7 +163,7 @@ def test_the_cache_serves_a_branch_when_the_hub_does_not(
         monkeypatch.setenv("POSEZOO_OFFLINE", "1")
     notes: list[str] = []
     assert load(f"hf-hub:{REPOSITORY}", note=notes.append).origin.endswith(commit)
-    assert "the copy in the cache is used" in notes[0]
+    assert "cached copy" in notes[0]
 
 
 def test_a_repository_without_a_model(hub: LoopbackHub) -> None:

@@ -191,7 +191,7 @@ def other_zip(path: Path) -> None:
         (cut_zip, "cut off: the archive has no end"),
         (cut_legacy, "damaged or cut off"),
         (cut_safetensors, r"x\.pth is damaged: "),
-        (twice_in_the_header, "'a' stands twice in its header"),
+        (twice_in_the_header, "'a' appears twice"),
         (compressed, "compressed archive"),
         (other_zip, "damaged or cut off"),
         (lambda path: torch.save({"epoch": 3, "lr": 0.1}, path), "epoch, lr"),
