@@ -123,8 +123,8 @@ def scale(observer: Observer, sizes: Sequence[int] = SIZES) -> list[dict[str, An
                 export(frames, form, root / form)
                 name = data_name(form, root / form, root)
                 code = OPEN.format(name=name)
-                done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-                rows.append({"form": form, "frames": size, **json.loads(done.stdout)})
+                ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+                rows.append({"form": form, "frames": size, **json.loads(ended.stdout)})
             shutil.rmtree(root)
         observer.progress("scale", len(sizes), len(sizes))
     for row in rows:
