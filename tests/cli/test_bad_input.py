@@ -125,7 +125,7 @@ def test_everything_wrong_is_named(data: Path) -> None:
     for number, kind in ((3, "nan position"), (9, "zero quaternion"), (20, "too few"), (30, "outside")):
         line(data, number, LINES[kind][0])
     (data / "yard/11.png").unlink()
-    ended = faults.assert_fails(train(data), 3, naming("5", "folder:d", "poses.csv:3", "posezoo data verify"), [data])
+    ended = faults.assert_fails(train(data), 3, naming("5", "poses.csv:3", "posezoo data verify"), [data])
     named = ended.stdout.splitlines()
     assert sorted(int(text.split(":")[1]) for text in named) == [3, 9, 13, 20, 30]
     assert not Path("run/ckpt").exists()
