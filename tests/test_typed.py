@@ -44,6 +44,7 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow  # .ci/run has it, against the installed wheel
 def test_mypy_strict(written: list[Path], request: pytest.FixtureRequest) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed")
     assert request.config.cache is not None
