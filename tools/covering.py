@@ -111,6 +111,8 @@ class Recorder:
         data = self.coverage.get_data()
         for path in data.measured_files():
             file = str(Path(path).relative_to(root))
+            if not data.lines(path):  # every file of the sources is listed, whether it was run or not
+                continue
             found.digests[file] = digest(root / file)
             if Path(file).parts[0] not in sources:
                 continue
