@@ -196,7 +196,7 @@ FRAME = '{"frames": [{"file_path": "a.png", "transform_matrix": [[%s,0,0,0],[0,1
         ('{"frames": 3}', "frames is not a list"),
         ('{"frames": [3]}', "frame 0 has no file_path"),
         ('{"frames": [{"file_path": "a.png"}]}', "frame 0 ('a.png'): transform_matrix is not 4x4"),
-        (FRAME % "NaN", "no 4x4"),
+        (FRAME % "NaN", "4x4"),
         (FRAME % "-1", "mirror"),
     ],
 )
