@@ -103,7 +103,7 @@ class RunFolder:
     def rewind_metrics(self, step: int, epoch: int) -> None:
         """Drop what comes after `step` and `epoch`, and a line that a kill cut short: they are about to be recomputed.
 
-        An epoch's evaluation has the step of its last batch; `epoch` tells whether it was done.
+        An epoch's evaluation has the step of its last batch; `epoch` shows whether it was done.
         """
         path = self.path / METRICS
         if not path.exists() or self._lock is None:
