@@ -173,8 +173,13 @@ def measured(test_files: Sequence[str], folders: list[Path]) -> dict[str, Coveri
 
 
 def planned(mutant: Mutant, coverings: dict[str, Covering], budget_s: float) -> Plan:
-    """The tests that run the mutant's lines, fastest first, as many as the budget has time for."""
+    """The tests that run the mutant's lines, fastest first, as many as the budget has time for.
+
+    Those of the module's own test file in any case: lines that run once, at import, are nobody's in particular.
+    """
     seconds = {t: c.seconds[t] for c in coverings.values() for t in c.tests(mutant.file, *mutant.scope)}
+    own_file = f"test_{Path(mutant.file).stem}.py"
+    seconds |= {t: s for c in coverings.values() for t, s in c.seconds.items() if f"/{own_file}::" in t}
     plan = Plan()
     for test in sorted(seconds, key=seconds.__getitem__):
         if plan.seconds + seconds[test] > budget_s and plan.seconds:

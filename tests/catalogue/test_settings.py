@@ -128,3 +128,9 @@ def test_none_is_text_in_toml() -> None:
     stored = settings.to_toml(value | {"d": (None, 2)})
     assert stored == {"a": "none", "b": {"c": [1, "none", "x"]}, "d": ["none", 2]}
     assert settings.from_toml(stored) == value | {"d": [None, 2]}
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "none"), (True, "true"), (False, "false"), (1, "1"), (0.5, "0.5")])
+def test_the_text_of_a_value_is_read_back(value: object, text: str) -> None:
+    assert settings.setting_text(value) == text
+    assert settings.parse([f"key={text}"]) == {"key": value}

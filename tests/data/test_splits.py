@@ -18,7 +18,7 @@ from posezoo.base.spec import Frame
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
 from posezoo.data.open import open_dataset
-from posezoo.data.splits import default_blocks, frame_tuples, runs, validation_blocks
+from posezoo.data.splits import default_blocks, every_fifth_sequence, frame_tuples, runs, validation_blocks
 from posezoo.data.table import Frames
 
 
@@ -240,3 +240,11 @@ def test_test_frames_beside_training_frames_are_told(make_folder: MakeFolder) ->
     rows += [pose_row("b.png", 9, split="test", sequence="b")]
     dataset = open_dataset(f"folder:{make_folder(rows)}")
     assert dataset.remarks == ("2 of 4 test frames are next to a training frame of their own sequence",)
+
+
+def test_of_two_sequences_the_second_is_test_and_one_cannot_be_split() -> None:
+    notes: list[str] = []
+    assert every_fifth_sequence(frames([0, 0, 1]), notes).tolist() == ["train", "train", "test"]
+    assert "1 of 2" in notes[0]
+    with pytest.raises(DataError):
+        every_fifth_sequence(frames([0, 0]), notes)

@@ -106,3 +106,11 @@ def test_scenes_are_matched_by_name(two_scenes: tuple[Frames, Frames]) -> None:
     turned = dataclasses.replace(train, scenes=("b", "a"), scene=1 - train.scene)
     expected = baselines.oracle_nearest_pose(train, test)
     np.testing.assert_array_equal(baselines.oracle_nearest_pose(turned, test).position, expected.position)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_in_a_feature_counts_as_zero(two_scenes: tuple[Frames, Frames], value: float) -> None:
+    train, test = two_scenes
+    train_ME = np.array([[value, 1], [1, 1], [1, 0]], np.float32)
+    poses = baselines.nearest_training_image(train, test, train_ME, np.array([[0.1, 9], [0.1, 9]], np.float32))
+    np.testing.assert_allclose(poses.position, train.position[[0, 0]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torchvision
@@ -55,3 +57,10 @@ def test_its_weights_are_asked_for_as_a_file() -> None:
     with pytest.raises(WeightsError, match="pickle") as error:
         pretrained.find_backbone("torchvision:googlenet")
     assert "pretrained_backbone=FILE" in error.value.hint
+
+
+def test_a_network_without_intermediate_features_gives_no_taps() -> None:
+    for net in (SimpleNamespace(), SimpleNamespace(feature_info=[{"reduction": 8, "num_chs": 4}])):
+        with pytest.raises(UsageError) as error:
+            backbones._choose_taps(net, "some-net", (8,))
+        assert "some-net" in error.value.message

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posezoo.nn.generators import Condition, FactorisedGenerator, FullGenerator
+from posezoo.nn.generators import CodeEncoder, Condition, FactorisedGenerator, FullGenerator
 
 B, D, E, K = 5, 6, 10, 7
 
@@ -82,3 +82,9 @@ def test_one_generated_layer_on_paper() -> None:
         layer: nn.Module = FullGenerator(256, 128, 3)
     generator: Tensor = layer.generator.weight
     assert generator.shape == ((128 + 1) * 3, 256)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(16, 8), (12, 4), (7, 1)])
+def test_the_encoder_has_as_many_heads_as_divide_eight_and_its_width(width: int, heads: int) -> None:
+    layers = CodeEncoder(num_parts=2, num_layers=3, code_dim=width).layers
+    assert {layer.self_attn.num_heads for layer in layers} == {heads}

@@ -72,3 +72,14 @@ def test_deepened_has_one_more_relu_layer_of_the_same_kind() -> None:
     assert deep.dims == (6, 16, 3)
     assert deep.activation == "relu"
     assert MLPHead((6, 3), scenes=4).deepened(16).scenes == 4
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_dropout_is_after_the_activation(activation: str) -> None:
+    """What is kept is twice the activation's value; for gelu and swish the other order gives something else."""
+    head, x = MLPHead((4, 64, 3), activation=activation, dropout=0.5), torch.full((1, 64), 0.7)
+    torch.manual_seed(0)
+    kept = head.activate(x)
+    expected = 2 * ACTIVATIONS[activation]()(x)
+    assert 0 < (kept != 0).sum() < 64
+    torch.testing.assert_close(kept[kept != 0], expected[kept != 0])

@@ -274,3 +274,9 @@ def test_a_model_of_other_labels_is_taught_those(frame: geometry.LabelFrame, kin
     wrong = PoseLoss(rotation=kind, weights=(1.0, 1.0))(output(t_B3, head), t_B3, q_B4)
     assert right.rotation < 1e-5
     assert wrong.rotation > 0.1
+
+
+def test_the_balance_starts_even_unless_it_is_told() -> None:
+    assert PoseLoss().balance.tolist() == [0, 0]
+    assert PoseLoss(tuple_length=3).balance.tolist() == [0, 0, 0, 0]
+    assert PoseLoss(start=(-3.0, -6.5)).balance.tolist() == [-3.0, -6.5]

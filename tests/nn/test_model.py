@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from posezoo.base.errors import DataError
 from posezoo.base.spec import Frame
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.table import Frames
+from posezoo.nn.model import network_input
 
 
 def picture(path: Path, width: int, height: int, seed: int) -> Path:
@@ -72,3 +74,20 @@ def test_predict_names_the_scene(tmp_path: Path) -> None:
     with torch.no_grad():
         model.scene.weight.zero_()
     assert model.predict(paths).scenes == ("attic",) * 3
+
+
+def test_an_optimized_copy_learns_nothing_and_lies_channels_last() -> None:
+    model = small()
+    copy = model.optimize()
+    assert not any(parameter.requires_grad for parameter in copy.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    weights = [parameter for parameter in copy.parameters() if parameter.dim() == 4 and parameter.shape[1] > 1]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+@pytest.mark.parametrize("missing", ["mean", "std"])
+def test_a_configuration_without_pixel_statistics_is_our_own_mistake(missing: str) -> None:
+    config = replace(small().config, **{missing: None})
+    with pytest.raises(AssertionError):
+        network_input(torch.zeros(1, 3, 80, 80, dtype=torch.uint8), config)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from naming import naming
+from small_models import small
 
 from posezoo.base.errors import PluginError
 from posezoo.nn import promises
@@ -52,3 +53,12 @@ def test_a_change_is_named_and_undone(name: str) -> None:
 def test_nothing_changed_says_nothing() -> None:
     with promises.process_unchanged("it"):
         pass
+
+
+def test_scene_logits_come_with_a_scene() -> None:
+    model = small(scenes=("a", "b"))
+    features = model.encode(torch.zeros(2, 3, model.config.crop, model.config.crop))
+    logits = torch.zeros(2, 2)
+    promises.check_features(model, features._replace(scene_logits=logits, scene=logits.argmax(-1)), 2)
+    with pytest.raises(PluginError):
+        promises.check_features(model, features._replace(scene_logits=logits, scene=None), 2)
