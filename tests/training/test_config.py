@@ -195,3 +195,12 @@ def test_every_key_has_a_meaning_and_every_number_a_range() -> None:
             assert key.name in PLACE_FIELDS or key.what, f"{owner} {key.name} says nothing"
             bounded = re.search(r"\b(from|above) -?\d", key.type)
             assert key.name in PLACE_FIELDS or "number" not in key.type or bounded, f"{owner} {key.name}: {key.type}"
+
+
+def test_a_split_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "split.csv").write_text("image,split\n")
+    monkeypatch.chdir(tmp_path)
+    known = resolve.model("posenet"), resolve.data("demo-loop")
+    for given, kept in (("split.csv", str(tmp_path / "split.csv")), ("blocks", "blocks")):
+        config, _ = configure(*known, {"data": {"split": given}}, root="photos")
+        assert (config.data.split, config.data.root) == (kept, str(tmp_path / "photos"))

@@ -34,3 +34,10 @@ def test_disk_full(train: Train, tmp_path: Path, point: str) -> None:
     assert faults.checkpoints(run) == ["step-000000002"]
     resume(run, observer=Notes())
     assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole")).path)
+
+
+def test_saved_when_enough_seconds_have_passed(train: Train, tmp_path: Path) -> None:
+    often = train(epochs=1, **{"checkpoint.every_seconds": 1e-6, "checkpoint.keep": 100}).path
+    assert faults.checkpoints(often) == [f"step-00000000{step}" for step in (1, 2, 3)]
+    never = {"checkpoint.every_seconds": 1e6, "checkpoint.keep": 100, "out": str(tmp_path / "seldom")}
+    assert faults.checkpoints(train(epochs=1, **never).path) == ["step-000000003"], "the end of a phase always"
