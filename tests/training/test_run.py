@@ -6,12 +6,12 @@ import json
 import multiprocessing
 import os
 import platform
-import signal
 from pathlib import Path
 
 import faults
 import pytest
 from naming import naming
+from other_process import hold_run_folder
 
 from posezoo.base.errors import LockedError, ResourceError, UsageError
 from posezoo.training.run import RunFolder, new_run_path, read_config
@@ -26,17 +26,11 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def _hold(path: str, held: object) -> None:
-    with RunFolder(Path(path)):
-        held.set()  # type: ignore[attr-defined]
-        signal.pause()
-
-
 def test_a_kill_frees_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(faults.PRELOAD)
     held = context.Event()
-    process = context.Process(target=_hold, args=(str(tmp_path), held))
+    process = context.Process(target=hold_run_folder, args=(str(tmp_path), held))
     process.start()
     assert held.wait(60)
     with pytest.raises(LockedError, match=naming(process.pid)):

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 from naming import naming
+from other_process import pixel_sum
 from own_folder import MakeFolder, picture
 from pictured_frames import make_frames
 
@@ -122,26 +123,22 @@ def test_place_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert cache_folder() == tmp_path / ".cache/posezoo"
 
 
-def _sum(cache: ImageCache, i: int) -> int:
-    return int(cache.batch([i])[0].sum())
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers(frames: Frames, method: str) -> None:
     cache = ImageCache.open(frames)
-    expected = [_sum(cache, i) for i in range(6)]  # opened before the fork
+    expected = [pixel_sum(cache, i) for i in range(6)]  # opened before the fork
     with multiprocessing.get_context(method).Pool(2) as pool:
-        assert pool.starmap(_sum, [(cache, i) for i in range(6)]) == expected
+        assert pool.starmap(pixel_sum, [(cache, i) for i in range(6)]) == expected
 
 
 def test_threads(frames: Frames) -> None:
     cache = ImageCache.open(frames)
-    expected = [_sum(cache, i) for i in range(6)]
+    expected = [pixel_sum(cache, i) for i in range(6)]
     found: list[bool] = []
 
     def read(seed: int) -> None:
         order = np.random.default_rng(seed).integers(0, 6, 50).tolist()
-        found.append(all(_sum(cache, i) == expected[i] for i in order))
+        found.append(all(pixel_sum(cache, i) == expected[i] for i in order))
 
     threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
     for thread in threads:
