@@ -7,6 +7,7 @@ from typing import Any
 
 from posezoo.base.paths import without_folders
 from posezoo.base.version import source_commit
+from posezoo.catalogue import resolve
 from posezoo.training.config import TrainConfig, configure
 from posezoo.training.setup import Job
 
@@ -37,7 +38,8 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
 
 def changed_settings(job: Job) -> list[str]:
     """The settings that differ from the recipe, as words of the command line; not where and how fast it computes."""
-    recipe, plan = configure(job.blueprint.known, job.data, {"recipe": job.config.recipe})
+    # by its name: the blueprint of a resumed run holds settings and none of the catalogue's entries
+    recipe, plan = configure(resolve.model(job.config.model), job.data, {"recipe": job.config.recipe})
     theirs, ours = ({**_flat(c.model_dump()), **_flat(p.as_dict()["config"]), **_flat(p.as_dict()["modifiers"])}
                     for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip
     skipped = ("out", "precision", "device", "workers", "seed", "data", "checkpoint")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from small_runs import Train
+from small_runs import Train, job
 
 from posezoo.training.again import evaluate
+from posezoo.training.facts import changed_settings
+from posezoo.zoo.blueprint import blueprint_from
 
 
 def test_selection_is_said(train: Train, tmp_path: Path) -> None:
@@ -34,3 +37,11 @@ def test_no_folder_of_the_user_is_published(train: Train, tmp_path: Path, one_pl
     text = (train(epochs=1).path / "best" / "config.json").read_text()
     assert str(tmp_path) not in text
     assert str(one_place) not in text
+
+
+def test_a_resumed_run_names_the_same_changes(one_place: Path) -> None:
+    """Its blueprint comes from the run folder, which holds settings and none of the catalogue's entries."""
+    ready = job(one_place, "atloc+hyper")
+    resumed = replace(ready, blueprint=blueprint_from(ready.blueprint.as_dict(), Path("config.toml")))
+    assert not any(word.startswith("rotation=") for word in changed_settings(ready))
+    assert changed_settings(resumed) == changed_settings(ready)
