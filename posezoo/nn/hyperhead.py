@@ -154,19 +154,16 @@ class HyperHead(nn.Module):
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
 
-    def forward(
-        self,
-        latent_BD: Float[Tensor, "B D"],
-        image_BE: Float[Tensor, "B E"],
-        scene_B: Int[Tensor, " B"] | None = None,
+    def numbers(
+        self, latent_BD: Tensor, image_BE: Tensor, scene_B: Tensor | None = None
     ) -> Float[Tensor, "B O"]:
-        """The base head's numbers with the generated ones added."""
+        """The base head's last layer with the generated numbers added."""
         layers, codes = self._layers, self._codes(latent_BD, image_BE)
         if self.input is not None:
             x = self.input(latent_BD, image_BE)
             for index, layer in enumerate(layers):
                 x = layer(x if index == 0 else F.silu(x), codes[index])
-            sum_BN: Tensor = self.base(latent_BD, image_BE, scene_B) + x[:, self.columns]
+            sum_BN: Tensor = self.base.numbers(latent_BD, image_BE, scene_B) + x[:, self.columns]
             return sum_BN
         x, last = latent_BD, self.base.num_layers - 1
         for index in range(self.base.num_layers):
@@ -177,6 +174,21 @@ class HyperHead(nn.Module):
                 y = y + (generated[:, self.columns] if index == last else generated)
             x = self.base.activate(y) if index < last else y
         return x
+
+    def finish(
+        self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None
+    ) -> Float[Tensor, "B O"]:
+        """What the base head makes of its numbers."""
+        return self.base.finish(numbers_BO, latent_BD, image_BE, scene_B)
+
+    def forward(
+        self,
+        latent_BD: Float[Tensor, "B D"],
+        image_BE: Float[Tensor, "B E"],
+        scene_B: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B O"]:
+        """The base head's answer, made of its numbers with the generated ones added."""
+        return self.finish(self.numbers(latent_BD, image_BE, scene_B), latent_BD, image_BE, scene_B)
 
     @property
     def _layers(self) -> list[GeneratedLayer]:
