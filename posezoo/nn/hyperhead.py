@@ -60,7 +60,7 @@ class HyperConfig:
     init: Literal["zero", "paper", "hyperfan"] = "zero"
     """`zero`: the infused model starts bit-equal to its base. `hyperfan`: generated layers keep the variance."""
     paper_init: Literal["kaiming", "torch"] = "kaiming"
-    """What `init=paper` draws weights from: kaiming-normal (PoseNet, AtLoc families), or torch's default (MS family)."""
+    """What `init=paper` draws weights from: kaiming-normal (PoseNet, AtLoc), or torch's default (MS-Transformer)."""
 
     def __post_init__(self) -> None:
         positive = (self.code_position, self.code_orientation, *self.hidden_position, *self.hidden_orientation)

@@ -154,7 +154,7 @@ def test_every_scene_has_as_many_samples_as_the_largest(seed: int, epoch: int, s
     shares = [list(BatchOrder(size, 4, seed, epoch, rank=rank, world=world, scene_N=SCENES)) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1
     for batches_of_all, batch in zip(zip(*shares, strict=True), order, strict=False):
-        assert sorted(sum(batches_of_all, [])) == sorted(batch)
+        assert sorted(sample for share in batches_of_all for sample in share) == sorted(batch)
 
 
 def test_which_frames_come_once_more_is_drawn_anew_each_epoch() -> None:
