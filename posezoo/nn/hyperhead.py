@@ -60,7 +60,7 @@ class HyperConfig:
     init: Literal["zero", "paper", "hyperfan"] = "zero"
     """`zero`: the infused model starts bit-equal to its base. `hyperfan`: generated layers keep the variance."""
     paper_init: Literal["kaiming", "torch"] = "kaiming"
-    """What `init=paper` draws from: kaiming-normal (PoseNet, AtLoc families) or torch's Linear default (MS family)."""
+    """What `init=paper` draws weights from: kaiming-normal (PoseNet, AtLoc), or torch's default (MS-Transformer)."""
 
     def __post_init__(self) -> None:
         positive = (self.code_position, self.code_orientation, *self.hidden_position, *self.hidden_orientation)
@@ -150,9 +150,7 @@ class HyperHead(nn.Module):
         elif config.paper_init == "kaiming":
             for name, module in self.named_modules():
                 if isinstance(module, nn.Linear) and not name.startswith("base."):
-                    nn.init.kaiming_normal_(module.weight)
-                    if module.bias is not None:
-                        nn.init.zeros_(module.bias)
+                    nn.init.kaiming_normal_(module.weight)  # the biases stay as torch draws them
 
     def numbers(
         self, latent_BD: Tensor, image_BE: Tensor, scene_B: Tensor | None = None

@@ -92,16 +92,19 @@ class OptimSettings(_Section):
 class LossSettings(_Section):
     """See posezoo.nn.losses.PoseLoss."""
 
-    rotation: Literal["sign-free", "quaternion", "matrix", "log"] = "sign-free"
+    rotation: Literal["sign-free", "quaternion", "matrix", "log", "log-mean"] = "sign-free"
     """What is compared of two rotations."""
-    position: Literal["l2", "l1"] = "l2"
-    """Norm of the position error."""
+    position: Literal["l2", "l1", "l1-mean"] = "l2"
+    """Norm of the position error; l1-mean: the mean over the three components (as published for AtLoc), not the sum."""
     start: tuple[LogVariance, LogVariance] = (0.0, 0.0)
     """s_x and s_q of the learned balance at the start."""
     balance_lr: float | None = Field(1e-2, ge=0)
     """Rate of s_x and s_q; none: lr, as published; 0: they stay at their start."""
-    unit: Literal["spread", "metre"] = "spread"
-    """What counts as one in the position term: the spread of the training positions, or a metre (as published)."""
+    balance_decay: bool = False
+    """Whether the optimiser's weight decay acts on s_x and s_q too, as published."""
+    unit: Literal["spread", "metre", "deviation"] = "spread"
+    """What counts as one in the position term: the spread of the training positions, a metre, or their deviation on
+    each axis."""
 
 
 class AugmentSettings(_Section):
@@ -135,8 +138,17 @@ class PhaseSettings(_Section):
     epochs: PositiveInt
     weights: tuple[Weight, Weight] | None = None
     """Fixed (w_x, w_q); none: learned."""
+    step_epochs: PositiveInt | None = None
+    """Epochs between two steps of schedule=step; none: optim.step_epochs."""
+    gamma: float | None = Field(None, gt=0, le=1)
+    """Factor of each of these steps; none: optim.gamma."""
     augment: bool = True
     """False: centre crop, no colour jitter. A phase that trains one head then caches its features."""
+
+    def schedule(self, optim: OptimSettings) -> OptimSettings:
+        """The optimiser's settings in this phase."""
+        own = {"step_epochs": self.step_epochs, "gamma": self.gamma}
+        return optim.model_copy(update={key: value for key, value in own.items() if value is not None})
 
 
 class CheckpointSettings(_Section):
@@ -170,6 +182,8 @@ class TrainConfig(_Section):
     """Frames per sample; above 1 the loss has relative terms too, and a batch has batch_size tuples."""
     tuple_gap: PositiveInt = 10
     """Distance in frames between the members of a tuple."""
+    equalise_scenes: bool = False
+    """An epoch has as many samples of every scene as the largest has; frames of the others come more than once."""
     workers: int = Field(0, ge=0)
     """Processes that read ahead; results do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -65,6 +65,8 @@ class Loop:
                 while state.epoch < phase.end_epoch:
                     self._epoch(phase)
                 found = None
+                if state.phase < len(plan) - 1:
+                    self.selection.take_best(state)
                 state.phase += 1
                 self.saver.save(phase)
         finally:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from posezoo.base.errors import NotFiniteError, PluginError
 from posezoo.catalogue import guard
-from posezoo.data.loader import Batch, BatchOrder, epoch_batches
+from posezoo.data.loader import Batch, epoch_batches
 from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import Features, PoseOutput
@@ -67,10 +67,7 @@ class Phase:
     def batches(self, epoch: int, done: int) -> Iterator[Batch]:
         """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
         job, accelerator = self.job, self.job.accelerator
-        order = BatchOrder(
-            len(job.train_rows), job.config.batch_size, job.config.seed, epoch, done,
-            accelerator.process_index, accelerator.num_processes,
-        )  # fmt: skip
+        order = job.order(epoch, done, accelerator.process_index)
         set_trainable(job.model, self.settings, job.config.optim.backbone_learns)
         data = job.batches(epoch, images=self.features is None)
         for batch in epoch_batches(data, order, job.config.workers if self.features is None else 0):
@@ -139,7 +136,8 @@ class Phase:
     def _set_rates(self, done: int) -> None:
         """The schedule is a function of the step alone, so that nothing about it needs saving."""
         per_epoch = self.job.steps_per_epoch
-        factor = self.job.config.optim.factor(done - self.first_epoch * per_epoch, self.settings.epochs, per_epoch)
+        optim = self.settings.schedule(self.job.config.optim)
+        factor = optim.factor(done - self.first_epoch * per_epoch, self.settings.epochs, per_epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
 
