@@ -25,13 +25,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.table import Frames
 
-NUM_UNIFORMS = 8  # what `augment` reads: three angles or two offsets, four colours, one spare
+NUM_UNIFORMS = 8  # what `augment` reads: three angles or two offsets, four colours, their order
 
 
 class Batch(NamedTuple):
     """B frames as they come from the cache."""
 
-    images: Tensor  # (B, 3, H, W) uint8, short edge 256
+    images: Tensor  # (B, 3, H, W) uint8, short edge 256; smaller ones in the top left corner (`ImageCache.batch`)
     position: Tensor  # (B, 3) float64 metres
     quaternion: Tensor  # (B, 4) float64, (w, x, y, z), w >= 0
     intrinsics: Tensor  # (B, 4) float32 fx, fy, cx, cy of `images`; NaN: unknown

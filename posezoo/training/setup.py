@@ -187,7 +187,20 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
 
 def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Tensor, Tensor]:
     """The network's input and the true quaternions of a batch on the device."""
-    images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
+    if job.cache.one_shape:
+        images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
+        return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
+    # shape by shape: a picture is resized and cropped as in evaluation, whatever shares its batch
+    shape_B2, device = job.cache.shapes(batch.rows.cpu().numpy()), batch.images.device
+    parts, places = [], []
+    for height, width in np.unique(shape_B2, axis=0).tolist():
+        rows = torch.from_numpy(np.flatnonzero((shape_B2 == (height, width)).all(axis=1))).to(device)
+        part = Batch(*(tensor[rows] for tensor in batch))
+        part = part._replace(images=part.images[..., :height, :width])
+        parts.append(augmented(part, job.model.config, varied))
+        places.append(rows)
+    order_B = torch.cat(places).argsort()
+    images_BCHW, quaternion_B4 = (torch.cat(pieces)[order_B] for pieces in zip(*parts, strict=True))
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
 
 

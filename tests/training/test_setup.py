@@ -16,6 +16,7 @@ import pytest
 import small_data
 import torch
 from naming import naming
+from PIL import Image
 from small_runs import Notes, Train, changed, job
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from posezoo.nn.model import ModelConfig
 from posezoo.nn.outputs import PoseOutput
 from posezoo.training import setup
 from posezoo.training.again import evaluate
+from posezoo.training.augment import UNVARIED, augmented
 from posezoo.training.config import PhaseSettings, configure
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import read_config
@@ -337,6 +339,29 @@ def test_validation_frames_come_in_blocks(tmp_path: Path) -> None:
     held = ready.validation_rows
     assert 5 <= len(held) <= 7
     assert np.sum(np.diff(held) > 1) <= 1, "consecutive frames"
+
+
+@pytest.mark.parametrize("geometry", ["rotate", "crop", "centre"])
+def test_an_image_is_prepared_alike_whatever_shapes_share_its_batch(tmp_path: Path, geometry: str) -> None:
+    data = small_data.write(tmp_path / "data", small_data.rows("yard"))
+    for n in range(1, 32, 3):  # upright pictures and wide ones among the others
+        name = data / f"yard/{n:02d}.png"
+        with Image.open(name) as image:
+            image.resize((72, 96) if n % 2 else (128, 72)).save(name)
+    ready = job(data, crop=48, selection="last")
+    varied = ready.augmentation.model_copy(update={"geometry": geometry})
+    frames, config = ready.batches(1), ready.model.config
+    batch = frames[list(range(12))]
+    assert len({tuple(shape) for shape in ready.cache.shapes(batch.rows.numpy()).tolist()}) == 3
+    images, quaternions = setup.augmented_batch(ready, batch, varied)
+    for n in range(12):
+        alone = frames[[n]]
+        image, quaternion = augmented(alone, config, varied)
+        torch.testing.assert_close(images[n], image[0], atol=1e-5, rtol=0)
+        assert torch.equal(quaternions[n], quaternion[0])
+        if geometry == "centre":
+            plain, _ = setup.augmented_batch(ready, alone, UNVARIED)
+            torch.testing.assert_close(plain, ready.model.prepare(alone.images), atol=1e-5, rtol=0)
 
 
 def test_position_scale_is_that_of_the_training_frames(one_place: Path) -> None:
