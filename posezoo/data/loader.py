@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.table import Frames
 
-NUM_UNIFORMS = 8  # what `augment` reads: three angles or two offsets, four colours, their order
+NUM_UNIFORMS = 10  # what `augment` reads: three angles or two offsets, four colours, their order, two of appearance
 
 
 class Batch(NamedTuple):

@@ -1,4 +1,4 @@
-"""Augmentation on batches: pose-true rotation or the published random crop, and colour (jitter.py).
+"""Augmentation on batches: pose-true rotation or the published random crop, colour (jitter.py), and appearance.
 
 Pose-true rotation: a rotation R_d of the camera about its centre is an exact image warp, whatever the depth, and the
 label becomes R' = R_cw R_d with the position unchanged. The published random crop moves the principal point and keeps
@@ -15,6 +15,7 @@ from torch import Tensor
 from posezoo.data.loader import Batch
 from posezoo.nn import geometry, transforms
 from posezoo.nn.model import ModelConfig
+from posezoo.training.appearance import with_appearance
 from posezoo.training.config import AugmentSettings
 from posezoo.training.jitter import coloured
 
@@ -33,6 +34,11 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) 
         offset_B2 = batch.uniforms[:, :2] if augmentation.geometry == "crop" else None
         images_BCHW = transforms.preprocess(images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2)
     images_BCHW = coloured(images_BCHW, batch.uniforms[:, 3:8], augmentation)
+    if augmentation.appearance != "none":
+        uniforms_B2 = batch.uniforms[:, 8:10]
+        images_BCHW = with_appearance(
+            images_BCHW, uniforms_B2, augmentation.appearance, augmentation.appearance_strength
+        )
     return transforms.normalised(images_BCHW, config.mean, config.std), quaternion_B4
 
 

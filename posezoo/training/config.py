@@ -128,6 +128,10 @@ class AugmentSettings(_Section):
     """Factor likewise."""
     hue: float = Field(0.05, ge=0, le=0.5)
     """Fraction of the colour circle, drawn from +- this."""
+    appearance: Literal["none", "photo", "weather"] = "none"
+    """Another light or camera (photo), or also another weather and season: see posezoo.training.appearance."""
+    appearance_strength: float = Field(1.0, ge=0, le=2)
+    """How strong each of these operations is; 0: as with none."""
 
 
 class PhaseSettings(_Section):

@@ -99,6 +99,14 @@ def test_random_numbers_do_not_depend_on_the_global_state() -> None:
     assert one.dtype == np.float32
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1000), st.integers(0, 10**6), st.integers(1, NUM_UNIFORMS))
+def test_how_many_are_drawn_does_not_change_the_first(seed: int, epoch: int, index: int, count: int) -> None:
+    """So that what is added to the augmentation leaves a training without it as it was."""
+    key = np.array([seed << 32 | epoch, index], dtype=np.uint64)
+    fewer = np.random.Generator(np.random.Philox(key=key)).random(count, dtype=np.float32)
+    np.testing.assert_array_equal(uniforms(seed, epoch, index)[:count], fewer)
+
+
 def test_uniforms_are_uniform() -> None:
     drawn = np.stack([uniforms(0, epoch, index) for epoch in range(20) for index in range(200)])
     assert drawn.min() >= 0

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from posezoo.data.loader import NUM_UNIFORMS, Batch, uniforms
 from posezoo.nn import geometry, transforms
 from posezoo.nn.model import ModelConfig
+from posezoo.training.appearance import with_appearance
 from posezoo.training.augment import augmented, with_known_intrinsics
 from posezoo.training.config import AugmentSettings
 from posezoo.training.jitter import coloured
@@ -189,4 +190,19 @@ def test_unknown_intrinsics_are_filled_from_the_field_of_view() -> None:
 
 
 def test_number_of_uniforms_is_enough() -> None:
-    assert NUM_UNIFORMS >= 8  # three angles or two offsets, from place 3 on four colours and their order
+    # three angles or two offsets, from place 3 on four colours and their order, two for the appearance from place 8 on
+    assert NUM_UNIFORMS >= 10
+
+
+@pytest.mark.parametrize("kind", ["photo", "weather"])
+def test_appearance_is_laid_over_the_rest_and_keeps_labels(batch: Batch, kind: str) -> None:
+    plain_images, plain_labels = augmented(batch, CONFIG, AugmentSettings())
+    images, labels = augmented(batch, CONFIG, AugmentSettings(appearance=kind))
+    assert torch.equal(labels, plain_labels)
+    expected = with_appearance(plain(plain_images), batch.uniforms[:, 8:10], kind, 1.0)
+    torch.testing.assert_close(plain(images), expected, atol=1e-4, rtol=0)
+    assert (images - plain_images).abs().max() > 0.1
+    gentle, _ = augmented(batch, CONFIG, AugmentSettings(appearance=kind, appearance_strength=0.1))
+    assert 0 < (gentle - plain_images).abs().mean() < (images - plain_images).abs().mean()
+    off, _ = augmented(batch, CONFIG, AugmentSettings(appearance=kind, appearance_strength=0))
+    assert torch.equal(off, plain_images)

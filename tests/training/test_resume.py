@@ -106,6 +106,22 @@ def test_killed_run_continues_identically_everywhere(
     killed_and_resumed(undisturbed, model, workers, fault, tmp_path / "run")
 
 
+@pytest.mark.parametrize("kind", ["weather", "photo"])
+def test_appearance_continues_identically(undisturbed: Undisturbed, tmp_path: Path, kind: str) -> None:
+    """Read ahead by two workers, killed and resumed, against one process that nothing happened to."""
+    run, more = tmp_path / "run", {"augment.appearance": kind}
+    disturbed(undisturbed, "posenet", MIDDLE, run, -9, workers=2, **more)
+    resume(run, observer=Notes())
+    whole = undisturbed.run("posenet", **more)
+    assert_same(run, whole)
+    assert faults.numbers(whole) != faults.numbers(undisturbed.run("posenet"))
+
+
+def test_appearance_without_strength_is_none(undisturbed: Undisturbed) -> None:
+    more = {"augment.appearance": "weather", "augment.appearance_strength": 0}
+    assert_same(undisturbed.run("posenet", **more), undisturbed.run("posenet"))
+
+
 PHASES = ({"train": "all", "epochs": 1}, {"train": "position", "epochs": 1}, {"train": "orientation", "epochs": 1})
 
 
