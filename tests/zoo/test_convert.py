@@ -105,6 +105,18 @@ def test_names_and_folders_are_checked_before_the_file_is_read(tmp_path: Path) -
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_whole_object_with_bound_methods(tmp_path: Path, posenet: State, legacy: bool) -> None:
+    model, file = authors.whole(posenet), tmp_path / "whole.pth"
+    torch.save(model, file, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(WeightsError, match=naming("--i-trust-this")):
+        convert(file, "hyperpose", "7scenes-fire", tmp_path / "refused")
+    made = convert(file, "hyperpose", "7scenes-fire", tmp_path / "out", trust=True)
+    expected, _ = mapped(posenet, "hyperpose", "7scenes-fire", {}, "")
+    found = posezoo.load(f"local-dir:{made.path}").state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in expected.state_dict().items())
+
+
 @pytest.mark.parametrize("damage", [lambda s: s.pop("fc1.bias"), lambda s: s.update({"x": torch.ones(1)})])
 def test_nothing_is_written_in_part(tmp_path: Path, posenet: State, damage: Callable[[State], object]) -> None:
     state = dict(posenet)
