@@ -93,9 +93,7 @@ class AnchoredPosition(Anchored):
         moved_B3 = base.offset + base.scale * (axes_B33 @ residual_B3.float()[..., None])[..., 0]
         return own_B3.float(), moved_B3, self.anchors.config.trust * base.scale
 
-    def finish(
-        self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None
-    ) -> Tensor:
+    def finish(self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None) -> Tensor:
         assert image_BE is not None, "anchors read the image embedding"
         own_B3, moved_B3, c_B1 = self.both(numbers_BO, image_BE, scene_B)
         square_B1 = (own_B3 - moved_B3).detach().square().sum(-1, keepdim=True)
@@ -122,9 +120,7 @@ class AnchoredOrientation(Anchored):
         same = (own_B4 * turned_B4).sum(-1, keepdim=True) >= 0
         return torch.where(same, own_B4, -own_B4), turned_B4
 
-    def finish(
-        self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None
-    ) -> Tensor:
+    def finish(self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None) -> Tensor:
         assert image_BE is not None, "anchors read the image embedding"
         own_B4, turned_B4 = self.both(numbers_BO, image_BE, scene_B)
         # of a small angle |q - q'| is half of it

@@ -36,7 +36,7 @@ from posezoo.nn import geometry
 from posezoo.nn.hyperhead import HyperConfig
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
-from posezoo.training.config import PhaseSettings
+from posezoo.training.config import OptimSettings, PhaseSettings
 from posezoo.training.frozen import FromFeatures
 from posezoo.training.setup import set_trainable, trainable
 from posezoo.zoo.blueprint import Blueprint, blueprint
@@ -182,7 +182,7 @@ def training_step(learns: Learns, variant: str, name: str, overrides: dict[str, 
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
     whole = model if ours else as_published(model)
-    set_trainable(whole, PhaseSettings(train=learns, epochs=1))
+    set_trainable(whole, PhaseSettings(train=learns, epochs=1), OptimSettings())
     loss = PoseLoss(model.config.rotation, "quaternion", "l2", (0.0, 0.0), None, 1.0)
     parameters = [*trainable(whole), *loss.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=1e-4, fused=ours)

@@ -68,6 +68,27 @@ class Backbone(nn.Module):
             embedding_BE = images_BCHW.new_empty(images_BCHW.shape[0], 0)  # len() would fix the batch in an export
         return embedding_BE, tuple(maps[wanted.index(index)] for index in self._indices)
 
+    def early(self, stages: int) -> list[nn.Module]:
+        """The layers of the first `stages` stages, in order; a stage ends where timm says that its map is complete.
+
+        Raises UsageError if the network has fewer, or does not say.
+        """
+        if not stages:
+            return []
+        ends = [info["module"] for info in getattr(self.net, "feature_info", [])]
+        if stages > len(ends):
+            raise UsageError(
+                f"backbone {self.name} has {len(ends)} stages", f"optim.frozen_stages={len(ends)} or fewer"
+            )
+        layers, last = dict(self.net.named_modules()), ends[stages - 1]
+        leaves = [name for name, layer in layers.items() if not any(layer.children())]
+        of_stages = [place for place, name in enumerate(leaves) if name == last or name.startswith(f"{last}.")]
+        later = leaves[of_stages[-1] + 1 :]
+        # a block holds parameters beside its layers, so it belongs to them once all of its layers do
+        return [
+            layers[name] for name in layers if name and not any(f"{leaf}.".startswith(f"{name}.") for leaf in later)
+        ]
+
     def regularise(self, drop_path: float, batch_norm_momentum: float | None) -> None:
         """Set what acts in training alone: no tensor of the network changes, nor its output in evaluation.
 

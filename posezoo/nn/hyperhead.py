@@ -152,9 +152,7 @@ class HyperHead(nn.Module):
                 if isinstance(module, nn.Linear) and not name.startswith("base."):
                     nn.init.kaiming_normal_(module.weight)  # the biases stay as torch draws them
 
-    def numbers(
-        self, latent_BD: Tensor, image_BE: Tensor, scene_B: Tensor | None = None
-    ) -> Float[Tensor, "B O"]:
+    def numbers(self, latent_BD: Tensor, image_BE: Tensor, scene_B: Tensor | None = None) -> Float[Tensor, "B O"]:
         """The base head's last layer with the generated numbers added."""
         layers, codes = self._layers, self._codes(latent_BD, image_BE)
         if self.input is not None:

@@ -50,7 +50,7 @@ def _rotated(
     known_B4 = with_known_intrinsics(batch.intrinsics, width, height, augmentation.fov_deg)
     intrinsics_B4 = known_B4 * torch.tensor(scale_2 * 2, device=batch.images.device)
     angle_B3 = (batch.uniforms[:, :3].double() * 2 - 1) * torch.tensor(
-        [augmentation.yaw, augmentation.pitch, augmentation.roll], dtype=torch.float64, device=batch.images.device
+        _turns(augmentation), dtype=torch.float64, device=batch.images.device
     )
     rotation_B33 = geometry.rotation_from_euler_deg(*angle_B3.unbind(-1))
     floats_BCHW = images_BCHW.float().div_(255)
@@ -59,6 +59,30 @@ def _rotated(
     )
     turned_B4 = geometry.compose(batch.quaternion, geometry.quaternion_from_matrix(rotation_B33))
     return warped, geometry.canonical(turned_B4)
+
+
+def _turns(augmentation: AugmentSettings) -> list[float]:
+    yaw, pitch, roll = augmentation.yaw, augmentation.pitch, augmentation.roll
+    assert yaw is not None and pitch is not None and roll is not None, "set up by the training cameras"
+    return [yaw, pitch, roll]
+
+
+def turns_of(quaternion_N4: Float[Tensor, "N 4"]) -> dict[str, float]:
+    """The ranges of yaw, pitch and roll in degrees that suit cameras which tilt as these (camera-to-world) do.
+
+    Three deviations of the tilt, between a car's and a hand's. Turning a car's camera by more than it ever turns costs
+    orientation; a hand's needs it. Up is the mean of the cameras' own; yaw has no deviation of its own, because along a
+    path every heading occurs: a camera that tilts freely turns freely.
+    """
+    matrix_N33 = geometry.matrix_from_quaternion(quaternion_N4)
+    up_3 = geometry.unit(-matrix_N33[:, :, 1].mean(0))
+    roll, pitch = (
+        float(torch.rad2deg(torch.asin((matrix_N33[:, :, axis] @ up_3).clamp(-1, 1))).std(correction=0))
+        for axis in (0, 2)
+    )
+    tilt = math.hypot(roll, pitch) / math.sqrt(2)
+    wanted = {"yaw": (tilt, 4.0, 10.0), "pitch": (pitch, 2.0, 6.0), "roll": (roll, 2.0, 8.0)}
+    return {name: min(max(3 * deviation, least), most) for name, (deviation, least, most) in wanted.items()}
 
 
 def with_known_intrinsics(intrinsics_B4: Tensor, width: int, height: int, fov_deg: float | None) -> Tensor:

@@ -55,6 +55,10 @@ class OptimSettings(_Section):
     """Learning rate."""
     backbone_lr: float | None = Field(None, ge=0)
     """Rate of the pretrained backbone; none: lr; 0: frozen, its batch norms and dropout too."""
+    frozen_stages: int = Field(0, ge=0)
+    """First stages of the backbone that stay as they were pretrained, batch norms too; a stage ends where it halves."""
+    average: float = Field(0.0, ge=0, lt=1)
+    """Decay per step of the weights' running average, which is then what is validated and saved; 0: none."""
     weight_decay: float = Field(0.01, ge=0)
     """With adamw not on biases and norms."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
@@ -112,12 +116,12 @@ class AugmentSettings(_Section):
 
     geometry: Literal["rotate", "crop", "centre"] = "rotate"
     """Pose-true rotation, random crop (as published) or centre crop."""
-    yaw: float = Field(10.0, ge=0, le=60)
-    """Degrees, drawn from +- this."""
-    pitch: float = Field(6.0, ge=0, le=60)
-    """Degrees, likewise."""
-    roll: float = Field(8.0, ge=0, le=180)
-    """Degrees, likewise."""
+    yaw: float | None = Field(None, ge=0, le=60)
+    """Degrees, drawn from +- this; none: 4 for a car to 10 for a hand, by the tilts of the training cameras."""
+    pitch: float | None = Field(None, ge=0, le=60)
+    """Degrees, likewise; none: 2 to 6."""
+    roll: float | None = Field(None, ge=0, le=180)
+    """Degrees, likewise; none: 2 to 8."""
     fov_deg: float | None = Field(None, gt=0, lt=180)
     """Horizontal field of view, in degrees, of images without intrinsics."""
     brightness: float = Field(0.5, ge=0)

@@ -15,6 +15,7 @@ from posezoo.data.loader import WorkerLost
 from posezoo.evaluation.evaluate import evaluate
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
+from posezoo.training.average import averaged
 from posezoo.training.checkpoint import Checkpoint
 from posezoo.training.facts import selection_note
 from posezoo.training.phase import Phase
@@ -60,6 +61,9 @@ class Loop:
             self._announce()
             if not found:
                 self._learn_place()
+            self._start_average()
+            if found and self.job.average is not None:
+                self.job.average.load_state_dict(found.state["average"])
             while state.phase < len(plan):
                 phase = self._phase(found)
                 while state.epoch < phase.end_epoch:
@@ -67,6 +71,7 @@ class Loop:
                 found = None
                 if state.phase < len(plan) - 1:
                     self.selection.take_best(state)
+                    self._start_average()
                 state.phase += 1
                 self.saver.save(phase)
         finally:
@@ -84,6 +89,11 @@ class Loop:
         except Interrupted:
             what = f"stopped by {self.stop.name} before step 1"
             raise Interrupted(what, f"posezoo resume {self.folder.path}", self.stop.exit_code) from None
+
+    def _start_average(self) -> None:
+        """The average begins at the model as it is: at the start, and where a phase starts from the best epoch."""
+        if self.job.config.optim.average:
+            self.job.average = averaged(self.job.model, self.job.config.optim.average)
 
     def _phase(self, found: Checkpoint | None) -> Phase:
         """The current phase, ready for its next step."""

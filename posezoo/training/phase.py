@@ -36,7 +36,7 @@ class Phase:
         self.job, self.number, self.settings = job, number, plan[number]
         self.first_epoch = sum(phase.epochs for phase in plan[:number])
         self.end_epoch = self.first_epoch + self.settings.epochs
-        set_trainable(job.model, self.settings, job.config.optim.backbone_learns)
+        set_trainable(job.model, self.settings, job.config.optim)
         self.loss = make_loss(job, self.settings)
         self.optimiser = make_optimiser(job, self.loss)
         self.features: frozen.FrozenFeatures | None = None
@@ -68,7 +68,7 @@ class Phase:
         """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
         job, accelerator = self.job, self.job.accelerator
         order = job.order(epoch, done, accelerator.process_index)
-        set_trainable(job.model, self.settings, job.config.optim.backbone_learns)
+        set_trainable(job.model, self.settings, job.config.optim)
         data = job.batches(epoch, images=self.features is None)
         for batch in epoch_batches(data, order, job.config.workers if self.features is None else 0):
             yield batch.to(accelerator.device)
@@ -115,6 +115,8 @@ class Phase:
             if not abs(value) < float("inf"):
                 raise self._not_finite(what, number, batch)
         self.optimiser.step()
+        if self.job.average is not None:
+            self.job.average.update_parameters(self.job.model)
         return {
             **dict(zip(read, values, strict=False)),
             "balance": self.loss.balance.tolist(),

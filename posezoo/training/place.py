@@ -34,8 +34,6 @@ def learn_place(job: Job, should_stop: Callable[[], bool], progress: Callable[[i
         )  # fmt: skip
         return torch.from_numpy(features_NE).to(job.accelerator.device)
 
-    known = place.Place(
-        frames.position, frames.quaternion, frames.scene.astype(np.int64), frames.intrinsics, embed
-    )
+    known = place.Place(frames.position, frames.quaternion, frames.scene.astype(np.int64), frames.intrinsics, embed)
     with evaluating(model), torch.no_grad(), guard.guarded(job.blueprint.known.owners, "learn_place"):
         place.learn_place(model, known)

@@ -64,6 +64,8 @@ class Saver:
             "optimiser": phase.optimiser.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
+        if self.job.average is not None:
+            state["average"] = self.job.average.state_dict()
         facts = {
             "torch": torch.__version__,
             "num_threads": torch.get_num_threads(),

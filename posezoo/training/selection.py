@@ -44,7 +44,7 @@ class Selection:
         if not len(self.frames):
             return {"score": -float(state.epoch)}
         poses, _ = predict_frames(
-            job.model, job.cache, job.validation_rows, self.frames, job.config.batch_size, job.accelerator.device
+            job.judged, job.cache, job.validation_rows, self.frames, job.config.batch_size, job.accelerator.device
         )
         summary = self._summary(poses)
         # both medians as fractions of the mean pose's, added: neither metres nor degrees dominate
@@ -60,7 +60,7 @@ class Selection:
             if self.job.accelerator.is_main_process:
                 known = facts(self.job, state.best)
                 about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **known}
-                save(self.job.model, self.folder.path / "best", card.text(about, None), **known)
+                save(self.job.judged, self.folder.path / "best", card.text(about, None), **known)
                 if state.phase < len(self.job.config.plan) - 1:
                     self._keep_for_next(self._best_of(state.phase))
 
@@ -81,7 +81,7 @@ class Selection:
     def _keep_for_next(self, path: Path) -> None:
         with writing(path, AGAIN):
             path.parent.mkdir(exist_ok=True)
-        tensors = {key: value.contiguous() for key, value in self.job.model.state_dict().items()}
+        tensors = {key: value.contiguous() for key, value in self.job.judged.state_dict().items()}
         write_whole(path, safetensors.torch.save(tensors), AGAIN)
 
     def _best_of(self, phase: int) -> Path:

@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from posezoo.base.errors import DataError, PluginError, UsageError
 from posezoo.base.memory import raise_malloc_thresholds
@@ -33,8 +34,9 @@ from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
-from posezoo.training.augment import augmented
-from posezoo.training.config import AugmentSettings, PhaseSettings, TrainConfig
+from posezoo.training.augment import augmented, turns_of
+from posezoo.training.average import model_of
+from posezoo.training.config import AugmentSettings, OptimSettings, PhaseSettings, TrainConfig
 from posezoo.zoo import pretrained
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build, load_backbones
@@ -56,6 +58,13 @@ class Job:
     accelerator: Accelerator
     unit_m: float | tuple[float, float, float]
     backbone_files: list[pretrained.WeightsFile]
+    average: AveragedModel | None = None
+    """Of the model's weights over the steps, if the configuration asks for it."""
+
+    @property
+    def judged(self) -> PoseModel:
+        """What is validated and saved: the average of the model, or the model itself."""
+        return self.model if self.average is None else model_of(self.average)
 
     @property
     def inputs_digest(self) -> str:
@@ -145,7 +154,7 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     )
 
 
-def set_trainable(model: PoseModel, phase: PhaseSettings, backbone_learns: bool = True) -> None:
+def set_trainable(model: PoseModel, phase: PhaseSettings, optim: OptimSettings) -> None:
     """Freeze what the phase does not train: parameters, and by evaluation mode dropout and batch-norm statistics."""
     if phase.train == "all":
         model.requires_grad_(True).train()
@@ -153,9 +162,9 @@ def set_trainable(model: PoseModel, phase: PhaseSettings, backbone_learns: bool 
         model.requires_grad_(False).eval()
         head = model.position_head if phase.train == "position" else model.orientation_head
         head.requires_grad_(True).train()
-    if not backbone_learns:
-        for module in model.modules():
-            if isinstance(module, Backbone):
+    for backbone in model.modules():
+        if isinstance(backbone, Backbone):
+            for module in backbone.early(optim.frozen_stages) if optim.backbone_learns else [backbone]:
                 module.requires_grad_(False).eval()
 
 
@@ -291,7 +300,10 @@ def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, obser
             " (augment.fov_deg=DEGREES sets the horizontal field of view)"
         )
         return varied.model_copy(update={"geometry": "crop"})
-    return varied
+    if varied.geometry != "rotate":
+        return varied
+    turns = turns_of(torch.from_numpy(dataset.frames.quaternion[rows]))
+    return varied.model_copy(update={key: deg for key, deg in turns.items() if getattr(varied, key) is None})
 
 
 def is_main(config: TrainConfig) -> bool:

@@ -32,7 +32,7 @@ from posezoo.nn.outputs import PoseOutput
 from posezoo.training import setup
 from posezoo.training.again import evaluate
 from posezoo.training.augment import UNVARIED, augmented
-from posezoo.training.config import PhaseSettings, configure
+from posezoo.training.config import OptimSettings, PhaseSettings, configure
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import read_config
 from posezoo.zoo.saved import load
@@ -147,9 +147,9 @@ def test_without_a_rate_of_its_own_the_backbone_learns(train: Train, one_place: 
 def test_a_frozen_backbone_is_in_evaluation_mode_and_nothing_else(one_place: Path, train_what: str) -> None:
     ready = job(one_place, **{"optim.backbone_lr": 0})
     phase = PhaseSettings(train=train_what, epochs=1)
-    setup.set_trainable(ready.model, phase)
+    setup.set_trainable(ready.model, phase, OptimSettings())
     others = {n for n, m in ready.model.named_modules() if m.training and not n.startswith("backbone")}
-    setup.set_trainable(ready.model, phase, ready.config.optim.backbone_learns)
+    setup.set_trainable(ready.model, phase, ready.config.optim)
     backbone = next(module for module in ready.model.modules() if isinstance(module, Backbone))
     assert not any(module.training for module in backbone.modules())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
@@ -418,7 +418,7 @@ def test_shared_generators_learn_with_the_position_and_stay_in_the_orientation_p
     settings_of = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "hidden": 16}
     model = create_model("posenet+hyper", **settings_of, **{"hyper.shared": True, "hyper.rank": 4})
     for branch, generators in (("position", True), ("orientation", False)):
-        setup.set_trainable(model, PhaseSettings(train=branch, epochs=1))
+        setup.set_trainable(model, PhaseSettings(train=branch, epochs=1), OptimSettings())
         learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert {name.partition(".")[0] for name in learning} == {f"{branch}_head"}
         assert any(name.startswith("position_head.generated") for name in learning) == generators

@@ -1,0 +1,37 @@
+"""The running average of a model's weights over the steps (Polyak averaging): what is validated and saved.
+
+It stands for many epochs of a noisy path, so that the last epoch needs no luck and no held-out frames to choose it.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from posezoo.nn.model import PoseModel
+
+
+def averaged(model: PoseModel, decay: float) -> AveragedModel:
+    """A model that follows `model` at each `update_parameters(model)`: batch-norm statistics too.
+
+    The decay rises from 0.1 to `decay`, so that the first steps, which are the worst, are soon forgotten.
+    """
+
+    @torch.no_grad()
+    def follow(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        if not average[0].is_floating_point():  # counters
+            for mine, theirs in zip(average, current, strict=True):
+                mine.copy_(theirs)
+            return
+        step = int(updates)
+        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + step) / (10 + step)))
+
+    return AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+
+
+def model_of(average: AveragedModel) -> PoseModel:
+    """The averaged model itself."""
+    return cast(PoseModel, average.module)
