@@ -9,6 +9,8 @@ Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
