@@ -32,7 +32,8 @@ SLIM = {
 def settings(model: str, **more: object) -> dict[str, object]:
     """Settings under which `model` trains in a second or two: 22 training images of one scene, 3 steps an epoch."""
     hyper = {"hyper.rank": 8} if "+hyper" in model else {}
-    return {**FAST, **SLIM[re.split("[+.]", model)[0]], **hyper, **more}
+    fast = {key: value for key, value in FAST.items() if key != "epochs" or not more.get("phases")}
+    return {**fast, **SLIM[re.split("[+.]", model)[0]], **hyper, **more}
 
 
 def words(values: dict[str, object]) -> list[str]:

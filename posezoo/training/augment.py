@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from posezoo.data.loader import Batch

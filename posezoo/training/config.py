@@ -181,7 +181,7 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of everything random."""
     epochs: PositiveInt = 30
-    """Passes over the training frames, if there are no phases; to give both is an error."""
+    """Passes over the training frames. With phases it is their sum, and another number is an error."""
     phases: tuple[PhaseSettings, ...] = ()
     """Phases of training; empty: one of `epochs` in which everything learns."""
     batch_size: PositiveInt = 32
@@ -222,7 +222,7 @@ def configure(
 ) -> tuple[TrainConfig, Blueprint]:
     """The run's configuration and the model's blueprint: recipe, variant, then `overrides`.
 
-    Raises UsageError with near names for unknown recipes and keys, and for `epochs` where there are phases.
+    Raises UsageError with near names for unknown recipes and keys, and for `epochs` that phases do not have.
     """
     modifiers = {offer.spec.name: offer.load("config") for offer in model.modifiers}
     train, rest = _routed(overrides, modifiers, model.architecture.load("config", ModelConfig))
@@ -234,8 +234,11 @@ def configure(
     given = {"name": data.absolute().text} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(model.name), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
-    if config.phases and "epochs" in overrides:
-        raise _unheard_epochs(config)
+    if config.phases:
+        total = sum(phase.epochs for phase in config.phases)
+        if "epochs" in overrides and config.epochs != total:
+            raise _unheard_epochs(config)
+        config = config.model_copy(update={"epochs": total})
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
     return config, with_settings(model, rest, recipe=layers)
 
@@ -244,9 +247,7 @@ def _unheard_epochs(config: TrainConfig) -> UsageError:
     """The error for a number of epochs that would change nothing."""
     counts, n = ", ".join(str(phase.epochs) for phase in config.phases), config.epochs
     hint = f"phases=[] epochs={n} is one phase; or phases='[{{train=\"all\", epochs={n}}}, ...]'"
-    return UsageError(
-        f"epochs={n} has no effect beside phases of {counts} epochs", f"{hint}, which --print-config shows in full"
-    )
+    return UsageError(f"epochs={n}, but phases of {counts} epochs", f"{hint}, which --print-config shows in full")
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:

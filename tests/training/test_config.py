@@ -72,10 +72,12 @@ def test_epochs_are_not_ignored_where_there_are_phases(recipe: str) -> None:
 def test_epochs_beside_phases_of_ones_own_are_an_error() -> None:
     known = resolve.model("posenet"), resolve.data("demo-loop")
     phases = [{"epochs": 2}, {"train": "position", "epochs": 5}]
-    with pytest.raises(UsageError, match=naming("epochs=7", "phases", "2, 5")):
-        configure(*known, {"epochs": 7, "phases": phases})
+    with pytest.raises(UsageError, match=naming("epochs=6", "phases", "2, 5")):
+        configure(*known, {"epochs": 6, "phases": phases})
     config, _ = configure(*known, {"phases": phases})
     assert [phase.epochs for phase in config.plan] == [2, 5], "the recipe's own epochs give way to phases"
+    assert config.epochs == 7
+    assert configure(*known, {"epochs": 7, "phases": phases})[0] == config, "their sum, as it is listed"
 
 
 @pytest.mark.parametrize(
