@@ -13,6 +13,7 @@ import faults
 import numpy as np
 import pytest
 import small_data
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naming import naming
@@ -24,11 +25,12 @@ from scipy.spatial.transform import Rotation, Slerp
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files.pictures import read_image
 from posezoo.base.spec import ReadRequest, ReadResult
-from posezoo.catalogue import resolve
+from posezoo.catalogue import entries, resolve
 from posezoo.data.completeness import expected, missing
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import open_dataset
 from posezoo.data.table import Frames
+from posezoo.nn.geometry import canonical, to_label_frame
 from posezoo.training.config import configure
 from posezoo.zoo.blueprint import blueprint
 from posezoo.zoo.build import build
@@ -108,6 +110,19 @@ def test_poses_on_a_known_curve(tmp_path: Path) -> None:
         SEQUENCE,
         "overcast",
     )
+
+
+def test_the_published_recipe_teaches_the_bodys_orientations(tmp_path: Path) -> None:
+    """What `axes=body` reads is what the recipe's head learns of the camera's orientations."""
+    frames = START + np.arange(40) * 62_500 + 7_411
+    root = write_drive(tmp_path / SEQUENCE, frames, START + np.arange(-10, 200) * 20_000)
+    camera_N4, body_N4 = (
+        torch.tensor(np.array([frame.quaternion for frame in read(root, axes=axes).frames]))
+        for axes in ("camera", "body")
+    )
+    taught_N4 = to_label_frame(camera_N4, entries.recipe("paper-robotcar").model["label_frame"])
+    torch.testing.assert_close(taught_N4, canonical(body_N4))
+    assert not torch.allclose(taught_N4, canonical(camera_N4), atol=0.1)
 
 
 def test_bad_rows_holes_and_ends(tmp_path: Path) -> None:
