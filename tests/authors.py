@@ -1,20 +1,15 @@
-"""Checkpoints as the authors' projects name and shape them, with random values, and what their models compute.
+"""Checkpoints as the authors' projects name and shape them, with random values.
 
-Written from the papers on bare tensors: nothing of posezoo, timm or nn.Module's layers is in the forward passes, so
-that a swapped, transposed or left-out part shows.
-
-Legend: B batch, D width, E embedding width, N tokens, S scenes.
+What their models compute: tests/authors_compute.py.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 State = dict[str, Tensor]
 BRANCHES = ("t", "rot")
@@ -29,9 +24,19 @@ STAGES = (
     (6, 3, 1, 192, 320, 1),
 )
 RESNET34 = ((64, 3), (128, 4), (256, 6), (512, 3))
-
-
-# Checkpoints
+# GoogLeNet (Szegedy et al., CVPR 2015, table 1): in, 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj
+INCEPTIONS = {
+    "3a": (192, 64, 96, 128, 16, 32, 32),
+    "3b": (256, 128, 128, 192, 32, 96, 64),
+    "4a": (480, 192, 96, 208, 16, 48, 64),
+    "4b": (512, 160, 112, 224, 24, 64, 64),
+    "4c": (512, 128, 128, 256, 24, 64, 64),
+    "4d": (512, 112, 144, 288, 32, 64, 64),
+    "4e": (528, 256, 160, 320, 32, 128, 128),
+    "5a": (832, 256, 160, 320, 32, 128, 128),
+    "5b": (832, 384, 192, 384, 48, 128, 128),
+}
+LSTMS = ("lstm4dir.lstm_rightleft", "lstm4dir.lstm_downup")  # over rows, over columns; the converter goes by widths
 
 
 def weight(state: State, name: str, *shape: int, bias: bool = True) -> None:
@@ -82,20 +87,48 @@ def single_hyper(state: State, embedding: int, rotation: int = 4, codes: tuple[i
         weight(state, f"hypernet_{branch}_fc_h2", numbers * (d + 1), d)
 
 
-def posenet(hyper: bool = True) -> State:
+def googlenet(state: State, prefix: str, auxiliary: bool = False) -> None:
+    """torchvision's, each convolution without bias and followed by a batch norm; its 5x5 ones are 3x3."""
+
+    def conv(name: str, wide: int, into: int, kernel: int) -> None:
+        weight(state, f"{prefix}{name}.conv", wide, into, kernel, kernel, bias=False)
+        norm(state, f"{prefix}{name}.bn", wide)
+
+    conv("conv1", 64, 3, 7)
+    conv("conv2", 64, 64, 1)
+    conv("conv3", 192, 64, 3)
+    for name, (into, one, reduce3, three, reduce5, five, pool) in INCEPTIONS.items():
+        conv(f"inception{name}.branch1", one, into, 1)
+        for branch, reduce, wide in ((2, reduce3, three), (3, reduce5, five)):
+            conv(f"inception{name}.branch{branch}.0", reduce, into, 1)
+            conv(f"inception{name}.branch{branch}.1", wide, reduce, 3)
+        conv(f"inception{name}.branch4.1", pool, into, 1)
+    for number, into in ((1, 512), (2, 528)) if auxiliary else ():
+        conv(f"aux{number}.conv", 128, into, 1)
+        weight(state, f"{prefix}aux{number}.fc1", 1024, 2048)
+        weight(state, f"{prefix}aux{number}.fc2", 1000, 1024)
+    weight(state, f"{prefix}fc", 1000, 1024)
+
+
+def posenet(hyper: bool = True, backbone: str = "efficientnet", auxiliary: bool = False) -> State:
+    """HyperPose's; without the hypernetwork its baseline, which is MS-Transformer's too. `backbone`: or googlenet."""
     state: State = {}
-    efficientnet(state, "_backbone.")
-    weight(state, "fc1", 1024, 1280)
+    name = "_backbone." if hyper else "backbone."
+    if backbone == "googlenet":
+        googlenet(state, name, auxiliary)
+    else:
+        efficientnet(state, name)
+    embedding = {"googlenet": 1000, "efficientnet": 1280}[backbone]
+    weight(state, "fc1", 1024, embedding)
     weight(state, "fc2", 3, 1024)
     weight(state, "fc3", 4, 1024)
     if hyper:
-        single_hyper(state, 1280)
+        single_hyper(state, embedding)
     return state
 
 
-def atloc(hyper: bool = False, rotation: int = 3) -> State:
-    state: State = {}
-    prefix = "feature_extractor."
+def resnet34(state: State, prefix: str) -> None:
+    """torchvision's, without the classifier."""
     weight(state, f"{prefix}conv1", 64, 3, 7, 7, bias=False)
     norm(state, f"{prefix}bn1", 64)
     into = 64
@@ -110,14 +143,27 @@ def atloc(hyper: bool = False, rotation: int = 3) -> State:
                 weight(state, f"{block}downsample.0", width, into, 1, 1, bias=False)
                 norm(state, f"{block}downsample.1", width)
             into = width
-    weight(state, f"{prefix}fc", 2048, 512)
-    for name in ("g", "theta", "phi"):
+
+
+def atloc(hyper: bool = False, rotation: int = 3, lstms: Sequence[str] = ()) -> State:
+    """AtLoc's: a log-quaternion; HyperPose's AtLoc: a quaternion. `lstms`: AtLoc-LSTM, the names of its two."""
+    state: State = {}
+    resnet34(state, "feature_extractor.")
+    weight(state, "feature_extractor.fc", 2048, 512)
+    for name, reads in zip(lstms, (64, 32), strict=False):
+        for direction in ("", "_reverse"):
+            for kind, width in (("ih", reads), ("hh", 256)):
+                state[f"{name}.weight_{kind}_l0{direction}"] = torch.randn(1024, width) / math.sqrt(width)
+                state[f"{name}.bias_{kind}_l0{direction}"] = 0.1 * torch.randn(1024)
+    for name in () if lstms else ("g", "theta", "phi"):
         weight(state, f"att.{name}", 256, 2048)
-    weight(state, "att.W", 2048, 256)
-    weight(state, "fc_xyz", 3, 2048)
-    weight(state, "fc_wpqr", rotation, 2048)
+    if not lstms:
+        weight(state, "att.W", 2048, 256)
+    attended = 1024 if lstms else 2048
+    weight(state, "fc_xyz", 3, attended)
+    weight(state, "fc_wpqr", rotation, attended)
     if hyper:
-        single_hyper(state, 2048, rotation)
+        single_hyper(state, attended, rotation)
     return state
 
 
@@ -168,173 +214,39 @@ def ms_transformer(
     return state
 
 
-# What their models compute, in evaluation
+# Models as whole objects
 
 
-def linear(s: State, name: str, x: Tensor) -> Tensor:
-    return x @ s[f"{name}.weight"].flatten(1).T + s[f"{name}.bias"]
+class Part(nn.Module):
+    """A module as a project defines it: with methods among its attributes, which a pickle of the whole names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.activation = self.swish
+        self.initialise = nn.init.kaiming_normal_
+
+    def swish(self, x: Tensor) -> Tensor:
+        """An activation that is a method."""
+        return x * torch.sigmoid(x)
+
+    def hook(self, module: nn.Module, given: object, out: Tensor) -> Tensor:
+        """A forward hook that is a method."""
+        return out
 
 
-def swish(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(x)
-
-
-def batch_norm(s: State, name: str, x: Tensor, eps: float) -> Tensor:
-    mean, var, gain, bias = (
-        s[f"{name}.{key}"][:, None, None] for key in ("running_mean", "running_var", "weight", "bias")
-    )
-    return (x - mean) / torch.sqrt(var + eps) * gain + bias
-
-
-def same(s: State, name: str, x: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
-    """A convolution padded as in TensorFlow: what does not divide evenly goes right and below."""
-    kernel = s[f"{name}.weight"].shape[-1]
-    pads = []
-    for size in (x.shape[-1], x.shape[-2]):
-        total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-        pads += [total // 2, total - total // 2]
-    return F.conv2d(F.pad(x, pads), s[f"{name}.weight"], s.get(f"{name}.bias"), stride, groups=groups)
-
-
-def efficientnet_maps(s: State, p: str, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The pooled embedding (B, 1280), the map at 1/16 (112 channels) and the one at 1/8 (40 channels)."""
-    x = swish(batch_norm(s, f"{p}_bn0", same(s, f"{p}_conv_stem", x, 2), 1e-3))
-    number, maps = 0, []
-    for expand, _, first_stride, first, last, repeats in STAGES:
-        for repeat in range(repeats):
-            b, y = f"{p}_blocks.{number}.", x
-            if expand > 1:
-                y = swish(batch_norm(s, f"{b}_bn0", same(s, f"{b}_expand_conv", y), 1e-3))
-            stride = 1 if repeat else first_stride
-            y = swish(batch_norm(s, f"{b}_bn1", same(s, f"{b}_depthwise_conv", y, stride, y.shape[1]), 1e-3))
-            gate = same(s, f"{b}_se_expand", swish(same(s, f"{b}_se_reduce", y.mean((2, 3), keepdim=True))))
-            y = batch_norm(s, f"{b}_bn2", same(s, f"{b}_project_conv", torch.sigmoid(gate) * y), 1e-3)
-            x = x + y if repeat else y
-            number += 1
-        maps.append(x)
-    final = swish(batch_norm(s, f"{p}_bn1", same(s, f"{p}_conv_head", x), 1e-3))
-    return final.mean((2, 3)), maps[4], maps[2]
-
-
-def generated(s: State, branch: str, n: int, code: Tensor, x: Tensor) -> Tensor:
-    vector = linear(s, f"hypernet_{branch}_fc_h{n}", swish(linear(s, f"hyper_in_{branch}_fc_{n}", code)))
-    rows = vector.reshape(len(x), x.shape[1] + 1, -1)  # the last one is the bias
-    return torch.stack([x[b] @ rows[b, :-1] + rows[b, -1] for b in range(len(x))])
-
-
-def single_branches(s: State, heads: tuple[str, str], h: Tensor, f: Tensor) -> list[Tensor]:
-    out = []
-    for branch, head in zip(BRANCHES, heads, strict=True):
-        y = linear(s, head, h)
-        if f"hyper_in_{branch}.weight" in s:
-            code, v = linear(s, f"hyper_in_{branch}_proj", f), linear(s, f"hyper_in_{branch}", f)
-            y = y + generated(s, branch, 2, code, v)
-        out.append(y)
-    return out
-
-
-def posenet_forward(s: State, images: Tensor) -> list[Tensor]:
-    """Position and orientation numbers."""
-    f, _, _ = efficientnet_maps(s, "_backbone.", images)
-    return single_branches(s, ("fc2", "fc3"), torch.relu(linear(s, "fc1", f)), f)
-
-
-def atloc_forward(s: State, images: Tensor) -> list[Tensor]:
-    """Position and orientation numbers."""
-    p = "feature_extractor."
-
-    def conv_norm(name: str, number: str, x: Tensor, stride: int = 1) -> Tensor:
-        kernel = s[f"{name}.weight"]
-        x = F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
-        return batch_norm(s, number, x, 1e-5)
-
-    x = F.max_pool2d(torch.relu(conv_norm(f"{p}conv1", f"{p}bn1", images, 2)), 3, 2, 1)
-    for stage, (_, blocks) in enumerate(RESNET34, 1):
-        for n in range(blocks):
-            b, stride = f"{p}layer{stage}.{n}.", 2 if stage > 1 and n == 0 else 1
-            y = conv_norm(f"{b}conv2", f"{b}bn2", torch.relu(conv_norm(f"{b}conv1", f"{b}bn1", x, stride)))
-            if f"{b}downsample.0.weight" in s:
-                x = conv_norm(f"{b}downsample.0", f"{b}downsample.1", x, stride)
-            x = torch.relu(x + y)
-    f = torch.relu(linear(s, f"{p}fc", x.mean((2, 3))))
-    g, theta, phi = (linear(s, f"att.{name}", f) for name in ("g", "theta", "phi"))
-    attention = torch.softmax(phi[:, :, None] * theta[:, None, :], dim=2)
-    z = linear(s, "att.W", (attention @ g[:, :, None])[:, :, 0]) + f
-    return single_branches(s, ("fc_xyz", "fc_wpqr"), z, z)
-
-
-def layer_norm(s: State, name: str, x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], s[f"{name}.weight"], s[f"{name}.bias"], 1e-5)
-
-
-def attend(s: State, name: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention with 8 heads of tokens (B, N, D)."""
-    parts = zip(s[f"{name}.in_proj_weight"].chunk(3), s[f"{name}.in_proj_bias"].chunk(3), strict=True)
-    q, k, v = (x @ w.T + b for x, (w, b) in zip((query, key, value), parts, strict=True))
-    d = q.shape[-1] // 8
-    heads = []
-    for n in range(8):
-        own = slice(n * d, (n + 1) * d)
-        scores = torch.softmax(q[..., own] @ k[..., own].mT / math.sqrt(d), dim=-1)
-        heads.append(scores @ v[..., own])
-    return linear(s, f"{name}.out_proj", torch.cat(heads, dim=-1))
-
-
-def feedforward(s: State, layer: str, x: Tensor) -> Tensor:
-    return linear(s, f"{layer}linear2", F.gelu(linear(s, f"{layer}linear1", x)))
-
-
-def encoder_layer(s: State, layer: str, x: Tensor, place: Tensor) -> Tensor:
-    y = layer_norm(s, f"{layer}norm1", x)
-    x = x + attend(s, f"{layer}self_attn", y + place, y + place, y)
-    return x + feedforward(s, layer, layer_norm(s, f"{layer}norm2", x))
-
-
-def decoder_layer(s: State, layer: str, x: Tensor, memory: Tensor, place: Tensor, query: Tensor) -> Tensor:
-    y = layer_norm(s, f"{layer}norm1", x)
-    x = x + attend(s, f"{layer}self_attn", y + query, y + query, y)
-    y = layer_norm(s, f"{layer}norm2", x) + query
-    x = x + attend(s, f"{layer}multihead_attn", y, memory + place, memory)
-    return x + feedforward(s, layer, layer_norm(s, f"{layer}norm3", x))
-
-
-def latents(s: State, branch: str, image_map: Tensor) -> Tensor:
-    """One latent a scene (B, S, D)."""
-    name = f"transformer_{branch}"
-    height, width = image_map.shape[-2:]
-    columns, rows = (s[f"backbone.1.{axis}_embed.weight"] for axis in ("col", "row"))
-    place = torch.stack([torch.cat([columns[x], rows[y]]) for y in range(height) for x in range(width)])
-    memory = linear(s, f"input_proj_{branch}", image_map.flatten(2).mT)
-    query = s[f"query_embed_{branch}.weight"]
-    layers = len([key for key in s if key.startswith(f"{name}.encoder.layers.") and key.endswith(".norm1.weight")])
-    for n in range(layers):
-        memory = encoder_layer(s, f"{name}.encoder.layers.{n}.", memory, place)
-    memory = layer_norm(s, f"{name}.encoder.norm", memory)
-    x = torch.zeros(len(image_map), *query.shape)
-    for n in range(layers):
-        x = decoder_layer(s, f"{name}.decoder.layers.{n}.", x, memory, place, query)
-    return layer_norm(s, f"{name}.decoder.norm", x)
-
-
-def ms_forward(s: State, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Position and orientation numbers of the likeliest scene, and the logits of all scenes."""
-    e, map16, map8 = efficientnet_maps(s, "backbone.0.body.", images)
-    z = [latents(s, "t", map16), latents(s, "rot", map8)]
-    logits = linear(s, "scene_embed", torch.cat(z, dim=-1))[..., 0]
-    out: list[Any] = []
-    for branch, latent in zip(BRANCHES, z, strict=True):
-        rows = []
-        for b, scene in enumerate(logits.argmax(-1).tolist()):
-            head = f"regressor_head_{branch}"
-            head = head if f"{head}.fc_h.weight" in s else f"{head}.{scene}"
-            g = latent[b, scene][None]
-            y = linear(s, f"{head}.fc_o", F.gelu(linear(s, f"{head}.fc_h", g)))
-            if f"hyper_in_{branch}_proj.weight" in s:
-                code, x = g + linear(s, f"hyper_in_{branch}_proj", e[b][None]), g
-                count = len([key for key in s if key.startswith(f"hypernet_{branch}_") and key.endswith(".weight")])
-                for n in range(count):
-                    x = generated(s, branch, n, code, swish(x) if n else x)
-                y = y + x
-            rows.append(y[0])
-        out.append(torch.stack(rows))
-    return out[0], out[1], logits
+def whole(state: State) -> Part:
+    """A model of such modules whose state dict is `state`."""
+    model = Part()
+    for name, value in state.items():
+        *path, last = name.split(".")
+        part: nn.Module = model
+        for word in path:
+            if word not in part._modules:
+                part.add_module(word, Part())
+            part = part._modules[word]  # type: ignore[assignment]
+        if last.startswith(("running_", "num_batches")):
+            part.register_buffer(last, value)
+        else:
+            part.register_parameter(last, nn.Parameter(value))
+    model.register_forward_hook(model.hook)
+    return model

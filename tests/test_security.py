@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for folder in ("posezoo", "plugins", "docs/examples") for path in (ROOT / folder).rglob("*.py"))
-ALLOWED: dict[tuple[str, str], str] = {}
+ALLOWED: dict[tuple[str, str], str] = {
+    ("posezoo/base/files/objects.py", "pickle"): "finds its own few functions whatever a file names; test_objects.py",
+}
 """(file, what): why this one is safe."""
 
 NEVER = {
@@ -62,6 +64,11 @@ def unsafe(source: str) -> Iterator[tuple[int, str]]:
     """(line, what) of every unsafe call."""
     tree = ast.parse(source)
     names = real_names(tree)
+
+    def full(node: ast.AST) -> str:
+        first, _, rest = dotted(node).partition(".")
+        return names.get(first, first) + (f".{rest}" if rest else "")
+
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword):
             value = getattr(node.value, "value", None)
@@ -69,10 +76,11 @@ def unsafe(source: str) -> Iterator[tuple[int, str]]:
                 node.arg == "verify" and value is False
             ):
                 yield node.value.lineno, str(node.arg)
+        if isinstance(node, ast.ClassDef) and any(full(base).endswith(".Unpickler") for base in node.bases):
+            yield node.lineno, "pickle"
         if not isinstance(node, ast.Call):
             continue
-        first, _, rest = dotted(node.func).partition(".")
-        name = names.get(first, first) + (f".{rest}" if rest else "")
+        name = full(node.func)
         last = name.rpartition(".")[2]
         if name in NEVER:
             yield node.lineno, NEVER[name]
@@ -106,6 +114,8 @@ def test_what_is_allowed_is_still_needed() -> None:
         "import pickle; pickle.loads(x)",
         "from pickle import load as l; l(f)",
         "import pickle as p; p.Unpickler(f).load()",
+        "from pickle import Unpickler\nclass Mine(Unpickler): ...",
+        "import pickle\nclass Mine(pickle.Unpickler): ...",
         "import torch; torch.load(f)",
         "import torch; torch.load(f, weights_only=False)",
         "import torch; torch.load(f, weights_only=flag)",

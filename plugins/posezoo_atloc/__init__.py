@@ -12,6 +12,10 @@ def posezoo_models() -> tuple[ModelSpec, ...]:
             config="posezoo_atloc.model:AtLocConfig",
             summary="pooled ResNet-34 with self-attention over the feature vector",
             paper="Wang et al., AtLoc: Attention Guided Camera Localization, AAAI 2020",
-            converters={"atloc": "posezoo_atloc.convert:authors", "hyperatloc": "posezoo_atloc.convert:authors"},
+            converters={
+                "atloc": "posezoo_atloc.convert:authors",
+                "hyperatloc": "posezoo_atloc.convert:authors",
+                "hyperpose": "posezoo_atloc.convert:hyperpose",
+            },
         ),
     )

@@ -6,7 +6,8 @@
 * AtLoc-LSTM, `attention="lstm"` (as in PoseLSTM, Walch et al., ICCV 2017): the 2048 numbers as a matrix of 32 x 64; one
   bidirectional LSTM of width 256 reads its 32 rows, another its 64 columns; their four last hidden states (1024) follow
 * AtLoc+ is the same network, trained on tuples of frames (posezoo.nn.losses)
-* new linear layers kaiming-normal with zero bias
+* new linear layers kaiming-normal with zero bias; in the published code all but the attention's, which start as torch
+  has them: `init="published"`
 * the dropout is one mask for both heads; a hypernetwork taps the attended feature before it
 
 The dropout is off in evaluation: the reference calls functional dropout without the training flag, so its stays on.
@@ -43,6 +44,8 @@ class AtLocConfig(ModelConfig):
     """Over the entries of the feature, or LSTMs over it as a matrix."""
     dropout: Probability = 0.5
     """Before the heads."""
+    init: Literal["default", "published"] = "default"
+    """Start of the attention's layers: kaiming-normal with zero bias like all others, or torch's default."""
     resize: Side = 256
     crop: Side = 256
 
@@ -99,7 +102,8 @@ class AtLoc(PoseModel):
         self.image_dim = 4 * reduced if lstm else config.feature
         self.position_head = MLPHead((self.image_dim, 3))
         self.orientation_head = MLPHead((self.image_dim, NUMBERS[config.rotation]))
-        for part in (self.feature, self.attention, self.position_head, self.orientation_head):
+        attention = [] if config.init == "published" else [self.attention]
+        for part in (self.feature, *attention, self.position_head, self.orientation_head):
             for module in part.modules():
                 if isinstance(module, nn.Linear):
                     nn.init.kaiming_normal_(module.weight)

@@ -8,7 +8,8 @@
 * position encoding: learned, 50 rows + 50 columns of 128, column half first, one table for both taps; interpolated
   beyond 50 (the paper stops there)
 * the decoder gives one latent a scene; scene logit = L_{512->1}[z_position; z_orientation]; the scene given (training)
-  or the arg max selects the latents; heads 256 -> 1024 GELU -> 3 / 4, one set a scene
+  or the arg max selects the latents; heads 256 -> 1024 GELU -> 3 / 4, one set for all scenes (the published weights)
+  or one a scene
 
 No padding mask: all images of a batch have one size, so plain scaled-dot-product attention is enough.
 
@@ -18,6 +19,7 @@ Legend: B batch, H height, W width, N = H W tokens, S scenes, D = 256 width, E e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +57,10 @@ class MSTransformerConfig(ModelConfig):
     """Width of the heads' hidden layer."""
     head_dropout: Probability = 0.0
     """After it."""
-    shared_heads: bool = False
-    """One head for all scenes (MS-HyperPose) instead of one a scene."""
+    shared_heads: bool = True
+    """One head for all scenes, as the published weights have it, or one a scene."""
+    init: Literal["default", "published"] = "default"
+    """Start of the heads: torch's default, or xavier-uniform weights as the published code has them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,6 +186,10 @@ class MSTransformer(PoseModel):
         hidden, numbers = (config.width, config.hidden), NUMBERS[config.rotation]
         self.position_head = MLPHead((*hidden, 3), "gelu", config.head_dropout, bank)
         self.orientation_head = MLPHead((*hidden, numbers), "gelu", config.head_dropout, bank)
+        if config.init == "published":
+            for layer in (*self.position_head.layers, *self.orientation_head.layers):
+                for matrix in layer.weight.detach().view(-1, *layer.weight.shape[-2:]):  # one, or one a scene
+                    nn.init.xavier_uniform_(matrix)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
         return self._features(self.backbone(images_BCHW), scene_B)

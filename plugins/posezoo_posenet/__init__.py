@@ -12,6 +12,9 @@ def posezoo_models() -> tuple[ModelSpec, ...]:
             config="posezoo_posenet.model:PoseNetConfig",
             summary="pooled backbone, one shared hidden layer, two linear heads",
             paper="Kendall et al., ICCV 2015 and CVPR 2017; the baseline of HyperPose, CVPR 2025",
-            converters={"hyperpose": "posezoo_posenet.convert:authors"},
+            converters={
+                "hyperpose": "posezoo_posenet.convert:authors",
+                "ms-transformer": "posezoo_posenet.convert:authors",
+            },
         ),
     )

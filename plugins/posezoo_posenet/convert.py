@@ -1,8 +1,13 @@
-"""Names of the tensors in HyperPose's single-scene checkpoints, with or without its hypernetwork."""
+"""Names of the tensors in the PoseNet baselines of HyperPose and of MS-Transformer, with or without a hypernetwork.
+
+The backbone is EfficientNet-B0 in the names of efficientnet_pytorch, or GoogLeNet in those of torchvision; of that the
+class logits are read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from posezoo.nn.geometry import representation_of
 from posezoo.plugin import Conversion
@@ -12,27 +17,39 @@ REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks a stage of EfficientNet-B0
 FIRST = {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 OTHER = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
 COMMON = {"_depthwise_conv": "conv_dw", "_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+_EFFICIENTNET = {"backbone": "tf_efficientnet_b0.in1k"}  # pads as TensorFlow does, batch-norm eps 1e-3
+_GOOGLENET = {"backbone": "torchvision:googlenet", "embedding": "logits"}
 
 
 def authors(shapes: Mapping[str, tuple[int, ...]]) -> Conversion | None:
-    """EfficientNet-B0 under efficientnet_pytorch's names, then fc1 (shared), fc2 (position), fc3 (orientation)."""
-    if not any(name.startswith("_backbone._") for name in shapes):
-        return None
+    """fc1 (shared), fc2 (position), fc3 (orientation) on a backbone that is called `backbone` or `_backbone`."""
+    for theirs in ("backbone.", "_backbone."):
+        if any(name.startswith(f"{theirs}_") for name in shapes):
+            return _on(efficientnet_b0(theirs, "backbone.net."), _EFFICIENTNET, [f"{theirs}_fc."], shapes)
+        if any(name.startswith(f"{theirs}inception3a.") for name in shapes):
+            auxiliary = [f"{theirs}aux1.", f"{theirs}aux2."]  # torchvision's classifiers for training on ImageNet
+            return _on({theirs: "backbone.net."}, _GOOGLENET, auxiliary, shapes)
+    return None
+
+
+def _on(
+    backbone: Mapping[str, str], settings: Mapping[str, Any], unused: list[str], shapes: Mapping[str, tuple[int, ...]]
+) -> Conversion:
     return Conversion(
         names={
-            **efficientnet_b0("_backbone.", "backbone.net."),
+            **backbone,
             "fc1.": "hidden.0.",
             "fc2.": "position_head.layers.0.",
             "fc3.": "orientation_head.layers.0.",
         },
         settings={
-            "backbone": "tf_efficientnet_b0.in1k",  # pads as TensorFlow does, batch-norm eps 1e-3
+            **settings,
             "hidden": shapes["fc1.weight"][0],
             "rotation": representation_of(shapes["fc3.weight"][0]),
             "resize": 256,
             "crop": 224,
         },
-        unused=("_backbone._fc.weight", "_backbone._fc.bias"),  # the classifier
+        unused=tuple(name for name in shapes if name.startswith(tuple(unused))),
     )
 
 

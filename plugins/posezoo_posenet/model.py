@@ -34,6 +34,8 @@ class PoseNetConfig(ModelConfig):
     """D, the width of the layer that both heads share."""
     dropout: Probability = 0.1
     """After that layer."""
+    init: Literal["default", "published"] = "default"
+    """Start of the three linear layers: torch's default, or kaiming-normal weights as the published code has them."""
 
 
 class PoseNet(PoseModel):
@@ -46,6 +48,9 @@ class PoseNet(PoseModel):
         self.hidden = nn.Sequential(nn.Linear(self.image_dim, config.hidden), nn.ReLU(), nn.Dropout(config.dropout))
         self.position_head = MLPHead((config.hidden, 3))
         self.orientation_head = MLPHead((config.hidden, NUMBERS[config.rotation]))
+        if config.init == "published":
+            for layer in (self.hidden[0], self.position_head.layers[0], self.orientation_head.layers[0]):
+                nn.init.kaiming_normal_(layer.weight)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
         image_BE, _ = self.backbone(images_BCHW)

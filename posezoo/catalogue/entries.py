@@ -64,7 +64,7 @@ def cards_of(arch: str, modifiers: Sequence[str] = (), tag: str = "") -> tuple[l
     own = list(dict.fromkeys((arch, combination)))
     chosen = [cards[f"{name}.{tag}"] for name in own if f"{name}.{tag}" in cards] if tag else []
     if tag and not chosen:
-        known = [variant for name in own for variant in variants(name)]
+        known = [f"{combination}.{variant.rpartition('.')[2]}" for name in own for variant in variants(name)]
         hint = f"known: {', '.join(known)}" if known else f"{arch} has no variants: use {combination}"
         raise unknown_name("variant", f"{combination}.{tag}", known, hint)
     return [cards[name] for name in own if name in cards], chosen

@@ -183,6 +183,10 @@ class LabelCard(BaseModel):
 
     label_frame: Literal["camera-to-world", "world-to-camera", "body-to-world"]
     scenes: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    """Scenes that some published models have too, in the order in which they join; `scenes=` of the user names them."""
+    settings: Mapping[str, Any] = {}
+    """Of all models that are published for these labels, whatever their architecture."""
     asks: tuple[str, ...] = ()
     """Settings that published code keeps in a file beside the data, such as the normalisation of positions."""
     position_signs: tuple[int, int, int] = (1, 1, 1)

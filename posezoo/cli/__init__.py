@@ -93,7 +93,7 @@ def _fail(error: PosezooError, debug: bool) -> int:
 
     if isinstance(error, (DataError, WeightsError)):
         try:
-            for finding in error.findings:  # in full: the error's line may be too short for a long path
+            for finding in error.findings:  # all of them: the error's line names the first
                 print(escaped(str(finding)))
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has closed the pipe; the error's line still follows

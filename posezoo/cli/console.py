@@ -24,7 +24,6 @@ from posezoo.base.observe import Observer
 from posezoo.catalogue.settings import setting_text
 
 PLAIN_SECONDS = 60.0
-MAX_ERROR_LINE = 240
 LONGEST_NAME = 24  # characters of a value that stay on one line: tf_efficientnet_b0.in1k
 
 
@@ -287,9 +286,8 @@ def _archive(archive: Mapping[str, Any]) -> str:
 
 
 def error_line(error: PosezooError) -> str:
-    """`posezoo: error: what: hint` on one line of at most 240 characters, control characters escaped."""
-    text = escaped(redacted(f"posezoo: error: {error}"))
-    return text if len(text) <= MAX_ERROR_LINE else text[: MAX_ERROR_LINE - 1] + "…"
+    """`posezoo: error: what: hint` on one line, in full, control characters escaped."""
+    return escaped(redacted(f"posezoo: error: {error}"))
 
 
 def escaped(text: str) -> str:

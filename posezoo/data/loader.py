@@ -25,13 +25,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.table import Frames
 
-NUM_UNIFORMS = 10  # what `augment` reads: three angles or two offsets, four colours, one spare, two of appearance
+NUM_UNIFORMS = 10  # what `augment` reads: three angles or two offsets, four colours, their order, two of appearance
 
 
 class Batch(NamedTuple):
     """B frames as they come from the cache."""
 
-    images: Tensor  # (B, 3, H, W) uint8, short edge 256
+    images: Tensor  # (B, 3, H, W) uint8, short edge 256; smaller ones in the top left corner (`ImageCache.batch`)
     position: Tensor  # (B, 3) float64 metres
     quaternion: Tensor  # (B, 4) float64, (w, x, y, z), w >= 0
     intrinsics: Tensor  # (B, 4) float32 fx, fy, cx, cy of `images`; NaN: unknown
@@ -48,14 +48,25 @@ class BatchOrder(Sampler[list[int]]):
     """The batches of one epoch as lists of indices: a permutation by (seed, epoch), from batch `start` on.
 
     With `world` processes each takes every `world`-th index of a batch. A last batch of fewer than two images a process
-    is left out: batch norm cannot use it.
+    is left out: batch norm cannot use it. `scene_N`: the scene of each index, to have as many samples of every scene;
+    see `equalised`.
     """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int, epoch: int, start: int = 0, rank: int = 0, world: int = 1
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        scene_N: np.ndarray | None = None,
     ) -> None:
-        permutation = np.random.Generator(np.random.Philox(key=_key(seed, epoch, 2**63))).permutation(size)
-        batches = [permutation[i : i + batch_size] for i in range(0, size, batch_size)]
+        generator = np.random.Generator(np.random.Philox(key=_key(seed, epoch, 2**63)))
+        samples = np.arange(size) if scene_N is None else equalised(scene_N, generator)
+        permutation = samples[generator.permutation(len(samples))]
+        batches = [permutation[i : i + batch_size] for i in range(0, len(samples), batch_size)]
         if len(batches) > 1 and len(batches[-1]) < 2 * world:
             batches.pop()
         self.batches = [batch[rank::world].tolist() for batch in batches[start:]]
@@ -67,11 +78,26 @@ class BatchOrder(Sampler[list[int]]):
         return len(self.batches)
 
 
+def equalised(scene_N: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Samples of N frames, as many of each scene as the largest has: index + N * repeat.
+
+    Every frame of a scene comes once before any comes again; which ones come once more often is drawn.
+    """
+    _, scene_N, counts_S = np.unique(scene_N, return_inverse=True, return_counts=True)
+    samples = []
+    for scene, count in enumerate(counts_S):
+        index_M = np.flatnonzero(scene_N == scene)
+        whole, rest = divmod(int(counts_S.max()), int(count))
+        samples += [index_M + len(scene_N) * repeat for repeat in range(whole)]
+        samples.append(generator.permutation(index_M)[:rest] + len(scene_N) * whole)
+    return np.concatenate(samples)
+
+
 class FrameBatches(Dataset[Batch]):
     """Rows `rows` (N,) of the frames; an item is a whole batch, indexed by a list of positions in `rows`.
 
     With `rows` (N, T) a position refers to a tuple of T frames; a batch then holds whole tuples, one after another.
-    Without a cache the batches have no images.
+    Without a cache the batches have no images. A position + N * repeat is the same frame, varied otherwise.
     """
 
     def __init__(self, frames: Frames, cache: ImageCache | None, rows: np.ndarray, seed: int, epoch: int) -> None:
@@ -79,7 +105,10 @@ class FrameBatches(Dataset[Batch]):
         self.seed, self.epoch = seed, epoch
 
     def __getitem__(self, places: list[int]) -> Batch:
-        rows = self.rows[places].reshape(-1)
+        repeats, where = np.divmod(places, len(self.rows))
+        rows = self.rows[where].reshape(-1)
+        # each repeat of a frame has random numbers of its own
+        samples = (self.rows[where].T + len(self.frames) * repeats).T.reshape(-1)
         if self.cache is None:
             images, intrinsics_B4 = torch.empty(len(rows), 0), np.full((len(rows), 4), np.nan)
         else:
@@ -91,7 +120,7 @@ class FrameBatches(Dataset[Batch]):
             torch.from_numpy(np.asarray(intrinsics_B4, dtype=np.float32)),
             torch.from_numpy(self.frames.scene[rows].astype(np.int64)),
             torch.from_numpy(rows),
-            torch.from_numpy(np.stack([uniforms(self.seed, self.epoch, int(row)) for row in rows])),
+            torch.from_numpy(np.stack([uniforms(self.seed, self.epoch, int(sample)) for sample in samples])),
         )
 
 

@@ -7,10 +7,12 @@ Legend: B batch, C channels, H height, W width, E embedding width.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import timm
+import timm.layers
 import torch
 import torchvision
 from jaxtyping import Float
@@ -66,6 +68,21 @@ class Backbone(nn.Module):
             embedding_BE = images_BCHW.new_empty(images_BCHW.shape[0], 0)  # len() would fix the batch in an export
         return embedding_BE, tuple(maps[wanted.index(index)] for index in self._indices)
 
+    def regularise(self, drop_path: float, batch_norm_momentum: float | None) -> None:
+        """Set what acts in training alone: no tensor of the network changes, nor its output in evaluation.
+
+        `drop_path`: how often the last block is left out for an image, growing linearly over the blocks (stochastic
+        depth; EfficientNet calls it drop-connect). `batch_norm_momentum`: the weight of a new batch in the running
+        statistics of its batch norms. Raises UsageError if the network has no such blocks.
+        """
+        if drop_path:
+            for name, module in _drop_paths(self.name, drop_path).items():
+                parent, _, leaf = name.rpartition(".")
+                setattr(self.net.get_submodule(parent), leaf, module)
+        for module in self.net.modules() if batch_norm_momentum is not None else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = batch_norm_momentum
+
     def _pooled(self, features: Tensor) -> Tensor:
         embedding_BE: Tensor = self.net.forward_head(features, pre_logits=not self.logits)
         return embedding_BE
@@ -81,6 +98,18 @@ def create_timm(name: str, num_classes: int) -> nn.Module:
     if not timm.is_model(name):
         raise unknown_name("backbone", name, timm.list_models(), hint="any timm name works: timm.list_models()")
     return timm.create_model(name, pretrained=False, num_classes=num_classes)
+
+
+def _drop_paths(name: str, rate: float) -> dict[str, nn.Module]:
+    """The modules that leave blocks out, by name, of the network made with this rate. Raises UsageError."""
+    found: dict[str, nn.Module] = {}
+    if timm.is_model(name):
+        with contextlib.suppress(TypeError), torch.device("meta"):  # networks that do not know it refuse the argument
+            net = timm.create_model(name, pretrained=False, drop_path_rate=rate)
+            found = {path: module for path, module in net.named_modules() if isinstance(module, timm.layers.DropPath)}
+    if not found:
+        raise UsageError(f"drop_path={rate}: backbone {name} has no blocks that can be left out", "drop_path=0")
+    return found
 
 
 def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

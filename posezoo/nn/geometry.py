@@ -154,6 +154,20 @@ def to_matrix(rotation: Float[Tensor, "*batch n"], representation: str) -> Float
     return matrix_from_quaternion(to_quaternion(rotation, representation))
 
 
+def from_quaternion(q: Float[Tensor, "*batch 4"], representation: str) -> Float[Tensor, "*batch n"]:
+    """Numbers in `representation` of unit quaternions: those that a head would have to give."""
+    match representation:
+        case "quaternion":
+            return q
+        case "log-quaternion":
+            return log_quaternion(q)
+        case "6d":
+            return matrix_from_quaternion(q)[..., :2].transpose(-1, -2).flatten(-2)
+        case "9d":
+            return matrix_from_quaternion(q).flatten(-2)
+    raise AssertionError(f"unknown rotation representation {representation}")
+
+
 def angle_deg(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
     """The angle between two rotations in degrees, 0..180, the same for q and -q.
 

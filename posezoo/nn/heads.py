@@ -41,19 +41,31 @@ class Head(nn.Module, abc.ABC):
     def deepened(self, width: int) -> Head:
         """A new head of the same kind, to replace this one, with `width` hidden ReLU units before the last layer."""
 
-    def forward(
-        self,
-        latent_BD: Float[Tensor, "B D"],
-        image_BE: Float[Tensor, "B E"] | None = None,
-        scene_B: Int[Tensor, " B"] | None = None,
+    def numbers(
+        self, latent_BD: Tensor, image_BE: Tensor | None = None, scene_B: Tensor | None = None
     ) -> Float[Tensor, "B O"]:
-        """The head's numbers; a plain head ignores the image embedding."""
+        """What the last layer gives. A hypernetwork adds to this."""
         x = latent_BD
         for index in range(self.num_layers):
             x = self.layer(index, x, scene_B)
             if index < self.num_layers - 1:
                 x = self.activate(x)
         return x
+
+    def finish(
+        self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None
+    ) -> Float[Tensor, "B O"]:
+        """The head's answer made of the last layer's numbers, generated ones included; by default these themselves."""
+        return numbers_BO
+
+    def forward(
+        self,
+        latent_BD: Float[Tensor, "B D"],
+        image_BE: Float[Tensor, "B E"] | None = None,
+        scene_B: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B O"]:
+        """The head's answer; a plain head ignores the image embedding."""
+        return self.finish(self.numbers(latent_BD, image_BE, scene_B), latent_BD, image_BE, scene_B)
 
 
 class MLPHead(Head):

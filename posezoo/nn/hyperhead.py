@@ -60,7 +60,7 @@ class HyperConfig:
     init: Literal["zero", "paper", "hyperfan"] = "zero"
     """`zero`: the infused model starts bit-equal to its base. `hyperfan`: generated layers keep the variance."""
     paper_init: Literal["kaiming", "torch"] = "kaiming"
-    """What `init=paper` draws from: kaiming-normal (PoseNet, AtLoc families) or torch's Linear default (MS family)."""
+    """What `init=paper` draws weights from: kaiming-normal (PoseNet, AtLoc), or torch's default (MS-Transformer)."""
 
     def __post_init__(self) -> None:
         positive = (self.code_position, self.code_orientation, *self.hidden_position, *self.hidden_orientation)
@@ -150,23 +150,18 @@ class HyperHead(nn.Module):
         elif config.paper_init == "kaiming":
             for name, module in self.named_modules():
                 if isinstance(module, nn.Linear) and not name.startswith("base."):
-                    nn.init.kaiming_normal_(module.weight)
-                    if module.bias is not None:
-                        nn.init.zeros_(module.bias)
+                    nn.init.kaiming_normal_(module.weight)  # the biases stay as torch draws them
 
-    def forward(
-        self,
-        latent_BD: Float[Tensor, "B D"],
-        image_BE: Float[Tensor, "B E"],
-        scene_B: Int[Tensor, " B"] | None = None,
+    def numbers(
+        self, latent_BD: Tensor, image_BE: Tensor, scene_B: Tensor | None = None
     ) -> Float[Tensor, "B O"]:
-        """The base head's numbers with the generated ones added."""
+        """The base head's last layer with the generated numbers added."""
         layers, codes = self._layers, self._codes(latent_BD, image_BE)
         if self.input is not None:
             x = self.input(latent_BD, image_BE)
             for index, layer in enumerate(layers):
                 x = layer(x if index == 0 else F.silu(x), codes[index])
-            sum_BN: Tensor = self.base(latent_BD, image_BE, scene_B) + x[:, self.columns]
+            sum_BN: Tensor = self.base.numbers(latent_BD, image_BE, scene_B) + x[:, self.columns]
             return sum_BN
         x, last = latent_BD, self.base.num_layers - 1
         for index in range(self.base.num_layers):
@@ -177,6 +172,21 @@ class HyperHead(nn.Module):
                 y = y + (generated[:, self.columns] if index == last else generated)
             x = self.base.activate(y) if index < last else y
         return x
+
+    def finish(
+        self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None
+    ) -> Float[Tensor, "B O"]:
+        """What the base head makes of its numbers."""
+        return self.base.finish(numbers_BO, latent_BD, image_BE, scene_B)
+
+    def forward(
+        self,
+        latent_BD: Float[Tensor, "B D"],
+        image_BE: Float[Tensor, "B E"],
+        scene_B: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B O"]:
+        """The base head's answer, made of its numbers with the generated ones added."""
+        return self.finish(self.numbers(latent_BD, image_BE, scene_B), latent_BD, image_BE, scene_B)
 
     @property
     def _layers(self) -> list[GeneratedLayer]:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from posezoo.nn import geometry
 from posezoo.nn.outputs import PoseOutput
 
-ROTATION_LOSSES = ("sign-free", "quaternion", "matrix", "log")
+ROTATION_LOSSES = ("sign-free", "quaternion", "matrix", "log", "log-mean")
 
 
 class LossTerms(NamedTuple):
@@ -37,11 +37,14 @@ class LossTerms(NamedTuple):
 class PoseLoss(nn.Module):
     """The training loss of a pose model.
 
-    `unit_m`: metres that count as one in the position term (1: the published losses, on metres).
+    `position`: l2, the Euclidean norm; l1, the sum over the three components; l1-mean, their mean (AtLoc and MapNet).
+    `unit_m`: metres that count as one in the position term, one number or one for each axis (1: losses on metres).
     `weights`: None learns s_x and s_q from `start`; a pair (w_x, w_q) fixes the balance. `label_frame`: that of the
     orientation head (ModelConfig.label_frame). `tuple_length` T > 1: a batch is consecutive tuples of T frames in time
     order, and the relative terms have a second pair with the same start.
     """
+
+    unit_m: Tensor
 
     def __init__(
         self,
@@ -50,14 +53,14 @@ class PoseLoss(nn.Module):
         position: str = "l2",
         start: tuple[float, float] = (0.0, 0.0),
         weights: tuple[float, float] | None = None,
-        unit_m: float = 1.0,
+        unit_m: float | tuple[float, float, float] = 1.0,
         label_frame: geometry.LabelFrame = "camera-to-world",
         tuple_length: int = 1,
     ) -> None:
         super().__init__()
         self.representation, self.rotation, self.position = representation, rotation, position
-        self.weights, self.unit_m, self.label_frame = weights, unit_m, label_frame
-        self.tuple_length = tuple_length
+        self.weights, self.label_frame, self.tuple_length = weights, label_frame, tuple_length
+        self.register_buffer("unit_m", torch.tensor(unit_m, dtype=torch.float64), persistent=False)  # () or (3,)
         start_s = torch.tensor(start * (2 if tuple_length > 1 else 1), dtype=torch.float32)
         self.balance = nn.Parameter(start_s, requires_grad=weights is None)  # s_x, s_q, and those of the relative terms
 
@@ -85,12 +88,18 @@ class PoseLoss(nn.Module):
             log_error_B3 = log_numbers(output.rotation, self.representation) - geometry.log_quaternion(
                 quaternion_B4.float()
             )
-            d_q = self._steps(log_error_B3).abs().sum(-1).mean()
+            turn_BT3 = self._steps(log_error_B3).abs()
+            d_q = turn_BT3.mean() if self.rotation == "log-mean" else turn_BT3.sum(-1).mean()
             total = total + self._balanced(d_x, d_q, 2)
         return LossTerms(total, l_x, l_q, l_s, d_x, d_q)
 
     def _length(self, error_B3: Tensor) -> Tensor:
-        return error_B3.abs().sum(-1).mean() if self.position == "l1" else norm(error_B3.flatten(0, -2)).mean()
+        match self.position:
+            case "l1":
+                return error_B3.abs().sum(-1).mean()
+            case "l1-mean":
+                return error_B3.abs().mean()
+        return norm(error_B3.flatten(0, -2)).mean()
 
     def _steps(self, x_B3: Tensor) -> Tensor:
         """x_{t+1} - x_t within each tuple, (B / T, T - 1, 3)."""
@@ -112,15 +121,17 @@ def rotation_loss(
     sign-free    min over the sign of || q/|q| -+ q' ||: no jump where w changes sign
     quaternion   || q/|q| - q' ||, targets w >= 0 (PoseNet and MS families, as published)
     matrix       || R(q) - R' ||_F
-    log          || log q - log q' ||_1 (AtLoc and MapNet, as published)
+    log          || log q - log q' ||_1
+    log-mean     a third of it: the mean over the three components (AtLoc and MapNet, as published)
     """
     match kind:
         case "matrix":
             target_B33 = geometry.matrix_from_quaternion(quaternion_B4)
             return norm((geometry.to_matrix(rotation_BR, representation) - target_B33).flatten(1))
-        case "log":
+        case "log" | "log-mean":
             own_B3 = log_numbers(rotation_BR, representation)
-            return (own_B3 - geometry.log_quaternion(quaternion_B4)).abs().sum(-1)
+            error_B3 = (own_B3 - geometry.log_quaternion(quaternion_B4)).abs()
+            return error_B3.sum(-1) if kind == "log" else error_B3.mean(-1)
     if representation == "quaternion":
         own_B4 = geometry.unit(rotation_BR)  # the sign the head chose stays: the published loss depends on it
     else:

@@ -32,7 +32,7 @@ from posezoo.nn.folding import fold_batch_norms
 from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.outputs import Features, PoseOutput
-from posezoo.nn.ranges import Level, Side, Spread
+from posezoo.nn.ranges import Level, Probability, Side, Spread
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class ModelConfig:
     """Any timm name, or torchvision:NAME."""
     pretrained_backbone: bool | str = True
     """True: ImageNet weights for the start of training; a path: weights from this file; False: random, on purpose."""
+    drop_path: Probability = 0.0
+    """In training the backbone leaves out blocks at random, the last one this often; EfficientNet's drop-connect."""
+    batch_norm_momentum: Probability | None = None
+    """Weight of a new batch in the statistics of the backbone's batch norms; none: the network's own."""
     rotation: geometry.Representation = "quaternion"
     """The numbers in which the orientation head expresses a rotation."""
     resize: Side = 256

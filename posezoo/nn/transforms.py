@@ -5,6 +5,9 @@ Two stages, the same in training, evaluation and prediction, so that a saved mod
 1. `read_image`: file -> uint8 RGB with short edge 256 (what the image cache holds).
 2. `preprocess`: batch of those -> resized, cropped (or warped), normalised float tensor.
 
+Sides and corners are torchvision's to the pixel: `Resize(256)` and `CenterCrop(224)` of a file give the same image as
+both stages with `resize=256` and `crop=224`. Another `resize` starts from the picture of short edge 256.
+
 Legend: B batch, C channels, H height, W width, 3 camera axes.
 """
 
@@ -15,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
+
+from posezoo.base.files.pictures import resized_size
 
 
 def preprocess(
@@ -33,7 +38,7 @@ def preprocess(
     images_BCHW = resized(images_BCHW, resize)
     height, width = images_BCHW.shape[-2:]
     if offset_B2 is None:
-        top, left = (height - crop) // 2, (width - crop) // 2
+        top, left = centre_corner(height, width, crop)
         images_BCHW = images_BCHW[..., top : top + crop, left : left + crop]
     else:
         room = torch.tensor([width - crop + 1, height - crop + 1], device=offset_B2.device)
@@ -55,10 +60,14 @@ def resized(images_BCHW: Tensor, resize: int) -> Tensor:
     height, width = images_BCHW.shape[-2:]
     if min(height, width) == resize:
         return images_BCHW
-    scale = resize / min(height, width)
-    size = [max(resize, round(height * scale)), max(resize, round(width * scale))]
-    resized_BCHW: Tensor = TF.resize(images_BCHW, size)
+    new_width, new_height = resized_size(width, height, resize)
+    resized_BCHW: Tensor = TF.resize(images_BCHW, [new_height, new_width])
     return resized_BCHW
+
+
+def centre_corner(height: int, width: int, crop: int) -> tuple[int, int]:
+    """(top, left) of the centre crop as torchvision's CenterCrop: round((side - crop) / 2), halves to the even one."""
+    return round((height - crop) / 2), round((width - crop) / 2)
 
 
 def normalised(images_BCHW: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
@@ -81,7 +90,7 @@ def rotate_cameras(
     `focal_B2` and `centre_B2` are in pixels of `images_BCHW`, (0, 0) at the outer corner of the top-left pixel.
     """
     height, width = images_BCHW.shape[-2:]
-    left, top = (width - crop) // 2, (height - crop) // 2
+    top, left = centre_corner(height, width, crop)
     pixel = torch.arange(crop, device=images_BCHW.device, dtype=torch.float32) + 0.5
     x_B1W = (pixel + left - centre_B2[:, :1])[:, None, :] / focal_B2[:, :1, None]
     y_BH1 = (pixel + top - centre_B2[:, 1:])[:, :, None] / focal_B2[:, 1:, None]

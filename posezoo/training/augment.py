@@ -1,4 +1,4 @@
-"""Augmentation on batches: pose-true rotation or the published random crop, colour, and appearance.
+"""Augmentation on batches: pose-true rotation or the published random crop, colour (jitter.py), and appearance.
 
 Pose-true rotation: a rotation R_d of the camera about its centre is an exact image warp, whatever the depth, and the
 label becomes R' = R_cw R_d with the position unchanged. The published random crop moves the principal point and keeps
@@ -10,7 +10,6 @@ Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from posezoo.data.loader import Batch
@@ -18,6 +17,7 @@ from posezoo.nn import geometry, transforms
 from posezoo.nn.model import ModelConfig
 from posezoo.training.appearance import with_appearance
 from posezoo.training.config import AugmentSettings
+from posezoo.training.jitter import coloured
 
 UNVARIED = AugmentSettings(geometry="centre", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 """Centre crops, colours unchanged."""
@@ -33,7 +33,7 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) 
     else:
         offset_B2 = batch.uniforms[:, :2] if augmentation.geometry == "crop" else None
         images_BCHW = transforms.preprocess(images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2)
-    images_BCHW = coloured(images_BCHW, batch.uniforms[:, 3:7], augmentation)
+    images_BCHW = coloured(images_BCHW, batch.uniforms[:, 3:8], augmentation)
     if augmentation.appearance:
         kind, strength = augmentation.appearance, augmentation.appearance_strength
         images_BCHW = with_appearance(images_BCHW, batch.uniforms[:, 8:10], kind, strength)
@@ -57,33 +57,6 @@ def _rotated(
     )
     turned_B4 = geometry.compose(batch.quaternion, geometry.quaternion_from_matrix(rotation_B33))
     return warped, geometry.canonical(turned_B4)
-
-
-def coloured(
-    images_BCHW: Float[Tensor, "B 3 H W"], uniforms_B4: Float[Tensor, "B 4"], augmentation: AugmentSettings
-) -> Float[Tensor, "B 3 H W"]:
-    """Brightness, contrast, saturation and hue varied for each image; images in [0, 1].
-
-    Each is affine in the colours, so one 3x3 matrix and one offset an image does all four. The hue is turned in YIQ.
-    """
-    if not (augmentation.brightness or augmentation.contrast or augmentation.saturation or augmentation.hue):
-        return images_BCHW
-    limits = [augmentation.brightness, augmentation.contrast, augmentation.saturation]
-    factor_B3 = 1 + (uniforms_B4[:, :3] * 2 - 1) * torch.tensor(limits, device=uniforms_B4.device)
-    brightness_B, contrast_B, saturation_B = factor_B3.clamp_min(0).unbind(-1)
-    turn_B = (uniforms_B4[:, 3] * 2 - 1) * augmentation.hue * (2 * torch.pi)
-    to_yiq_33 = torch.tensor(
-        [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], device=images_BCHW.device
-    )
-    cos, sin = saturation_B * turn_B.cos(), saturation_B * turn_B.sin()
-    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
-    yiq_B33 = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], -1).unflatten(-1, (3, 3))
-    scale_B11 = (brightness_B * contrast_B)[:, None, None]
-    matrix_B33 = scale_B11 * (torch.linalg.inv(to_yiq_33) @ yiq_B33 @ to_yiq_33)
-    luma_B = images_BCHW.mean(dim=(2, 3)) @ to_yiq_33[0]
-    offset_B1 = (brightness_B * (1 - contrast_B) * luma_B)[:, None]
-    flat_B3N = torch.baddbmm(offset_B1[:, :, None].expand(-1, 3, 1), matrix_B33, images_BCHW.flatten(2))
-    return flat_B3N.clamp_(0, 1).view_as(images_BCHW)
 
 
 def with_known_intrinsics(intrinsics_B4: Tensor, width: int, height: int, fov_deg: float | None) -> Tensor:

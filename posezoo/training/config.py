@@ -92,16 +92,19 @@ class OptimSettings(_Section):
 class LossSettings(_Section):
     """See posezoo.nn.losses.PoseLoss."""
 
-    rotation: Literal["sign-free", "quaternion", "matrix", "log"] = "sign-free"
+    rotation: Literal["sign-free", "quaternion", "matrix", "log", "log-mean"] = "sign-free"
     """What is compared of two rotations."""
-    position: Literal["l2", "l1"] = "l2"
-    """Norm of the position error."""
+    position: Literal["l2", "l1", "l1-mean"] = "l2"
+    """Norm of the position error; l1-mean: the mean over the three components (as published for AtLoc), not the sum."""
     start: tuple[LogVariance, LogVariance] = (0.0, 0.0)
     """s_x and s_q of the learned balance at the start."""
     balance_lr: float | None = Field(1e-2, ge=0)
     """Rate of s_x and s_q; none: lr, as published; 0: they stay at their start."""
-    unit: Literal["spread", "metre"] = "spread"
-    """What counts as one in the position term: the spread of the training positions, or a metre (as published)."""
+    balance_decay: bool = False
+    """Whether the optimiser's weight decay acts on s_x and s_q too, as published."""
+    unit: Literal["spread", "metre", "deviation"] = "spread"
+    """What counts as one in the position term: the spread of the training positions, a metre, or their deviation on
+    each axis."""
 
 
 class AugmentSettings(_Section):
@@ -139,8 +142,17 @@ class PhaseSettings(_Section):
     epochs: PositiveInt
     weights: tuple[Weight, Weight] | None = None
     """Fixed (w_x, w_q); none: learned."""
+    step_epochs: PositiveInt | None = None
+    """Epochs between two steps of schedule=step; none: optim.step_epochs."""
+    gamma: float | None = Field(None, gt=0, le=1)
+    """Factor of each of these steps; none: optim.gamma."""
     augment: bool = True
     """False: centre crop, no colour jitter. A phase that trains one head then caches its features."""
+
+    def schedule(self, optim: OptimSettings) -> OptimSettings:
+        """The optimiser's settings in this phase."""
+        own = {"step_epochs": self.step_epochs, "gamma": self.gamma}
+        return optim.model_copy(update={key: value for key, value in own.items() if value is not None})
 
 
 class CheckpointSettings(_Section):
@@ -165,7 +177,7 @@ class TrainConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of everything random."""
     epochs: PositiveInt = 30
-    """Passes over the training frames, if there are no phases."""
+    """Passes over the training frames, if there are no phases; to give both is an error."""
     phases: tuple[PhaseSettings, ...] = ()
     """Phases of training; empty: one of `epochs` in which everything learns."""
     batch_size: PositiveInt = 32
@@ -174,6 +186,8 @@ class TrainConfig(_Section):
     """Frames per sample; above 1 the loss has relative terms too, and a batch has batch_size tuples."""
     tuple_gap: PositiveInt = 10
     """Distance in frames between the members of a tuple."""
+    equalise_scenes: bool = False
+    """An epoch has as many samples of every scene as the largest has; frames of the others come more than once."""
     workers: int = Field(0, ge=0)
     """Processes that read ahead; results do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -204,7 +218,7 @@ def configure(
 ) -> tuple[TrainConfig, Blueprint]:
     """The run's configuration and the model's blueprint: recipe, variant, then `overrides`.
 
-    Raises UsageError with near names for unknown recipes and keys.
+    Raises UsageError with near names for unknown recipes and keys, and for `epochs` where there are phases.
     """
     modifiers = {offer.spec.name: offer.load("config") for offer in model.modifiers}
     train, rest = _routed(overrides, modifiers, model.architecture.load("config", ModelConfig))
@@ -216,8 +230,19 @@ def configure(
     given = {"name": data.absolute().text} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(model.name), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
+    if config.phases and "epochs" in overrides:
+        raise _unheard_epochs(config)
     layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
     return config, with_settings(model, rest, recipe=layers)
+
+
+def _unheard_epochs(config: TrainConfig) -> UsageError:
+    """The error for a number of epochs that would change nothing."""
+    counts, n = ", ".join(str(phase.epochs) for phase in config.phases), config.epochs
+    hint = f"phases=[] epochs={n} is one phase; or phases='[{{train=\"all\", epochs={n}}}, ...]'"
+    return UsageError(
+        f"epochs={n} has no effect beside phases of {counts} epochs", f"{hint}, which --print-config shows in full"
+    )
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from posezoo.data.loader import Batch, FrameBatches
 from posezoo.nn.model import PoseModel
-from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.nn.outputs import Features
 from posezoo.training.augment import UNVARIED
 from posezoo.training.config import PhaseSettings
 from posezoo.training.setup import Job, augmented_batch
@@ -26,9 +26,12 @@ from posezoo.training.setup import Job, augmented_batch
 
 def features_can_be_cached(job: Job, phase: PhaseSettings) -> bool:
     """Whether features computed once give the phase's outputs: not if a modifier acts on the whole model."""
-    model = job.model
-    own = type(model).forward is PoseModel.forward and not (model._forward_hooks or model._forward_pre_hooks)
-    return own and not phase.augment and phase.train != "all"
+    return not (acts_whole(job.model) or phase.augment or phase.train == "all")
+
+
+def acts_whole(model: PoseModel) -> bool:
+    """Whether a modifier acts on the whole `forward`, so that `pose_of(features)` is not all of it."""
+    return type(model).forward is not PoseModel.forward or bool(model._forward_hooks or model._forward_pre_hooks)
 
 
 class FrozenFeatures:
@@ -70,17 +73,6 @@ class FrozenFeatures:
         places_B = torch.from_numpy(self.places[batch.rows.cpu().numpy()])
         device = batch.rows.device
         return Features(*(None if part is None else part[places_B].to(device) for part in self.parts))  # type: ignore[arg-type]
-
-
-class FromFeatures(nn.Module):
-    """The model's part after its features: what such a phase trains."""
-
-    def __init__(self, model: PoseModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, *features: Tensor | None) -> PoseOutput:
-        return self.model.pose_of(Features(*features))  # type: ignore[arg-type]
 
 
 def scenes_of(model: PoseModel, batch: Batch) -> Tensor | None:

@@ -18,6 +18,7 @@ from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.training.checkpoint import Checkpoint
 from posezoo.training.facts import selection_note
 from posezoo.training.phase import Phase
+from posezoo.training.place import learn_place
 from posezoo.training.run import METRICS, RunFolder, utc_now
 from posezoo.training.saving import Saver, State
 from posezoo.training.selection import Selection
@@ -57,16 +58,32 @@ class Loop:
             self.folder.rewind_metrics(state.step, state.epoch)
         try:
             self._announce()
+            if not found:
+                self._learn_place()
             while state.phase < len(plan):
                 phase = self._phase(found)
                 while state.epoch < phase.end_epoch:
                     self._epoch(phase)
                 found = None
+                if state.phase < len(plan) - 1:
+                    self.selection.take_best(state)
                 state.phase += 1
                 self.saver.save(phase)
         finally:
             self.observer.end()
         return self._finish()
+
+    def _learn_place(self) -> None:
+        """What the model learns of the place before step 1."""
+        try:
+            learn_place(
+                self.job,
+                should_stop=lambda: bool(self.stop),
+                progress=lambda done, total: self.observer.progress("learning the place", done, total),
+            )
+        except Interrupted:
+            what = f"stopped by {self.stop.name} before step 1"
+            raise Interrupted(what, f"posezoo resume {self.folder.path}", self.stop.exit_code) from None
 
     def _phase(self, found: Checkpoint | None) -> Phase:
         """The current phase, ready for its next step."""

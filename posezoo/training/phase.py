@@ -11,13 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from posezoo.base.errors import NotFiniteError, PluginError
 from posezoo.catalogue import guard
-from posezoo.data.loader import Batch, BatchOrder, epoch_batches
+from posezoo.data.loader import Batch, epoch_batches
 from posezoo.nn import geometry
-from posezoo.nn.outputs import PoseOutput
+from posezoo.nn.model import PoseModel
+from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.nn.place import Target, brings_losses, extra_losses
 from posezoo.training import frozen
 from posezoo.training.augment import UNVARIED
 from posezoo.training.checkpoint import Checkpoint
@@ -38,7 +40,7 @@ class Phase:
         self.loss = make_loss(job, self.settings)
         self.optimiser = make_optimiser(job, self.loss)
         self.features: frozen.FrozenFeatures | None = None
-        self.network: torch.nn.Module = job.model
+        self.network: nn.Module = job.model
 
     def restore(self, found: Checkpoint, begun: bool) -> None:
         """Continue from a checkpoint. `begun`: it was saved within this phase, not between the last one and this."""
@@ -49,15 +51,13 @@ class Phase:
 
     def begin(self, progress: Callable[[int, int], None]) -> None:
         """Compute what stays the same in every epoch, and wrap the network for several processes."""
-        model: torch.nn.Module = self.job.model
         if frozen.features_can_be_cached(self.job, self.settings):
             self.features = frozen.FrozenFeatures(self.job)
             batches = self.features.batches()
             for done, places in enumerate(batches, 1):
                 self.features.add(places, self.autocast())
                 progress(done, len(batches))
-            model = frozen.FromFeatures(self.job.model)
-        self.network = self.job.accelerator.prepare(model)
+        self.network = self.job.accelerator.prepare(_Network(self.job.model))
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass."""
@@ -67,10 +67,7 @@ class Phase:
     def batches(self, epoch: int, done: int) -> Iterator[Batch]:
         """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
         job, accelerator = self.job, self.job.accelerator
-        order = BatchOrder(
-            len(job.train_rows), job.config.batch_size, job.config.seed, epoch, done,
-            accelerator.process_index, accelerator.num_processes,
-        )  # fmt: skip
+        order = job.order(epoch, done, accelerator.process_index)
         set_trainable(job.model, self.settings, job.config.optim.backbone_learns)
         data = job.batches(epoch, images=self.features is None)
         for batch in epoch_batches(data, order, job.config.workers if self.features is None else 0):
@@ -87,24 +84,28 @@ class Phase:
         if self.features is None:
             varied = self.job.augmentation if self.settings.augment else UNVARIED
             images_BCHW, quaternion_B4 = augmented_batch(self.job, batch, varied)
-            output = self._forward(number, images_BCHW, scene_B)
+            target = Target(batch.position, quaternion_B4, scene_B)
+            output, brought = self._forward(number, target, images_BCHW)
         else:
             quaternion_B4 = batch.quaternion
-            output = self._forward(number, *self.features.of(batch))
+            target = Target(batch.position, quaternion_B4, scene_B)
+            output, brought = self._forward(number, target, None, *self.features.of(batch))
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
+        total = sum(brought.values(), terms.total)
         self.optimiser.zero_grad(set_to_none=True)
-        accelerator.backward(terms.total)
+        accelerator.backward(total)
         if accelerator.num_processes > 1 and self.loss.balance.grad is not None:
             # the balance is not part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = accelerator.reduce(self.loss.balance.grad, "mean")
-        norm = torch.nn.utils.clip_grad_norm_(trainable(self.job.model), config.optim.clip)
+        norm = nn.utils.clip_grad_norm_(trainable(self.job.model), config.optim.clip)
         with torch.no_grad():
             position_m = torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean()
             angle_deg = geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean()
             read = {
-                "loss": terms.total,
+                "loss": total,
                 "position_loss": terms.position,
                 "rotation_loss": terms.rotation,
+                **{f"{name}_loss": value for name, value in brought.items()},
                 "position_m": position_m,
                 "orientation_deg": angle_deg,
             }
@@ -121,12 +122,13 @@ class Phase:
             "images_per_s": len(batch.rows) * accelerator.num_processes / (time.perf_counter() - start),
         }
 
-    def _forward(self, number: int, *given: Tensor | None) -> PoseOutput:
-        """The network's output. If a plugin's model raises, the error names it, and the random state is restored."""
+    def _forward(self, number: int, *given: Any) -> tuple[PoseOutput, dict[str, Tensor]]:
+        """What `_Network` gives. If a plugin's model raises, the error names it, and the random state is restored."""
         before = torch.get_rng_state()
         try:
             with self.autocast(), guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):
-                return self.network(*given)
+                found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
+                return found
         except PluginError:
             torch.set_rng_state(before)
             raise
@@ -134,7 +136,8 @@ class Phase:
     def _set_rates(self, done: int) -> None:
         """The schedule is a function of the step alone, so that nothing about it needs saving."""
         per_epoch = self.job.steps_per_epoch
-        factor = self.job.config.optim.factor(done - self.first_epoch * per_epoch, self.settings.epochs, per_epoch)
+        optim = self.settings.schedule(self.job.config.optim)
+        factor = optim.factor(done - self.first_epoch * per_epoch, self.settings.epochs, per_epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
 
@@ -144,3 +147,30 @@ class Phase:
         files = tuple(self.job.dataset.frames.name(int(i)) for i in batch.rows)
         shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         return NotFiniteError(f"{what} is not finite at step {number} (batch: {shown})", "lower optim.lr", what, files)
+
+
+class _Network(nn.Module):
+    """What a step runs, as one module, because DistributedDataParallel must see all of it: the model's output, and
+    the losses that it brings.
+    """
+
+    def __init__(self, model: PoseModel) -> None:
+        super().__init__()
+        self.model = model
+        self.whole = frozen.acts_whole(model)
+        self.brings = brings_losses(model)
+
+    def forward(
+        self, target: Target, images_BCHW: Tensor | None, *features: Tensor | None
+    ) -> tuple[PoseOutput, dict[str, Tensor]]:
+        """Of images, or of features computed before."""
+        model = self.model
+        if images_BCHW is None:
+            found = Features(*features)  # type: ignore[arg-type]
+        elif self.brings:
+            found = model.features_for_heads(images_BCHW, target.scene)
+        else:
+            return model(images_BCHW, target.scene), {}
+        # a modifier that acts on the whole model hooks `forward`, which does not give its features away
+        output = model(images_BCHW, target.scene) if self.whole and images_BCHW is not None else model.pose_of(found)
+        return output, extra_losses(model, found, output, target)

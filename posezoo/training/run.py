@@ -1,6 +1,7 @@
 """The run folder: one process at a time, its configuration, and metrics that a kill cannot damage.
 
-`outputs/<model>/<data>/<UTC time>/` with config.toml, metrics.jsonl, ckpt/, best/, report/ and run.lock.
+`outputs/<model>/<data>/<UTC time>/` with config.toml, metrics.jsonl, ckpt/, phases/, best/, report/ and
+run.lock.
 """
 
 from __future__ import annotations

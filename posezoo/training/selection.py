@@ -1,17 +1,28 @@
-"""The choice of the best epoch: errors on the validation frames after each epoch, and the best model saved."""
+"""The choice of the best epoch: errors on the validation frames after each epoch, and the best model saved.
+
+Of each phase but the last the best weights are also kept in `phases/NUMBER.safetensors`, from which the next phase
+starts. A file of its own for each: `best/` may already hold a later phase's when an earlier one is resumed.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+from safetensors import SafetensorError
+
+from posezoo.base.errors import WeightsError
+from posezoo.base.files.write import write_whole, writing
 from posezoo.base.version import __version__
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import predict_frames
 from posezoo.evaluation.metrics import pose_errors, summarise
 from posezoo.training.facts import facts
-from posezoo.training.run import RunFolder
+from posezoo.training.run import AGAIN, RunFolder
 from posezoo.training.saving import State
 from posezoo.training.setup import Job
 from posezoo.zoo import card
@@ -50,6 +61,31 @@ class Selection:
                 known = facts(self.job, state.best)
                 about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **known}
                 save(self.job.model, self.folder.path / "best", card.text(about, None), **known)
+                if state.phase < len(self.job.config.plan) - 1:
+                    self._keep_for_next(self._best_of(state.phase))
+
+    def take_best(self, state: State) -> None:
+        """At the end of a phase: give the model the weights of the best epoch so far. Raises WeightsError."""
+        if not state.best:
+            return  # no epoch had a finite score: it goes on with what it has
+        ends = accumulate(phase.epochs for phase in self.job.config.plan)
+        path = self._best_of(next(number for number, end in enumerate(ends) if state.best["epoch"] <= end))
+        self.job.accelerator.wait_for_everyone()  # the main process may still be writing them
+        try:
+            weights = safetensors.torch.load_file(path)
+        except (OSError, SafetensorError) as error:
+            why = "damaged" if isinstance(error, SafetensorError) else "missing"
+            raise WeightsError(f"{path}, from which the next phase starts, is {why}", "start a new run") from error
+        self.job.model.load_state_dict(weights)
+
+    def _keep_for_next(self, path: Path) -> None:
+        with writing(path, AGAIN):
+            path.parent.mkdir(exist_ok=True)
+        tensors = {key: value.contiguous() for key, value in self.job.model.state_dict().items()}
+        write_whole(path, safetensors.torch.save(tensors), AGAIN)
+
+    def _best_of(self, phase: int) -> Path:
+        return self.folder.path / "phases" / f"{phase}.safetensors"
 
     @cached_property
     def _baseline(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Job:
     model: PoseModel
     augmentation: AugmentSettings
     accelerator: Accelerator
-    unit_m: float
+    unit_m: float | tuple[float, float, float]
     backbone_files: list[pretrained.WeightsFile]
 
     @property
@@ -62,11 +63,16 @@ class Job:
         pixels, intrinsics_N4 = self.cache.folder.name, self.dataset.frames.intrinsics.astype("<f8")
         return hashlib.sha256(pixels.encode() + intrinsics_N4.tobytes()).hexdigest()
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
-        """Steps of an epoch, the same in every process."""
-        world = self.accelerator.num_processes
-        return len(BatchOrder(len(self.train_rows), self.config.batch_size, 0, 0, 0, 0, world))
+        """Steps of an epoch, the same in every epoch and process."""
+        return len(self.order(epoch=0))
+
+    def order(self, epoch: int, start: int = 0, rank: int = 0) -> BatchOrder:
+        """The batches of an epoch for process `rank`, from batch `start` on."""
+        scene_N = self.dataset.frames.scene[self.train_rows] if self.config.equalise_scenes else None
+        config, size, world = self.config, len(self.train_rows), self.accelerator.num_processes
+        return BatchOrder(size, config.batch_size, config.seed, epoch, start, rank, world, scene_N)
 
     def batches(self, epoch: int, images: bool = True) -> FrameBatches:
         """The training frames, or tuples of them, as batches of one epoch, with or without the images."""
@@ -105,7 +111,7 @@ def set_up(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer:
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     varied = _augmentation(config, dataset, train_rows, observer)
-    unit_m = 1.0 if config.loss.unit == "metre" else _spread(dataset.frames.position[train_rows])
+    unit_m = _unit_m(dataset.frames.position[train_rows], config)
     return Job(
         config, blueprint, data, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
         varied, accelerator, unit_m, backbone_files,
@@ -171,7 +177,8 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     ]
     rate = settings.lr if job.config.loss.balance_lr is None else job.config.loss.balance_lr
     if loss.balance.requires_grad and rate > 0:
-        rows.append({"params": [loss.balance], "lr": rate, "weight_decay": 0.0})
+        decay = settings.weight_decay if job.config.loss.balance_decay else 0.0
+        rows.append({"params": [loss.balance], "lr": rate, "weight_decay": decay})
     for row in rows:
         row["base_lr"] = row["lr"]
     kind_of = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
@@ -180,7 +187,20 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
 
 def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Tensor, Tensor]:
     """The network's input and the true quaternions of a batch on the device."""
-    images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
+    if job.cache.one_shape:
+        images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
+        return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
+    # shape by shape: a picture is resized and cropped as in evaluation, whatever shares its batch
+    shape_B2, device = job.cache.shapes(batch.rows.cpu().numpy()), batch.images.device
+    parts, places = [], []
+    for height, width in np.unique(shape_B2, axis=0).tolist():
+        rows = torch.from_numpy(np.flatnonzero((shape_B2 == (height, width)).all(axis=1))).to(device)
+        part = Batch(*(tensor[rows] for tensor in batch))
+        part = part._replace(images=part.images[..., :height, :width])
+        parts.append(augmented(part, job.model.config, varied))
+        places.append(rows)
+    order_B = torch.cat(places).argsort()
+    images_BCHW, quaternion_B4 = (torch.cat(pieces)[order_B] for pieces in zip(*parts, strict=True))
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
 
 
@@ -238,16 +258,28 @@ def _for_place(blueprint: Blueprint, dataset: Dataset, rows: np.ndarray, config:
     decode = dataset.frames.decode
     fields: dict[str, Any] = {"scenes": dataset.frames.scenes, "decode": decode.key if decode else ""}
     if config.normalise_position:
-        std_3 = position_N3.std(axis=0)
-        # an axis without motion must not make the scale zero
-        std_3 = np.maximum(std_3, max(1e-3, 0.01 * float(std_3.max())))
-        fields |= {"position_mean": tuple(position_N3.mean(axis=0).tolist()), "position_std": tuple(std_3.tolist())}
+        mean_3 = position_N3.mean(axis=0)
+        fields |= {"position_mean": tuple(mean_3.tolist()), "position_std": _deviation_m(position_N3, config)}
     return blueprint.with_place(**fields)
 
 
-def _spread(position_N3: np.ndarray) -> float:
-    """The root mean square distance of positions (m) from their mean."""
-    return max(1e-3, float(np.sqrt(position_N3.var(axis=0).sum())))
+def _deviation_m(position_N3: np.ndarray, config: TrainConfig) -> tuple[float, float, float]:
+    """The scale (m) of each axis: the deviation of the training positions."""
+    std_3 = position_N3.std(axis=0)
+    # an axis without motion must not make the scale zero. As published every other axis counts in full, however flat
+    flattest = 0.0 if config.loss.unit == "deviation" else 0.01 * float(std_3.max())
+    x, y, z = np.maximum(std_3, max(1e-3, flattest)).tolist()
+    return x, y, z
+
+
+def _unit_m(position_N3: np.ndarray, config: TrainConfig) -> float | tuple[float, float, float]:
+    """What counts as one in the position term, for all axes or for each."""
+    match config.loss.unit:
+        case "metre":
+            return 1.0
+        case "deviation":
+            return _deviation_m(position_N3, config)
+    return max(1e-3, float(np.sqrt(position_N3.var(axis=0).sum())))  # their root mean square distance from the mean
 
 
 def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, observer: Observer) -> AugmentSettings:

@@ -21,6 +21,9 @@ def build(plan: Blueprint) -> PoseModel:
         config = dataclasses.replace(config, mean=config.mean or mean, std=config.std or std)
     with guard.guarded(known.architecture.owner, f"building {plan.name.arch}"):
         model: PoseModel = model_class(config)
+    for module in model.modules():
+        if isinstance(module, backbones.Backbone):  # here, so that every architecture obeys
+            module.regularise(config.drop_path, config.batch_norm_momentum)
     for offer, (modifier, modifier_config) in zip(known.modifiers, plan.modifiers, strict=True):
         apply = offer.load("apply")
         with guard.guarded(offer.owner, f"applying +{modifier}"):

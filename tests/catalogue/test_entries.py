@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from naming import naming
 
 import posezoo
@@ -81,6 +82,8 @@ def test_every_recipes_training_settings_are_valid() -> None:
     known = {name.partition(".")[0] for name in settings.field_names(TrainConfig)}
     for name, recipe in entries.recipes().items():
         assert set(recipe.train) <= known, name
+        for train in (recipe.train, *(only.get("train", {}) for only in recipe.only.values())):
+            assert not {"epochs", "phases"} <= set(train), f"{name}: epochs have no effect beside phases"
 
 
 def test_every_model_card_is_of_a_known_combination() -> None:
@@ -129,8 +132,8 @@ def test_every_result_is_of_a_model_that_can_be_built() -> None:
 
 def test_the_published_numbers_stand_as_read() -> None:
     found = {(row.model, row.position_m, row.orientation_deg) for _, row in entries.results_of("posenet+hyper")}
-    assert {("posenet+hyper", 0.61, 1.84), ("posenet+hyper", 1.53, 5.34), ("posenet+hyper", 0.17, 8.79)} <= found
-    assert len([row for _, row in entries.results_of("ms-transformer+hyper")]) == 16
+    assert {("posenet+hyper", 0.61, 1.84), ("posenet+hyper", 1.53, 5.34)} <= found
+    assert len([row for _, row in entries.results_of("ms-transformer+hyper")]) == 17
     ((table, row),) = entries.published_results("posenet", "cambridge-shop-facade")
     assert (row.position_m, row.orientation_deg, table.origin) == (0.74, 4.79, "HyperPose supplement, Table 1")
     # both numbers that circulate, each with its source
@@ -142,6 +145,45 @@ def test_the_published_numbers_stand_as_read() -> None:
     assert entries.published_results("posenet", "cambridge-shop-facade", "sfm") == []
     assert entries.published_results("no model at all", "7scenes") == []
     assert entries.published_results("ms-transformer+hyper", "cambridge") == [], "ablations are not the model"
+
+
+def test_rows_of_generated_widths_are_the_networks_that_were_measured() -> None:
+    """Tables 5 and 6: the parameters of all generators of a row t/r, as counted in the authors' models."""
+    from posezoo.nn.hyperhead import HyperHead
+    from posezoo.zoo.blueprint import blueprint
+    from posezoo.zoo.build import build
+
+    counted = {"256/256": 59_543_559, "256/512": 127_309_319, "512/512": 169_613_575}
+    tables = [entries.results()[f"hyperpose-table-{n}"] for n in (5, 6)]
+    assert [len(table.rows) for table in tables] == [6, 3]
+    for table in tables:
+        assert "after phase 1" in table.note
+        for row in table.rows:
+            t, r = map(int, row.method.split("/"))
+            assert row.settings == {"hyper.hidden_position": [t, t // 2], "hyper.hidden_orientation": [r, r]}
+            plan = blueprint(row.model, settings.nested(row.settings))
+            config = dict(plan.modifiers)["hyper"]
+            assert (config.code_position, config.code_orientation) == (256, 256)
+            if row.method in counted and row.data == "cambridge":
+                with torch.device("meta"):
+                    model = build(plan)
+                heads = (model.position_head, model.orientation_head)
+                generators = [
+                    layer.generator for head in heads if isinstance(head, HyperHead) for layer in head.generated
+                ]
+                assert sum(p.numel() for g in generators for p in g.parameters()) == counted[row.method]
+
+
+def test_a_result_names_no_model_that_its_source_does_not() -> None:
+    assert {row.model for row in entries.results()["hyperpose-transformer-generator"].rows} == {""}
+    rows = entries.results()["hyperatloc-robotcar-loop"].rows
+    assert {(row.statistic, row.position_m, row.orientation_deg) for row in rows} == {
+        ("mean", 8.42, 3.30),
+        ("median", 4.91, 1.33),
+        ("mean", 8.10, 3.04),
+        ("median", 4.73, 1.27),
+    }
+    assert all(row.model == "atloc+hyper" and row.sequence for row in rows), "no average of sequences"
 
 
 def test_the_published_combinations_have_cards() -> None:

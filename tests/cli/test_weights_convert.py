@@ -66,6 +66,24 @@ def test_a_pickled_module_needs_a_word(checkpoint: Path) -> None:
     faults.assert_fails(argv("whole.pth", "--i-trust-this"), 4, naming("hyperpose", "2", "bias", "weight"))
 
 
+def test_error_lines_are_whole(checkpoint: Path) -> None:
+    """However long the path, what to type next still follows it."""
+    file = Path("/".join(["a folder with a long name"] * 20)) / "absent.pth"
+    ended = faults.assert_fails(argv(file), 4, naming(file, "safetensors"))
+    assert len(ended.stderr) > 500
+
+
+def test_cambridge_of_five_scenes() -> None:
+    torch.manual_seed(1)
+    torch.save(authors.ms_transformer(5, (1, 1), shared=True), "five.pth")
+    line = argv("five.pth", source="ms-transformer", data="cambridge")
+    told = faults.assert_fails(line, 4, naming(5, "cambridge", 4)).stderr
+    scenes = told[told.index("scenes=") :].partition(", if")[0]
+    ended = faults.in_process([*line, scenes])
+    assert ended.code == 0, ended
+    assert "GreatCourt" in faults.in_process(["info", "ours"]).stdout
+
+
 def test_no_weights_at_all() -> None:
     Path("page.pth").write_text("<html><body>Sign in</body></html>")
     faults.assert_fails(argv("page.pth"), 4, naming("page.pth"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posezoo.data.images.cache import ImageCache
-from posezoo.data.loader import NUM_UNIFORMS, Batch, BatchOrder, FrameBatches, epoch_loader, uniforms
+from posezoo.data.loader import NUM_UNIFORMS, Batch, BatchOrder, FrameBatches, epoch_loader, equalised, uniforms
 from posezoo.data.open import open_dataset
 from posezoo.data.table import Frames
 
@@ -136,3 +136,53 @@ def test_batches_hold_every_index_at_most_once_and_no_lonely_image(size: int, ba
     for batches_of_all in zip(*ranks, strict=True):
         together = sorted(index for batch in batches_of_all for index in batch)
         assert any(together == sorted(batch) for batch in whole)
+
+
+# Scenes of different sizes
+
+SCENES = np.array([0] * 7 + [1] * 3 + [0] * 4 + [4] * 5)  # eleven, three and five frames
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1000), st.integers(0, 4), st.integers(1, 3))
+def test_every_scene_has_as_many_samples_as_the_largest(seed: int, epoch: int, start: int, world: int) -> None:
+    size = len(SCENES)
+    order = BatchOrder(size, 4, seed, epoch, scene_N=SCENES)
+    samples = np.array([sample for batch in order for sample in batch])
+    assert len(samples) >= 3 * 11 - 1, "a lonely last one waits"
+    whole = equalised(SCENES, np.random.default_rng(seed))
+    assert [int((SCENES[whole % size] == scene).sum()) for scene in (0, 1, 4)] == [11, 11, 11]
+    assert len(set(whole)) == len(whole) == 33, "repeats are told apart"
+    times = np.bincount(whole % size)
+    assert set(times[SCENES == 0]) == {1}
+    assert sorted(times[SCENES == 1]) == [3, 4, 4]
+    assert sorted(times[SCENES == 4]) == [2, 2, 2, 2, 3]
+    assert set(samples) <= {index + size * repeat for index in range(size) for repeat in range(5)}
+    # a pure function of (seed, epoch): the tail for a resume, shares of it for several processes
+    assert list(BatchOrder(size, 4, seed, epoch, start, scene_N=SCENES)) == list(order)[start:]
+    shares = [list(BatchOrder(size, 4, seed, epoch, rank=rank, world=world, scene_N=SCENES)) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    for batches_of_all, batch in zip(zip(*shares, strict=True), order, strict=False):
+        assert sorted(sample for share in batches_of_all for sample in share) == sorted(batch)
+
+
+def test_which_frames_come_once_more_is_drawn_anew_each_epoch() -> None:
+    def extra(epoch: int, seed: int = 0) -> set[int]:
+        order = BatchOrder(len(SCENES), 33, seed, epoch, scene_N=SCENES)
+        return {sample % len(SCENES) for batch in order for sample in batch if sample >= 2 * len(SCENES)}
+
+    assert len({frozenset(extra(epoch)) for epoch in range(10)}) > 2
+    assert {frozenset(extra(0, seed)) for seed in range(10)} != {frozenset(extra(0))}
+
+
+def test_a_repeated_frame_is_varied_otherwise(frames: Frames) -> None:
+    rows = np.flatnonzero(frames.split == "train")
+    data = FrameBatches(frames, ImageCache.open(frames), rows, 3, 0)
+    once, again = data[[5, 2]], data[[5 + len(rows), 2]]
+    for name in ("images", "position", "quaternion", "scene", "rows"):
+        assert torch.equal(getattr(once, name), getattr(again, name)), name
+    assert not torch.equal(once.uniforms[0], again.uniforms[0])
+    assert torch.equal(once.uniforms[1], again.uniforms[1])
+    tuples = FrameBatches(frames, None, np.stack([rows[:6], rows[1:7]], axis=1), 3, 0)
+    plain, repeated = tuples[[4]], tuples[[4 + 6]]
+    assert plain.rows.tolist() == repeated.rows.tolist() == rows[4:6].tolist()
+    assert not torch.isclose(plain.uniforms, repeated.uniforms).all(dim=1).any()

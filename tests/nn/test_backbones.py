@@ -1,4 +1,4 @@
-"""Networks of torchvision as backbones, and class logits as the embedding."""
+"""Networks of torchvision as backbones, class logits as the embedding, and what acts in training alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
+from timm.layers import DropPath
 
 from posezoo.base.errors import UsageError, WeightsError
 from posezoo.nn import backbones
 from posezoo.nn.backbones import Backbone
 from posezoo.zoo import pretrained
+from posezoo.zoo.build import create_model
 
 
 @pytest.mark.parametrize("name", ["torchvision:googlenet", "torchvision:resnet18", "torchvision:mobilenet_v3_small"])
@@ -64,3 +66,50 @@ def test_a_network_without_intermediate_features_gives_no_taps() -> None:
         with pytest.raises(UsageError) as error:
             backbones._choose_taps(net, "some-net", (8,))
         assert "some-net" in error.value.message
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet.r160_in1k", "resnet18.tv_in1k"])
+def test_left_out_blocks_and_momentum_act_in_training_alone(name: str) -> None:
+    torch.manual_seed(0)
+    plain = Backbone(name).eval()
+    torch.manual_seed(0)
+    changed = Backbone(name)
+    drawn = torch.get_rng_state()
+    changed.regularise(drop_path=0.5, batch_norm_momentum=0.01)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert list(plain.state_dict()) == list(changed.state_dict())
+    images = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(plain(images)[0], changed.eval()(images)[0])
+        changed.train()
+        changed(images)
+    rates = [module.drop_prob for module in changed.modules() if isinstance(module, DropPath)]
+    assert rates == sorted(rates), "deeper blocks more often"
+    assert rates[-1] == pytest.approx(0.5, abs=0.15)
+    # the running mean starts at 0 and moves a hundredth of the way to the first batch's
+    first = next(module for module in changed.net.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    with torch.no_grad():
+        batch_mean = changed.net.get_submodule("conv_stem" if "efficientnet" in name else "conv1")(images).mean(
+            (0, 2, 3)
+        )
+    torch.testing.assert_close(first.running_mean, 0.01 * batch_mean)
+    assert {m.momentum for m in changed.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.01}
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "densenet121"])
+def test_a_backbone_without_blocks_to_leave_out(name: str) -> None:
+    with pytest.raises(UsageError, match=name) as error:
+        Backbone(name).regularise(drop_path=0.2, batch_norm_momentum=None)
+    assert error.value.hint == "drop_path=0"
+    assert "\n" not in str(error.value)
+
+
+def test_every_model_obeys_them() -> None:
+    """Whatever its plugin hands to its backbone."""
+    common = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "drop_path": 0.2}
+    model = create_model("posenet", **common, batch_norm_momentum=0.02)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {norm.momentum for norm in norms} == {0.02}
+    assert any(isinstance(module, DropPath) for module in model.modules())
+    model = create_model("posenet", **{**common, "drop_path": 0.0})
+    assert not any(isinstance(module, DropPath) for module in model.modules())

@@ -243,6 +243,17 @@ def test_the_published_start_does_not_keep_it() -> None:
         assert float((head(latent_BD, image_BE) - head.base(latent_BD)).var()) > 20
 
 
+def test_the_published_start_is_kaiming_normal_with_torchs_biases() -> None:
+    torch.manual_seed(0)
+    head = HyperHead(MLPHead((96, 40)), 160, HyperConfig(init="paper", input="image"), 96)
+    layers = [head.condition.image, head.input.image, head.generated[0].code, head.generated[0].generator]
+    for layer in layers:
+        assert layer.weight.std().item() == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.05)
+        bound = layer.in_features**-0.5
+        assert layer.bias.std().item() == pytest.approx(bound / 3**0.5, rel=0.2)  # uniform
+        assert layer.bias.abs().max() <= bound
+
+
 def test_probing_the_widths_changes_nothing() -> None:
     base = MLPHead((D, 8, 3), dropout=0.5).train()
     torch.manual_seed(3)

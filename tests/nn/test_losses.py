@@ -136,6 +136,22 @@ def test_position_terms() -> None:
     assert float(PoseLoss(weights=(1.0, 0.0), unit_m=10.0)(*(out, *target)).position) == 0.25
 
 
+def test_published_l1_terms_are_means_over_the_components() -> None:
+    """A third of the sums; positions may count axis by axis."""
+    out, true_B3, true_B4 = tuples(4, 3)
+    kinds = ({"position": "l1", "rotation": "log"}, {"position": "l1-mean", "rotation": "log-mean"})
+    sums, means = (
+        PoseLoss("log-quaternion", start=(0.0, -3.0), tuple_length=3, **kind)(out, true_B3, true_B4) for kind in kinds
+    )
+    for key in ("position", "rotation", "relative_position", "relative_rotation"):
+        torch.testing.assert_close(getattr(means, key), getattr(sums, key) / 3)
+    error_B3 = (out.position - true_B3).abs()
+    axes = PoseLoss("log-quaternion", "log", "l1-mean", unit_m=(2.0, 4.0, 8.0))
+    expected = (error_B3[:, 0] / 2 + error_B3[:, 1] / 4 + error_B3[:, 2] / 8).mean() / 3
+    torch.testing.assert_close(axes(out, true_B3, true_B4).position, expected.float())
+    assert set(axes.state_dict()) == {"balance"}, "what a checkpoint holds"
+
+
 def test_centimetres_survive_utm_coordinates() -> None:
     utm_B3 = torch.tensor([[620_000.0, 5_735_000.0, 110.0]], dtype=F64)
     terms = PoseLoss()(output(utm_B3 + torch.tensor([0.0, 0.01, 0.0]), torch.ones(1, 4)), utm_B3, random_quaternions(1))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import posezoo_demo
 import pytest
 import torch
+from own_folder import picture
+from PIL import Image
 from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as TF
 
+from posezoo.base.files.pictures import read_image, resized_size
 from posezoo.nn import geometry
-from posezoo.nn.transforms import preprocess, resized, rotate_cameras
+from posezoo.nn.transforms import centre_corner, preprocess, resized, rotate_cameras
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -54,8 +63,86 @@ def test_every_place_of_the_crop_is_equally_likely() -> None:
     assert torch.bincount(left).tolist() == [333, 334, 333]
 
 
+# torchvision's pixels: facts that hold for any size, and real files of the shapes of the benchmarks
+
+
+def random_sizes(count: int) -> list[tuple[int, int, int, int]]:
+    """(width, height, resize, crop), all kinds of remainders; crop at most resize."""
+    random = np.random.default_rng(4)
+    sides, resizes = random.integers(16, 700, (count, 2)), random.integers(16, 300, count)
+    crops = [int(random.integers(8, resize + 1)) for resize in resizes]
+    return [(int(w), int(h), int(r), c) for (w, h), r, c in zip(sides, resizes, crops, strict=True)]
+
+
+def test_sides_and_corners_are_torchvisions() -> None:
+    """What each output pixel shows, by an image of coordinates: not a pixel differs in 200 random sizes."""
+    halves = 0
+    for width, height, resize, crop in random_sizes(200):
+        small = v2.Resize(resize)(torch.zeros(1, height, width, dtype=torch.uint8))
+        assert resized_size(width, height, resize) == (small.shape[-1], small.shape[-2])
+        new_width, new_height = small.shape[-1], small.shape[-2]
+        rows, columns = torch.meshgrid(torch.arange(new_height), torch.arange(new_width), indexing="ij")
+        expected = v2.CenterCrop(crop)(torch.stack([rows, columns]))
+        top, left = centre_corner(new_height, new_width, crop)
+        assert (expected[0, 0, 0], expected[1, 0, 0]) == (top, left)
+        assert expected.shape[-2:] == (crop, crop)
+        halves += (new_width - crop) % 4 == 3 or (new_height - crop) % 4 == 3
+    assert halves > 40, "sizes at which rounding down is a pixel off"
+
+
+def test_what_the_network_reads_is_torchvisions() -> None:
+    """Pixels and all, from tensors: resized, cropped, normalised."""
+    chain = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(MEAN), list(STD))]
+    for width, height, resize, crop in random_sizes(200)[::8]:
+        images = random_images(1, height, width)
+        expected = v2.Compose([v2.Resize(resize), v2.CenterCrop(crop), *chain])(images)
+        torch.testing.assert_close(preprocess(images, resize, crop, MEAN, STD), expected, atol=1e-5, rtol=1e-5)
+
+
+SHAPES = [(640, 480), (1920, 1080), (1080, 1920), (1280, 960), (341, 256), (1296, 968), (256, 256), (97, 413)]
+
+
+@pytest.mark.parametrize("size", SHAPES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_file_of_each_shape_is_read_as_torchvision_reads_it(
+    tmp_path: Path, size: tuple[int, int], suffix: str
+) -> None:
+    picture(path := tmp_path / f"a.{suffix}", *size, seed=3)
+    with Image.open(path) as image:
+        expected = v2.Compose([v2.Resize(256), v2.CenterCrop(224), v2.PILToTensor()])(image.convert("RGB"))
+    stored = torch.from_numpy(read_image(path).copy()).permute(2, 0, 1)[None]
+    grey_levels = preprocess(stored, 256, 224, (0.0,) * 3, (1 / 255,) * 3)[0]
+    assert torch.equal(grey_levels.round(), expected.float())
+
+
+@pytest.mark.parametrize("name", ["posenet-hyper-demo", "atloc-hyper-demo"])
+def test_what_the_shipped_models_read_has_not_moved(name: str) -> None:
+    """They were trained when sides were rounded and corners rounded down: on the demo's pictures that is the same."""
+    demo = Path(posezoo_demo.__file__).parent
+    read = json.loads((demo / f"weights/{name}/config.json").read_text())["config"]
+    assert (read["resize"], read["crop"]) == (160, 128)
+    for path in (demo / "loop/images/test-winter/0000.jpg", next(iter(sorted((demo / "places").rglob("*.jpg"))))):
+        stored = torch.from_numpy(read_image(path).copy()).permute(2, 0, 1)[None]
+        assert stored.shape[-2:] == (256, 341)
+        small = TF.resize(stored, [160, round(341 * 160 / 256)])
+        left = (small.shape[-1] - 128) // 2
+        expected = by_hand(small[..., 16:144, left : left + 128])
+        torch.testing.assert_close(preprocess(stored, 160, 128, MEAN, STD), expected)
+
+
+@pytest.mark.parametrize(("width", "left"), [(455, 116), (341, 58), (342, 59), (343, 60), (256, 16)])
+def test_half_a_pixel_goes_to_the_even_side(width: int, left: int) -> None:
+    """455 is the long edge of a 16:9 picture: rounding down would be a pixel off on every one."""
+    images = random_images(1, 256, width)
+    expected = by_hand(images[..., 16:240, left : left + 224])
+    torch.testing.assert_close(preprocess(images, 256, 224, MEAN, STD), expected)
+    focal, centre = torch.tensor([[300.0, 300.0]]), torch.tensor([[width / 2, 128.0]])
+    turned_by_none = rotate_cameras(images.float() / 255, focal, centre, torch.eye(3)[None], 224)
+    torch.testing.assert_close(turned_by_none, images[..., 16:240, left : left + 224] / 255, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(
-    ("height", "width", "expected"), [(256, 341, (192, 256)), (341, 256, (256, 192)), (256, 256, (192, 192))]
+    ("height", "width", "expected"), [(256, 341, (192, 255)), (341, 256, (255, 192)), (256, 256, (192, 192))]
 )
 def test_resize_sets_the_short_edge(height: int, width: int, expected: tuple[int, int]) -> None:
     assert tuple(resized(random_images(1, height, width), 192).shape[-2:]) == expected
@@ -85,7 +172,7 @@ def turns(*degrees: tuple[float, float, float]) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "crop"), [(256, 341, 224), (341, 256, 224), (256, 256, 256), (256, 455, 128)]
+    ("height", "width", "crop"), [(256, 341, 224), (341, 256, 224), (256, 256, 256), (256, 455, 128), (256, 455, 224)]
 )
 def test_no_rotation_is_the_centre_crop(height: int, width: int, crop: int) -> None:
     images = random_images(2, height, width).float() / 255
@@ -94,7 +181,7 @@ def test_no_rotation_is_the_centre_crop(height: int, width: int, crop: int) -> N
         torch.tensor([[160.0, 120.0], [width / 2, height / 2]]),
     )
     out = rotate_cameras(images, focal, centre, torch.eye(3).expand(2, 3, 3), crop)
-    top, left = (height - crop) // 2, (width - crop) // 2
+    top, left = centre_corner(height, width, crop)
     expected = images[..., top : top + crop, left : left + crop]
     # white noise: a coordinate's rounding, 1e-5 of a pixel, times a step of up to 1
     assert (out - expected).abs().mean() < 1e-5
@@ -128,7 +215,8 @@ def test_two_rotations_are_their_product() -> None:
 
 def test_points_land_where_the_rotated_camera_projects_them() -> None:
     """Known 3-D points, drawn as one dot an image, seen by the turned camera."""
-    height, width, crop, count = 256, 341, 224, 24
+    height, width, crop, count = 256, 343, 224, 24
+    top, left = 16, 60  # half a pixel, (343 - 224) / 2 = 59.5, goes to the even side
     random = np.random.default_rng(3)
     camera_to_world = turns((33.0, -12.0, 71.0))[0].numpy()
     position = np.array([4.0, -2.0, 10.0])
@@ -147,8 +235,8 @@ def test_points_land_where_the_rotated_camera_projects_them() -> None:
     for n in range(count):
         new_camera_to_world = camera_to_world @ delta[n].numpy()  # R' = R_cw R_d, the position stays
         ray = new_camera_to_world.T @ (points[n] - position)
-        u = fx * ray[0] / ray[2] + cx - (width - crop) // 2
-        v = fy * ray[1] / ray[2] + cy - (height - crop) // 2
+        u = fx * ray[0] / ray[2] + cx - left
+        v = fy * ray[1] / ray[2] + cy - top
         if not (15 < u < crop - 15 and 15 < v < crop - 15):
             continue
         near = (np.abs(x[:crop, :crop] - u) < 14) & (np.abs(y[:crop, :crop] - v) < 14)

@@ -89,6 +89,17 @@ def test_new_layers_are_kaiming_normal_with_zero_bias() -> None:
         assert abs(layer.weight.std().item() / expected - 1) < 0.1
 
 
+def test_the_published_attention_starts_as_torch_has_it() -> None:
+    ours = model(feature=512, init="published")
+    for layer in (ours.attention.g, ours.attention.theta, ours.attention.phi, ours.attention.W):
+        bound = 1 / math.sqrt(layer.in_features)  # uniform, weights and biases
+        assert 0.95 * bound < float(layer.weight.detach().abs().max()) <= bound
+        assert 0 < float(layer.bias.detach().abs().max()) <= bound
+    for layer in (ours.feature[0], ours.position_head.layers[0], ours.orientation_head.layers[0]):
+        assert (layer.bias == 0).all()
+        assert abs(layer.weight.std().item() / math.sqrt(2 / layer.in_features) - 1) < 0.1
+
+
 def test_published_shape() -> None:
     with torch.device("meta"):
         ours = build(blueprint("atloc", {"pretrained_backbone": False}))

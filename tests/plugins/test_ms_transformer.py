@@ -148,7 +148,7 @@ def test_the_scene_given_is_taken_else_the_likeliest() -> None:
 
 
 def test_each_scene_reads_its_own_latent_and_weights() -> None:
-    ours = model().eval()
+    ours = model(shared_heads=False).eval()
     with torch.no_grad():
         pooled_BE, (position_map, orientation_map) = ours.backbone(images(3))
         position_BSD = ours.position(position_map, ours.encoding)
@@ -168,7 +168,7 @@ def test_each_scene_reads_its_own_latent_and_weights() -> None:
 
 
 def test_shared_heads_are_one_for_all_scenes() -> None:
-    shared, banked = model(shared_heads=True), model()
+    shared, banked = model(), model(shared_heads=False)
     assert shared.position_head.scenes is None
     assert banked.position_head.scenes == 3
 
@@ -177,7 +177,8 @@ def test_shared_heads_are_one_for_all_scenes() -> None:
     ("name", "layers"),
     [
         *(("ms-transformer.7scenes", (6, 4)), ("ms-transformer.cambridge", (6, 6))),
-        *(("ms-transformer+hyper.7scenes", (4, 4)), ("ms-transformer+hyper.cambridge", (4, 4))),
+        *(("ms-transformer+hyper.7scenes", (6, 4)), ("ms-transformer+hyper.cambridge", (6, 6))),
+        ("ms-transformer+hyper", (4, 4)),
     ],
 )
 def test_layers_of_the_published_variants(name: str, layers: tuple[int, int]) -> None:
@@ -186,6 +187,29 @@ def test_layers_of_the_published_variants(name: str, layers: tuple[int, int]) ->
     assert isinstance(ours, MSTransformer)
     assert (len(ours.position.encoder), len(ours.orientation.encoder)) == layers
     assert (len(ours.position.decoder), len(ours.orientation.decoder)) == layers
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("shared", 15_151_748), ("7scenes", 15_151_748), ("per-scene", 18_352_814)]
+)
+def test_heads_by_name_have_the_published_parameters_with_seven_scenes(name: str, count: int) -> None:
+    """The published weights hold one head for all scenes."""
+    scenes = tuple("abcdefg")
+    with torch.device("meta"):
+        ours = build(blueprint(f"ms-transformer.{name}", {"pretrained_backbone": False, "scenes": scenes}))
+    assert sum(parameter.numel() for parameter in ours.parameters()) == count
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_published_heads_start_xavier_uniform(shared: bool) -> None:
+    ours = model(init="published", shared_heads=shared, width=64, hidden=256)
+    for head in (ours.position_head, ours.orientation_head):
+        for (fan_in, fan_out), layer in zip(((64, 256), (256, head.out_dim)), head.layers, strict=True):
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            for weight in [layer.weight] if shared else layer.weight:
+                assert 0.95 * bound < float(weight.detach().abs().max()) <= bound
+                assert float(weight.detach().std()) == pytest.approx(bound / math.sqrt(3), rel=0.1)
+            assert 0 < float(layer.bias.detach().abs().max()) <= 1 / math.sqrt(fan_in)  # as torch draws them
 
 
 def test_published_shape() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import safetensors.torch
@@ -49,6 +50,16 @@ def test_one_dropout_mask_for_both_heads() -> None:
     features = model.encode(torch.randn(4, 3, 64, 64))
     assert torch.equal(features.position, features.orientation)
     assert (features.image != 0).float().mean() > 0.5
+
+
+def test_the_published_linear_layers_start_kaiming_normal() -> None:
+    common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "hidden": 512}
+    for init, gain in (("published", 2.0), ("default", 1 / 3)):
+        torch.manual_seed(0)
+        model = create_model("posenet", init=init, **common)
+        for layer in (model.hidden[0], model.position_head.layers[0], model.orientation_head.layers[0]):
+            assert abs(layer.weight.std().item() / math.sqrt(gain / layer.in_features) - 1) < 0.1
+            assert 0 < float(layer.bias.detach().abs().max()) <= 1 / math.sqrt(layer.in_features)  # torch's default
 
 
 def test_published_shape() -> None:

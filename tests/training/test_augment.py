@@ -1,4 +1,4 @@
-"""Augmentation: exact labels, the same for a sample whatever its batch, and colours as torchvision has them."""
+"""Augmentation: exact labels, and the same for a sample whatever its batch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from torchvision.transforms.v2 import functional as TF
 
 from posezoo.data.loader import NUM_UNIFORMS, Batch, uniforms
 from posezoo.nn import geometry, transforms
 from posezoo.nn.model import ModelConfig
 from posezoo.training.appearance import with_appearance
-from posezoo.training.augment import augmented, coloured, with_known_intrinsics
+from posezoo.training.augment import augmented, with_known_intrinsics
 from posezoo.training.config import AugmentSettings
+from posezoo.training.jitter import coloured
 
 CONFIG = ModelConfig(resize=160, crop=128, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 WIDTH, HEIGHT, FOCAL = 342, 256, 300.0
@@ -159,6 +159,19 @@ def test_published_crop_moves_and_keeps_the_label(batch: Batch) -> None:
     assert len(corners) == 6
 
 
+def test_colours_vary_by_numbers_of_their_own(batch: Batch) -> None:
+    """From place 3 on: four factors and their order, whatever is cropped."""
+    plainly, _ = augmented(batch, CONFIG, varied_by(geometry="centre"))
+    found, _ = augmented(batch, CONFIG, AugmentSettings(geometry="centre", hue=0.3))
+    expected = coloured(plain(plainly), batch.uniforms[:, 3:8], AugmentSettings(hue=0.3))
+    torch.testing.assert_close(plain(found), expected, atol=1e-4, rtol=0)
+    for place in range(8):
+        uniforms_BK = batch.uniforms.clone()
+        uniforms_BK[:, place] = (uniforms_BK[:, place] + 0.5) % 1
+        other, _ = augmented(batch._replace(uniforms=uniforms_BK), CONFIG, AugmentSettings(geometry="centre", hue=0.3))
+        assert torch.equal(other, found) == (place < 3)
+
+
 def test_nothing_is_ever_mirrored(batch: Batch) -> None:
     for kind in ("rotate", "crop"):
         images, _ = augmented(batch, CONFIG, varied_by(geometry=kind))
@@ -166,63 +179,6 @@ def test_nothing_is_ever_mirrored(batch: Batch) -> None:
         near = (plain(images) - small).abs().mean(dim=(1, 2, 3))
         far = (plain(images) - small.flip(-1)).abs().mean(dim=(1, 2, 3))
         assert near.mean() < far.mean()
-
-
-def drawn(place: int, value: torch.Tensor) -> torch.Tensor:
-    """Numbers for `coloured` that vary one thing alone."""
-    numbers = torch.full((len(value), 4), 0.5)
-    numbers[:, place] = value
-    return numbers
-
-
-@pytest.mark.parametrize(
-    ("place", "name", "function"),
-    [
-        (0, "brightness", TF.adjust_brightness),
-        (1, "contrast", TF.adjust_contrast),
-        (2, "saturation", TF.adjust_saturation),
-    ],
-)
-def test_colours_as_torchvision(place: int, name: str, function: Callable[..., torch.Tensor]) -> None:
-    torch.manual_seed(0)
-    images = 0.4 + 0.2 * torch.rand(5, 3, 24, 32)  # nothing is clamped
-    value = torch.tensor([0.0, 0.2, 0.5, 0.8, 0.999])
-    found = coloured(images, drawn(place, value), varied_by(**{name: 0.4}))
-    for n, v in enumerate(value.tolist()):
-        factor = 1 + (2 * v - 1) * 0.4
-        # torchvision's gray weighs red with 0.2989, so that white is 0.9999: at most 1e-4 of the value
-        torch.testing.assert_close(found[n], function(images[n], factor), atol=5e-5, rtol=0)
-        gray = torch.einsum("c,chw->hw", torch.tensor([0.299, 0.587, 0.114]), images[n])
-        other = {"brightness": torch.zeros(()), "contrast": gray.mean(), "saturation": gray}[name]
-        torch.testing.assert_close(found[n], factor * images[n] + (1 - factor) * other, atol=1e-5, rtol=0)
-
-
-def test_hue_turns_the_colours_and_keeps_the_brightness() -> None:
-    torch.manual_seed(0)
-    images = 0.4 + 0.2 * torch.rand(4, 3, 16, 16)
-    weights = torch.tensor([0.299, 0.587, 0.114])
-    varied = varied_by(hue=0.5)
-    found = coloured(images, drawn(3, torch.tensor([0.5, 0.75, 0.25, 0.0])), varied)
-    torch.testing.assert_close(found[0], images[0], atol=1e-5, rtol=0)
-    for n in range(4):
-        torch.testing.assert_close(
-            torch.einsum("c,chw->hw", weights, found[n]), torch.einsum("c,chw->hw", weights, images[n]),
-            atol=1e-5, rtol=0,
-        )  # fmt: skip
-    gray = images[3].mul(weights[:, None, None]).sum(0)
-    # half a circle: the colour on the other side of gray
-    torch.testing.assert_close(found[3], 2 * gray - images[3], atol=1e-5, rtol=0)
-    assert (found[1] - found[2]).abs().max() > 0.01
-
-
-def test_colours_stay_in_range_and_vary() -> None:
-    torch.manual_seed(0)
-    images = torch.rand(8, 3, 16, 16)
-    found = coloured(images, torch.rand(8, 4), AugmentSettings())
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert (found - images).abs().mean(dim=(1, 2, 3)).min() > 1e-3
-    assert coloured(images, torch.rand(8, 4), varied_by()) is images
 
 
 def test_unknown_intrinsics_are_filled_from_the_field_of_view() -> None:
@@ -234,7 +190,7 @@ def test_unknown_intrinsics_are_filled_from_the_field_of_view() -> None:
 
 
 def test_number_of_uniforms_is_enough() -> None:
-    # three angles or two offsets, four colours from place 3 on, two for the appearance from place 8 on
+    # three angles or two offsets, from place 3 on four colours and their order, two for the appearance from place 8 on
     assert NUM_UNIFORMS >= 10
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from naming import naming
 
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, keys, resolve, settings
+from posezoo.cli.console import MAX_ERROR_LINE
 from posezoo.training.config import TrainConfig, configure
 from posezoo.zoo.blueprint import PLACE_FIELDS
 
@@ -56,6 +58,26 @@ def test_config_survives_a_round_trip() -> None:
 def test_one_phase_by_default() -> None:
     config, _ = configure(resolve.model("posenet"), resolve.data("demo-loop"), {"epochs": 7})
     assert [(phase.train, phase.epochs) for phase in config.plan] == [("all", 7)]
+
+
+@pytest.mark.parametrize("recipe", ["paper-indoor", "paper-multi-outdoor"])
+def test_epochs_are_not_ignored_where_there_are_phases(recipe: str) -> None:
+    known = resolve.model("posenet"), resolve.data("demo-loop")
+    with pytest.raises(UsageError, match=naming("epochs=3", "phases")) as error:
+        configure(*known, {"recipe": recipe, "epochs": 3})
+    assert "phases=[] epochs=3" in (error.value.hint or "")
+    assert len(f"posezoo: error: {error.value}") <= MAX_ERROR_LINE, "the line is not cut"
+    config, _ = configure(*known, {"recipe": recipe, **settings.parse(["phases=[]", "epochs=3"])})
+    assert [(phase.train, phase.epochs) for phase in config.plan] == [("all", 3)]
+
+
+def test_epochs_beside_phases_of_ones_own_are_an_error() -> None:
+    known = resolve.model("posenet"), resolve.data("demo-loop")
+    phases = [{"epochs": 2}, {"train": "position", "epochs": 5}]
+    with pytest.raises(UsageError, match=naming("epochs=7", "phases", "2, 5")):
+        configure(*known, {"epochs": 7, "phases": phases})
+    config, _ = configure(*known, {"phases": phases})
+    assert [phase.epochs for phase in config.plan] == [2, 5], "the recipe's own epochs give way to phases"
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,14 @@ def test_steps_and_constant(train: Train, tmp_path: Path) -> None:
     np.testing.assert_allclose(rates(run), [1e-3] * 3, rtol=1e-12)
 
 
+def test_a_phase_has_steps_of_its_own(train: Train) -> None:
+    steps = {"optim.schedule": "step", "optim.step_epochs": 2, "optim.gamma": 0.5, "optim.warmup_epochs": 0}
+    phases = [{"epochs": 3}, {"epochs": 2, "step_epochs": 1}, {"epochs": 2, "step_epochs": 1, "gamma": 0.1}]
+    run = train(phases=phases, **steps, **{"optim.lr": 1e-3}).path
+    expected = [1, 1, 0.5, 1, 0.5, 1, 0.1]
+    np.testing.assert_allclose(rates(run), [1e-3 * factor for factor in expected for _ in range(3)], rtol=1e-12)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_loss_that_is_not_a_number(train: Train, tmp_path: Path, precision: str) -> None:
     with (

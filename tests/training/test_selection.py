@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import fault_points
 import faults
 import numpy as np
 import pytest
 import safetensors.torch
-from small_runs import Train, changed, job, weights
+from small_runs import Notes, Train, changed, job, weights
 
+from posezoo.api import resume
+from posezoo.base.errors import Interrupted, WeightsError
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.metrics import pose_errors
 
@@ -59,3 +63,58 @@ def test_best_epoch_is_the_one_with_the_lowest_score(train: Train) -> None:
     assert changed(weights(run, 3 * best), saved) == set()
     facts = json.loads((run / "best" / "config.json").read_text())["training"]
     assert f"(epoch {best})" in facts["selection"]
+
+
+PHASES = [{"epochs": 3}, {"train": "position", "epochs": 1}, {"train": "orientation", "epochs": 1}]
+UNSTEADY = {"optim.lr": 3e-2, "optim.warmup_epochs": 0, "optim.schedule": "constant"}  # the last epoch is not the best
+EVERY = {"checkpoint.every_steps": 1, "checkpoint.keep": 100}
+
+
+def start_of(run: Path, step: int, frozen: str) -> dict[str, Any]:
+    """What a phase that trains one head began with, but for that head: its checkpoint at `step` has it unchanged."""
+    return {name: tensor for name, tensor in weights(run, step).items() if not name.startswith(frozen)}
+
+
+def test_a_phase_starts_from_the_best_epoch_so_far(train: Train) -> None:
+    run = train(phases=PHASES, **UNSTEADY, **EVERY).path
+    scores = [line["score"] for line in epochs_of(run)]
+    best = int(np.argmin(scores[:3])) + 1
+    assert best < 3, "else the last epoch would do"
+    second = start_of(run, 12, "position_head.")
+    assert changed(second, weights(run, 3 * best)) == set()
+    assert changed(second, weights(run, 9)) != set()
+    third = start_of(run, 15, "orientation_head.")
+    best = int(np.argmin(scores[:4])) + 1
+    assert changed(third, weights(run, 3 * best)) == set()
+
+
+def test_without_validation_a_phase_starts_from_the_last_epoch(train: Train) -> None:
+    run = train(phases=PHASES, selection="last", **UNSTEADY, **EVERY).path
+    assert changed(start_of(run, 12, "position_head."), weights(run, 9)) == set()
+    assert changed(start_of(run, 15, "orientation_head."), weights(run, 12)) == set()
+
+
+@pytest.mark.parametrize("at", [5, 10, 13])
+def test_a_resumed_run_starts_its_phases_from_the_same_epochs(train: Train, tmp_path: Path, at: int) -> None:
+    """Also where `best/` holds a later epoch, or a later phase's, when it is resumed from a checkpoint far behind."""
+    whole = train(phases=PHASES, out=str(tmp_path / "whole"), **UNSTEADY, **EVERY).path
+    run = train(phases=PHASES, out=str(tmp_path / "run"), **UNSTEADY, **EVERY).path
+    for folder in (run / "ckpt").iterdir():
+        if int(folder.name.removeprefix("step-")) > at:
+            shutil.rmtree(folder)
+    resume(run, observer=Notes())
+    assert faults.numbers(run) == faults.numbers(whole)
+    for step in (9, 12, 15):
+        assert changed(weights(run, step), weights(whole, step)) == set()
+    assert faults.sha256(run / "best/model.safetensors") == faults.sha256(whole / "best/model.safetensors")
+
+
+@pytest.mark.parametrize("content", [None, b"x"])
+def test_the_best_weights_of_a_phase_are_gone(train: Train, tmp_path: Path, content: bytes | None) -> None:
+    with fault_points.at("step:sigterm:9"), pytest.raises(Interrupted):
+        train(phases=PHASES, **UNSTEADY)
+    path = tmp_path / "run/phases/0.safetensors"
+    assert path.exists()
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"phases/0\.safetensors"):  # the third epoch is not the best
+        resume(tmp_path / "run", observer=Notes())

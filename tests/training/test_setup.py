@@ -16,6 +16,7 @@ import pytest
 import small_data
 import torch
 from naming import naming
+from PIL import Image
 from small_runs import Notes, Train, changed, job
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from posezoo.nn.model import ModelConfig
 from posezoo.nn.outputs import PoseOutput
 from posezoo.training import setup
 from posezoo.training.again import evaluate
+from posezoo.training.augment import UNVARIED, augmented
 from posezoo.training.config import PhaseSettings, configure
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import read_config
@@ -45,6 +47,18 @@ def moved(folder: Path, target: Path) -> Path:
         rows = list(csv.DictReader(file))
     for row in rows:
         row |= {"x": repr(float(row["x"]) + UTM[0]), "y": repr(float(row["y"]) + UTM[1])}
+    with (target / "poses.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return target
+
+
+def flattened(folder: Path, target: Path, factor: float) -> Path:
+    """The data set with its z coordinates made small."""
+    shutil.copytree(folder, target)
+    with (folder / "poses.csv").open(newline="", encoding="utf-8") as file:
+        rows = [{**row, "z": repr(float(row["z"]) * factor)} for row in csv.DictReader(file)]
     with (target / "poses.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -176,6 +190,23 @@ def test_what_counts_as_one_in_the_position_term(one_place: Path, unit: str) -> 
     assert terms.position.item() == pytest.approx(5.0 / one_m, rel=1e-5)
 
 
+@pytest.mark.parametrize("normalise", [True, False])
+def test_each_axis_counts_by_its_own_deviation(one_place: Path, tmp_path: Path, normalise: bool) -> None:
+    """As published: a flat axis too, which else counts as little as a hundredth of the longest one."""
+    flat = flattened(one_place, tmp_path / "flat", 0.01)
+    ready = job(flat, **{"loss.unit": "deviation", "loss.position": "l1-mean", "normalise_position": normalise})
+    position_N3 = ready.dataset.frames.position[ready.train_rows]
+    std_3 = position_N3.std(axis=0)
+    assert std_3.min() < 0.01 * std_3.max()
+    true_B3 = torch.from_numpy(position_N3[:2])
+    same_B4 = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(2, 4)
+    output = PoseOutput(true_B3 + torch.tensor([0.1, -0.2, 0.3]), same_B4, same_B4, None, None)
+    terms = setup.make_loss(ready, PhaseSettings(epochs=1))(output, true_B3, same_B4.double())
+    assert terms.position.item() == pytest.approx(float(np.mean([0.1, 0.2, 0.3] / std_3)), rel=1e-5)
+    config = ready.model.config
+    assert config.position_std == pytest.approx(std_3.tolist() if normalise else (1, 1, 1), rel=1e-9)
+
+
 def test_settings_of_the_loss_arrive(one_place: Path) -> None:
     """Each differs from its default, and the loss with it: rotation, position, start, and the phase's weights."""
     more = {"loss.rotation": "log", "loss.position": "l1", "loss.start": (0.5, -1.0), "loss.unit": "metre"}
@@ -215,11 +246,26 @@ def test_adamw_shrinks_matrices_and_nothing_else(one_place: Path, backbone_lr: f
     assert torch.equal(balance, torch.ones_like(balance))
 
 
-def test_adam_shrinks_everything_but_the_balance(one_place: Path) -> None:
-    """As published: the decay is part of the gradient, of biases and norms too."""
-    before, after, balance = after_a_step_without_gradient(job(one_place, **{"optim.name": "adam", "optim.lr": 0.1}))
+@pytest.mark.parametrize("decays", [False, True])
+def test_adam_shrinks_everything_and_the_balance_where_asked(one_place: Path, decays: bool) -> None:
+    """As published: the decay is part of the gradient, of biases and norms too, and of the balance."""
+    more = {"optim.name": "adam", "optim.lr": 0.1, "loss.balance_decay": decays}
+    before, after, balance = after_a_step_without_gradient(job(one_place, **more))
     assert all((after[name] < before[name]).all() for name in before)
-    assert torch.equal(balance, torch.ones_like(balance))
+    assert bool((balance < 1).all()) == decays
+    assert torch.equal(balance, torch.ones_like(balance)) != decays
+
+
+def test_scenes_are_equalised(tmp_path: Path) -> None:
+    table = small_data.rows("yard") + small_data.rows("hall", 40.0)[16:]
+    few = small_data.write(tmp_path / "few", table)
+    ready = job(few, "ms-transformer", equalise_scenes=True, selection="test")
+    scene_N = ready.dataset.frames.scene[ready.train_rows]
+    assert sorted(np.bincount(scene_N)) == [8, 24]
+    assert ready.steps_per_epoch == 2 * 24 / 8
+    seen = np.concatenate([[scene_N[sample % len(scene_N)] for sample in batch] for batch in ready.order(epoch=1)])
+    assert np.bincount(seen).tolist() == [24, 24]
+    assert job(few, "ms-transformer", selection="test").steps_per_epoch == 4
 
 
 # Precision
@@ -293,6 +339,29 @@ def test_validation_frames_come_in_blocks(tmp_path: Path) -> None:
     held = ready.validation_rows
     assert 5 <= len(held) <= 7
     assert np.sum(np.diff(held) > 1) <= 1, "consecutive frames"
+
+
+@pytest.mark.parametrize("geometry", ["rotate", "crop", "centre"])
+def test_an_image_is_prepared_alike_whatever_shapes_share_its_batch(tmp_path: Path, geometry: str) -> None:
+    data = small_data.write(tmp_path / "data", small_data.rows("yard"))
+    for n in range(1, 32, 3):  # upright pictures and wide ones among the others
+        name = data / f"yard/{n:02d}.png"
+        with Image.open(name) as image:
+            image.resize((72, 96) if n % 2 else (128, 72)).save(name)
+    ready = job(data, crop=48, selection="last")
+    varied = ready.augmentation.model_copy(update={"geometry": geometry})
+    frames, config = ready.batches(1), ready.model.config
+    batch = frames[list(range(12))]
+    assert len({tuple(shape) for shape in ready.cache.shapes(batch.rows.numpy()).tolist()}) == 3
+    images, quaternions = setup.augmented_batch(ready, batch, varied)
+    for n in range(12):
+        alone = frames[[n]]
+        image, quaternion = augmented(alone, config, varied)
+        torch.testing.assert_close(images[n], image[0], atol=1e-5, rtol=0)
+        assert torch.equal(quaternions[n], quaternion[0])
+        if geometry == "centre":
+            plain, _ = setup.augmented_batch(ready, alone, UNVARIED)
+            torch.testing.assert_close(plain, ready.model.prepare(alone.images), atol=1e-5, rtol=0)
 
 
 def test_position_scale_is_that_of_the_training_frames(one_place: Path) -> None:

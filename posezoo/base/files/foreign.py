@@ -1,8 +1,8 @@
 """Read the tensors of other projects' checkpoints: safetensors and plain torch state dicts, without running their code.
 
 The file is read once; what is hashed is what is parsed. torch reads with `weights_only=True` and nothing else. A pickle
-of whole objects needs the user's consent and a process of its own: there every class and function that the file names
-is replaced by an empty class, so that none of its code is needed or run, and the tensors are collected from the rest.
+of whole objects needs the user's consent and a process of its own: there posezoo.base.files.objects replaces all that
+the file names, so that none of its code is needed or run, and the tensors are collected from the rest.
 
 Run as a program (by `read`): a checkpoint on stdin, its tensors as safetensors on stdout.
 """
@@ -13,12 +13,11 @@ import contextlib
 import hashlib
 import io
 import os
-import pickletools
 import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 INNER = ("model_state_dict", "state_dict", "model")  # where training scripts put the weights among other things
 TIMEOUT_S = 300
+SPARE_BYTES = 1 << 30  # of memory, for the process that reads whole objects
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 
 
@@ -110,13 +110,15 @@ def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
     """The state dict in what a checkpoint holds: itself, an entry of it, or a replaced module."""
     import torch
 
-    if isinstance(loaded, Unknown):
-        return dict(loaded.tensors())
+    from posezoo.base.files import objects
+
+    if isinstance(loaded, objects.Unknown):
+        return dict(objects.tensors_of(loaded))
     if isinstance(loaded, Mapping):
         if all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()):
             return dict(loaded)
         for key in INNER:
-            if isinstance(loaded.get(key), (Mapping, Unknown)):
+            if isinstance(loaded.get(key), (Mapping, objects.Unknown)):
                 return _tensors(loaded[key], name)
         shown = ", ".join(str(key) for key in list(loaded)[:5])
         raise WeightsError(f"{name} contains no state dict (it has: {shown})", f"expected one in {', '.join(INNER)}")
@@ -132,32 +134,6 @@ def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 # Pickles of whole objects
-
-
-class Unknown:
-    """Replaces every class and function that a pickle names; of a torch module it keeps parts and tensors."""
-
-    def __new__(cls, *arguments: Any, **named: Any) -> Unknown:
-        return super().__new__(cls)
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update(state)
-
-    def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) of the module, as its `state_dict` would name them."""
-        import torch
-
-        own = vars(self)
-        for name, value in {**own.get("_parameters", {}), **own.get("_buffers", {})}.items():
-            if isinstance(value, torch.Tensor) and name not in own.get("_non_persistent_buffers_set", ()):
-                yield prefix + name, value.detach()
-        for name, part in own.get("_modules", {}).items():
-            if isinstance(part, Unknown):
-                yield from part.tensors(f"{prefix}{name}.")
 
 
 def _extracted(content: bytes, name: str) -> dict[str, Tensor]:
@@ -185,31 +161,10 @@ def _extracted(content: bytes, name: str) -> dict[str, Tensor]:
     return _safetensors(done.stdout, name)
 
 
-def _objects(content: bytes) -> Any:
-    """What a pickle of whole objects holds, with `Unknown` for each class and function that torch does not read."""
-    import torch
-
-    stream = io.BytesIO(content)
-    if content[:2] == b"PK":
-        with zipfile.ZipFile(stream) as archive:
-            data = next(entry for entry in archive.namelist() if entry.endswith("/data.pkl"))
-            streams = [io.BytesIO(archive.read(data))]
-    else:
-        streams = [stream] * 5  # magic number, protocol, system, the object, names of storages: one after the other
-    named = {(Unknown, argument.replace(" ", ".")) for each in streams for argument in _globals(each)}
-    with torch.serialization.safe_globals(list(named)):
-        return _torch_load(content)
-
-
-def _globals(stream: io.BytesIO) -> list[str]:
-    """`module name` of each class and function that the next pickle of the stream names; nothing is loaded."""
-    return [str(argument) for opcode, argument, _ in pickletools.genops(stream) if opcode.name == "GLOBAL"]
-
-
 def _first_line(error: BaseException) -> str:
     """What is wrong, without the advice that torch puts before and after it."""
     text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
-    return next((line.strip()[:100] for line in text.splitlines() if line.strip()), type(error).__name__)
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
 def _restrict() -> None:
@@ -225,12 +180,28 @@ def _restrict() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _limit_memory(content: int) -> None:
+    """Some times the file's size and no more: a few bytes can claim any number of objects."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + 8 * content + SPARE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def _main() -> None:
     _restrict()
+    import torch
     from safetensors.torch import save
 
+    from posezoo.base.files import objects
+
+    torch.set_num_threads(1)  # each thread reserves memory that counts
+    content = sys.stdin.buffer.read()
+    _limit_memory(len(content))
     try:
-        state = _tensors(_objects(sys.stdin.buffer.read()), "the file")
+        state = _tensors(objects.load(content), "the file")
         # tensors may share memory, which safetensors does not write
         sys.stdout.buffer.write(save({name: value.contiguous().clone() for name, value in state.items()}))
     except Exception as error:

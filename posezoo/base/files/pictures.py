@@ -131,6 +131,12 @@ CACHE_SHORT_EDGE = 256
 MAX_PIXELS = 64_000_000
 
 
+def resized_size(width: int, height: int, short_edge: int) -> tuple[int, int]:
+    """(width, height) of a picture resized to this short edge; the long one is cut off, as by torchvision's Resize."""
+    short = min(width, height)
+    return short_edge * width // short, short_edge * height // short
+
+
 def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
 
@@ -156,8 +162,7 @@ def read_sized(
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
             rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
-            scale = short_edge / min(rgb.size)
-            size = (max(short_edge, round(rgb.width * scale)), max(short_edge, round(rgb.height * scale)))
+            size = resized_size(*rgb.size, short_edge)
             return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR)), rgb.size
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None

@@ -56,14 +56,17 @@ def tensors(content: bytes, what: str) -> dict[str, Tensor]:
 
 
 def dump(state: Mapping[str, Tensor], dtype: str = "float32") -> bytes:
-    """The tensors as safetensors; `float16` halves floating ones. Raises WeightsError if one would overflow."""
+    """The tensors as safetensors; `float16` halves those of float32. Raises WeightsError if one would overflow.
+
+    float64 stays: a tensor has it because its decimals count.
+    """
     import torch
     from safetensors.torch import save
 
     half = {"float32": None, "float16": torch.float16}[dtype]
     kept = {}
     for key, value in state.items():
-        if half is not None and value.is_floating_point():
+        if half is not None and value.dtype == torch.float32:
             value = value.to(half)
             if not torch.isfinite(value).all():
                 raise WeightsError(f"{key} does not fit into {dtype}", "save it in float32")

@@ -22,7 +22,7 @@ from posezoo.base.paths import printable_path
 from posezoo.data.table import Frames
 
 PIXELS = "pixels.u8"
-VERSION = 1  # raise it when decoding or the file format changes
+VERSION = 2  # raise it when decoding, resizing or the file format changes
 INDEX = np.dtype(
     {
         "names": ["offset", "height", "width", "stored_height", "stored_width", "sha256"],

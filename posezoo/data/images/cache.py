@@ -22,6 +22,7 @@ import stat
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,21 @@ class ImageCache:
     def __len__(self) -> int:
         return len(self._index)
 
+    @cached_property
+    def one_shape(self) -> bool:
+        """Whether all images have the same height and width."""
+        return len(np.unique(self._index[["height", "width"]])) <= 1
+
+    def shapes(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(height, width) of each of these images, (B, 2)."""
+        rows = self._index[np.asarray(indices, dtype=np.int64)]
+        return np.stack([rows["height"], rows["width"]], axis=1)
+
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Images (B, 3, H, W) uint8 and intrinsics (B, 4) in their pixels (NaN: unknown).
 
-        The tensor is channels-last in memory. Images smaller than the largest of the batch are centred and their edges
-        repeated; cx and cy move along.
+        The tensor is channels-last in memory. Images smaller than the largest of the batch lie in its top left corner,
+        black beside and below: `shapes` tells where they end, and what resizes or crops must not see more.
         """
         index_B = np.asarray(indices, dtype=np.int64)
         rows = self._index[index_B]
@@ -90,10 +101,8 @@ class ImageCache:
                 continue
             image_HWC = np.empty((h, w, 3), dtype=np.uint8)
             self._read(file, image_HWC, offset)
-            top, left = (height - h) // 2, (width - w) // 2
-            margins = ((top, height - h - top), (left, width - w - left), (0, 0))
-            pixels_BHWC[n] = np.pad(image_HWC, margins, mode="edge")
-            intrinsics_B4[n, 2:] += (left, top)
+            pixels_BHWC[n] = 0
+            pixels_BHWC[n, :h, :w] = image_HWC
         return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2), intrinsics_B4
 
     def _open_pixels(self) -> int:

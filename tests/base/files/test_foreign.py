@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -33,7 +32,20 @@ class Theirs(nn.Module):
         self.gain = nn.Parameter(torch.randn(3))
         self.tied = self.net[0]
         self.activation, self.options = nn.functional.silu, Options(4, 2)
+        self.act = self.swish
         self.register_buffer("scratch", torch.ones(2), persistent=False)
+
+    def swish(self, x: torch.Tensor) -> torch.Tensor:
+        """A method that is an attribute too."""
+        return x * torch.sigmoid(x)
+
+
+class Holder(nn.Module):
+    """One tensor."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", value)
 
 
 class Hostile:
@@ -90,24 +102,31 @@ def test_whole_objects_only_on_demand(tmp_path: Path) -> None:
     assert_equal(foreign.read(path, trust=True)[0], model.state_dict())
 
 
+@pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("wrap", [lambda m: m, nn.DataParallel, lambda m: {"epoch": 1, "model": m}])
-def test_tensors_of_whole_objects_without_their_classes(wrap: Callable[[Any], Any]) -> None:
-    """What the process of its own does, here in this one."""
-    model, file = Theirs(), io.BytesIO()
-    torch.save(wrap(model), file)
-    found = foreign._tensors(foreign._objects(file.getvalue()), "x.pth")
-    assert_equal(foreign._unwrapped(found), model.state_dict())
+def test_tensors_of_whole_objects(tmp_path: Path, wrap: Callable[[Any], Any], legacy: bool) -> None:
+    model, path = Theirs(), tmp_path / "x.pth"
+    torch.save(wrap(model), path, _use_new_zipfile_serialization=not legacy)
+    assert_equal(foreign.read(path, trust=True)[0], model.state_dict())
 
 
 def test_nothing_of_a_file_is_run_even_on_demand(tmp_path: Path) -> None:
-    path, trace = tmp_path / "x.pth", tmp_path / "ran"
-    torch.save({"state_dict": state(), "extra": Hostile(trace)}, path)
-    for trust in (False, True):
-        with pytest.raises(WeightsError):
-            foreign.read(path, trust)
+    path, trace, expected = tmp_path / "x.pth", tmp_path / "ran", state()
+    torch.save({"state_dict": expected, "extra": Hostile(trace)}, path)
+    with pytest.raises(WeightsError, match=naming("--i-trust-this")):
+        foreign.read(path)
+    assert_equal(foreign.read(path, trust=True)[0], expected)
     assert not trace.exists()
     torch.load(path, weights_only=False)  # the file does what it says, with a reader that lets it
     assert trace.exists()
+
+
+def test_a_file_that_claims_more_than_it_has_is_told(tmp_path: Path) -> None:
+    """A tensor of 10^18 numbers made of one."""
+    path, wide = tmp_path / "x.pth", torch.ones(1).expand(10**9, 10**9)
+    torch.save(Holder(wide), path)
+    with pytest.raises(WeightsError):
+        foreign.read(path, trust=True)
 
 
 def test_the_process_for_whole_objects_has_no_secrets_no_network_and_no_files(tmp_path: Path) -> None:
@@ -206,7 +225,6 @@ def test_everything_else_is_told_in_one_line(
     with pytest.raises(WeightsError, match=words) as error:
         foreign.read(tmp_path / "x.pth", trust)
     assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 240
     assert error.value.hint
 
 

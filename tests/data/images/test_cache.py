@@ -17,9 +17,12 @@ from naming import naming
 from other_process import pixel_sum
 from own_folder import MakeFolder, picture
 from pictured_frames import make_frames
+from PIL import Image
+from torchvision.transforms import v2
 
 from posezoo.base.errors import ResourceError
 from posezoo.base.files.pictures import read_image
+from posezoo.data.images import cache as cache_module
 from posezoo.data.images.cache import ImageCache, cache_folder
 from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
 from posezoo.data.open import open_dataset
@@ -42,15 +45,37 @@ def test_unknown_intrinsics_stay_unknown(tmp_path: Path) -> None:
     assert np.isnan(ImageCache.open(make_frames(tmp_path / "d", [(30, 20)], False)).batch([0])[1]).all()
 
 
-def test_mixed_shapes_are_padded_about_the_centre(tmp_path: Path) -> None:
+def test_images_of_several_shapes_share_a_tensor_and_keep_their_pixels(tmp_path: Path) -> None:
     cache = ImageCache.open(make_frames(tmp_path / "d", [(64, 48), (48, 64), (50, 50)]))
     images, intrinsics = cache.batch([0, 1, 2])
     assert images.shape == (3, 3, 341, 341)
-    np.testing.assert_allclose(intrinsics[:, 2:], [[170.5, 42 + 128], [42 + 128, 170.5], [42 + 128] * 2])
-    alone = cache.batch([1])[0][0]
-    assert torch.equal(images[1][:, :, 42 : 42 + 256], alone)
-    assert torch.equal(images[1][:, :, 0], alone[:, :, 0])
-    assert torch.equal(images[1][:, :, -1], alone[:, :, -1])
+    assert cache.shapes([0, 1, 2]).tolist() == [[256, 341], [341, 256], [256, 256]]
+    assert not cache.one_shape
+    for n, (height, width) in enumerate(cache.shapes([0, 1, 2]).tolist()):
+        alone, camera = cache.batch([n])
+        assert torch.equal(images[n, :, :height, :width], alone[0])
+        assert not images[n, :, height:].any()
+        assert not images[n, :, :, width:].any()
+        np.testing.assert_array_equal(intrinsics[n], camera[0])
+        np.testing.assert_allclose(camera[0, 2:], (width / 2, height / 2))
+
+
+def test_intrinsics_are_scaled_by_the_sides_of_the_pixels(tmp_path: Path) -> None:
+    """16:9: the long edge is cut off at 455, so both directions have their own scale."""
+    cache = ImageCache.open(make_frames(tmp_path / "d", [(192, 108)] * 2))
+    images, intrinsics = cache.batch([0, 1])
+    assert images.shape == (2, 3, 256, 455)
+    assert cache.one_shape
+    sx, sy = 455 / 192, 256 / 108
+    np.testing.assert_allclose(intrinsics, [[96 * sx, 96 * sx * sy / sx, 227.5, 128]] * 2)
+
+
+def test_another_version_of_the_pixels_is_another_cache(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches whose long edge was rounded (version 1) stay on the disk and are never read."""
+    now = ImageCache.open(frames).folder
+    assert cache_module.VERSION > 1
+    monkeypatch.setattr(cache_module, "VERSION", 1)
+    assert ImageCache.open(frames).folder != now
 
 
 def test_changed_image_makes_a_new_cache(frames: Frames) -> None:
@@ -195,3 +220,5 @@ def test_real_images_come_back_in_any_order(real_data: Path) -> None:
     images = cache.batch(order)[0].permute(0, 2, 3, 1).numpy()
     for row, image in zip(order, images, strict=True):
         np.testing.assert_array_equal(image, read_image(frames.path(int(row))))
+        with Image.open(frames.path(int(row))) as picture_file:
+            np.testing.assert_array_equal(image, v2.Resize(256)(picture_file.convert("RGB")))

@@ -1,0 +1,190 @@
+"""Anchors: poses on the training path, each with a learned key; an image attends to them.
+
+* K anchors a scene, spread over the training poses by farthest-point sampling in v = (position, a x viewing direction)
+* logit l_k = exp(tau) cos(P e - mu, w_k): e the image embedding; projection P, mean mu, keys w_k and tau are learned
+* base pose: mean of the anchors within 4 sigma of the strongest, weighted by s = softmax(l)
+* loss of their own: cross-entropy of s against softmax(-|v - v_k|^2 / (2 sigma^2)), v of the true pose
+
+Nadaraya-Watson regression over poses with a learned kernel; AnchorNet (Saha, Varma and Jawahar, BMVC 2018) classifies
+anchors likewise.
+
+Legend: B batch, E embedding width, D key width, K anchors of all scenes, N training images.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from posezoo.nn import geometry
+from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.nn.place import Place, Target
+from posezoo.nn.ranges import Count
+
+Positive = Annotated[float, Field(gt=0)]
+NEIGHBOURHOOD = 4.0  # sigmas around the strongest anchor in which others count
+NEVER = -1e4  # logit of an anchor that does not count; finite in half precision too
+
+
+@dataclass(frozen=True)
+class AnchorsConfig:
+    """The settings of `+anchors`."""
+
+    count: Count = 400
+    """Most anchors of a scene."""
+    images: Count = 3
+    """Training images an anchor: a scene with few images gets fewer anchors."""
+    key_dim: Count = 128
+    """D, the width of keys; the embedding is projected to it."""
+    scale: Positive | None = None
+    """sigma in metres; none: 0.7 times the median distance of neighbouring anchors."""
+    turn_deg: Positive = 4.0
+    """Degrees within which the orientation head is believed where it differs from the anchors; see `modifier`."""
+    trust: Positive = 0.5
+    """Multiple of sigma within which the position head is believed likewise."""
+    weight: Annotated[float, Field(ge=0)] = 0.5
+    """Of the cross-entropy."""
+
+
+class Base(NamedTuple):
+    """What the anchors say of each image."""
+
+    offset: Tensor  # (B, 3) metres from the mean of the training positions, world axes
+    quaternion: Tensor  # (B, 4) camera-to-world, unit
+    scale: Tensor  # (B, 1) sigma there, metres
+
+
+class Anchors(nn.Module):
+    """Anchor poses and keys. Until `learn_place` they lie at random, as any weight does."""
+
+    disclosure = "the poses of some training images are stored in the weights (anchors)"
+
+    def __init__(
+        self, config: AnchorsConfig, embedding_dim: int, scenes: int, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        self.config, self.scenes = config, scenes
+        self.mean_3 = np.array(mean)
+        total, spread = scenes * config.count, torch.tensor(std, dtype=torch.float32)
+        self.project = nn.Linear(embedding_dim, config.key_dim)
+        self.keys = nn.Parameter(torch.randn(total, config.key_dim) / math.sqrt(config.key_dim))
+        self.tau = nn.Parameter(torch.tensor(math.log(20.0)))
+        axis_K3 = torch.randn(total, 3)
+        self.offset: Tensor
+        self.quaternion: Tensor
+        self.scene: Tensor
+        self.scale: Tensor
+        self.direction_m: Tensor
+        # float64 is never stored in half precision: metres over a kilometre would lose their decimals
+        self.register_buffer("offset", (torch.randn(total, 3) * spread).double())
+        self.register_buffer("quaternion", geometry.exp_quaternion(axis_K3))
+        # -1 where a scene has fewer anchors than there is room for
+        self.register_buffer("scene", torch.arange(total) % scenes)
+        self.register_buffer("scale", spread.norm().expand(scenes).clone())
+        self.register_buffer("direction_m", spread.norm().expand(scenes).clone())  # a: metres that a full turn counts
+
+    def logits(self, image_BE: Tensor, scene_B: Tensor | None) -> Tensor:
+        """l (B, K) as above; anchors of other scenes, where the scene is known, do not count."""
+        key_BD = F.normalize(self.project(image_BE).float(), dim=-1)
+        logit_BK = self.tau.exp() * key_BD @ F.normalize(self.keys, dim=-1).T
+        counts_BK = (self.scene >= 0)[None] if scene_B is None else self.scene[None] == scene_B[:, None]
+        return logit_BK.masked_fill(~counts_BK, NEVER)
+
+    def forward(self, image_BE: Tensor, scene_B: Tensor | None) -> Base:
+        """The base poses."""
+        logit_BK = self.logits(image_BE, scene_B)
+        best_B = logit_BK.argmax(-1)
+        direction_m_B = self.direction_m[self.scene[best_B]]
+        scale_B = self.scale[self.scene[best_B]]
+        place_K3, view_K3 = self.offset.float(), _view(self.quaternion)
+        square_BK = (place_K3[best_B][:, None] - place_K3).square().sum(-1) + (
+            direction_m_B[:, None] ** 2 * (view_K3[best_B][:, None] - view_K3).square().sum(-1)
+        )
+        near_BK = square_BK < (NEIGHBOURHOOD * scale_B[:, None]) ** 2
+        weight_BK = logit_BK.masked_fill(~near_BK, NEVER).softmax(-1)
+        sign_BK = torch.where(self.quaternion[best_B] @ self.quaternion.T < 0, -1.0, 1.0)
+        quaternion_B4 = geometry.unit((weight_BK * sign_BK) @ self.quaternion)
+        return Base(weight_BK @ place_K3, quaternion_B4, scale_B[:, None])
+
+    def extra_losses(self, features: Features, output: PoseOutput, target: Target) -> dict[str, Tensor]:
+        """The cross-entropy of the anchors' weights against those of a Gaussian around the true pose."""
+        logit_BK = self.logits(features.image, target.scene)
+        scene_B = torch.zeros_like(target.position[:, 0], dtype=torch.long) if target.scene is None else target.scene
+        mean_3 = torch.from_numpy(self.mean_3).to(target.position)
+        square_BK = ((target.position - mean_3)[:, None] - self.offset).float().square().sum(-1)
+        view_B3 = _view(target.quaternion.float())
+        turned_BK = (view_B3[:, None] - _view(self.quaternion)).square().sum(-1)
+        square_BK = square_BK + self.direction_m[scene_B][:, None] ** 2 * turned_BK
+        wanted_BK = -square_BK / (2 * self.scale[scene_B][:, None] ** 2)
+        wanted_BK = wanted_BK.masked_fill(logit_BK <= NEVER, NEVER).softmax(-1)
+        entropy = -(wanted_BK * logit_BK.log_softmax(-1)).sum(-1).mean()
+        return {"anchors": self.config.weight * entropy}
+
+    @torch.no_grad()
+    def learn_place(self, place: Place) -> None:
+        """Anchors at training poses, keys at the embeddings of their images, projected to the main components."""
+        chosen: list[np.ndarray] = []
+        self.scene.fill_(-1)
+        for scene in range(self.scenes):
+            rows = np.flatnonzero(place.scene == scene) if self.scenes > 1 else np.arange(len(place.position))
+            if not len(rows):
+                continue
+            direction_m = _direction_metres(place.position[rows])
+            found, spacing = spread_out(
+                np.concatenate([place.position[rows], direction_m * _views(place.quaternion[rows])], axis=1),
+                min(self.config.count, max(2, len(rows) // self.config.images)),
+            )
+            self.scale[scene] = self.config.scale or max(1e-3, 0.7 * spacing)
+            self.direction_m[scene] = direction_m
+            start = scene * self.config.count
+            self.scene[start : start + len(found)] = scene
+            chosen.append(rows[found])
+        used_K, rows_K = self.scene >= 0, np.concatenate(chosen)
+        self.offset[used_K] = torch.from_numpy(place.position[rows_K] - self.mean_3).to(self.offset)
+        self.quaternion[used_K] = torch.from_numpy(place.quaternion[rows_K]).to(self.quaternion)
+        self._set_keys(place.embed(rows_K.tolist()), used_K)
+
+    def _set_keys(self, embedding_KE: Tensor, used_K: Tensor) -> None:
+        """Project on the directions in which the anchors' embeddings differ most, so that their cosines stay."""
+        mean_E = embedding_KE.mean(0)
+        _, _, axes_DE = torch.linalg.svd(embedding_KE - mean_E, full_matrices=False)
+        axes_DE = axes_DE[: self.config.key_dim]
+        # few anchors span few directions; the others keep their random start, at the size of these
+        self.project.weight[len(axes_DE) :] *= axes_DE.norm() / math.sqrt(axes_DE.numel()) / 10
+        self.project.weight[: len(axes_DE)] = axes_DE
+        self.project.bias.copy_(-self.project.weight @ mean_E)
+        self.keys[used_K] = F.normalize(self.project(embedding_KE), dim=-1)
+
+
+def spread_out(points_NV: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+    """(rows (K,) of K points by farthest-point sampling, the median distance of one to its nearest neighbour)."""
+    rows = [int(np.square(points_NV - points_NV.mean(0)).sum(1).argmin())]
+    square_N = np.square(points_NV - points_NV[rows[0]]).sum(1)
+    while len(rows) < min(count, len(points_NV)):
+        rows.append(int(square_N.argmax()))
+        square_N = np.minimum(square_N, np.square(points_NV - points_NV[rows[-1]]).sum(1))
+    chosen_KV = points_NV[rows]
+    nearest_K = [np.sort(np.square(chosen_KV - point_V).sum(1))[min(1, len(rows) - 1)] for point_V in chosen_KV]
+    return np.array(rows), float(np.sqrt(np.median(nearest_K)))
+
+
+def _direction_metres(position_N3: np.ndarray) -> float:
+    """a: the spread of the positions, at most 5 m: along a street a view changes over metres, not over its length."""
+    return float(np.clip(np.sqrt(position_N3.var(axis=0).sum()), 1e-3, 5.0))
+
+
+def _view(quaternion_X4: Tensor) -> Tensor:
+    """The direction (X, 3) in which cameras look, in the world."""
+    return geometry.matrix_from_quaternion(quaternion_X4)[..., 2]
+
+
+def _views(quaternion_N4: np.ndarray) -> np.ndarray:
+    view_N3: np.ndarray = _view(torch.from_numpy(quaternion_N4)).numpy()
+    return view_N3
