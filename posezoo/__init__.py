@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from posezoo.zoo.build import create_model
     from posezoo.zoo.export import export
     from posezoo.zoo.load import load
+    from posezoo.zoo.parity import parity
 
 _HOME = {
     "create_model": "posezoo.zoo.build",
@@ -47,6 +48,7 @@ _HOME = {
     "verify_dataset": "posezoo.data.verify",
     "load": "posezoo.zoo.load",
     "export": "posezoo.zoo.export",
+    "parity": "posezoo.zoo.parity",
     "train": "posezoo.api",
     "evaluate": "posezoo.training.again",
     "convert_weights": "posezoo.api",
@@ -91,6 +93,7 @@ __all__ = [  # written out for type checkers
     "list_plugins",
     "list_weights",
     "load",
+    "parity",
     "prepare_dataset",
     "pull",
     "push",

@@ -239,3 +239,31 @@ def export(
 
     view = TrainView(format == "quiet")
     print_content(export_model(full_name(model), to, out, check, view).rows(), format, "export")
+
+
+@app.command()
+def parity(
+    file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Images and the outputs of the other model.")],
+    model: Annotated[str, typer.Option("--model", help="local-dir:PATH, a run folder, hf-hub:OWNER/REPO or an alias.")],
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference that passes, in units of an output's largest number.")
+    ] = 1e-5,
+    device: Device = "cpu",
+    format: Format = "human",
+) -> None:
+    """Compare a model with stored outputs of another implementation on the same images; exit code 4 if they differ.
+
+    Example: posezoo parity authors.npz --model local-dir:ms-7scenes
+    """
+    from posezoo.base.errors import WeightsError
+    from posezoo.cli.console import TrainView
+    from posezoo.zoo.parity import parity as compare
+
+    note = TrainView(format == "quiet").note
+    found = compare(file, model, tolerance=tolerance, device=device, note=note)
+    title = f"{found.model} against {file}: {found.images} images, tolerance {tolerance:g}"
+    print_content(found.to_dict() if format == "json" else found.rows(), format, title)
+    if not found.equal:
+        worst = max(found.differences, key=lambda one: one.relative)
+        what = f"{worst.output} differs by {worst.relative:.3g} of its largest number, {tolerance:g} is allowed"
+        raise WeightsError(f"{file}: {what}", "the same weights, images and eval mode? see Parity in the documentation")

@@ -1,14 +1,16 @@
-"""`posezoo weights convert` as a user types it."""
+"""`posezoo weights convert` as a user types it, and `posezoo parity` on what it made."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import authors
+import authors_compute as compute
 import faults
+import numpy as np
 import pytest
 import torch
-from command_line import strict_json
+from command_line import ok, strict_json
 from naming import naming
 
 
@@ -38,6 +40,33 @@ def test_convert_then_predict(checkpoint: Path, one_place: Path) -> None:
     assert strict_json(ended.stdout)[0]["scene"] == "heads"
     assert "heads.pth" in faults.in_process(["info", "ours"]).stdout
     faults.assert_fails(argv(checkpoint), 2, naming("ours"), [Path("ours")])
+
+
+def test_convert_then_parity(checkpoint: Path) -> None:
+    assert faults.in_process(argv(checkpoint)).code == 0
+    state = torch.load(checkpoint, weights_only=True)
+    images = torch.randn(2, 3, 64, 64)
+    position, rotation = compute.posenet_forward(state, images)
+    theirs = {"images": images, "position": position, "rotation": rotation}
+    np.savez("theirs.npz", **theirs)
+    line = ["parity", "theirs.npz", "--model", "local-dir:ours"]
+    answer = strict_json(ok(*line, "--format", "json"))
+    assert (answer["equal"], answer["images"], answer["tolerance"]) == (True, 2, 1e-5)
+    assert [one["output"] for one in answer["differences"]] == ["position", "rotation"]
+    told = ok(*line)
+    assert "position" in told
+    assert "yes" in told
+    assert ok(*line, "--format", "quiet") == ""
+    np.savez("theirs.npz", **theirs | {"rotation": rotation * 1.01})
+    ended = faults.assert_fails(line, 4, naming("theirs.npz", "rotation", "1e-05"), [Path("theirs.npz")])
+    assert "no" in ended.stdout.split()
+    assert ok(*line, "--tolerance", "0.1")
+    assert strict_json(faults.in_process([*line, "--format", "json"]).stdout)["equal"] is False
+    np.savez("theirs.npz", images=np.array([{}], dtype=object))
+    faults.assert_fails(line, 3, naming("theirs.npz", "Python objects"))
+    faults.assert_fails([*line[:3], "local-dir:nowhere"], 3, "theirs")
+    faults.assert_fails([*line, "--tolerance", "-1"], 2, "tolerance")
+    faults.assert_fails(line[:2], 2, "model")
 
 
 def test_wrong_words(checkpoint: Path) -> None:
