@@ -6,7 +6,8 @@ image. Everything random is a hash of the image's seed, computed where the image
 operation next are changed together.
 
 - `convolved` is RandConv: Xu et al., Robust and Generalizable Visual Representation Learning via Random Convolutions
-  (ICLR 2021), with 1, 3 or 5 pixels, each channel's mean and deviation kept, mixed with the image.
+  (ICLR 2021), with 1, 3 or 5 pixels, each channel's mean and deviation kept, mixed with the image. Unlike theirs, a
+  kernel is symmetric about its centre: theirs moves what it shows by up to two pixels, which a label would not tell.
 - `remixed` mixes the Fourier amplitudes with others and keeps the phases, as in Xu et al., A Fourier-based Framework
   for Domain Generalization (CVPR 2021). There they come from another image of the batch; here they are drawn, like a
   photograph's: independent Rayleigh numbers falling with a power of the frequency. So the batch does not matter.
@@ -156,7 +157,8 @@ def convolved(images_G3HW: Tensor, draws: Draws, amount: float) -> Tensor:
     axis_5 = torch.arange(-2, 3, device=images_G3HW.device).abs()
     away_55 = torch.maximum(axis_5[:, None], axis_5)
     reach_G111 = (3 * draws.uniform(1, 1, 1, 1)).floor()
-    kernel_G5335 = (draws.noise(3, 3, 5, 5) * (away_55 <= reach_G111)).movedim(3, 1)
+    kernel_G3355 = draws.noise(3, 3, 5, 5) * (away_55 <= reach_G111)
+    kernel_G5335 = (kernel_G3355 + kernel_G3355.flip(-1, -2)).movedim(3, 1)
     # five products with rows of pixels and their neighbours: half the time of a grouped convolution on a CPU
     near = F.pad(images_G3HW, (2, 2, 2, 2), mode="reflect").unfold(3, 5, 1).movedim(-1, 2).flatten(1, 2)
     made_G3N = torch.zeros_like(images_G3HW).flatten(2)

@@ -37,11 +37,9 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) 
         offset_B2 = batch.uniforms[:, :2] if augmentation.geometry == "crop" else None
         images_BCHW = transforms.preprocess(images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2)
     images_BCHW = coloured(images_BCHW, batch.uniforms[:, 3:8], augmentation)
-    if augmentation.appearance != "none":
-        uniforms_B2 = batch.uniforms[:, 8:10]
-        images_BCHW = with_appearance(
-            images_BCHW, uniforms_B2, augmentation.appearance, augmentation.appearance_strength
-        )
+    if augmentation.appearance:
+        kind, strength = augmentation.appearance, augmentation.appearance_strength
+        images_BCHW = with_appearance(images_BCHW, batch.uniforms[:, 8:10], kind, strength)
     return transforms.normalised(images_BCHW, config.mean, config.std), quaternion_B4
 
 

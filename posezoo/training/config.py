@@ -132,8 +132,8 @@ class AugmentSettings(_Section):
     """Factor likewise."""
     hue: float = Field(0.05, ge=0, le=0.5)
     """Fraction of the colour circle, drawn from +- this."""
-    appearance: Literal["none", "photo", "weather"] = "none"
-    """Another light or camera (photo), or also another weather and season: see posezoo.training.appearance."""
+    appearance: Literal["photo", "weather"] | None = None
+    """Another light or camera (photo), or also another weather and season; none: as they are."""
     appearance_strength: float = Field(1.0, ge=0, le=2)
     """How strong each of these operations is; 0: as with none."""
 
