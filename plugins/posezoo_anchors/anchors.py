@@ -166,7 +166,7 @@ class Anchors(nn.Module):
         _, _, axes_DE = torch.linalg.svd(differences_KE, full_matrices=False)
         axes_DE = axes_DE[: self.config.key_dim]
         # few anchors span few directions; the others keep their random start, small beside these
-        self.project.weight[len(axes_DE) :] *= axes_DE.norm() / math.sqrt(axes_DE.numel()) / 10
+        self.project.weight[len(axes_DE) :] = F.normalize(self.project.weight[len(axes_DE) :], dim=-1) / 100
         self.project.weight[: len(axes_DE)] = axes_DE
         self.project.bias.copy_(-self.project.weight @ mean_E)
         keys_KD = differences_KE @ self.project.weight.T
