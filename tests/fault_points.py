@@ -42,6 +42,7 @@ FILES = {  # what happens to the files whose whole path fits
 }
 CALLS = {  # when one of the functions has returned; if a pattern is given, for the folders (second argument) that fit
     "step": ("posezoo.nn.losses:PoseLoss.forward", ""),
+    "embed": ("posezoo.nn.transforms:preprocess", ""),  # a batch of evaluation, or of what the place is learned from
     "best": ("posezoo.zoo.saved:save", r"/best$"),
     "build.trained": ("posezoo.training.train:train posezoo.training.train:resume", ""),
     "build.stored": ("posezoo.zoo.saved:save", r"/model$"),
