@@ -1,7 +1,7 @@
 """The published recipes as their sources state them: constants, never read from our registry.
 
-    paper      HyperPose (Ferens and Keller, CVPR 2025), AtLoc (Wang et al., AAAI 2020) or MS-Transformer (Shavit,
-               Ferens and Keller, ICCV 2021), whichever the recipe is of, with supplement
+    paper      HyperPose (Ferens and Keller, CVPR 2025), AtLoc (Wang et al., AAAI 2020) or MS-Transformer (Shavit et
+               al., ICCV 2021), whichever the recipe is of, with supplement
     readme     what the authors' readme says to run
     settings   what their published settings and weights show
     not stated none of these says it
