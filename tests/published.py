@@ -218,7 +218,7 @@ RECIPES = (
         {
             **MS_OWN, **VARIED, "position_layers": (6, PAPER), "orientation_layers": (6, PAPER),
             "phases": ("all 600, not augmented; position 60, weights (1, 0), a step every 20", README),
-            "optim.step_epochs": (200, README), "loss.start": ((-3.0, -6.5), README),
+            "optim.step_epochs": (200, README), "loss.start": ((-3.0, -6.5), SILENT),
             "label_frame": ("world-to-camera", SETTINGS), "equalise_scenes": (True, README),
         },
         ("ms-transformer-cambridge",),

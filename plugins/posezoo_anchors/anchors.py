@@ -47,7 +47,7 @@ class AnchorsConfig:
     """sigma in metres; none: 0.7 times the median distance of neighbouring anchors."""
     turn_deg: Positive | None = None
     """Degrees within which the orientation head is believed where it differs from the anchors (see `modifier`); none:
-    2 for a car to 8 for a hand, by the tilts of the training cameras."""
+    1 for a car to 8 for a hand, by the tilts of the training cameras."""
     trust: Positive = 0.3
     """Multiple of sigma within which the position head is believed likewise."""
     weight: Annotated[float, Field(ge=0)] = 0.5
@@ -150,7 +150,7 @@ class Anchors(nn.Module):
             self.scene[start : start + len(found)] = scene
             chosen.append(rows[found])
         tilt_deg = math.hypot(*geometry.tilts_deg(torch.from_numpy(place.quaternion))) / math.sqrt(2)
-        self.turn.fill_(math.radians(self.config.turn_deg or min(max(2 * tilt_deg, 2.0), 8.0)))
+        self.turn.fill_(math.radians(self.config.turn_deg or min(max(1.5 * tilt_deg, 1.0), 8.0)))
         used_K, rows_K = self.scene >= 0, np.concatenate(chosen)
         self.offset[used_K] = torch.from_numpy(place.position[rows_K] - self.mean_3).to(self.offset)
         self.quaternion[used_K] = torch.from_numpy(place.quaternion[rows_K]).to(self.quaternion)
