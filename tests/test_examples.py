@@ -13,16 +13,18 @@ from pathlib import Path
 
 import example_plugins
 import faults
+import numpy as np
 import pytest
 import small_data
 import torch
 from torch import Tensor
 
+import posezoo
 from posezoo.catalogue import plugins
-from posezoo.nn import geometry, transforms
+from posezoo.nn import geometry, place, transforms
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
-from posezoo.nn.outputs import Features
+from posezoo.nn.outputs import Features, PoseOutput
 from posezoo.testing import ModelConformance
 from posezoo.testing.run import check
 from posezoo.zoo.build import create_model
@@ -40,9 +42,14 @@ def installed() -> Iterator[None]:
 
 def test_all_are_on_and_bring_what_they_say() -> None:
     rows = {plugin.name: plugin for plugin in plugins.plugins() if plugin.distribution != "posezoo"}
-    assert {name: plugin.error for name, plugin in rows.items()} == {"hello": "", "hello-data": "", "tta": ""}
+    assert {name: plugin.error for name, plugin in rows.items()} == {
+        "hello": "",
+        "hello-data": "",
+        "route": "",
+        "tta": "",
+    }
     assert {"hello"} <= set(plugins.models())
-    assert {"tta"} <= set(plugins.modifiers())
+    assert {"route", "tta"} <= set(plugins.modifiers())
     assert {"hello-data"} <= set(plugins.readers()) & set(plugins.catalogues())
 
 
@@ -56,6 +63,12 @@ class TestTta(ModelConformance):
     model = "posenet+tta"
     settings = {"hidden": 16}
     traced = ("+hyper=two",)
+
+
+class TestRoute(ModelConformance):
+    model = "posenet+route"
+    settings = {"hidden": 16}
+    traced = ("+hyper=residual",)
 
 
 def test_a_format_and_a_modifier_are_checked_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +140,45 @@ def test_tta_is_saved_with_the_model(tmp_path: Path) -> None:
         assert not torch.equal(again(images_BCHW).quaternion, model(images_BCHW).quaternion)
 
 
+def test_route_learns_the_axes_and_counts_across_them_more() -> None:
+    """A path along (3, 4, 0), ten times as long as wide, flat: its axes, deviations, and a loss by hand."""
+    model = create_model(
+        "hello+route", route={"weight": 0.5}, backbone="test_efficientnet.r160_in1k", pretrained_backbone=False
+    )
+    along, across = np.array([0.6, 0.8, 0.0]), np.array([-0.8, 0.6, 0.0])
+    position = np.array([5e6, 6e5, 30.0]) + np.array([[10.0, 1], [-10, 1], [10, -1], [-10, -1]]) @ np.stack(
+        [along, across]
+    )
+    one = np.tile([1.0, 0, 0, 0], (4, 1))
+    place.learn_place(
+        model,
+        place.Place(position, one, np.zeros(4, int), np.full((4, 4), np.nan), lambda rows: pytest.fail("unasked")),
+    )
+    deviation, axes = model.path.deviation_S3[0].numpy(), model.path.axes_S33[0].numpy()
+    np.testing.assert_allclose(deviation, [1.0, 1.0, 10.0], rtol=1e-3)  # a tenth of the longest at least
+    np.testing.assert_allclose(np.abs(axes[2] @ along), 1, atol=1e-6)
+    true = torch.from_numpy(position[:2])
+    for error, expected in ((along, 0.1), (across, 1.0), (np.array([0, 0, 1.0]), 1.0)):
+        output = PoseOutput(true + torch.from_numpy(error), torch.zeros(2, 4), torch.from_numpy(one[:2]))
+        ((name, loss),) = model.path.extra_losses(None, output, place.Target(true, output.quaternion, None)).items()
+        assert (name, float(loss)) == ("route", pytest.approx(0.5 * expected, rel=1e-3))
+
+
+def test_route_trains_saves_and_loads(tmp_path: Path) -> None:
+    """From outside, through both doors: the loss is in the metrics, what was learned in the model folder."""
+    data, out = small_data.one_place(tmp_path / "data"), tmp_path / "run"
+    tiny = {**small_data.FAST, "hidden": 16, "epochs": 1, "selection": "last", "out": str(out)}
+    posezoo.train("hello+route", f"folder:{data}", **tiny)
+    lines = [line for line in faults.metrics(out) if "loss" in line]
+    assert len(lines) == 3
+    for line in lines:
+        assert line["route_loss"] > 0
+    route = load(f"local-dir:{out}").path
+    position = np.array([[row[axis] for axis in "xyz"] for row in small_data.rows("yard")[:24]])
+    found = np.sqrt(np.linalg.eigvalsh(np.cov(position.T, bias=True)))
+    np.testing.assert_allclose(route.deviation_S3[0].numpy(), found.clip(found.max() / 10), rtol=1e-3)
+
+
 @pytest.mark.slow
 def test_installed_beside_the_wheel(tmp_path: Path) -> None:
     """pip builds posezoo's wheel and the examples into a new environment, which trains, saves and loads hello+hyper."""
@@ -149,9 +201,9 @@ def test_installed_beside_the_wheel(tmp_path: Path) -> None:
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet", *wheels)
     assert str(site) in run(python, "-c", "import posezoo; print(posezoo.__file__)")
     states = {row["plugin"]: row["state"] for row in json.loads(run(script, "plugins", "--format", "json"))}
-    assert [states[name] for name in ("hello", "hello-data", "tta")] == ["on"] * 3
+    assert [states[name] for name in ("hello", "hello-data", "route", "tta")] == ["on"] * 4
     assert "hello-data-room" in run(script, "data", "list", "--format", "json")
-    for name in ("hello", "hello-data", "tta"):
+    for name in ("hello", "hello-data", "route", "tta"):
         outcomes = json.loads(run(script, "plugins", "check", name, "--format", "json"))
         assert outcomes
         assert {outcome["problem"] for outcome in outcomes} == {""}, name

@@ -31,6 +31,7 @@ from posezoo.nn.ranges import Count
 Positive = Annotated[float, Field(gt=0)]
 NEIGHBOURHOOD = 4.0  # sigmas around the strongest anchor in which others count
 NEVER = -1e4  # logit of an anchor that does not count; finite in half precision too
+EPS = 1e-6  # shorter keys have no direction
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class AnchorsConfig:
 class Base(NamedTuple):
     """What the anchors say of each image."""
 
-    offset: Tensor  # (B, 3) metres from the mean of the training positions, world axes
-    quaternion: Tensor  # (B, 4) camera-to-world, unit
+    offset: Tensor  # (B, 3) float64 metres from the mean of the training positions, world axes
+    quaternion: Tensor  # (B, 4) float64 camera-to-world, unit
     scale: Tensor  # (B, 1) sigma there, metres
 
 
@@ -95,40 +96,47 @@ class Anchors(nn.Module):
 
     def logits(self, image_BE: Tensor, scene_B: Tensor | None) -> Tensor:
         """l (B, K) as above; anchors of other scenes, where the scene is known, do not count."""
-        key_BD = F.normalize(self.project(image_BE).float(), dim=-1)
-        logit_BK = self.tau.exp() * key_BD @ F.normalize(self.keys, dim=-1).T
+        key_BD = F.normalize(self.project(image_BE).float(), dim=-1, eps=EPS)
+        logit_BK = self.tau.exp() * key_BD @ F.normalize(self.keys, dim=-1, eps=EPS).T
         counts_BK = (self.scene >= 0)[None] if scene_B is None else self.scene[None] == scene_B[:, None]
         return logit_BK.masked_fill(~counts_BK, NEVER)
 
     def forward(self, image_BE: Tensor, scene_B: Tensor | None) -> Base:
-        """The base poses."""
+        """The base poses. In float64, which no autocast touches: metres in bfloat16 would lose their decimals."""
         logit_BK = self.logits(image_BE, scene_B)
         best_B = logit_BK.argmax(-1)
-        direction_m_B = self.direction_m[self.scene[best_B]]
-        scale_B = self.scale[self.scene[best_B]]
-        place_K3, view_K3 = self.offset.float(), _view(self.quaternion)
-        square_BK = (place_K3[best_B][:, None] - place_K3).square().sum(-1) + (
-            direction_m_B[:, None] ** 2 * (view_K3[best_B][:, None] - view_K3).square().sum(-1)
+        scene_B = self.scene[
+            best_B
+        ]  # where the model knows none, the strongest anchor's: scenes have axes of their own
+        scale_B = self.scale[scene_B]
+        quaternion_K4 = self.quaternion.double()
+        near_BK = (
+            self._square(self.offset[best_B], quaternion_K4[best_B], scene_B) < (NEIGHBOURHOOD * scale_B[:, None]) ** 2
         )
-        near_BK = square_BK < (NEIGHBOURHOOD * scale_B[:, None]) ** 2
-        weight_BK = logit_BK.masked_fill(~near_BK, NEVER).softmax(-1)
-        sign_BK = torch.where(self.quaternion[best_B] @ self.quaternion.T < 0, -1.0, 1.0)
-        quaternion_B4 = geometry.unit((weight_BK * sign_BK) @ self.quaternion)
-        return Base(weight_BK @ place_K3, quaternion_B4, scale_B[:, None])
+        near_BK = near_BK & (self.scene[None] == scene_B[:, None])
+        weight_BK = logit_BK.masked_fill(~near_BK, NEVER).double().softmax(-1)
+        sign_BK = torch.where(quaternion_K4[best_B] @ quaternion_K4.T < 0, -1.0, 1.0)
+        quaternion_B4 = geometry.unit((weight_BK * sign_BK) @ quaternion_K4)
+        return Base(weight_BK @ self.offset, quaternion_B4, scale_B[:, None])
 
     def extra_losses(self, features: Features, output: PoseOutput, target: Target) -> dict[str, Tensor]:
         """The cross-entropy of the anchors' weights against those of a Gaussian around the true pose."""
-        logit_BK = self.logits(features.image, target.scene)
+        logit_BK = self.logits(features.image, features.scene).float()
         scene_B = torch.zeros_like(target.position[:, 0], dtype=torch.long) if target.scene is None else target.scene
-        mean_3 = torch.from_numpy(self.mean_3).to(target.position)
-        square_BK = ((target.position - mean_3)[:, None] - self.offset).float().square().sum(-1)
-        view_B3 = _view(target.quaternion.float())
-        turned_BK = (view_B3[:, None] - _view(self.quaternion)).square().sum(-1)
-        square_BK = square_BK + self.direction_m[scene_B][:, None] ** 2 * turned_BK
+        offset_B3 = target.position - torch.from_numpy(self.mean_3).to(target.position)
+        square_BK = self._square(offset_B3, target.quaternion, scene_B)
         wanted_BK = -square_BK / (2 * self.scale[scene_B][:, None] ** 2)
-        wanted_BK = wanted_BK.masked_fill(logit_BK <= NEVER, NEVER).softmax(-1)
+        # any anchor of the scene, however far, counts more than one of another
+        others_BK = self.scene[None] != scene_B[:, None]
+        wanted_BK = wanted_BK.masked_fill(others_BK, torch.finfo(wanted_BK.dtype).min).softmax(-1).float()
         entropy = -(wanted_BK * logit_BK.log_softmax(-1)).sum(-1).mean()
         return {"anchors": self.config.weight * entropy}
+
+    def _square(self, offset_B3: Tensor, quaternion_B4: Tensor, scene_B: Tensor) -> Tensor:
+        """|v - v_k|^2 (B, K) of poses in the space of v, float64 square metres."""
+        away_BK = (offset_B3[:, None] - self.offset).square().sum(-1)
+        turned_BK = (_view(quaternion_B4.double())[:, None] - _view(self.quaternion.double())).square().sum(-1)
+        return away_BK + self.direction_m[scene_B][:, None] ** 2 * turned_BK
 
     @torch.no_grad()
     def learn_place(self, place: Place) -> None:
@@ -136,7 +144,7 @@ class Anchors(nn.Module):
         chosen: list[np.ndarray] = []
         self.scene.fill_(-1)
         for scene in range(self.scenes):
-            rows = np.flatnonzero(place.scene == scene) if self.scenes > 1 else np.arange(len(place.position))
+            rows = np.flatnonzero(place.scene == scene)
             if not len(rows):
                 continue
             direction_m = _direction_metres(place.position[rows])
@@ -159,20 +167,24 @@ class Anchors(nn.Module):
     def _set_keys(self, embedding_KE: Tensor, used_K: Tensor) -> None:
         """Project on the directions in which the anchors' embeddings differ most, so that their cosines stay."""
         mean_E = embedding_KE.mean(0)
-        _, _, axes_DE = torch.linalg.svd(embedding_KE - mean_E, full_matrices=False)
+        differences_KE = embedding_KE - mean_E
+        _, _, axes_DE = torch.linalg.svd(differences_KE, full_matrices=False)
         axes_DE = axes_DE[: self.config.key_dim]
-        # few anchors span few directions; the others keep their random start, at the size of these
-        self.project.weight[len(axes_DE) :] *= axes_DE.norm() / math.sqrt(axes_DE.numel()) / 10
+        # few anchors span few directions; the others keep their random start, small beside these
+        self.project.weight[len(axes_DE) :] = F.normalize(self.project.weight[len(axes_DE) :], dim=-1) / 100
         self.project.weight[: len(axes_DE)] = axes_DE
         self.project.bias.copy_(-self.project.weight @ mean_E)
-        self.keys[used_K] = F.normalize(self.project(embedding_KE), dim=-1)
+        keys_KD = differences_KE @ self.project.weight.T
+        # an embedding like all others has no direction: its key keeps its random start
+        has_one_K1 = keys_KD.norm(dim=-1, keepdim=True) > 10 * EPS * embedding_KE.norm(dim=-1, keepdim=True)
+        self.keys[used_K] = torch.where(has_one_K1, F.normalize(keys_KD, dim=-1), self.keys[used_K])
 
 
 def spread_out(points_NV: np.ndarray, count: int) -> tuple[np.ndarray, float]:
     """(rows (K,) of K points by farthest-point sampling, the median distance of one to its nearest neighbour)."""
     rows = [int(np.square(points_NV - points_NV.mean(0)).sum(1).argmin())]
     square_N = np.square(points_NV - points_NV[rows[0]]).sum(1)
-    while len(rows) < min(count, len(points_NV)):
+    while len(rows) < count and square_N.max() > 0:  # of repeated poses one is enough
         rows.append(int(square_N.argmax()))
         square_N = np.minimum(square_N, np.square(points_NV - points_NV[rows[-1]]).sum(1))
     chosen_KV = points_NV[rows]

@@ -54,8 +54,8 @@ class Anchored(Head):
         self._shared = (anchors,)  # in a tuple: a module of the model, not of each head
         self.in_dim, self.num_layers = base.in_dim, base.num_layers
         self.out_dim = base.out_dim + 3
-        scenes = anchors.scenes if anchors.scenes > 1 else None
-        self.residual = MLPHead((_last_width(base), 3), scenes=scenes)
+        # in the base pose's own axes and in sigmas: nothing of it belongs to one scene
+        self.residual = MLPHead((_last_width(base), 3))
         for parameter in self.residual.parameters():
             nn.init.zeros_(parameter)
 
@@ -85,12 +85,13 @@ class AnchoredPosition(Anchored):
         return AnchoredPosition(self.base.deepened(width), self.anchors, self.std)
 
     def both(self, numbers_BO: Tensor, image_BE: Tensor, scene_B: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The head's own answer and the anchors', both (B, 3) metres from the mean position, and c (B, 1)."""
-        own_B3, residual_B3 = numbers_BO[:, :-3] * numbers_BO.new_tensor(self.std), numbers_BO[:, -3:]
+        """The head's own answer and the anchors', both (B, 3) metres from the mean position, and c (B, 1); float64."""
+        numbers_BO = numbers_BO.double()
+        own_B3, residual_B31 = numbers_BO[:, :-3] * numbers_BO.new_tensor(self.std), numbers_BO[:, -3:, None]
         base = self.anchors(image_BE, scene_B)
         axes_B33 = geometry.matrix_from_quaternion(base.quaternion)
-        moved_B3 = base.offset + base.scale * (axes_B33 @ residual_B3.float()[..., None])[..., 0]
-        return own_B3.float(), moved_B3, self.anchors.config.trust * base.scale
+        moved_B3 = base.offset + base.scale * (axes_B33 @ residual_B31)[..., 0]
+        return own_B3, moved_B3, self.anchors.config.trust * base.scale
 
     def finish(self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None) -> Tensor:
         assert image_BE is not None, "anchors read the image embedding"
@@ -111,10 +112,11 @@ class AnchoredOrientation(Anchored):
         return AnchoredOrientation(self.base.deepened(width), self.anchors, self.representation, self.label_frame)
 
     def both(self, numbers_BO: Tensor, image_BE: Tensor, scene_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The head's own answer and the anchors', camera-to-world quaternions (B, 4), the first's sign the second's."""
+        """The head's own answer and the anchors': camera-to-world (B, 4) float64, the first's sign the second's."""
+        numbers_BO = numbers_BO.double()
         base = self.anchors(image_BE, scene_B)
-        turned_B4 = geometry.compose(base.quaternion, geometry.exp_quaternion(numbers_BO[:, -3:].float() * (TURN / 2)))
-        own_B4 = geometry.to_quaternion(numbers_BO[:, :-3].float(), self.representation)
+        turned_B4 = geometry.compose(base.quaternion, geometry.exp_quaternion(numbers_BO[:, -3:] * (TURN / 2)))
+        own_B4 = geometry.to_quaternion(numbers_BO[:, :-3], self.representation)
         own_B4 = geometry.from_label_frame(own_B4, self.label_frame)
         same = (own_B4 * turned_B4).sum(-1, keepdim=True) >= 0
         return torch.where(same, own_B4, -own_B4), turned_B4
@@ -142,16 +144,16 @@ class BothAnswers(nn.Module):
         model = self._model[0]
         given = features.image, features.scene
         position, orientation = (_anchored(head) for head in (model.position_head, model.orientation_head))
-        true_B3 = (target.position - model.position_mean_3).float()
+        true_B3 = target.position - model.position_mean_3
         *answers, _ = position.both(model.position_head.numbers(features.position, *given), *given)
         scale = position.anchors.scale.mean()
         metres = [torch.linalg.vector_norm(answer_B3 - true_B3, dim=-1).mean() / scale for answer_B3 in answers]
-        true_B33 = geometry.matrix_from_quaternion(target.quaternion.float())
+        true_B33 = geometry.matrix_from_quaternion(target.quaternion.double())
         turned = orientation.both(model.orientation_head.numbers(features.orientation, *given), *given)
         chords = [torch.linalg.matrix_norm(geometry.matrix_from_quaternion(q) - true_B33).mean() for q in turned]
         return {
-            "answers_position": sum((error + FLOOR).log() for error in metres),  # type: ignore[dict-item]
-            "answers_orientation": sum((error + FLOOR).log() for error in chords),  # type: ignore[dict-item]
+            "answers_position": (torch.stack(metres) + FLOOR).log().sum().float(),
+            "answers_orientation": (torch.stack(chords) + FLOOR).log().sum().float(),
         }
 
 

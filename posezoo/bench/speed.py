@@ -25,7 +25,6 @@ from statistics import median
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
 
 from posezoo.base.errors import ResourceError
 from posezoo.base.memory import raise_malloc_thresholds
@@ -36,8 +35,8 @@ from posezoo.nn import geometry
 from posezoo.nn.hyperhead import HyperConfig
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
+from posezoo.nn.outputs import PoseOutput
 from posezoo.training.config import OptimSettings, PhaseSettings
-from posezoo.training.frozen import FromFeatures
 from posezoo.training.setup import set_trainable, trainable
 from posezoo.zoo.blueprint import Blueprint, blueprint
 from posezoo.zoo.build import build
@@ -187,16 +186,15 @@ def training_step(learns: Learns, variant: str, name: str, overrides: dict[str, 
     parameters = [*trainable(whole), *loss.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=1e-4, fused=ours)
     scene_B = torch.arange(BATCH) % scenes
-    network: nn.Module = whole
-    given: tuple[Tensor | None, ...] = images_BCHW, scene_B
+    forward: Callable[[], PoseOutput] = partial(whole, images_BCHW, scene_B)
     if ours and learns != "all":
         with torch.no_grad():
-            network, given = FromFeatures(model), model.features_for_heads(images_BCHW, scene_B)
+            forward = partial(model.pose_of, model.features_for_heads(images_BCHW, scene_B))
     position_B3, quaternion_B4 = torch.randn(BATCH, 3).double(), geometry.unit(torch.randn(BATCH, 4)).double()
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        output = network(*given)
+        output = forward()
         loss(output, position_B3, quaternion_B4, scene_B if output.scene_logits is not None else None).total.backward()
         optimiser.step()
 

@@ -139,6 +139,7 @@ def _trained(name: str) -> dict[str, Any]:
         "folder": found.origin,
         "posezoo": config["posezoo"],
         "weights": config["weights"],
+        **({"training data in it": lines} if (lines := config.get("disclosures")) else {}),
         "training": config.get("training", {}),
         "settings": config["config"],
         **{f"settings of +{name}": values for name, values in config["modifiers"].items()},

@@ -29,7 +29,7 @@ def plugins(context: typer.Context, format: Format = "human") -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="What the model, format or modifier is called; lower case.")],
-    kind: Annotated[Literal["model", "reader", "modifier"], typer.Option(help="What the plugin brings.")],
+    kind: Annotated[Literal["model", "reader", "modifier", "training"], typer.Option(help="What the plugin brings.")],
     out: Annotated[Path | None, typer.Option(help="The folder to write; without it posezoo-NAME here.")] = None,
     format: Format = "human",
 ) -> None:

@@ -3,7 +3,8 @@
     learn_place(place)                        once, before step 1: buffers made from the training poses and images
     extra_losses(features, output, target)    named scalars that are added to the loss of each step
 
-Any module of a model may have either; training finds it wherever it is. What `learn_place` makes must be buffers (or
+Any module of a model may have either; training finds it wherever it is. One that keeps something of the training data
+says so in an attribute `disclosure`, a line that config.json and the model card repeat. What `learn_place` makes must be buffers (or
 parameters) whose shapes follow from the configuration, so that they are saved and loaded with the model. The labels
 reach `extra_losses` only: `forward` never sees one.
 
@@ -85,6 +86,12 @@ def extra_losses(model: nn.Module, features: Features, output: PoseOutput, targe
                 raise PluginError(f"two modules bring a loss named {name}", "name it after the modifier")
             terms[name] = value
     return terms
+
+
+def disclosures(model: nn.Module) -> list[str]:
+    """What the modules of `model` say about the training data in its weights: a line each."""
+    lines = (getattr(module, "disclosure", None) for module in model.modules())
+    return list(dict.fromkeys(line for line in lines if isinstance(line, str) and line))
 
 
 def _bringing(model: nn.Module, door: str) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.nn.place import Target, extra_losses
 
 DRAWING = "torch's random state"  # the only state a constructor may change: it draws weights
 
@@ -78,15 +79,30 @@ def _check(what: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype | N
     require(torch.isfinite(value).all(), f"{what} is not finite")
 
 
+def check_losses(model: PoseModel, features: Features, output: PoseOutput, target: Target) -> dict[str, Tensor]:
+    """The losses that the model brings: finite scalars by name."""
+    terms = extra_losses(model, features, output, target)
+    for name, value in terms.items():
+        require(isinstance(name, str) and name, f"extra_losses: {name!r} is no name")
+        require(torch.isfinite(value), f"extra_losses: {name} is not finite")
+    return terms
+
+
 def dry_run(model: PoseModel) -> None:
-    """Raise PluginError if two random images do not give two poses. The model is in eval mode; nothing is changed."""
+    """Raise PluginError if two random images do not give two poses, and losses where the model brings any.
+
+    The model is in eval mode; nothing is changed.
+    """
     check_model(model)
     side = model.config.crop
     images_BCHW = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(model.device)
     before = state_versions(model)
     with torch.no_grad(), process_unchanged("forward in eval mode"):
-        check_features(model, model.encode(images_BCHW), 2)
-        check_pose(model, model(images_BCHW), 2)
+        features, output = model.encode(images_BCHW), model(images_BCHW)
+        check_features(model, features, 2)
+        check_pose(model, output, 2)
+        scene_B = torch.zeros(2, dtype=torch.long, device=model.device) if len(model.config.scenes) > 1 else None
+        check_losses(model, features, output, Target(output.position, output.quaternion.double(), scene_B))
     after = state_versions(model)
     moved = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     require(not moved, f"forward in eval mode changed {', '.join(sorted(moved)[:3])}")

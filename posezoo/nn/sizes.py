@@ -6,7 +6,9 @@ generated layer separately. FLOPs are those of one image, two for a multiply-add
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -75,23 +77,32 @@ class _Halves(nn.Module):
 
 
 def _own_flops(model: PoseModel) -> dict[str, int]:
-    """Module path -> FLOPs of its own operations, those of its submodules left out."""
+    """Module path -> FLOPs of its own operations, without those of the modules that it calls, whoever owns these."""
     halves, crop = _Halves(model), model.config.crop
+    own: dict[str, int] = {}
+    calls: list[tuple[int, int]] = []  # of each call in progress: the FLOPs before it, those of inner calls so far
     # Attention as its two products on every device and release of torch: the counter does not know fused CPU kernels.
     # With gradients, since without them attention layers leave PyTorch's own products for one fused call.
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with (
+        ExitStack() as watched,
+        torch.enable_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+
+        def enter(*_: Any) -> None:
+            calls.append((counter.get_total_flops(), 0))
+
+        def leave(path: str, *_: Any) -> None:
+            before, inner = calls.pop()
+            flops = counter.get_total_flops() - before
+            own[path] = own.get(path, 0) + flops - inner
+            if calls:
+                calls[-1] = (calls[-1][0], calls[-1][1] + flops)
+
+        for path, module in model.named_modules():
+            if path:
+                watched.callback(module.register_forward_pre_hook(enter).remove)
+                watched.callback(module.register_forward_hook(partial(leave, path)).remove)
         halves(torch.zeros(1, 3, crop, crop, device=model.device))
-    prefix = f"{_Halves.__name__}.model."
-    counts = {
-        path.removeprefix(prefix): sum(by_operation.values())
-        for path, by_operation in counter.get_flop_counts().items()
-        if path.startswith(prefix)
-    }
-    own = dict(counts)
-    for path, flops in counts.items():
-        parent = path.rpartition(".")[0]
-        while parent and parent not in counts:
-            parent = parent.rpartition(".")[0]
-        if parent:
-            own[parent] -= flops
-    return own
+    return {path: flops for path, flops in own.items() if flops}

@@ -15,15 +15,22 @@ from pathlib import Path
 from posezoo.base.paths import user_path
 from posezoo.plugin import ResourceError, UsageError
 
-EXAMPLES = {"model": "hello", "reader": "hello-data", "modifier": "tta"}
+EXAMPLES = {"model": "hello", "reader": "hello-data", "modifier": "tta", "training": "route"}
 """Kind of plugin -> the name in the example `posezoo-NAME`."""
 NEXT = {
     "model": "posezoo plugins check {name}",
     "reader": "posezoo plugins check {name}",
     "modifier": "posezoo plugins check {name}",
+    "training": "posezoo plugins check {name}",
 }
 """What to type once it is installed."""
-HOOKS = {"model": "posezoo_models", "reader": "posezoo_readers", "modifier": "posezoo_modifiers"}
+HOOKS = {
+    "model": "posezoo_models",
+    "reader": "posezoo_readers",
+    "modifier": "posezoo_modifiers",
+    "training": "posezoo_modifiers",
+}
+"""What a plugin of this kind registers: `training` is a modifier that learns the place and brings a loss."""
 
 
 def examples() -> Path:

@@ -21,12 +21,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from posezoo.base.errors import PluginError
 from posezoo.catalogue import resolve, settings
-from posezoo.nn import promises
+from posezoo.nn import place, promises
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import PoseOutput
@@ -98,12 +99,20 @@ class ModelConformance:
 
     def test_position_is_in_metres(self, infusion: str) -> None:
         """Position = position_mean + position_std * the head's output, in float64."""
-        one, other = self.build(infusion), self.build(infusion, position_mean=(5e6, 0.0, 0.0), position_std=(1, 1, 1))
+        one = self.build(infusion)
+        # what a model knows of a place is in metres: positions of another spread are another place
+        std = one.config.position_std if place.learners(one) else (1.0, 1.0, 1.0)
+        other = self.build(infusion, position_mean=(5e6, 0.0, 0.0), position_std=std)
         with torch.no_grad():
             a_B3, b_B3 = one(self.images(3)).position, other(self.images(3)).position
+            features = one.encode(self.images(3))
+            head_B3 = one.position_head(features.position, features.image, features.scene).double()
         mean_3, std_3 = one.position_mean_3, one.position_std_3
-        expected_B3 = (a_B3 - mean_3) / std_3 + torch.tensor([5e6, 0.0, 0.0], dtype=torch.float64)
-        require(torch.allclose(b_B3, expected_B3, rtol=0, atol=1e-4), "position_mean and position_std are not applied")
+        number_B3 = (a_B3 - mean_3) / std_3
+        expected_B3 = number_B3 * other.position_std_3 + other.position_mean_3
+        message = "position_mean and position_std are not applied"
+        require(torch.allclose(b_B3, expected_B3, rtol=0, atol=1e-4), message)
+        require(not place.learners(one) or torch.allclose(number_B3, head_B3, rtol=0, atol=1e-4), message)
 
     def test_other_sides(self, infusion: str) -> None:
         """Images of other sides give finite poses: position tables are interpolated."""
@@ -174,8 +183,8 @@ class ModelConformance:
     def test_model_folder_round_trip(self, infusion: str) -> None:
         """Saved as a model folder and loaded as `local-dir:`, the model is the same, and so is its second save."""
         model = self.build(infusion)
-        with tempfile.TemporaryDirectory() as place:
-            first, second = Path(place) / "first", Path(place) / "second"
+        with tempfile.TemporaryDirectory() as folder:
+            first, second = Path(folder) / "first", Path(folder) / "second"
             save(model, first, "card")
             again = load(f"local-dir:{first}")
             save(again, second, "card")
@@ -231,6 +240,43 @@ class ModelConformance:
                 base = model(self.images(3))
             _equal(infused, base, f"rank {rank}: a zero start differs from the base")
 
+    def test_losses_of_its_own(self, infusion: str) -> None:
+        """What `extra_losses` brings are finite scalars, and each trains a parameter."""
+        model, scene_B = self.build(infusion), torch.arange(6) % len(SCENES)
+        features = model.encode(self.images(6), scene_B)
+        output = model.pose_of(features)
+        target = place.Target(output.position.detach() + 1, output.quaternion.detach().double().roll(1, 0), scene_B)
+        for name, value in promises.check_losses(model, features, output, target).items():
+            require(value.requires_grad, f"extra_losses: {name} has no gradient")
+            found = torch.autograd.grad(value, list(model.parameters()), retain_graph=True, allow_unused=True)
+            gradients = [gradient for gradient in found if gradient is not None]
+            require(all(g.isfinite().all() for g in gradients), f"extra_losses: the gradient of {name} is not finite")
+            require(any(g.abs().max() > 0 for g in gradients), f"extra_losses: {name} trains no parameter")
+
+    def test_what_it_learns_of_the_place(self, infusion: str) -> None:
+        """`learn_place` gives the same again, keeps shapes and types, and the state_dict carries what it learned."""
+        model, same, other = self.build(infusion), self.build(infusion), self.build(infusion, seed=7)
+        if not place.learners(model):
+            return
+        start = {name: value.clone() for name, value in model.state_dict().items()}
+        known = _place(model, self.images(24, seed=5))
+        learned = _learned(model, known)
+        moved = [name for name, value in learned.items() if not torch.equal(value, start[name])]
+        require(moved, "learn_place changes no buffer and no parameter: what it makes is not saved")
+        unlike = [name for name in moved if learned[name].dtype != start[name].dtype]
+        require(not unlike, f"learn_place changed the type of {', '.join(unlike[:3])}")
+        wild = [name for name in moved if not learned[name].isfinite().all()]
+        require(not wild, f"learn_place: {', '.join(wild[:3])} is not finite")
+        again = _learned(same, known)
+        require(all(torch.equal(again[name], learned[name]) for name in learned), "learn_place learns something else")
+        twice = _learned(same, known)
+        apart = [name for name in learned if not torch.allclose(twice[name], learned[name], rtol=1e-4, atol=1e-5)]
+        require(not apart, f"learn_place a second time changes {', '.join(apart[:3])}")
+        other.load_state_dict(model.state_dict(), strict=True)
+        with torch.no_grad():
+            promises.check_pose(model, model(self.images(3)), 3)
+            _equal(other(self.images(3)), model(self.images(3)), "the state_dict does not carry what learn_place made")
+
     def test_imports_are_public(self, infusion: str) -> None:
         """Of posezoo the plugin imports `posezoo`, `posezoo.plugin`, `posezoo.nn` and `posezoo.testing` only."""
         require_public(resolve.model(f"{self.model}{infusion}").owners)
@@ -247,6 +293,26 @@ class ModelConformance:
                 model(self.images(2))
         require(following[0] == following[2] != following[1], "the constructor seeds torch's random state")
         require(not printed.getvalue(), f"the model prints: {printed.getvalue()[:60]!a}")
+
+
+def _place(model: PoseModel, images_NCHW: Tensor) -> place.Place:
+    """A place of one pose an image, around where the model is."""
+    count, random = len(images_NCHW), np.random.default_rng(0)
+    quaternion_N4 = random.normal(size=(count, 4))
+    quaternion_N4 /= np.linalg.norm(quaternion_N4, axis=1, keepdims=True) * np.sign(quaternion_N4[:, :1])
+    position_N3 = np.array(model.config.position_mean) + random.normal(size=(count, 3)) * model.config.position_std
+    scene_N = np.arange(count) % len(model.config.scenes)
+    intrinsics_N4 = np.full((count, 4), np.nan)
+    with torch.no_grad():
+        image_NE = model.encode(images_NCHW).image
+    return place.Place(position_N3, quaternion_N4, scene_N, intrinsics_N4, lambda rows: image_NE[list(rows)])
+
+
+def _learned(model: PoseModel, known: place.Place) -> dict[str, Tensor]:
+    """The state of the model after `learn_place`, as training calls it."""
+    with torch.no_grad():
+        place.learn_place(model, known)
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def _failed(what: str, error: Exception) -> Exception:

@@ -83,7 +83,7 @@ class Loop:
         try:
             learn_place(
                 self.job,
-                should_stop=lambda: bool(self.stop),
+                should_stop=self.saver.asked_to_stop,
                 progress=lambda done, total: self.observer.progress("learning the place", done, total),
             )
         except Interrupted:

@@ -46,13 +46,17 @@ class Saver:
         if due or time.monotonic() - self.saved_at > wanted.every_seconds:
             self.save(phase)
 
-    def stop_if_asked(self, phase: Phase) -> None:
-        """Save and raise Interrupted if a signal has reached any process of the run."""
+    def asked_to_stop(self) -> bool:
+        """Whether a signal has reached any process of the run; all of them must ask at the same point."""
         accelerator = self.job.accelerator
         if accelerator.num_processes > 1:
             flag = torch.tensor([self.stop.signal], device=accelerator.device)
             self.stop.signal = int(accelerator.gather(flag).max())
-        if self.stop:
+        return bool(self.stop)
+
+    def stop_if_asked(self, phase: Phase) -> None:
+        """Save and raise Interrupted if a signal has reached any process of the run."""
+        if self.asked_to_stop():
             what = f"stopped by {self.stop.name} at step {self.state.step}, checkpoint saved: {self.save(phase)}"
             raise Interrupted(what, f"posezoo resume {self.folder.path}", self.stop.exit_code)
 

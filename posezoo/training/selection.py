@@ -21,6 +21,7 @@ from posezoo.base.version import __version__
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.evaluate import predict_frames
 from posezoo.evaluation.metrics import pose_errors, summarise
+from posezoo.nn.place import disclosures
 from posezoo.training.facts import facts
 from posezoo.training.run import AGAIN, RunFolder
 from posezoo.training.saving import State
@@ -60,6 +61,7 @@ class Selection:
             if self.job.accelerator.is_main_process:
                 known = facts(self.job, state.best)
                 about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **known}
+                about["disclosures"] = disclosures(self.job.judged)
                 save(self.job.judged, self.folder.path / "best", card.text(about, None), **known)
                 if state.phase < len(self.job.config.plan) - 1:
                     self._keep_for_next(self._best_of(state.phase))

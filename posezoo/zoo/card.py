@@ -122,6 +122,7 @@ def _training(config: Mapping[str, Any], licence: str) -> str:
         "stored as": config.get("weights", {}).get("dtype", "float32"),
     }
     rows |= {"licence of the weights": licence} if licence else {}
+    rows |= {"training data in it": "; ".join(lines)} if (lines := config.get("disclosures")) else {}
     return "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in rows.items())
 
 

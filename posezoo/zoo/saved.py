@@ -18,6 +18,7 @@ from posezoo.base.poses import CONVENTIONS
 from posezoo.base.version import __version__
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
+from posezoo.nn.place import disclosures
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
 from posezoo.zoo.build import build
 from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find
@@ -47,6 +48,7 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
             "sha256": hashlib.sha256(content).hexdigest(),
             "dtype": dtype,
         },
+        **({"disclosures": lines} if (lines := disclosures(model)) else {}),
         **facts,
     }
     files = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}

@@ -70,7 +70,8 @@ def test_what_it_writes_is_found(kind: str, tmp_path: Path) -> None:
     folder = scaffold.new_plugin("far-sight2", kind, tmp_path / "new")
     done = hostile.posezoo("plugins", "--format", "json", POSEZOO_PLUGIN_PATH=str(folder))
     assert (done.returncode, done.stderr) == (0, "")
-    assert f'"{kind} far-sight2' in done.stdout
+    brings = scaffold.HOOKS[kind].removeprefix("posezoo_").removesuffix("s")
+    assert f'"{brings} far-sight2' in done.stdout
     assert '"off' not in done.stdout
 
 
@@ -98,6 +99,8 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         ("features", "model", r"\bFeatures\b"),
         ("none", "model", r"\bNone\b"),
         ("pose-output", "modifier", r"\bPoseOutput\b"),
+        ("place", "training", r"\bPlace\b"),
+        ("anchors", "training", "anchors"),
     ],
 )
 def test_names_that_cannot_be(
