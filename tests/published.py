@@ -1,7 +1,7 @@
 """The published recipes as their sources state them: constants, never read from our registry.
 
-    paper      HyperPose (Ferens and Keller, CVPR 2025), AtLoc (Wang et al., AAAI 2020) or MS-Transformer (Shavit,
-               Ferens and Keller, ICCV 2021), whichever the recipe is of, with supplement
+    paper      HyperPose (Ferens and Keller, CVPR 2025), AtLoc (Wang et al., AAAI 2020) or MS-Transformer (Shavit et
+               al., ICCV 2021), whichever the recipe is of, with supplement
     readme     what the authors' readme says to run
     settings   what their published settings and weights show
     not stated none of these says it
@@ -218,7 +218,7 @@ RECIPES = (
         {
             **MS_OWN, **VARIED, "position_layers": (6, PAPER), "orientation_layers": (6, PAPER),
             "phases": ("all 600, not augmented; position 60, weights (1, 0), a step every 20", README),
-            "optim.step_epochs": (200, README), "loss.start": ((-3.0, -6.5), README),
+            "optim.step_epochs": (200, README), "loss.start": ((-3.0, -6.5), SILENT),
             "label_frame": ("world-to-camera", SETTINGS), "equalise_scenes": (True, README),
         },
         ("ms-transformer-cambridge",),

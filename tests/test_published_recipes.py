@@ -1,4 +1,4 @@
-"""The published recipes: fields against constants with sources, losses against numpy, what each phase moves."""
+"""The published recipes: fields against constants with sources, losses by hand, what each phase moves, the page."""
 
 from __future__ import annotations
 

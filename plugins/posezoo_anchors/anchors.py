@@ -40,15 +40,16 @@ class AnchorsConfig:
 
     count: Count = 400
     """Most anchors of a scene."""
-    images: Count = 3
+    images: Count = 1
     """Training images an anchor: a scene with few images gets fewer anchors."""
     key_dim: Count = 128
     """D, the width of keys; the embedding is projected to it."""
     scale: Positive | None = None
     """sigma in metres; none: 0.7 times the median distance of neighbouring anchors."""
-    turn_deg: Positive = 4.0
-    """Degrees within which the orientation head is believed where it differs from the anchors; see `modifier`."""
-    trust: Positive = 0.5
+    turn_deg: Positive | None = None
+    """Degrees within which the orientation head is believed where it differs from the anchors (see `modifier`); none:
+    1 for a car to 8 for a hand, by the tilts of the training cameras."""
+    trust: Positive = 0.3
     """Multiple of sigma within which the position head is believed likewise."""
     weight: Annotated[float, Field(ge=0)] = 0.5
     """Of the cross-entropy."""
@@ -89,6 +90,8 @@ class Anchors(nn.Module):
         # -1 where a scene has fewer anchors than there is room for
         self.register_buffer("scene", torch.arange(total) % scenes)
         self.register_buffer("scale", spread.norm().expand(scenes).clone())
+        self.turn: Tensor
+        self.register_buffer("turn", torch.tensor(math.radians(config.turn_deg or 4.0)))
         self.register_buffer("direction_m", spread.norm().expand(scenes).clone())  # a: metres that a full turn counts
 
     def logits(self, image_BE: Tensor, scene_B: Tensor | None) -> Tensor:
@@ -154,6 +157,8 @@ class Anchors(nn.Module):
             start = scene * self.config.count
             self.scene[start : start + len(found)] = scene
             chosen.append(rows[found])
+        tilt_deg = math.hypot(*geometry.tilts_deg(torch.from_numpy(place.quaternion))) / math.sqrt(2)
+        self.turn.fill_(math.radians(self.config.turn_deg or min(max(1.5 * tilt_deg, 1.0), 8.0)))
         used_K, rows_K = self.scene >= 0, np.concatenate(chosen)
         self.offset[used_K] = torch.from_numpy(place.position[rows_K] - self.mean_3).to(self.offset)
         self.quaternion[used_K] = torch.from_numpy(place.quaternion[rows_K]).to(self.quaternion)

@@ -3,7 +3,7 @@
 Two answers for each image: the head's own, p, and the anchors', b with a small residual r in the base pose's own axes,
 a = b + sigma R_b r (for rotations: turned by `TURN` r radians). The head's answer is believed as far as the two agree:
 
-    answer = a + c^2 / (c^2 + d^2) (p - a),   d = |p - a|,   c = trust x sigma  (turn_deg for rotations)
+    answer = a + c^2 / (c^2 + d^2) (p - a),   d = |p - a|,   c = trust x sigma  (`turn` for rotations)
 
 Where the head generalises, in one room seen from everywhere, the two agree and the head's finer answer counts; where it
 does not, along a street or in other weather, it is metres away and the anchors decide. Both answers have losses of
@@ -16,7 +16,6 @@ Legend: B batch, O the base head's numbers.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -127,7 +126,7 @@ class AnchoredOrientation(Anchored):
         own_B4, turned_B4 = self.both(numbers_BO, image_BE, scene_B)
         # of a small angle |q - q'| is half of it
         square_B1 = (own_B4 - turned_B4).detach().square().sum(-1, keepdim=True)
-        c = math.radians(self.anchors.config.turn_deg) / 2
+        c = self.anchors.turn / 2
         quaternion_B4 = geometry.unit(turned_B4 + c**2 / (c**2 + square_B1) * (own_B4 - turned_B4))
         label_B4 = geometry.to_label_frame(geometry.canonical(quaternion_B4), self.label_frame)
         return geometry.from_quaternion(label_B4, self.representation)

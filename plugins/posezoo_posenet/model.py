@@ -49,8 +49,10 @@ class PoseNet(PoseModel):
         self.position_head = MLPHead((config.hidden, 3))
         self.orientation_head = MLPHead((config.hidden, NUMBERS[config.rotation]))
         if config.init == "published":
-            for layer in (self.hidden[0], self.position_head.layers[0], self.orientation_head.layers[0]):
-                nn.init.kaiming_normal_(layer.weight)
+            for part in (self.hidden, self.position_head, self.orientation_head):
+                for module in part.modules():
+                    if isinstance(module, nn.Linear):
+                        nn.init.kaiming_normal_(module.weight)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
         image_BE, _ = self.backbone(images_BCHW)

@@ -179,11 +179,23 @@ def default_blocks(frames: Frames, notes: list[str]) -> np.ndarray:
     return split
 
 
-def validation_blocks(frames: Frames, fraction: float) -> np.ndarray:
+def stretch_of_test(frames: Frames) -> int:
+    """The median length of the test frames' stretches: frames of one sequence in a row; 0 without test frames."""
+    lengths: list[int] = []
+    for index in runs(frames):
+        test = np.concatenate([[False], frames.split[index] == "test", [False]])
+        begins, ends = (np.flatnonzero(test[1:-1] & ~edge) for edge in (test[:-2], test[2:]))
+        lengths += (ends - begins + 1).tolist()
+    return int(np.median(lengths)) if lengths else 0
+
+
+def validation_blocks(frames: Frames, fraction: float, stretch: int = 0) -> np.ndarray:
     """The mask (N,) of training frames to hold out: whole blocks of consecutive frames, evenly spread, ~`fraction`.
 
-    Blocks are 10 to 25 frames long, shorter where the data are few; each scene with at least two frames gives at least
-    one, and never all its frames. The choice depends on nothing but the frames.
+    Blocks are as long as `stretch`, the test's: frames between close training frames are easier than the test and tell
+    nothing about it. That is at most a quarter of a scene's frames, and may be more of them than `fraction`. Without
+    `stretch` blocks are 10 to 25 frames long. Each scene with at least two frames gives at least one block, and never
+    all its frames. The choice depends on nothing but the frames and the stretch.
     """
     held_N = np.zeros(len(frames), dtype=bool)
     if not 0 < fraction < 1:
@@ -193,7 +205,7 @@ def validation_blocks(frames: Frames, fraction: float) -> np.ndarray:
         if total < 2:
             continue
         wanted = max(1.0, fraction * total)
-        length = int(min(np.clip(round(wanted / 4), 10, 25), round(wanted), total - 1))
+        length = min(stretch, total // 4) or int(min(np.clip(round(wanted / 4), 10, 25), round(wanted), total - 1))
         count = min(max(1, round(wanted / length)), (total - 1) // length)
         ends = np.cumsum([len(index) for index in parts])
         for middle in (np.arange(count) + 0.5) * total / count:

@@ -180,6 +180,18 @@ def angle_deg(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Flo
     return 2 * torch.atan2(norm, (a * b).sum(-1).abs()) * (180 / math.pi)
 
 
+def tilts_deg(q: Float[Tensor, "N 4"]) -> tuple[float, float]:
+    """(roll, pitch): the deviations in degrees over cameras (camera-to-world) of their tilts out of the horizontal.
+
+    Up is the mean of the cameras' own up; a car's tilts deviate by less than a degree, a hand's by three to ten.
+    """
+    axes_N33 = matrix_from_quaternion(q)
+    up_3 = unit(-axes_N33[:, :, 1].mean(0))
+    sine_N2 = torch.stack([axes_N33[:, :, 0] @ up_3, axes_N33[:, :, 2] @ up_3], dim=-1)
+    roll, pitch = torch.rad2deg(torch.asin(sine_N2.clamp(-1, 1))).std(dim=0, correction=0).tolist()
+    return roll, pitch
+
+
 def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[Tensor, "*batch 3 3"]:
     """Rotations of the camera about its own axes, R_y(yaw) R_x(pitch) R_z(roll): y is down, x right, z forward."""
     angles = torch.stack([yaw, pitch, roll], dim=-1)

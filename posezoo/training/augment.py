@@ -72,15 +72,10 @@ def turns_of(quaternion_N4: Float[Tensor, "N 4"]) -> dict[str, float]:
     """The ranges of yaw, pitch and roll in degrees that suit cameras which tilt as these (camera-to-world) do.
 
     Three deviations of the tilt, between a car's and a hand's. Turning a car's camera by more than it ever turns costs
-    orientation; a hand's needs it. Up is the mean of the cameras' own; yaw has no deviation of its own, because along a
+    orientation; a hand's needs it. Yaw has no deviation of its own, because along a
     path every heading occurs: a camera that tilts freely turns freely.
     """
-    matrix_N33 = geometry.matrix_from_quaternion(quaternion_N4)
-    up_3 = geometry.unit(-matrix_N33[:, :, 1].mean(0))
-    roll, pitch = (
-        float(torch.rad2deg(torch.asin((matrix_N33[:, :, axis] @ up_3).clamp(-1, 1))).std(correction=0))
-        for axis in (0, 2)
-    )
+    roll, pitch = geometry.tilts_deg(quaternion_N4)
     tilt = math.hypot(roll, pitch) / math.sqrt(2)
     wanted = {"yaw": (tilt, 4.0, 10.0), "pitch": (pitch, 2.0, 6.0), "roll": (roll, 2.0, 8.0)}
     return {name: min(max(3 * deviation, least), most) for name, (deviation, least, most) in wanted.items()}

@@ -29,7 +29,7 @@ from posezoo.data.images.cache import ImageCache
 from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.loader import Batch, BatchOrder, FrameBatches
 from posezoo.data.open import Dataset, open_dataset
-from posezoo.data.splits import frame_tuples, validation_blocks
+from posezoo.data.splits import frame_tuples, stretch_of_test, validation_blocks
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.losses import PoseLoss
@@ -256,7 +256,7 @@ def _rows(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray
     own = np.flatnonzero(frames.split == "val")
     if config.selection == "last" or len(own):
         return train, own
-    held_out = validation_blocks(frames.select(train), config.data.validation)
+    held_out = validation_blocks(frames.select(train), config.data.validation, stretch_of_test(frames))
     if np.sum(~held_out) < 2:
         raise DataError(f'"{dataset.name}" has {len(train)} training images: too few', "at least 2 besides validation")
     return train[~held_out], train[held_out]

@@ -9,5 +9,5 @@ def test_json_of_names() -> None:
     names = [row["name"] for row in strict_json(ok("list", "--format", "json"))]
     assert {"posenet", "atloc", "ms-transformer", "posenet+hyper", "ms-transformer+hyper"} <= set(names)
     atlocs = [row["name"] for row in strict_json(ok("list", "atloc*", "--format", "json"))]
-    variants = ["atloc.4d", "atloc.lstm", "atloc.plus", "atloc.wide"]
+    variants = ["atloc.3d", "atloc.4d", "atloc.lstm", "atloc.plus", "atloc.wide"]
     assert atlocs == ["atloc", *variants, "atloc+hyper", "atloc+hyper.3d"]

@@ -18,7 +18,14 @@ from posezoo.base.spec import Frame
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
 from posezoo.data.open import open_dataset
-from posezoo.data.splits import default_blocks, every_fifth_sequence, frame_tuples, runs, validation_blocks
+from posezoo.data.splits import (
+    default_blocks,
+    every_fifth_sequence,
+    frame_tuples,
+    runs,
+    stretch_of_test,
+    validation_blocks,
+)
 from posezoo.data.table import Frames
 
 
@@ -106,6 +113,46 @@ def test_batches_hold_whole_tuples(tmp_path: Path) -> None:
 def test_validation_blocks_by_hand(lengths: tuple[int, ...], fraction: float, blocks: list[range]) -> None:
     own = frames([sequence for sequence, length in enumerate(lengths) for _ in range(length)])
     found = np.flatnonzero(validation_blocks(own, fraction)).tolist()
+    assert found == [n for block in blocks for n in block]
+
+
+def with_splits(words: str, sequences: str = "") -> Frames:
+    """Frames of one letter each: t train, T test."""
+    rows = [
+        Frame(
+            f"{n}.png", (float(n), 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), split="test" if word == "T" else "train",
+            sequence=sequences[n] if sequences else "",
+        )
+        for n, word in enumerate(words)
+    ]  # fmt: skip
+    return Frames.from_rows(Path(), rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "sequences", "stretch"),
+    [
+        ("ttttt", "", 0),
+        ("tTTTt", "", 3),
+        ("TTtTTTTtTTT", "", 3),  # 2, 4 and 3
+        ("TTTT", "aabb", 2),  # a stretch ends with its sequence
+        ("TtTtTt", "ababab", 3),  # sequence a in a row, though b lies between
+    ],
+)
+def test_stretch_of_test_by_hand(words: str, sequences: str, stretch: int) -> None:
+    assert stretch_of_test(with_splits(words, sequences)) == stretch
+
+
+@pytest.mark.parametrize(
+    ("length", "fraction", "stretch", "blocks"),
+    [
+        (800, 0.08, 100, [range(350, 450)]),  # more than the fraction, and as long as the test's
+        (800, 0.25, 100, [range(150, 250), range(550, 650)]),
+        (200, 0.08, 100, [range(75, 125)]),  # at most a quarter
+        (3, 0.5, 100, [range(0, 2)]),  # a quarter of three frames is none: as without a stretch
+    ],
+)
+def test_validation_is_as_long_as_the_test(length: int, fraction: float, stretch: int, blocks: list[range]) -> None:
+    found = np.flatnonzero(validation_blocks(frames([0] * length), fraction, stretch)).tolist()
     assert found == [n for block in blocks for n in block]
 
 
