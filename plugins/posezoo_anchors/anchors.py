@@ -105,14 +105,12 @@ class Anchors(nn.Module):
         """The base poses. In float64, which no autocast touches: metres in bfloat16 would lose their decimals."""
         logit_BK = self.logits(image_BE, scene_B)
         best_B = logit_BK.argmax(-1)
-        scene_B = self.scene[
-            best_B
-        ]  # where the model knows none, the strongest anchor's: scenes have axes of their own
+        # where the model knows no scene, that of the strongest anchor: scenes may have coordinates of their own
+        scene_B = self.scene[best_B]
         scale_B = self.scale[scene_B]
         quaternion_K4 = self.quaternion.double()
-        near_BK = (
-            self._square(self.offset[best_B], quaternion_K4[best_B], scene_B) < (NEIGHBOURHOOD * scale_B[:, None]) ** 2
-        )
+        square_BK = self._square(self.offset[best_B], quaternion_K4[best_B], scene_B)
+        near_BK = square_BK < (NEIGHBOURHOOD * scale_B[:, None]) ** 2
         near_BK = near_BK & (self.scene[None] == scene_B[:, None])
         weight_BK = logit_BK.masked_fill(~near_BK, NEVER).double().softmax(-1)
         sign_BK = torch.where(quaternion_K4[best_B] @ quaternion_K4.T < 0, -1.0, 1.0)

@@ -72,8 +72,8 @@ def turns_of(quaternion_N4: Float[Tensor, "N 4"]) -> dict[str, float]:
     """The ranges of yaw, pitch and roll in degrees that suit cameras which tilt as these (camera-to-world) do.
 
     Three deviations of the tilt, between a car's and a hand's. Turning a car's camera by more than it ever turns costs
-    orientation; a hand's needs it. Yaw has no deviation of its own, because along a
-    path every heading occurs: a camera that tilts freely turns freely.
+    orientation; a hand's needs it. Yaw has no deviation of its own, because along a path every heading occurs: a camera
+    that tilts freely turns freely.
     """
     roll, pitch = geometry.tilts_deg(quaternion_N4)
     tilt = math.hypot(roll, pitch) / math.sqrt(2)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
+from naming import naming
 from timm.layers import DropPath
 
 from posezoo.base.errors import UsageError, WeightsError
@@ -113,3 +114,47 @@ def test_every_model_obeys_them() -> None:
     assert any(isinstance(module, DropPath) for module in model.modules())
     model = create_model("posenet", **{**common, "drop_path": 0.0})
     assert not any(isinstance(module, DropPath) for module in model.modules())
+
+
+# First stages
+
+
+STAGES = {
+    "resnet18.tv_in1k": [["conv1", "bn1"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]],
+    "tf_efficientnet_b0.in1k": [
+        ["conv_stem", "bn1", "blocks.0"], ["blocks.1"], ["blocks.2"], ["blocks.3", "blocks.4"], ["blocks.5", "blocks.6"]
+    ],
+    "convnext_atto": [["stem", "stages.0"], ["stages.1"], ["stages.2"], ["stages.3"]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_first_stages_by_hand(name: str) -> None:
+    """Of the layers of the first stages every parameter and statistic, and of no other layer."""
+    with torch.device("meta"):
+        backbone = Backbone(name)
+    state = backbone.net.state_dict()
+    assert backbone.early(0) == []
+    for stages in range(1, len(STAGES[name]) + 1):
+        prefixes = tuple(f"{layer}." for stage in STAGES[name][:stages] for layer in stage)
+        expected = {key for key in state if key.startswith(prefixes)}
+        tensors = {id(t) for m in backbone.early(stages) for t in m.state_dict(keep_vars=True).values()}
+        assert {key for key, t in backbone.net.state_dict(keep_vars=True).items() if id(t) in tensors} == expected
+    with pytest.raises(UsageError, match=naming(name, len(STAGES[name]))) as error:
+        backbone.early(len(STAGES[name]) + 1)
+    assert f"optim.frozen_stages={len(STAGES[name])}" in error.value.hint
+
+
+def test_a_block_belongs_to_them_once_all_its_layers_do() -> None:
+    """ConvNeXt's blocks hold a parameter beside their layers."""
+    with torch.device("meta"):
+        backbone = Backbone("convnext_atto")
+    gamma = backbone.net.get_submodule("stages.0.blocks.0").gamma
+    assert any(gamma is p for m in backbone.early(1) for p in m.parameters())
+    later = backbone.net.get_submodule("stages.1.blocks.0").gamma
+    assert not any(later is p for m in backbone.early(1) for p in m.parameters())
+
+
+def test_a_network_that_does_not_say_where_its_stages_end() -> None:
+    with pytest.raises(UsageError, match=naming("torchvision:resnet18", 0)):
+        Backbone("torchvision:resnet18").early(1)

@@ -83,3 +83,21 @@ def test_dropout_is_after_the_activation(activation: str) -> None:
     expected = 2 * ACTIVATIONS[activation]()(x)
     assert 0 < (kept != 0).sum() < 64
     torch.testing.assert_close(kept[kept != 0], expected[kept != 0])
+
+
+class Doubling(MLPHead):
+    """A head whose answer is made of its numbers and the latent."""
+
+    def finish(self, numbers, latent, image, scene):  # type: ignore[no-untyped-def]
+        return 2 * numbers + latent[:, :3] + image[:, :3] + scene[:, None]
+
+
+def test_the_answer_is_made_of_the_numbers() -> None:
+    """A plain head's numbers are its answer; `finish` sees what `forward` was given."""
+    plain, x_BD = MLPHead((6, 5, 3)), torch.randn(4, 6)
+    assert torch.equal(plain(x_BD), plain.numbers(x_BD))
+    numbers_B3 = torch.randn(4, 3)
+    assert plain.finish(numbers_B3, x_BD, None, None) is numbers_B3
+    head, image_BE, scene_B = Doubling((6, 5, 3)), torch.randn(4, 9), torch.arange(4)
+    expected = 2 * head.numbers(x_BD) + x_BD[:, :3] + image_BE[:, :3] + scene_B[:, None]
+    torch.testing.assert_close(head(x_BD, image_BE, scene_B), expected)

@@ -343,3 +343,31 @@ def test_code_widths_of_the_papers_tables(on_meta: Any, position: int, orientati
         ):
             assert head.widths == [width, *inner, last]
             assert all(layer.code.in_features == width for layer in head.generated)
+
+
+# heads that complete their numbers
+
+
+class Squaring(MLPHead):
+    """A head whose answer is not linear in its numbers."""
+
+    def finish(self, numbers, latent, image, scene):  # type: ignore[no-untyped-def]
+        return numbers.square() + image[:, :3]
+
+
+@pytest.mark.parametrize("infusion", INFUSIONS)
+def test_generated_numbers_are_added_before_the_head_completes_them(infusion: str) -> None:
+    base = Squaring((D, 8, 3))
+    plain = MLPHead((D, 8, 3))
+    plain.load_state_dict(base.state_dict())
+    torch.manual_seed(1)
+    head = hyper(base, infusion=infusion, init="paper")
+    torch.manual_seed(1)
+    other = hyper(plain, infusion=infusion, init="paper")
+    latent_BD, image_BE = torch.randn(B, D), torch.randn(B, E)
+    numbers_B3 = other(latent_BD, image_BE)
+    torch.testing.assert_close(head.numbers(latent_BD, image_BE), numbers_B3)
+    torch.testing.assert_close(head(latent_BD, image_BE), numbers_B3.square() + image_BE[:, :3])
+    assert not torch.allclose(head(latent_BD, image_BE), base(latent_BD, image_BE), atol=1e-3)
+    zero = hyper(base, infusion=infusion, init="zero")
+    assert torch.equal(zero(latent_BD, image_BE), base(latent_BD, image_BE, None))

@@ -218,6 +218,26 @@ def test_each_scene_has_its_own(tmp_path: Path) -> None:
     assert anchors.scale[2] > 1.3 * anchors.scale[0]
 
 
+def tilted(deg: float) -> np.ndarray:
+    """Cameras of every heading that roll and nod by +-`deg` in turn."""
+    turns = [(heading, *tilt) for heading in range(0, 360, 30) for tilt in ((deg, 0), (-deg, 0), (0, deg), (0, -deg))]
+    q_N4 = np.roll(Rotation.from_euler("YXZ", turns, degrees=True).as_quat(), 1, axis=-1)
+    return np.where(q_N4[:, :1] < 0, -q_N4, q_N4)
+
+
+@pytest.mark.parametrize(
+    ("tilt_deg", "own", "turn_deg"),
+    [(0.0, None, 1.0), (2.0, None, 1.5 * 2 / math.sqrt(2)), (30.0, None, 8.0), (30.0, 3.0, 3.0)],
+)
+def test_the_belief_in_the_orientation_head_follows_the_tilts(
+    tilt_deg: float, own: float | None, turn_deg: float
+) -> None:
+    """A car's camera, something between, a hand's, and a value of one's own."""
+    anchors, q_N4 = loose(AnchorsConfig(count=4, turn_deg=own)), tilted(tilt_deg)
+    anchors.learn_place(known(np.random.default_rng(0).normal(size=(len(q_N4), 3)), q_N4, torch.randn(len(q_N4), 6)))
+    assert math.degrees(anchors.turn.item()) == pytest.approx(turn_deg, rel=0.01)
+
+
 # Base poses
 
 

@@ -15,7 +15,7 @@ from posezoo.data.loader import NUM_UNIFORMS, Batch, uniforms
 from posezoo.nn import geometry, transforms
 from posezoo.nn.model import ModelConfig
 from posezoo.training.appearance import with_appearance
-from posezoo.training.augment import augmented, with_known_intrinsics
+from posezoo.training.augment import augmented, turns_of, with_known_intrinsics
 from posezoo.training.config import AugmentSettings
 from posezoo.training.jitter import coloured
 
@@ -24,9 +24,12 @@ WIDTH, HEIGHT, FOCAL = 342, 256, 300.0
 Sky = Callable[[torch.Tensor], torch.Tensor]
 
 
+TURNS = {"yaw": 10.0, "pitch": 6.0, "roll": 8.0}  # set-up fills them in by the training cameras
+
+
 def varied_by(**more: Any) -> AugmentSettings:
-    """The default rotation without colours, but for what is given."""
-    return AugmentSettings(**{"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0} | more)
+    """A hand's turns without colours, but for what is given."""
+    return AugmentSettings(**TURNS | {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0} | more)
 
 
 def sky(direction: torch.Tensor) -> torch.Tensor:
@@ -118,7 +121,7 @@ def test_label_is_the_old_rotation_times_the_drawn_one(batch: Batch) -> None:
 
 @pytest.mark.parametrize("kind", ["rotate", "crop", "centre"])
 def test_a_sample_does_not_depend_on_its_batch(batch: Batch, kind: str) -> None:
-    varied = AugmentSettings(geometry=kind)
+    varied = AugmentSettings(geometry=kind, **TURNS)
     images, labels = augmented(batch, CONFIG, varied)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     mixed = augmented(Batch(*(tensor[order] for tensor in batch)), CONFIG, varied)
@@ -196,13 +199,46 @@ def test_number_of_uniforms_is_enough() -> None:
 
 @pytest.mark.parametrize("kind", ["photo", "weather"])
 def test_appearance_is_laid_over_the_rest_and_keeps_labels(batch: Batch, kind: str) -> None:
-    plain_images, plain_labels = augmented(batch, CONFIG, AugmentSettings())
-    images, labels = augmented(batch, CONFIG, AugmentSettings(appearance=kind))
+    plain_images, plain_labels = augmented(batch, CONFIG, AugmentSettings(**TURNS))
+    images, labels = augmented(batch, CONFIG, AugmentSettings(appearance=kind, **TURNS))
     assert torch.equal(labels, plain_labels)
     expected = with_appearance(plain(plain_images), batch.uniforms[:, 8:10], kind, 1.0)
     torch.testing.assert_close(plain(images), expected, atol=1e-4, rtol=0)
     assert (images - plain_images).abs().max() > 0.1
-    gentle, _ = augmented(batch, CONFIG, AugmentSettings(appearance=kind, appearance_strength=0.1))
+    gentle, _ = augmented(batch, CONFIG, AugmentSettings(appearance=kind, appearance_strength=0.1, **TURNS))
     assert 0 < (gentle - plain_images).abs().mean() < (images - plain_images).abs().mean()
-    off, _ = augmented(batch, CONFIG, AugmentSettings(appearance=kind, appearance_strength=0))
+    off, _ = augmented(batch, CONFIG, AugmentSettings(appearance=kind, appearance_strength=0, **TURNS))
     assert torch.equal(off, plain_images)
+
+
+# Turns that suit the cameras
+
+
+def tilting(roll: float, pitch: float, turn: Rotation = Rotation.identity()) -> torch.Tensor:
+    """Cameras of every heading, a half rolling by +-`roll`, a half nodding by +-`pitch` degrees, in a turned world."""
+    tilts = [(0.0, roll), (0.0, -roll), (pitch, 0.0), (-pitch, 0.0)]
+    headings = [(heading, *tilt) for heading in range(0, 360, 15) for tilt in tilts]
+    q = (turn * Rotation.from_euler("YXZ", headings, degrees=True)).as_quat()
+    return torch.from_numpy(np.roll(q, 1, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("roll", "pitch", "expected"),
+    [
+        (0.0, 0.0, (4.0, 2.0, 2.0)),  # a car: the least
+        (0.5, 0.3, (4.0, 2.0, 2.0)),
+        (20.0, 20.0, (10.0, 6.0, 8.0)),  # a hand: the most
+        # deviations are 2.4 / sqrt 2 and 1.8 / sqrt 2 degrees; yaw takes their root mean square
+        (2.4, 1.8, (3 * 3.0 / 2, 3 * 1.8 / np.sqrt(2), 3 * 2.4 / np.sqrt(2))),
+        (0.0, 4.0, (3 * 4 / 2, 6.0, 2.0)),
+    ],
+)
+@pytest.mark.parametrize("world", [(0, 0, 0), (90, 0, 0), (30, -80, 140)])
+def test_turns_by_hand(roll: float, pitch: float, expected: tuple[float, ...], world: tuple[int, ...]) -> None:
+    """Whatever axis of the world is up."""
+    found = turns_of(tilting(roll, pitch, Rotation.from_euler("xyz", world, degrees=True)))
+    assert found == pytest.approx(dict(zip(("yaw", "pitch", "roll"), expected, strict=True)), rel=2e-3)
+
+
+def test_one_camera_does_not_tilt() -> None:
+    assert turns_of(tilting(3, 3)[:1]) == {"yaw": 4.0, "pitch": 2.0, "roll": 2.0}

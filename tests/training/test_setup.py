@@ -422,3 +422,46 @@ def test_shared_generators_learn_with_the_position_and_stay_in_the_orientation_p
         learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert {name.partition(".")[0] for name in learning} == {f"{branch}_head"}
         assert any(name.startswith("position_head.generated") for name in learning) == generators
+
+
+# First stages, and turns
+
+
+def test_frozen_stages_stay_to_the_last_bit_and_nothing_else(train: Train, one_place: Path) -> None:
+    """Parameters and batch norms of the first two stages; all others learn."""
+    frozen = ("conv_stem.", "bn1.", "blocks.0.", "blocks.1.")
+    start = job(one_place).model.state_dict()
+    moved = moved_tensors(train, one_place, epochs=1, **{"optim.frozen_stages": 2})
+    stayed = {name for name in start if name not in moved}
+    expected = {name for name in start if name.startswith(tuple(f"backbone.net.{layer}" for layer in frozen))}
+    assert expected <= stayed
+    assert not [name for name in stayed - expected if not name.endswith("num_batches_tracked")]
+    assert any(name.endswith("running_mean") for name in expected)
+
+
+@pytest.mark.parametrize("train_what", ["all", "position"])
+def test_frozen_stages_are_in_evaluation_mode(one_place: Path, train_what: str) -> None:
+    ready, phase = job(one_place, **{"optim.frozen_stages": 1}), PhaseSettings(train=train_what, epochs=1)
+    setup.set_trainable(ready.model, phase, OptimSettings())
+    before = {name for name, module in ready.model.named_modules() if module.training}
+    setup.set_trainable(ready.model, phase, ready.config.optim)
+    after = {name for name, module in ready.model.named_modules() if module.training}
+    early = ("backbone.net.conv_stem", "backbone.net.bn1", "backbone.net.blocks.0")
+    assert before - after == {name for name in before if f"{name}.".startswith(tuple(f"{layer}." for layer in early))}
+    assert after <= before
+
+
+def test_more_stages_than_there_are(train: Train) -> None:
+    with pytest.raises(UsageError, match=naming("test_efficientnet", 5)) as error:
+        train(**{"optim.frozen_stages": 6})
+    assert "optim.frozen_stages=5" in error.value.hint
+
+
+def test_turns_are_those_of_the_training_cameras_and_given_ones_are_kept(one_place: Path) -> None:
+    """The small data's cameras stand upright, so that the least is chosen."""
+    assert {key: getattr(job(one_place).augmentation, key) for key in ("yaw", "pitch", "roll")} == {
+        "yaw": 4.0, "pitch": 2.0, "roll": 2.0
+    }  # fmt: skip
+    varied = job(one_place, **{"augment.yaw": 9.0, "augment.roll": 0.0}).augmentation
+    assert (varied.yaw, varied.pitch, varied.roll) == (9.0, 2.0, 0.0)
+    assert job(one_place, **{"augment.geometry": "crop"}).augmentation.yaw is None

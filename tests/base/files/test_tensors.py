@@ -103,3 +103,12 @@ def test_half_precision_halves_and_keeps_numbers_of_batches() -> None:
 def test_what_overflows_is_not_saved() -> None:
     with pytest.raises(WeightsError, match=naming("a", "float16")):
         tensors.dump({"a": torch.tensor([1e6])}, "float16")
+
+
+def test_float64_is_kept_in_half_precision() -> None:
+    """A tensor is float64 because its decimals count: metres over kilometres."""
+    state = {"offset": torch.tensor([5_735_800.123456, 1e300], dtype=torch.float64), "a": torch.zeros(4)}
+    back = tensors.tensors(tensors.dump(state, "float16"), "x")
+    assert back["offset"].dtype == torch.float64
+    assert torch.equal(back["offset"], state["offset"])
+    assert back["a"].dtype == torch.float16
