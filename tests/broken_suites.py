@@ -65,6 +65,58 @@ class Seeds(Good):
 class Training(Good):
     def eval(self):
         return self.train()
+class Lossy(Good):
+    def extra_losses(self, features, output, target):
+        return {"wild": output.position.sum() * float("inf")}
+class Constant(Good):
+    def extra_losses(self, features, output, target):
+        return {"still": target.position.sum()}
+class Useless(Good):
+    def extra_losses(self, features, output, target):
+        return {"nought": (output.position * 0).sum()}
+class Learning(Good):
+    def __init__(self, config):
+        super().__init__(config)
+        self.register_buffer("middle", torch.zeros(3))
+    def forward(self, images, scene=None):
+        output = super().forward(images, scene)
+        return output._replace(position=output.position + 0 * self.middle.sum())
+    def learn_place(self, place):
+        self.middle.copy_(torch.from_numpy(place.position.mean(0)))
+class Forgetful(Learning):
+    def learn_place(self, place):
+        self.centre = torch.from_numpy(place.position.mean(0))
+class Hoarding(Learning):
+    found = None
+    def learn_place(self, place):
+        super().learn_place(place)
+        self.found = torch.from_numpy(place.position.mean(0))
+    def forward(self, images, scene=None):
+        output = super().forward(images, scene)
+        return output if self.found is None else output._replace(position=output.position + self.found)
+class Adding(Learning):
+    def learn_place(self, place):
+        self.middle += torch.from_numpy(place.position.mean(0))
+class Rolling(Learning):
+    def learn_place(self, place):
+        self.middle.copy_(torch.rand(3))
+class Growing(Learning):
+    def learn_place(self, place):
+        self.middle = torch.from_numpy(place.position).float()
+class Widening(Learning):
+    def learn_place(self, place):
+        self.middle = torch.from_numpy(place.position.mean(0))
+class Dividing(Learning):
+    def learn_place(self, place):
+        self.middle.copy_(torch.from_numpy(place.intrinsics.mean(0))[:3])
+class Metric(Learning):
+    def forward(self, images, scene=None):
+        output = super().forward(images, scene)
+        return output._replace(position=output.position - self.position_mean_3)
+class Scaled(Learning):
+    def forward(self, images, scene=None):
+        output = super().forward(images, scene)
+        return output._replace(position=output.position + 0.1 * self.position_std_3)
 """
 
 
@@ -120,6 +172,18 @@ CASES = [
     ("branching", "test_compile", "", r"torch.compile\(fullgraph=True\) failed"),
     ("branching", "test_export", "", "torch.export with a dynamic batch failed"),
     ("odd", "test_zero_start_is_the_base", "+hyper=single", "a zero start differs from the base"),
+    ("metric", "test_position_is_in_metres", "", "position_mean and position_std are not applied"),
+    ("scaled", "test_position_is_in_metres", "", "position_mean and position_std are not applied"),
+    ("lossy", "test_losses_of_its_own", "", "wild is not finite"),
+    ("constant", "test_losses_of_its_own", "", "still has no gradient"),
+    ("useless", "test_losses_of_its_own", "", "nought trains no parameter"),
+    ("forgetful", "test_what_it_learns_of_the_place", "", "learn_place changes no buffer"),
+    ("hoarding", "test_what_it_learns_of_the_place", "", "the state_dict does not carry"),
+    ("adding", "test_what_it_learns_of_the_place", "", "a second time changes middle"),
+    ("rolling", "test_what_it_learns_of_the_place", "", "learns something else"),
+    ("growing", "test_what_it_learns_of_the_place", "", "changed the shape of middle"),
+    ("widening", "test_what_it_learns_of_the_place", "", "changed the type of middle"),
+    ("dividing", "test_what_it_learns_of_the_place", "", "middle is not finite"),
     ("nosy", "test_imports_are_public", "", r"pz_nosy.py, line \d: posezoo\.zoo\.build is not public"),
     ("printing", "test_the_process_is_left_alone", "", "the model prints: 'now"),
     ("seeds", "test_the_process_is_left_alone", "", "seeds torch's random state"),

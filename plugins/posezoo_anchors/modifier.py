@@ -112,10 +112,10 @@ class AnchoredOrientation(Anchored):
         return AnchoredOrientation(self.base.deepened(width), self.anchors, self.representation, self.label_frame)
 
     def both(self, numbers_BO: Tensor, image_BE: Tensor, scene_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The head's own answer and the anchors': camera-to-world (B, 4) float64, the first's sign the second's."""
-        numbers_BO = numbers_BO.double()
-        base = self.anchors(image_BE, scene_B)
-        turned_B4 = geometry.compose(base.quaternion, geometry.exp_quaternion(numbers_BO[:, -3:] * (TURN / 2)))
+        """The head's own answer and the anchors': camera-to-world (B, 4) float32, the first's sign the second's."""
+        numbers_BO = numbers_BO.float()
+        base_B4 = self.anchors(image_BE, scene_B).quaternion.float()
+        turned_B4 = geometry.compose(base_B4, geometry.exp_quaternion(numbers_BO[:, -3:] * (TURN / 2)))
         own_B4 = geometry.to_quaternion(numbers_BO[:, :-3], self.representation)
         own_B4 = geometry.from_label_frame(own_B4, self.label_frame)
         same = (own_B4 * turned_B4).sum(-1, keepdim=True) >= 0
@@ -148,7 +148,7 @@ class BothAnswers(nn.Module):
         *answers, _ = position.both(model.position_head.numbers(features.position, *given), *given)
         scale = position.anchors.scale.mean()
         metres = [torch.linalg.vector_norm(answer_B3 - true_B3, dim=-1).mean() / scale for answer_B3 in answers]
-        true_B33 = geometry.matrix_from_quaternion(target.quaternion.double())
+        true_B33 = geometry.matrix_from_quaternion(target.quaternion.float())
         turned = orientation.both(model.orientation_head.numbers(features.orientation, *given), *given)
         chords = [torch.linalg.matrix_norm(geometry.matrix_from_quaternion(q) - true_B33).mean() for q in turned]
         return {

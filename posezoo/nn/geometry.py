@@ -86,13 +86,13 @@ def log_quaternion(q: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3"]:
     q = canonical(q)
     w, v = q[..., :1], q[..., 1:]
     # atan2 of a norm that is never exactly zero: acos would lose all precision, and its gradient, at w = 1
-    norm = torch.sqrt((v * v).sum(-1, keepdim=True) + _EPS**2)
+    norm = torch.sqrt((v * v).sum(-1, keepdim=True).clamp_min(_EPS**2))  # ONNX would drop an addition of 1e-16
     return v * (torch.atan2(norm, w) / norm)
 
 
 def exp_quaternion(u: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
     """The unit quaternion (cos |u|, u sin |u| / |u|) of log-quaternions."""
-    norm = torch.sqrt((u * u).sum(-1, keepdim=True) + _EPS**2)
+    norm = torch.sqrt((u * u).sum(-1, keepdim=True).clamp_min(_EPS**2))
     return unit(torch.cat([torch.cos(norm), u * (torch.sin(norm) / norm)], dim=-1))
 
 

@@ -5,6 +5,16 @@ from __future__ import annotations
 from command_line import ok, strict_json
 
 
+def test_a_model_with_anchors_has_a_part_of_them() -> None:
+    """400 keys of 128 numbers, the projection of 1280, and a temperature."""
+    rows = {row["part"]: row for row in strict_json(ok("info", "posenet+anchors", "--format", "json"))["size"]}
+    numbers = 400 * 128 + (1280 + 1) * 128 + 1
+    assert (rows["anchors"]["parameters"], rows["anchors"]["bytes (fp32)"]) == (numbers, 4 * numbers)
+    plain = {row["part"]: row for row in strict_json(ok("info", "posenet", "--format", "json"))["size"]}
+    residuals = 2 * (1024 + 1) * 3
+    assert rows["total"]["parameters"] - plain["total"]["parameters"] == numbers + residuals
+
+
 def test_json_of_a_model() -> None:
     content = strict_json(ok("info", "posenet+hyper", "--format", "json"))
     rows = {row["part"]: row for row in content["size"]}

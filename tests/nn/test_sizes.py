@@ -50,6 +50,21 @@ def test_parts_and_flops_of_a_model_by_hand() -> None:
     assert generated == Size((12 + 1) * (12 + 1) * 4, 2 * 12 * (12 + 1) * 4 + 2 * 12 * 4)
 
 
+def test_anchors_are_counted_once() -> None:
+    """Both heads ask the anchors, whose part it is; the heads' parts grow by their residuals."""
+    settings = {"backbone": "mobilenetv3_small_050", "hidden": 16, "crop": 64}
+    anchors = {"count": 10, "key_dim": 8}
+    plain, found = sizes(on_meta("posenet", **settings)), sizes(on_meta("posenet+anchors", **settings, anchors=anchors))
+    e, d, k = 1024, 8, 10
+    for head, axes in (("position_head", 2 * 3 * 3), ("orientation_head", 0)):  # one moves along the base pose's axes
+        assert found[head] == Size(plain[head].parameters + (16 + 1) * 3, plain[head].flops + 2 * 16 * 3 + axes)
+    assert found["anchors"].parameters == (e + 1) * d + k * d + 1
+    logits, base = 2 * e * d + 2 * d * k, 2 * k * 3 + 2 * 4 * k + 2 * 4 * k
+    assert found["anchors"].flops == 2 * (logits + base)
+    parts = [size for part, size in found.items() if part != "total"]
+    assert found["total"] == sum(parts, Size(0, 0))
+
+
 def test_the_meta_device_and_real_numbers_say_the_same() -> None:
     settings = {"backbone": "mobilenetv3_small_050", "crop": 64, "position_layers": 1, "orientation_layers": 1}
     plan = blueprint("ms-transformer+hyper", {**settings, "hyper": {"rank": 8}})

@@ -13,8 +13,10 @@ from small_runs import Train
 
 from posezoo.base.errors import UsageError
 from posezoo.base.version import source_commit
+from posezoo.cli.info import one
 from posezoo.zoo import card
 from posezoo.zoo.card import MEDIANS, text_of, write
+from posezoo.zoo.find import read_config
 
 
 def test_the_card_of_a_run(train: Train) -> None:
@@ -70,6 +72,21 @@ def test_the_card_of_an_alias_names_it_and_its_licence(catalogue: Path, small_mo
     assert "license: apache-2.0" in content
     assert "| licence of the weights | Apache-2.0 |" in content
     assert "Not evaluated" in content
+
+
+def test_training_data_in_the_weights_are_disclosed(train: Train) -> None:
+    """On the card of a run, at once and when it is evaluated, in config.json and in `posezoo info RUN`."""
+    few = {"anchors.count": 4, "anchors.key_dim": 8}
+    run = train("posenet+anchors", epochs=1, **few).path
+    (line,) = read_config(run / "best")["disclosures"]
+    assert "poses" in line
+    for content in (text_of(run), (run / "best" / "README.md").read_text()):
+        assert f"| training data in it | {line} |" in content
+    assert one(str(run), {})["training data in it"] == [line]
+    other = train(epochs=1, out="plain").path
+    assert "disclosures" not in read_config(other / "best")
+    assert "training data in it" not in text_of(other)
+    assert "training data in it" not in one(str(other), {})
 
 
 def test_a_licence_that_the_hub_does_not_know() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import posezoo_demo
 import pytest
@@ -15,6 +16,7 @@ from test_models import NAMES, build, images
 import posezoo
 from posezoo.base.errors import ResourceError, UsageError, WeightsError
 from posezoo.nn.model import PoseModel
+from posezoo.nn.place import Place, learn_place
 from posezoo.zoo import export as exporting
 from posezoo.zoo import exported
 from posezoo.zoo.export import _write, export
@@ -62,6 +64,31 @@ def test_every_model_in_every_form(name: str, to: str, tmp_path: Path) -> None:
     assert 0 <= done.position_m <= 1e-4
     assert 0 <= done.quaternion <= 1e-4
     assert list(tmp_path.iterdir()) == [done.path]
+    same(model, done.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        ("posenet+anchors", "onnx"),
+        pytest.param("ms-transformer+anchors", "pt2", marks=pytest.mark.slow),
+        pytest.param("posenet+anchors", "pt2", marks=pytest.mark.slow),
+        pytest.param("ms-transformer+anchors+hyper", "onnx", marks=pytest.mark.slow),
+        pytest.param("atloc+anchors", "onnx", marks=pytest.mark.slow),
+    ],
+)
+def test_anchors_in_every_form(name: str, to: str, tmp_path: Path) -> None:
+    """With anchors of a place, one of whose scenes has none."""
+    model = build(name, backbone="test_efficientnet.r160_in1k", anchors={"count": 12, "key_dim": 8})
+    with torch.no_grad():
+        image_NE = model.encode(images(30)).image
+    random = np.random.default_rng(0)
+    position, quaternion = random.normal(size=(30, 3)) * 3, random.normal(size=(30, 4))
+    quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+    known = Place(position, quaternion, np.arange(30) % 2, np.full((30, 4), np.nan), lambda rows: image_NE[list(rows)])
+    learn_place(model, known)
+    done = export(model, to, tmp_path / f"a.{to}", check=True)
+    assert 0 <= done.position_m <= 1e-4
     same(model, done.path)
 
 
