@@ -4,9 +4,9 @@
     extra_losses(features, output, target)    named scalars that are added to the loss of each step
 
 Any module of a model may have either; training finds it wherever it is. One that keeps something of the training data
-says so in an attribute `disclosure`, a line that config.json and the model card repeat. What `learn_place` makes must be buffers (or
-parameters) whose shapes follow from the configuration, so that they are saved and loaded with the model. The labels
-reach `extra_losses` only: `forward` never sees one.
+says so in an attribute `disclosure`, a line that config.json and the model card repeat. What `learn_place` makes must
+be buffers (or parameters) whose shapes follow from the configuration, so that they are saved and loaded with the
+model. The labels reach `extra_losses` only: `forward` never sees one.
 
 Legend: B batch, N training images, E embedding width.
 """
