@@ -3,10 +3,10 @@
     learn_place(place)                        once, before step 1: buffers made from the training poses and images
     extra_losses(features, output, target)    named scalars that are added to the loss of each step
 
-Any module of a model may have either; training finds it wherever it is. What `learn_place` makes must be buffers (or
-parameters) whose shapes follow from the configuration, so that they are saved and loaded with the model. The labels
-reach `extra_losses` only: `forward` never sees one. A module that keeps something of the training data says so in an
-attribute `disclosure`, a line that config.json and the model card repeat.
+Any module of a model may have either; training finds it wherever it is. One that keeps something of the training data
+says so in an attribute `disclosure`, a line that config.json and the model card repeat. What `learn_place` makes must
+be buffers (or parameters) whose shapes follow from the configuration, so that they are saved and loaded with the
+model. The labels reach `extra_losses` only: `forward` never sees one.
 
 Legend: B batch, N training images, E embedding width.
 """

@@ -13,6 +13,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from posezoo.nn.model import PoseModel
 
+Group = tuple[Tensor, ...] | list[Tensor]
+"""Tensors of one type on one device."""
+
 
 def averaged(model: PoseModel, decay: float) -> AveragedModel:
     """A model that follows `model` at each `update_parameters(model)`: batch-norm statistics too.
@@ -21,7 +24,7 @@ def averaged(model: PoseModel, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def follow(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+    def follow(average: Group, current: Group, updates: Tensor | int) -> None:
         if not average[0].is_floating_point():  # counters
             for mine, theirs in zip(average, current, strict=True):
                 mine.copy_(theirs)

@@ -50,6 +50,8 @@ class Selection:
         summary = self._summary(poses)
         # both medians as fractions of the mean pose's, added: neither metres nor degrees dominate
         score = float(sum(summary[key] / max(self._baseline[key], 1e-6) for key in MEDIANS))
+        if job.config.selection == "last":
+            score = -float(state.epoch)  # the data's own validation frames are watched, and choose nothing
         errors = {key: value for key, value in summary.items() if key != "recalls"}
         return {"split": job.config.selection, **errors, "score": score}
 

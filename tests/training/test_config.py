@@ -189,7 +189,7 @@ def test_all_problems_in_one_go() -> None:
         ("posenet", "phases=[{epochs=1, weights=[1, -1]}]", r"phases\[0\].weights\[1\]=-1: not a number from 0"),
         ("posenet", "phases=[{train='all'}]", r"phases\[0\].epochs is missing"),
         ("posenet", "pretrained_backbone=3", "pretrained_backbone=3: not true or false, text: posezoo"),
-        ("posenet", "crop=300", "crop=300 must be at least 32 and at most resize=160: for example crop=160"),
+        ("posenet", "crop=300", "crop=300 must be at least 32 and at most resize=140: for example crop=140"),
         ("atloc", "feature=4", "feature=4 must be at least 8"),
         ("atloc", "dropout=1.5", "dropout=1.5: not a number from 0 to 1"),
         ("ms-transformer", "position_layers=0", "position_layers=0: not a whole number from 1 to 1048576"),

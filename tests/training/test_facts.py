@@ -30,7 +30,7 @@ def test_what_a_run_has_otherwise_than_its_recipe(train: Train) -> None:
     assert {"epochs=1", "optim.lr=1e-05", "hidden=64", "crop=64"} <= set(facts["changed"])
     assert not [word for word in facts["changed"] if word.startswith(("out=", "device=", "seed=", "checkpoint."))]
     assert facts["recipe"] == "indoor"
-    assert facts["num_images"] == 22
+    assert facts["num_images"] == 18
 
 
 def test_no_folder_of_the_user_is_published(train: Train, tmp_path: Path, one_place: Path) -> None:

@@ -210,7 +210,7 @@ def test_each_axis_counts_by_its_own_deviation(one_place: Path, tmp_path: Path, 
 def test_settings_of_the_loss_arrive(one_place: Path) -> None:
     """Each differs from its default, and the loss with it: rotation, position, start, and the phase's weights."""
     more = {"loss.rotation": "log", "loss.position": "l1", "loss.start": (0.5, -1.0), "loss.unit": "metre"}
-    ready = job(one_place, **more)
+    ready = job(one_place, rotation="quaternion", **more)
     same_B4 = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     turned_B4 = torch.tensor([[np.cos(0.3), np.sin(0.3), 0.0, 0.0]])  # its logarithm is (0.3, 0, 0)
     output = PoseOutput(torch.tensor([[1.0, 2.0, 0.0]]), turned_B4.float(), turned_B4.float(), None, None)
