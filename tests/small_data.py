@@ -31,7 +31,13 @@ SLIM = {
 }
 
 
-PHASED = ("paper-indoor", "paper-outdoor", "paper-multi-indoor", "paper-multi-outdoor", "paper-ms-transformer-cambridge")
+PHASED = (
+    "paper-indoor",
+    "paper-outdoor",
+    "paper-multi-indoor",
+    "paper-multi-outdoor",
+    "paper-ms-transformer-cambridge",
+)
 
 
 def settings(model: str, **more: object) -> dict[str, object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from posezoo_anchors.anchors import AnchorsConfig
 
 import posezoo
 from posezoo.base.spec import API
@@ -129,7 +130,10 @@ def test_training_keys_are_documented() -> None:
     assert documented(ROOT / "docs/guides/settings.md", "train") == values
 
 
-@pytest.mark.parametrize(("name", "schema", "prefix"), [("model", ModelConfig, ""), ("hyper", HyperConfig, "hyper.")])
+@pytest.mark.parametrize(
+    ("name", "schema", "prefix"),
+    [("model", ModelConfig, ""), ("hyper", HyperConfig, "hyper."), ("anchors", AnchorsConfig, "anchors.")],
+)
 def test_model_keys_are_documented(name: str, schema: Any, prefix: str) -> None:
     values = {prefix + field.name: shown(field.default) for field in fields(schema) if field.name not in PLACE_KEYS}
     assert documented(ROOT / "docs/guides/settings.md", name) == values
