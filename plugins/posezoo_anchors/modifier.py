@@ -157,7 +157,7 @@ class BothAnswers(nn.Module):
         }
 
 
-def _anchored(head: nn.Module) -> Any:
+def _anchored(head: Any) -> Any:
     """The anchored head below what other modifiers have put around it."""
     while not isinstance(head, Anchored):
         head = head.base

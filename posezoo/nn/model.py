@@ -91,6 +91,8 @@ class PoseModel(nn.Module, abc.ABC):
     position_head: Head | HyperHead  # latent -> 3
     orientation_head: Head | HyperHead  # latent -> R
     image_dim: int  # E, width of Features.image
+    position_mean_3: Tensor  # float64 metres, from the configuration
+    position_std_3: Tensor
     name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
     blueprint: Any = None  # the posezoo.zoo.blueprint.Blueprint it was built of; set by zoo, which is above this module
     unused: ClassVar[tuple[str, ...]] = ()  # parameters that by design receive no gradient
