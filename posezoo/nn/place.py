@@ -78,7 +78,7 @@ def extra_losses(model: nn.Module, features: Features, output: PoseOutput, targe
     """
     terms: dict[str, Tensor] = {}
     for module in _bringing(model, "extra_losses"):
-        brought: Mapping[str, Tensor] = module.extra_losses(features, output, target)  # type: ignore[operator]
+        brought: Mapping[str, Tensor] = module.extra_losses(features, output, target)
         for name, value in brought.items():
             if not isinstance(value, Tensor) or value.dim() or not value.is_floating_point():
                 raise PluginError(f"extra_losses of {type(module).__name__}: {name} is not a scalar tensor")
