@@ -16,7 +16,7 @@ Legend: B batch, O the base head's numbers.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +144,7 @@ class BothAnswers(nn.Module):
         model = self._model[0]
         given = features.image, features.scene
         position, orientation = (_anchored(head) for head in (model.position_head, model.orientation_head))
-        true_B3 = target.position - cast(Tensor, model.position_mean_3)
+        true_B3 = target.position - model.position_mean_3
         *answers, _ = position.both(model.position_head.numbers(features.position, *given), *given)
         scale = position.anchors.scale.mean()
         metres = [torch.linalg.vector_norm(answer_B3 - true_B3, dim=-1).mean() / scale for answer_B3 in answers]
