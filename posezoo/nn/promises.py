@@ -98,8 +98,9 @@ def dry_run(model: PoseModel) -> None:
     images_BCHW = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(model.device)
     before = state_versions(model)
     with torch.no_grad(), process_unchanged("forward in eval mode"):
-        features, output = model.encode(images_BCHW), model(images_BCHW)
+        features = model.encode(images_BCHW)
         check_features(model, features, 2)
+        output = model(images_BCHW)
         check_pose(model, output, 2)
         scene_B = torch.zeros(2, dtype=torch.long, device=model.device) if len(model.config.scenes) > 1 else None
         check_losses(model, features, output, Target(output.position, output.quaternion.double(), scene_B))

@@ -10,4 +10,4 @@ def test_json_of_names() -> None:
     assert {"posenet", "atloc", "ms-transformer", "posenet+hyper", "ms-transformer+hyper"} <= set(names)
     atlocs = [row["name"] for row in strict_json(ok("list", "atloc*", "--format", "json"))]
     variants = ["atloc.3d", "atloc.4d", "atloc.lstm", "atloc.plus", "atloc.wide"]
-    assert atlocs == ["atloc", *variants, "atloc+hyper", "atloc+hyper.3d"]
+    assert atlocs == ["atloc", *variants, "atloc+anchors", "atloc+hyper", "atloc+hyper.3d"]

@@ -59,7 +59,7 @@ def zoo_of_models(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def arguments(name: str, data: Path, out: str = "run") -> list[str]:
-    words = small_data.words({**small_data.FAST, "out": out})
+    words = small_data.words({**small_data.FAST, "rotation": "quaternion", "out": out})
     return ["train", name, "--data", f"folder:{data}", "--format", "quiet", *words]
 
 

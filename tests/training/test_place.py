@@ -231,8 +231,8 @@ def test_two_processes_have_the_anchors_of_one(one_place: Path, train: Train, tm
     ).path
     found, expected = (load(f"local-dir:{run}").state_dict() for run in (both, one))
     assert {name.partition(".")[0] for name in changed(found, expected)} <= {"position_head"}
-    steps = [[line["step"] for line in faults.metrics(run) if "loss" in line] for run in (both, one)]
-    assert steps[0] == steps[1], "one of them writes"
+    steps = [line["step"] for line in faults.metrics(both) if "loss" in line]
+    assert steps == list(range(1, len(steps) + 1)), "one of them writes"
 
 
 @pytest.mark.parametrize("told", [0, 1])
