@@ -35,6 +35,7 @@ def test_two_processes_learn_what_one_learns(one_place: Path, train: Train, tmp_
     more = {
         "phases": '[{train = "position", epochs = 1, augment = true}]',
         "optim.weight_decay": 0,
+        "batch_size": 6,
         "optim.schedule": "constant",
         "optim.warmup_epochs": 0,
         "optim.betas": "[0.0, 0.0]",
