@@ -76,7 +76,7 @@ def test_one_is_told_to_stop_and_all_stop(one_place: Path, told: int, signal: st
 def test_started_by_torchrun(one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = arguments(one_place, epochs=1)
+    words = arguments(one_place, epochs=1, batch_size=6)
     done = subprocess.run([*launch, "-m", "posezoo", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done
     assert [line["step"] for line in faults.metrics(tmp_path / "run") if "loss" in line] == [1, 2, 3]
