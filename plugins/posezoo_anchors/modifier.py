@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from posezoo.nn import geometry
-from posezoo.nn.heads import Head, MLPHead
+from posezoo.nn.heads import Head, MLPHead, layer_widths
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import Features, PoseOutput
 from posezoo.nn.place import Target
@@ -55,7 +55,7 @@ class Anchored(Head):
         self.in_dim, self.num_layers = base.in_dim, base.num_layers
         self.out_dim = base.out_dim + 3
         # in the base pose's own axes and in sigmas: nothing of it belongs to one scene
-        self.residual = MLPHead((_last_width(base), 3))
+        self.residual = MLPHead((layer_widths(base)[-2], 3))
         for parameter in self.residual.parameters():
             nn.init.zeros_(parameter)
 
@@ -162,15 +162,3 @@ def _anchored(head: Any) -> Any:
     while not isinstance(head, Anchored):
         head = head.base
     return head
-
-
-@torch.no_grad()
-def _last_width(head: Head) -> int:
-    """The width that the head's last layer reads, found with one row: heads do not say it."""
-    training = head.training
-    head.eval()  # dropout in `activate` must not draw from the global random state
-    x = torch.zeros(1, head.in_dim)
-    for index in range(head.num_layers - 1):
-        x = head.activate(head.layer(index, x, torch.zeros(1, dtype=torch.long)))
-    head.train(training)
-    return int(x.shape[-1])

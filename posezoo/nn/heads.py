@@ -68,6 +68,22 @@ class Head(nn.Module, abc.ABC):
         return self.finish(self.numbers(latent_BD, image_BE, scene_B), latent_BD, image_BE, scene_B)
 
 
+@torch.no_grad()
+def layer_widths(head: Head) -> list[int]:
+    """What the head's first layer reads, then what each gives: found with one row, whatever kind of head it is."""
+    training = head.training
+    head.eval()  # dropout in `activate` must not draw from the global random state
+    x = torch.zeros(1, head.in_dim)
+    scene = torch.zeros(1, dtype=torch.long)
+    widths = [head.in_dim]
+    for index in range(head.num_layers):
+        x = head.activate(x) if index else x
+        x = head.layer(index, x, scene)
+        widths.append(x.shape[-1])
+    head.train(training)
+    return widths
+
+
 class MLPHead(Head):
     """Linear layers of widths `dims`, with `activation` and dropout between them; one set of weights for each scene."""
 

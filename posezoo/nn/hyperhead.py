@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from posezoo.base.errors import UsageError
 from posezoo.nn.generators import SWISH_POWER, CodeEncoder, Condition, GeneratedLayer, generated_layer
-from posezoo.nn.heads import Head
+from posezoo.nn.heads import Head, layer_widths
 from posezoo.nn.ranges import Count
 
 DEEPENED_WIDTH = 256  # hidden layer that a one-layer head is given for `two`
@@ -104,8 +104,7 @@ class HyperHead(nn.Module):
         else:
             self.input = None
             count = 1 if config.infusion == "single" else 2
-            # one probe row through the head gives the widths of its layers, whatever kind of head it is
-            widths = _layer_widths(base)[-count - 1 :]
+            widths = layer_widths(base)[-count - 1 :]
         self.columns = slice(0, base.out_dim)  # of what the last generated layer gives
         self.encoder = None
         if config.generator == "transformer":
@@ -202,18 +201,3 @@ class HyperHead(nn.Module):
             return [self.condition(latent_BD, image_BE)] * len(self._layers)
         codes: Sequence[Tensor] = self.encoder(torch.stack(self.condition.parts(latent_BD, image_BE), dim=1))
         return codes
-
-
-@torch.no_grad()
-def _layer_widths(head: Head) -> list[int]:
-    training = head.training
-    head.eval()  # dropout in `activate` must not draw from the global random state
-    x = torch.zeros(1, head.in_dim)
-    scene = torch.zeros(1, dtype=torch.long)
-    widths = [head.in_dim]
-    for index in range(head.num_layers):
-        x = head.activate(x) if index else x
-        x = head.layer(index, x, scene)
-        widths.append(x.shape[-1])
-    head.train(training)
-    return widths

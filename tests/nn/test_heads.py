@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from posezoo.nn.heads import ACTIVATIONS, MLPHead, SceneLinear
+from posezoo.nn.heads import ACTIVATIONS, MLPHead, SceneLinear, layer_widths
 
 
 def test_a_bank_is_a_loop_over_the_scenes() -> None:
@@ -101,3 +101,13 @@ def test_the_answer_is_made_of_the_numbers() -> None:
     head, image_BE, scene_B = Doubling((6, 5, 3)), torch.randn(4, 9), torch.arange(4)
     expected = 2 * head.numbers(x_BD) + x_BD[:, :3] + image_BE[:, :3] + scene_B[:, None]
     torch.testing.assert_close(head(x_BD, image_BE, scene_B), expected)
+
+
+def test_probing_the_widths_changes_nothing() -> None:
+    base = MLPHead((5, 8, 3), dropout=0.5).train()
+    torch.manual_seed(3)
+    expected = torch.randn(2)
+    torch.manual_seed(3)
+    assert layer_widths(base) == [5, 8, 3]
+    assert base.training
+    assert torch.equal(torch.randn(2), expected)

@@ -10,6 +10,7 @@ import authors_compute as compute
 import pytest
 import torch
 from naming import naming
+from small_conversions import PIXELS
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +19,6 @@ from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel
 from posezoo.zoo.convert import mapped
 
-PIXELS = {"mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256, 224)
 NARROW = ((12, 6), (10, 8))  # generated hidden widths: the published ones make 509 MB
 

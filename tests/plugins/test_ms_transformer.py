@@ -1,4 +1,7 @@
-"""MS-Transformer: the rules of its transformers against naive loops, the choice of the scene, the position table."""
+"""MS-Transformer: the rules of its transformers against naive loops, the choice of the scene, the position table.
+
+Long: every rule that no shape would catch has a naive loop of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Appearance: a function of (seed, epoch, index) alone, of colours and not of places; each operation by itself."""
+"""Appearance: a function of (seed, epoch, index) alone, of colours and not of places; each operation by itself.
+
+Long: eleven operations, each with what it must change and what it must not.
+"""
 
 from __future__ import annotations
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import authors
 import faults
 import pytest
 import torch
 from naming import naming
+from small_conversions import PIXELS, State, refused
 
 import posezoo
 from posezoo.base.errors import UsageError, WeightsError
@@ -19,28 +19,6 @@ from posezoo.catalogue import entries, settings
 from posezoo.nn.model import ModelConfig
 from posezoo.zoo.blueprint import PLACE_FIELDS
 from posezoo.zoo.convert import convert, mapped
-
-PIXELS = {"mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
-State = authors.State
-
-
-@pytest.fixture(scope="module")
-def posenet() -> State:
-    torch.manual_seed(0)
-    return authors.posenet()
-
-
-@pytest.fixture(scope="module")
-def multi() -> State:
-    torch.manual_seed(1)
-    return authors.ms_transformer(4, (1, 1))
-
-
-def refused(state: State, source: str, data: str, words: str, **overrides: Any) -> WeightsError:
-    with pytest.raises(WeightsError, match=words) as error:
-        mapped(state, source, data, overrides, "theirs.pth")
-    assert "\n" not in str(error.value)
-    return error.value
 
 
 def test_the_folder(tmp_path: Path, posenet: State) -> None:

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import authors
 import pytest
 import torch
+from small_conversions import PIXELS, State, refused
 
-from posezoo.base.errors import WeightsError
 from posezoo.base.spec import load_object
 from posezoo.catalogue import plugins
 from posezoo.zoo.convert import mapped
 from posezoo.zoo.mapping import formats
-
-PIXELS = {"mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
-State = authors.State
-
-
-@pytest.fixture(scope="module")
-def posenet() -> State:
-    torch.manual_seed(0)
-    return authors.posenet()
-
-
-@pytest.fixture(scope="module")
-def multi() -> State:
-    torch.manual_seed(1)
-    return authors.ms_transformer(4, (1, 1))
-
-
-def refused(state: State, source: str, data: str, words: str, **overrides: Any) -> WeightsError:
-    with pytest.raises(WeightsError, match=words) as error:
-        mapped(state, source, data, overrides, "theirs.pth")
-    assert "\n" not in str(error.value)
-    return error.value
 
 
 @pytest.mark.parametrize("key", ["fc1.bias", "_backbone._blocks.3._bn1.running_var", "hypernet_rot_fc_h2.bias"])
