@@ -30,6 +30,7 @@ from posezoo.nn.ranges import Count
 
 Positive = Annotated[float, Field(gt=0)]
 NEIGHBOURHOOD = 4.0  # sigmas around the strongest anchor in which others count
+FINEST = 0.15  # of a: frames of a video lie millimetres apart, and say nothing of how far the next visitor stands
 NEVER = -1e4  # logit of an anchor that does not count; finite in half precision too
 EPS = 1e-6  # shorter keys have no direction
 
@@ -45,11 +46,11 @@ class AnchorsConfig:
     key_dim: Count = 128
     """D, the width of keys; the embedding is projected to it."""
     scale: Positive | None = None
-    """sigma in metres; none: 0.7 times the median distance of neighbouring anchors."""
+    """sigma in metres; none: 0.7 times the median distance of neighbouring anchors, at least 0.15 a."""
     turn_deg: Positive | None = None
     """Degrees within which the orientation head is believed where it differs from the anchors (see `modifier`); none:
     1 for a car to 8 for a hand, by the tilts of the training cameras."""
-    trust: Positive = 0.3
+    trust: Positive = 1.5
     """Multiple of sigma within which the position head is believed likewise."""
     weight: Annotated[float, Field(ge=0)] = 0.5
     """Of the cross-entropy."""
@@ -149,8 +150,9 @@ class Anchors(nn.Module):
             found, spacing = spread_out(
                 np.concatenate([place.position[rows], direction_m * _views(place.quaternion[rows])], axis=1),
                 min(self.config.count, max(2, len(rows) // self.config.images)),
+                nearest=FINEST / 2 * direction_m,
             )
-            self.scale[scene] = self.config.scale or max(1e-3, 0.7 * spacing)
+            self.scale[scene] = self.config.scale or max(FINEST * direction_m, 0.7 * spacing)
             self.direction_m[scene] = direction_m
             start = scene * self.config.count
             self.scene[start : start + len(found)] = scene
@@ -178,11 +180,14 @@ class Anchors(nn.Module):
         self.keys[used_K] = torch.where(has_one_K1, F.normalize(keys_KD, dim=-1), self.keys[used_K])
 
 
-def spread_out(points_NV: np.ndarray, count: int) -> tuple[np.ndarray, float]:
-    """(rows (K,) of K points by farthest-point sampling, the median distance of one to its nearest neighbour)."""
+def spread_out(points_NV: np.ndarray, count: int, nearest: float = 0.0) -> tuple[np.ndarray, float]:
+    """(rows (K,) of K points by farthest-point sampling, the median distance of one to its nearest neighbour).
+
+    At most `count`, and none nearer than `nearest` to another.
+    """
     rows = [int(np.square(points_NV - points_NV.mean(0)).sum(1).argmin())]
     square_N = np.square(points_NV - points_NV[rows[0]]).sum(1)
-    while len(rows) < count and square_N.max() > 0:  # of repeated poses one is enough
+    while len(rows) < count and square_N.max() > nearest**2:  # of repeated poses one is enough
         rows.append(int(square_N.argmax()))
         square_N = np.minimum(square_N, np.square(points_NV - points_NV[rows[-1]]).sum(1))
     chosen_KV = points_NV[rows]

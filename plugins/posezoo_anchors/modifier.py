@@ -3,7 +3,7 @@
 Two answers for each image: the head's own, p, and the anchors', b with a small residual r in the base pose's own axes,
 a = b + sigma R_b r (for rotations: turned by `TURN` r radians). The head's answer is believed as far as the two agree:
 
-    answer = a + c^2 / (c^2 + d^2) (p - a),   d = |p - a|,   c = trust x sigma  (`turn` for rotations)
+    answer = a + (p - a) / (1 + (d / c)^4),   d = |p - a|,   c = trust x sigma  (`turn` for rotations)
 
 Where the head generalises, in one room seen from everywhere, the two agree and the head's finer answer counts; where it
 does not, along a street or in other weather, it is metres away and the anchors decide. Both answers have losses of
@@ -97,8 +97,7 @@ class AnchoredPosition(Anchored):
         assert image_BE is not None, "anchors read the image embedding"
         own_B3, moved_B3, c_B1 = self.both(numbers_BO, image_BE, scene_B)
         square_B1 = (own_B3 - moved_B3).detach().square().sum(-1, keepdim=True)
-        belief_B1 = c_B1**2 / (c_B1**2 + square_B1)
-        return (moved_B3 + belief_B1 * (own_B3 - moved_B3)) / own_B3.new_tensor(self.std)
+        return (moved_B3 + _belief(square_B1, c_B1) * (own_B3 - moved_B3)) / own_B3.new_tensor(self.std)
 
 
 class AnchoredOrientation(Anchored):
@@ -126,8 +125,7 @@ class AnchoredOrientation(Anchored):
         own_B4, turned_B4 = self.both(numbers_BO, image_BE, scene_B)
         # of a small angle |q - q'| is half of it
         square_B1 = (own_B4 - turned_B4).detach().square().sum(-1, keepdim=True)
-        c = self.anchors.turn / 2
-        quaternion_B4 = geometry.unit(turned_B4 + c**2 / (c**2 + square_B1) * (own_B4 - turned_B4))
+        quaternion_B4 = geometry.unit(turned_B4 + _belief(square_B1, self.anchors.turn / 2) * (own_B4 - turned_B4))
         label_B4 = geometry.to_label_frame(geometry.canonical(quaternion_B4), self.label_frame)
         return geometry.from_quaternion(label_B4, self.representation)
 
@@ -155,6 +153,11 @@ class BothAnswers(nn.Module):
             "answers_position": (torch.stack(metres) + FLOOR).log().sum().float(),
             "answers_orientation": (torch.stack(chords) + FLOOR).log().sum().float(),
         }
+
+
+def _belief(square_B1: Tensor, c: Tensor) -> Tensor:
+    """How far (0 to 1) an answer that differs by the root of `square` is believed."""
+    return 1 / (1 + (square_B1 / c**2) ** 2)
 
 
 def _anchored(head: Any) -> Any:

@@ -119,6 +119,7 @@ def test_farthest_points_of_a_line_by_hand() -> None:
     assert spread_out(points, 1)[0].tolist() == [5]
     assert sorted(spread_out(points, 99)[0]) == list(range(11))
     assert spread_out(points, 99)[1] == 1.0
+    assert spread_out(points, 99, nearest=1.5)[0].tolist() == [5, 0, 10, 2, 7]  # none within 1.5 of another
 
 
 def test_repeated_points_are_one() -> None:
@@ -401,7 +402,7 @@ def test_both_answers_have_losses(name: str) -> None:
 
 @pytest.mark.parametrize("rotation", ["quaternion", "log-quaternion", "6d", "9d"])
 def test_the_answer_by_numpy(rotation: str) -> None:
-    """a + c^2 / (c^2 + d^2) (p - a) for positions; the same on the shorter arc of quaternions."""
+    """a + (p - a) / (1 + (d / c)^4) for positions; the same on the shorter arc of quaternions."""
     model = build(rotation=rotation, anchors={"trust": 0.8, "turn_deg": 15.0})
     learned, pictures = random_place(model)
     place.learn_place(model, learned)
@@ -409,12 +410,12 @@ def test_the_answer_by_numpy(rotation: str) -> None:
         features, output = model.encode(pictures), model(pictures)
     p, a, own, turned = both_answers(model, features)
     c, d = 0.8 * float(model.anchors.scale), np.linalg.norm(p - a, axis=1, keepdims=True)
-    answer = a + c**2 / (c**2 + d**2) * (p - a)
+    answer = a + (p - a) / (1 + (d / c) ** 4)
     np.testing.assert_allclose(output.position.numpy(), answer + MEAN, atol=1e-5)
     q, b = own.as_quat(), turned.as_quat()
     q = q * np.where((q * b).sum(1, keepdims=True) < 0, -1, 1)
     c, d = math.radians(15) / 2, np.linalg.norm(q - b, axis=1, keepdims=True)
-    mean = Rotation.from_quat(b + c**2 / (c**2 + d**2) * (q - b))
+    mean = Rotation.from_quat(b + (q - b) / (1 + (d / c) ** 4))
     found = Rotation.from_quat(np.roll(output.quaternion.double().numpy(), -1, axis=-1))
     assert np.degrees((found * mean.inv()).magnitude()).max() < 0.01
 
