@@ -31,6 +31,7 @@ from posezoo.nn.ranges import Count
 Positive = Annotated[float, Field(gt=0)]
 NEIGHBOURHOOD = 4.0  # sigmas around the strongest anchor in which others count
 FINEST = 0.15  # of a: frames of a video lie millimetres apart, and say nothing of how far the next visitor stands
+HEAD_ERROR = 0.05  # of the spread of a place: about what a regression head is off where it has not been
 NEVER = -1e4  # logit of an anchor that does not count; finite in half precision too
 EPS = 1e-6  # shorter keys have no direction
 
@@ -50,8 +51,8 @@ class AnchorsConfig:
     turn_deg: Positive | None = None
     """Degrees within which the orientation head is believed where it differs from the anchors (see `modifier`); none:
     1 for a car to 8 for a hand, by the tilts of the training cameras."""
-    trust: Positive = 1.5
-    """Multiple of sigma within which the position head is believed likewise."""
+    trust: Positive | None = None
+    """Metres within which the position head is believed likewise; none: 40 sigma^2 / the spread of positions."""
     weight: Annotated[float, Field(ge=0)] = 0.5
     """Of the cross-entropy."""
 
@@ -62,6 +63,7 @@ class Base(NamedTuple):
     offset: Tensor  # (B, 3) float64 metres from the mean of the training positions, world axes
     quaternion: Tensor  # (B, 4) float64 camera-to-world, unit
     scale: Tensor  # (B, 1) sigma there, metres
+    trust: Tensor  # (B, 1) metres within which the position head is believed there
 
 
 class Anchors(nn.Module):
@@ -85,12 +87,14 @@ class Anchors(nn.Module):
         self.scene: Tensor
         self.scale: Tensor
         self.direction_m: Tensor
+        self.trust: Tensor
         # float64 is never stored in half precision: metres over a kilometre would lose their decimals
         self.register_buffer("offset", (torch.randn(total, 3) * spread).double())
         self.register_buffer("quaternion", geometry.exp_quaternion(axis_K3))
         # -1 where a scene has fewer anchors than there is room for
         self.register_buffer("scene", torch.arange(total) % scenes)
         self.register_buffer("scale", spread.norm().expand(scenes).clone())
+        self.register_buffer("trust", self._trusted(self.scale, self.scale))
         self.turn: Tensor
         self.register_buffer("turn", torch.tensor(math.radians(config.turn_deg or 4.0)))
         self.register_buffer("direction_m", spread.norm().expand(scenes).clone())  # a: metres that a full turn counts
@@ -116,7 +120,7 @@ class Anchors(nn.Module):
         weight_BK = logit_BK.masked_fill(~near_BK, NEVER).double().softmax(-1)
         sign_BK = torch.where(quaternion_K4[best_B] @ quaternion_K4.T < 0, -1.0, 1.0)
         quaternion_B4 = geometry.unit((weight_BK * sign_BK) @ quaternion_K4)
-        return Base(weight_BK @ self.offset, quaternion_B4, scale_B[:, None])
+        return Base(weight_BK @ self.offset, quaternion_B4, scale_B[:, None], self.trust[scene_B][:, None])
 
     def extra_losses(self, features: Features, output: PoseOutput, target: Target) -> dict[str, Tensor]:
         """The cross-entropy of the anchors' weights against those of a Gaussian around the true pose."""
@@ -153,6 +157,7 @@ class Anchors(nn.Module):
                 nearest=FINEST / 2 * direction_m,
             )
             self.scale[scene] = self.config.scale or max(FINEST * direction_m, 0.7 * spacing)
+            self.trust[scene] = self._trusted(self.scale[scene], _spread(place.position[rows]))
             self.direction_m[scene] = direction_m
             start = scene * self.config.count
             self.scene[start : start + len(found)] = scene
@@ -163,6 +168,11 @@ class Anchors(nn.Module):
         self.offset[used_K] = torch.from_numpy(place.position[rows_K] - self.mean_3).to(self.offset)
         self.quaternion[used_K] = torch.from_numpy(place.quaternion[rows_K]).to(self.quaternion)
         self._set_keys(place.embed(rows_K.tolist()), used_K)
+
+    def _trusted(self, sigma: Tensor, spread: Tensor | float) -> Tensor:
+        """c in metres: twice sigma times how many times smaller than sigma the head's error may be expected to be."""
+        found: Tensor = 2 * sigma**2 / (HEAD_ERROR * spread)
+        return torch.full_like(found, self.config.trust) if self.config.trust else found
 
     def _set_keys(self, embedding_KE: Tensor, used_K: Tensor) -> None:
         """Project on the directions in which the anchors' embeddings differ most, so that their cosines stay."""
@@ -197,7 +207,12 @@ def spread_out(points_NV: np.ndarray, count: int, nearest: float = 0.0) -> tuple
 
 def _direction_metres(position_N3: np.ndarray) -> float:
     """a: the spread of the positions, at most 5 m: along a street a view changes over metres, not over its length."""
-    return float(np.clip(np.sqrt(position_N3.var(axis=0).sum()), 1e-3, 5.0))
+    return min(_spread(position_N3), 5.0)
+
+
+def _spread(position_N3: np.ndarray) -> float:
+    """Root of the summed variances, metres; at least a millimetre."""
+    return float(max(np.sqrt(position_N3.var(axis=0).sum()), 1e-3))
 
 
 def _view(quaternion_X4: Tensor) -> Tensor:

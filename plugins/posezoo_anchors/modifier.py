@@ -3,11 +3,12 @@
 Two answers for each image: the head's own, p, and the anchors', b with a small residual r in the base pose's own axes,
 a = b + sigma R_b r (for rotations: turned by `TURN` r radians). The head's answer is believed as far as the two agree:
 
-    answer = a + (p - a) / (1 + (d / c)^4),   d = |p - a|,   c = trust x sigma  (`turn` for rotations)
+    answer = a + (p - a) / (1 + (d / c)^4),   d = |p - a|,   c = `trust`  (`turn` for rotations)
 
-Where the head generalises, in one room seen from everywhere, the two agree and the head's finer answer counts; where it
-does not, along a street or in other weather, it is metres away and the anchors decide. Both answers have losses of
-their own, log L, which is the published learned balance at its optimum: min_s L exp(-s) + s = 1 + log L.
+A head is off by a share of the place's size, anchors by their distance from each other. In a room the head is the finer
+of the two and nearly always counts; along a street it is metres away, in other weather further, and the anchors decide.
+Both answers have losses of their own, log L: the published learned balance at its optimum, min_s L exp(-s) + s = 1 +
+log L.
 
 The numbers of the residual are columns of the head's last layer, so that a hypernetwork generates them too.
 
@@ -91,7 +92,7 @@ class AnchoredPosition(Anchored):
         base = self.anchors(image_BE, scene_B)
         axes_B33 = geometry.matrix_from_quaternion(base.quaternion)
         moved_B3 = base.offset + base.scale * (axes_B33 @ residual_B31)[..., 0]
-        return own_B3, moved_B3, self.anchors.config.trust * base.scale
+        return own_B3, moved_B3, base.trust
 
     def finish(self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None) -> Tensor:
         assert image_BE is not None, "anchors read the image embedding"

@@ -205,6 +205,21 @@ def test_a_scale_of_ones_own() -> None:
     assert anchors.scale.tolist() == [0.25, 0.25]
 
 
+def test_the_head_is_believed_by_the_size_of_the_place() -> None:
+    """c = 2 sigma x sigma / (the spread / 20): far beyond sigma in a room, well within it along a street."""
+    trusts = []
+    for length_m in (4.0, 400.0):
+        position = np.array(MEAN) + np.linspace(0, length_m, 21)[:, None] * [1.0, 0, 0]
+        anchors = loose(AnchorsConfig(count=21))
+        anchors.learn_place(known(position, np.tile([1.0, 0, 0, 0], (21, 1)), torch.randn(21, 6)))
+        sigma, spread = float(anchors.scale), float(position.std(axis=0)[0])
+        assert float(anchors.trust) == pytest.approx(40 * sigma**2 / spread)
+        trusts.append(float(anchors.trust) / spread)
+    assert trusts[0] == pytest.approx(40 * 0.15**2)  # a room: sigma is 0.15 of its spread
+    given = loose(AnchorsConfig(count=4, trust=0.7), scenes=2)
+    assert given.trust.tolist() == pytest.approx([0.7, 0.7])
+
+
 def test_each_scene_has_its_own(tmp_path: Path) -> None:
     """Of two scenes in one coordinate frame, one of them twice as large; and a third without images."""
     random, scene = np.random.default_rng(0), np.repeat([0, 2], 12)
@@ -409,7 +424,7 @@ def test_the_answer_by_numpy(rotation: str) -> None:
     with torch.no_grad():
         features, output = model.encode(pictures), model(pictures)
     p, a, own, turned = both_answers(model, features)
-    c, d = 0.8 * float(model.anchors.scale), np.linalg.norm(p - a, axis=1, keepdims=True)
+    c, d = 0.8, np.linalg.norm(p - a, axis=1, keepdims=True)
     answer = a + (p - a) / (1 + (d / c) ** 4)
     np.testing.assert_allclose(output.position.numpy(), answer + MEAN, atol=1e-5)
     q, b = own.as_quat(), turned.as_quat()
@@ -422,7 +437,7 @@ def test_the_answer_by_numpy(rotation: str) -> None:
 
 @pytest.mark.parametrize(("apart_m", "own_share"), [(1e-4, 1.0), (100.0, 0.0), (0.5, 0.5)])
 def test_who_is_believed(apart_m: float, own_share: float) -> None:
-    """The head where both agree, the anchors where they are far apart, both alike at trust x sigma."""
+    """The head where both agree, the anchors where they are far apart, both alike at trust."""
     config = AnchorsConfig(count=1, scale=1.0, trust=0.5)
     anchors = loose(config)
     position_head = AnchoredPosition(build("posenet").position_head, anchors, STD)
