@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def load(
     name: str | Path, device: str | torch.device = "cpu", *, trust: bool = False, note: Note = silent
 ) -> PoseModel | ExportedModel:
-    """A trained model in eval mode: an alias of `list_weights()`, `hf-hub:OWNER/REPO[@REV]` or `local-dir:PATH`.
+    """A trained model in eval mode: an alias of `list_weights()`, a folder or `hf-hub:OWNER/REPO[@REV]`.
 
     Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `trust`: open a `.pt2` file, which can run its author's
     code. `note` is called with what a branch or tag was resolved to. Raises UsageError, WeightsError, HubError.

@@ -14,6 +14,7 @@ from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.files import tensors
 from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Note, silent
+from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
 from posezoo.base.version import __version__
 from posezoo.nn.device import torch_device
@@ -21,7 +22,7 @@ from posezoo.nn.model import PoseModel
 from posezoo.nn.place import disclosures
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
 from posezoo.zoo.build import build
-from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find
+from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, full_name
 
 
 def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **facts: Any) -> None:
@@ -64,14 +65,15 @@ def write_card(folder: Path, card: str) -> None:
 
 
 def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:
-    """A trained model in eval mode: an alias of the catalogue, `local-dir:PATH` or `hf-hub:OWNER/REPO[@REV]`.
+    """A trained model in eval mode: an alias of the catalogue, a folder or `hf-hub:OWNER/REPO[@REV]`.
 
-    A run folder means its best model. The weights' sha256 is checked, then they are loaded strictly; `.origin` says
+    A folder is `local-dir:PATH`, a Path, or a string that is one and no alias. A run folder means its best model. The weights' sha256 is checked, then they are loaded strictly; `.origin` says
     exactly where they came from. `note` is called with lines for the user. Raises WeightsError, HubError, and
     UsageError for no such device.
     """
     place = torch_device(device)  # reported before anything is fetched
-    return load_found(find(str(name), note), place)
+    is_folder = isinstance(name, Path) or user_path(name).is_dir()
+    return load_found(find(full_name(name) if is_folder else name, note), place)
 
 
 def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:

@@ -46,6 +46,16 @@ def copy(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "model"))
 
 
+def test_a_folder_needs_no_scheme(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copy.parent)
+    for name in (copy, str(copy), copy.name, f"local-dir:{copy}"):
+        assert load(name).origin in (str(copy), copy.name)
+    with pytest.raises(WeightsError):
+        load(copy / "absent")
+    with pytest.raises(UsageError):
+        load("posenet")  # an architecture, and no folder
+
+
 def rewrite(folder: Path, content: bytes) -> None:
     """Other weights with a config.json that agrees: what a wrong export would look like."""
     (folder / WEIGHTS).write_bytes(content)
