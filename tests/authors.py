@@ -36,8 +36,8 @@ INCEPTIONS = {
     "5a": (832, 256, 160, 320, 32, 128, 128),
     "5b": (832, 384, 192, 384, 48, 128, 128),
 }
-# AtLoc-LSTM's two, over rows and over columns. Their names are unknown here and these are made up: the converter goes by
-# widths, and the tests give it several names
+# AtLoc-LSTM's two, over rows and over columns. Their names are unknown here and these are made up: the converter goes
+# by widths, and the tests give it several names
 LSTMS = ("lstm4dir.lstm_rightleft", "lstm4dir.lstm_downup")
 
 

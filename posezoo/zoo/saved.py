@@ -73,7 +73,7 @@ def load(name: str | Path, device: str | torch.device = "cpu", note: Note = sile
     """
     place = torch_device(device)  # reported before anything is fetched
     is_folder = isinstance(name, Path) or user_path(name).is_dir()
-    return load_found(find(full_name(name) if is_folder else name, note), place)
+    return load_found(find(full_name(name) if is_folder else str(name), note), place)
 
 
 def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
