@@ -67,10 +67,9 @@ def write_card(folder: Path, card: str) -> None:
 def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:
     """A trained model in eval mode: an alias of the catalogue, a folder or `hf-hub:OWNER/REPO[@REV]`.
 
-    A folder is `local-dir:PATH`, a Path, or a string that is one and no alias. A run folder means its best model.
-    The weights' sha256 is checked, then they are loaded strictly; `.origin` says
-    exactly where they came from. `note` is called with lines for the user. Raises WeightsError, HubError, and
-    UsageError for no such device.
+    A folder is `local-dir:PATH`, a Path, or a string that is one and no alias; a run folder means its best model. The
+    weights' sha256 is checked, then they are loaded strictly; `.origin` says exactly where they came from. `note` is
+    called with lines for the user. Raises WeightsError, HubError, and UsageError for no such name or device.
     """
     place = torch_device(device)  # reported before anything is fetched
     is_folder = isinstance(name, Path) or user_path(name).is_dir()
