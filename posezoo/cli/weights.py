@@ -33,7 +33,7 @@ def pull(
 ) -> None:
     """Fetch trained models into the hub's cache and check them, for loading offline. Prints the licence.
 
-    Example: posezoo weights pull hf-hub:posezoo/atloc-hyper-demo@main
+    Example: posezoo weights pull hf-hub:posezoo/atloc-anchors-hyper-demo@main
     """
     from posezoo.cli.console import TrainView
     from posezoo.zoo.find import find, full_name
@@ -124,7 +124,7 @@ def build(
 ) -> None:
     """Train aliases by their recipes, evaluate, write cards, publish, pin. A killed build continues where it was.
 
-    Example: posezoo weights build posenet-hyper-demo atloc-hyper-demo --out plugins/posezoo_demo/weights
+    Example: posezoo weights build posenet-anchors-demo atloc-anchors-hyper-demo --out plugins/posezoo_demo/weights
     """
     from posezoo.catalogue import settings
     from posezoo.cli.console import TrainView

@@ -217,7 +217,7 @@ def test_the_promised_aliases_are_there() -> None:
     data = [*(f"7scenes-{s}" for s in scenes), *(f"cambridge-{p}" for p in places), "robotcar-loop", "robotcar-full"]
     expected = {f"{model}-{name}" for model in ("posenet", "posenet-hyper", "atloc", "atloc-hyper") for name in data}
     expected |= {f"{model}-{name}" for model in ("ms-transformer", "ms-hyperpose") for name in ("7scenes", "cambridge")}
-    assert set(entries.weights_cards()) == expected | {"posenet-hyper-demo", "atloc-hyper-demo"}
+    assert set(entries.weights_cards()) == expected | {"posenet-anchors-demo", "atloc-anchors-hyper-demo"}
 
 
 def test_every_published_entry_has_a_card() -> None:

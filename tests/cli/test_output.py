@@ -17,7 +17,7 @@ from command_line import ok, strict_json
         ["data", "list"],
         ["weights", "list"],
         ["weights", "verify"],
-        ["info", "atloc-hyper-demo"],
+        ["info", "atloc-anchors-hyper-demo"],
     ],
 )
 def test_json(argv: list[str]) -> None:

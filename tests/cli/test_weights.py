@@ -48,7 +48,7 @@ def test_list_of_models_has_the_trained_ones_in_short() -> None:
     assert text.count("not published") < 25
     assert "trained models" not in ok("list", "no-such-*")
     names = [row["name"] for row in json.loads(ok("list", "--format", "json"))]
-    assert "atloc-hyper-demo" not in names
+    assert "atloc-anchors-hyper-demo" not in names
 
 
 def test_pull_and_verify(hub: LoopbackHub, small: str, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_card_to_a_file(small_model: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
-        (["weights", "pull", "atloc-hyper-dem"], 2, 'did you mean "atloc-hyper-demo"'),
+        (["weights", "pull", "atloc-anchors-hyper-dem"], 2, 'did you mean "atloc-anchors-hyper-demo"'),
         (
             ["weights", "pull", "unpublished"],
             4,
@@ -126,8 +126,8 @@ def test_card_to_a_file(small_model: Path) -> None:
         (["weights", "verify", "hf-hub:a/b"], 2, "posezoo weights pull hf-hub:a/b"),
         (["weights", "push", "no-such-folder/x", "a/b"], 4, "no such folder"),
         (["weights", "card", "no-such-folder/x"], 4, "no such folder"),
-        (["weights", "build", "posenet-hyper-dem"], 2, 'did you mean "posenet-hyper-demo"'),
-        (["weights", "build", "posenet-hyper-demo", "epoch=1"], 2, 'did you mean "epochs"'),
+        (["weights", "build", "posenet-anchors-dem"], 2, 'did you mean "posenet-anchors-demo"'),
+        (["weights", "build", "posenet-anchors-demo", "epoch=1"], 2, 'did you mean "epochs"'),
         (["weights", "build"], 2, "Missing argument"),
         (["weights", "nonsense"], 2, "No such command"),
     ],

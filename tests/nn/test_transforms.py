@@ -115,19 +115,17 @@ def test_a_file_of_each_shape_is_read_as_torchvision_reads_it(
     assert torch.equal(grey_levels.round(), expected.float())
 
 
-@pytest.mark.parametrize("name", ["posenet-hyper-demo", "atloc-hyper-demo"])
-def test_what_the_shipped_models_read_has_not_moved(name: str) -> None:
-    """They were trained when sides were rounded and corners rounded down: on the demo's pictures that is the same."""
+@pytest.mark.parametrize("name", ["posenet-anchors-demo", "atloc-anchors-hyper-demo"])
+def test_what_the_shipped_models_read(name: str) -> None:
+    """Worked out by hand on the demo's pictures: 256 x 341, resized to 140 x 186, the 112 x 112 in the middle."""
     demo = Path(posezoo_demo.__file__).parent
     read = json.loads((demo / f"weights/{name}/config.json").read_text())["config"]
-    assert (read["resize"], read["crop"]) == (160, 128)
+    assert (read["resize"], read["crop"]) == (140, 112)
     for path in (demo / "loop/images/test-winter/0000.jpg", next(iter(sorted((demo / "places").rglob("*.jpg"))))):
         stored = torch.from_numpy(read_image(path).copy()).permute(2, 0, 1)[None]
         assert stored.shape[-2:] == (256, 341)
-        small = TF.resize(stored, [160, round(341 * 160 / 256)])
-        left = (small.shape[-1] - 128) // 2
-        expected = by_hand(small[..., 16:144, left : left + 128])
-        torch.testing.assert_close(preprocess(stored, 160, 128, MEAN, STD), expected)
+        expected = by_hand(TF.resize(stored, [140, 186])[..., 14:126, 37:149])
+        torch.testing.assert_close(preprocess(stored, 140, 112, MEAN, STD), expected)
 
 
 @pytest.mark.parametrize(("width", "left"), [(455, 116), (341, 58), (342, 59), (343, 60), (256, 16)])

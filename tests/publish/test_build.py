@@ -226,7 +226,7 @@ def test_the_demo_fits_the_package() -> None:
     from posezoo.training.config import configure
 
     total = 0
-    for name in ("posenet-hyper-demo", "atloc-hyper-demo"):
+    for name in ("posenet-anchors-demo", "atloc-anchors-hyper-demo"):
         card = entries.weights_card(name)
         assert card.dtype == "float16"
         assert card.ships.startswith("package:posezoo_demo/")

@@ -6,8 +6,8 @@ import posezoo
 
 posezoo.trian("atloc", data="demo-loop")  # wrong: no such name
 posezoo.train("atloc", epochs=5)  # wrong: no data
-posezoo.export("posenet-hyper-demo", to="tflite")  # wrong: no such format
-posezoo.load("posenet-hyper-demo").predict(3)  # wrong: no image
+posezoo.export("posenet-anchors-demo", to="tflite")  # wrong: no such format
+posezoo.load("posenet-anchors-demo").predict(3)  # wrong: no image
 head: posezoo.HyperHead = posezoo.create_model("atloc").position_head  # wrong: it may be a plain head
 spec = posezoo.ModelSpec("name", build="a:B", config="a:C")  # wrong: no summary
 count: int = posezoo.evaluate("RUN").scene_accuracy  # wrong: None, or a share

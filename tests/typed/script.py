@@ -46,5 +46,5 @@ def pose_of_noise() -> torch.Tensor:
     quaternion: torch.Tensor = output.quaternion
     if isinstance(model.position_head, posezoo.HyperHead):
         print(model.position_head.widths, model.config.crop)
-    posezoo.export("posenet-hyper-demo", to="onnx", out="posenet.onnx")
+    posezoo.export("posenet-anchors-demo", to="onnx", out="posenet.onnx")
     return quaternion

@@ -283,7 +283,7 @@ def test_no_torch_until_a_model_is_built() -> None:
 
 
 def test_full_names() -> None:
-    assert full_name("atloc-hyper-demo") == "atloc-hyper-demo"
+    assert full_name("atloc-anchors-hyper-demo") == "atloc-anchors-hyper-demo"
     assert full_name("hf-hub:a/b") == "hf-hub:a/b"
     assert full_name("local-dir:x") == "local-dir:x"
     assert full_name(Path("outputs/x")) == "local-dir:outputs/x"
