@@ -72,6 +72,7 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str) -> No
         return
     for title, header, rows in report.table_rows():
         print_table(title, header, rows)
+    typer.echo(report.intervals_note)
     for note in report.notes:
         typer.echo(f"note: {note}")
     if report.selection:

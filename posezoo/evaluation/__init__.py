@@ -6,6 +6,7 @@ report.py     Report: notes, tables, files, figures
 baselines.py  what needs no model: mean training pose, image retrieval, oracle
 retrieval.py  the features that image retrieval compares
 metrics.py    pose errors and their summary (numpy, float64)
+intervals.py  intervals of medians over the frames of videos
 statistics.py a data set in numbers, before any training
 figures.py    trajectory and cumulative errors (matplotlib)
 files.py      texts of the report's files

@@ -1,7 +1,8 @@
 """The report of an evaluation, in words, tables, pictures and files.
 
 In JSON, a number that is not finite is the string "inf" (a method failed on half of the images or more); recalls are
-shares in 0..1; `..._ci95` are bootstrap intervals of medians.
+shares in 0..1; `..._ci95` are the intervals of posezoo.evaluation.intervals (None: none was made), `..._block` the
+frames in a block.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from posezoo.base.errors import unknown_name
 from posezoo.base.files.write import writing
 from posezoo.base.poses import CONVENTIONS
 from posezoo.evaluation import baselines, files, metrics
-from posezoo.evaluation.results import AVERAGE, GROUPINGS, Results, Row
+from posezoo.evaluation.intervals import DRAWS
+from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Results, Row
 from posezoo.zoo.find import REPORT
 
 if TYPE_CHECKING:
@@ -55,6 +57,16 @@ class Report(Results):
                 notes.append(f"{self.model} is no better than the {name}: {', '.join(lost)}")
         return notes
 
+    @property
+    def intervals_note(self) -> str:
+        """How the intervals of the first table were made."""
+        rows = self.rows("overall")
+        blocks = sorted({row[f"{key}_block"] for row in rows for key in MEDIANS})
+        length = f"{blocks[0]}" if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
+        count = rows[0]["num_sequences"]
+        scope = f"{count} sequences, resampled too" if count > 1 else "one sequence: they speak of this traversal only"
+        return f"95 % intervals: blocks of {length} frames, {DRAWS} times resampled; {scope}"
+
     def to_dict(self) -> Row:
         """The content of report.json: all methods, all groupings, settings, versions, data digest; JSON-safe."""
         content = {
@@ -70,6 +82,7 @@ class Report(Results):
             "scenes": list(self.groups("scene")),
             "scene_accuracy": self.scene_accuracy,
             "notes": self.notes,
+            "intervals": self.intervals_note,
             "settings": dict(self.settings),
             "versions": _versions(),
             "results": {by: self.rows(by) for by in GROUPINGS if by == "overall" or self._is_split(by)},
@@ -147,11 +160,14 @@ class Report(Results):
 
 def _cells(row: Row) -> list[str]:
     cells = []
-    for key in ("median_position_m", "median_orientation_deg"):
-        low, high = row[f"{key}_ci95"]
-        cells += [_number(row[key]), f"{_number(low)} to {_number(high)}"]
+    for key in MEDIANS:
+        cells += [_number(row[key]), _range(row[f"{key}_ci95"])]
     cells += [_number(row["mean_position_m"]), _number(row["mean_orientation_deg"])]
     return [*cells, *(f"{100 * row[f'recall_{name}']:.1f} %" for name in metrics.RECALLS)]
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{_number(ends[0])} to {_number(ends[1])}"
 
 
 def _number(value: float) -> str:

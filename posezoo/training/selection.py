@@ -98,4 +98,4 @@ class Selection:
 
     def _summary(self, poses: Any) -> dict[str, Any]:
         true = self.frames.position, self.frames.quaternion
-        return summarise(*pose_errors(poses.position, poses.quaternion, *true), intervals=False)
+        return summarise(*pose_errors(poses.position, poses.quaternion, *true))
