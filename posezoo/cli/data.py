@@ -208,15 +208,14 @@ def verify(
     if format == "json":
         typer.echo(json.dumps(found.as_dict(), indent=1))
     elif format == "human":
-        for note in found.notes:
-            typer.echo(f"note: {note}")
+        for line in ([found.share] if found.left_out else []) + [f"note: {note}" for note in found.notes]:
+            typer.echo(line)
     if found.error:
         if format == "json":  # they are in the answer already
             found.error.findings = ()
         raise found.error
     if format == "human":
-        counts = ", ".join(f"{count} {split}" for split, count in found.counts.items())
-        typer.echo(f"{found.name}: {counts} frames, all good")
+        typer.echo(found.verdict)
 
 
 @app.command()

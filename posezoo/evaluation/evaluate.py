@@ -60,6 +60,7 @@ def evaluate(
     elif cache is None:
         cache = ImageCache.open(dataset.frames, progress)  # the one that training built
     predicted, scene_N = predict_frames(model, cache, rows, test, **run._asdict())
+    seen = (*dataset.notes, *dataset.remarks, *_other_pixels(model, test))
     features = None
     if embed is not None and len(train):
         features = [embed_frames(embed, cache, which, **run._asdict()) for which in (train_rows, rows)]
@@ -75,7 +76,8 @@ def evaluate(
         frames=test,
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
-        remarks=(*dataset.remarks, *_other_pixels(model, test), *remarks, *_published(name, dataset, test, split)),
+        unit=dataset.unit,
+        remarks=(*seen, *remarks, *_published(name, dataset, test, split)),
         settings=_settings(model, dataset, run),
     )
 

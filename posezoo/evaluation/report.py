@@ -48,7 +48,7 @@ class Report(Results):
             lost = [
                 f"median {word} {_number(row[key])} {unit} against {_number(self.headline[name][key])} {unit}"
                 for word, key, unit in (
-                    ("position", "median_position_m", "m"),
+                    ("position", "median_position_m", self.unit),
                     ("orientation", "median_orientation_deg", "deg"),
                 )
                 if name in self.headline and row[key] >= self.headline[name][key]
@@ -75,6 +75,7 @@ class Report(Results):
             "data": self.data,
             "data_digest": self.data_digest,
             "ground_truth": self.ground_truth,
+            "unit": self.unit,
             "split": self.split,
             "selection": self.selection,
             "num_images": len(self.frames),
@@ -95,7 +96,8 @@ class Report(Results):
 
     def table_rows(self) -> list[Table]:
         """(title, header, rows) to print: overall, then by condition, scene and sequence where there are several."""
-        header = ["method", "images", "median m", "95 %", "median deg", "95 %", "mean m", "mean deg"]
+        unit = self.unit
+        header = ["method", "images", f"median {unit}", "95 %", "median deg", "95 %", f"mean {unit}", "mean deg"]
         overall = [[row["method"], str(row["num"]), *_cells(row)] for row in self.rows("overall")]
         recalls = [name.replace("_", " ") for name in metrics.RECALLS]
         title = f"{self.data}, {self.split} ({self.ground_truth} ground truth)"
@@ -122,7 +124,7 @@ class Report(Results):
                 if row["method"] == self.model:
                     lines[row["group"]].append(f"{100 * row['scene_accuracy']:.1f} %")
         shown = list(lines.values())
-        title = f"by {by}: median m, median deg"
+        title = f"by {by}: median {self.unit}, median deg"
         if len(shown) > MAX_LINES:
             last = shown[-1:] if AVERAGE in lines else []
             title += f" (the first {MAX_LINES} of {len(shown) - len(last)}: report.json has all)"

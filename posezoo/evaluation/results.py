@@ -45,6 +45,8 @@ class Results:
     remarks: tuple[str, ...] = ()
     """What the reader must know, e.g. which baseline is left out and why."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = "m"
+    """Of positions and their errors, whatever the keys are called: m, or `scene units` where the data have no metre."""
 
     @cached_property
     def errors(self) -> dict[str, tuple[metrics.FloatArray, metrics.FloatArray]]:

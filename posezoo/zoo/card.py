@@ -142,13 +142,14 @@ def _evaluation(report: Mapping[str, Any] | None) -> str:
         groups = list(dict.fromkeys(row["group"] for row in rows))
         methods = list(dict.fromkeys(row["method"] for row in rows))
         found = {(row["group"], row["method"]): row for row in rows}
-        head = f"| {by}: m, deg | images |" + "".join(f" {method} |" for method in methods)
+        head = f"| {by}: {report.get('unit', 'm')}, deg | images |" + "".join(f" {method} |" for method in methods)
         lines = [head, "|---" * (len(methods) + 2) + "|"]
         for group in groups:
             cells = [", ".join(_number(found[group, method][key]) for key in MEDIANS) for method in methods]
             lines.append(f"| {group} | {found[group, methods[0]]['num']} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
-    parts.append("Medians of position in metres and orientation in degrees.")
+    unit = {"m": "metres"}.get(report.get("unit", "m"), report.get("unit"))
+    parts.append(f"Medians of position in {unit} and orientation in degrees.")
     return "\n\n".join([*parts, *(f"Note: {without_folders(note)}." for note in report["notes"])])
 
 
