@@ -22,6 +22,8 @@ from posezoo.base.spec import Frame
 
 FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use; also keeps squares finite
 UNIT_ERROR = 1e-3  # | |q| - 1 | above this is not rounding: a finding, unless normalising was requested
+OUTSIDE = "points outside the data set"
+LINKED = " (follow-symlinks=true follows links)"
 SAMPLED = 200  # from twice as many images on, only a sample is opened for a note
 UNIT_NOTE = 1e-6  # above this a note says that quaternions were normalised
 
@@ -36,7 +38,8 @@ def inside_root(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findin
         image = os.path.normpath(name) if name else ""
         problem = place.problem(image)
         if problem:
-            findings.append(Finding(*row.source, f"{problem}: {printable_path(row.image)}"))
+            way = LINKED if problem == OUTSIDE and not image.startswith(("/", "..")) else ""
+            findings.append(Finding(*row.source, f"{problem}: {printable_path(row.image)}{way}"))
         else:
             kept.append(row if image == row.image else dataclasses.replace(row, image=image))
     return kept
@@ -53,9 +56,9 @@ class _Place:
         """What is wrong with an image's path or file; empty if nothing is."""
         if not image or image == "." or "\0" in image:
             return "not a file name"
-        outside = "points outside the data set (data option follow-symlinks=true follows links)"
+        outside = OUTSIDE
         if image[0] == os.sep or image.startswith(".." + os.sep) or image == ".." or image[1:3] == ":\\":
-            return "points outside the data set"
+            return OUTSIDE
         path = f"{self.root}{os.sep}{image}"
         try:
             status = os.lstat(path)
