@@ -153,10 +153,8 @@ def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, 
 
 def _camera_size(values: dict[str, Any]) -> tuple[int, int] | None:
     """The (width, height) that focal lengths in pixels are for; None if the file does not say it."""
-    width, height = values.get("w"), values.get("h")
-    if not (_is_number(width) and _is_number(height) and min(width, height) >= 1):
-        return None
-    return int(width), int(height)
+    given = [float(values[key]) for key in ("w", "h") if _is_number(values.get(key))]
+    return (int(given[0]), int(given[1])) if len(given) == 2 and min(given) >= 1 else None
 
 
 def _is_number(value: Any) -> bool:
