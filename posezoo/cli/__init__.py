@@ -89,7 +89,8 @@ def _usage_hint(error: Any, argv: Sequence[str]) -> str:
 
 
 def _fail(error: PosezooError, debug: bool) -> int:
-    from posezoo.cli.console import error_line, escaped
+    from posezoo.cli.console import error_line
+    from posezoo.cli.tables import escaped
 
     if isinstance(error, (DataError, WeightsError)):
         try:

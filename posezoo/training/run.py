@@ -49,11 +49,13 @@ class RunFolder:
         self.path = path
         self._metrics: IO[str] | None = None
         self._lock: BaseFileLock | None = None
+        self._made: list[Path] = []
         if locked:
             with writing(f"the run folder {path}", "choose another with out="):
                 self._acquire_lock()
 
     def _acquire_lock(self) -> None:
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / LOCK
         self._lock = lock(file)
@@ -80,7 +82,8 @@ class RunFolder:
             if not begun:  # leave no empty folder behind
                 with contextlib.suppress(OSError):
                     (self.path / LOCK).unlink()
-                    self.path.rmdir()
+                    for folder in self._made or [self.path]:
+                        folder.rmdir()
             self._lock.release()
 
     def write_config(self, config: Mapping[str, Any]) -> None:

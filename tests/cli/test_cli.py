@@ -23,7 +23,7 @@ from typer.main import get_command
 from posezoo import cli
 from posezoo.cli.commands import app
 
-COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "export", "parity"})
+COMMANDS = sorted({"list", "info", "settings", "doctor", "train", "resume", "eval", "predict", "export", "parity"})
 BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
 DATA_COMMANDS = [
     f"data {word}" for word in ("corrupt", "export", "how-to", "list", "make-ecl", "plot", "prepare", "stats", "verify")
