@@ -217,7 +217,8 @@ def test_exit_codes_are_those_of_the_table() -> None:
     }
     assert found == {
         **{"PosezooError": 1, "UsageError": 2, "DataError": 3, "WeightsError": 4, "HubError": 5, "ResourceError": 6},
-        **{"PluginError": 7, "NotFiniteError": 8, "LockedError": 9, "Interrupted": 1},
+        **{"PluginError": 7, "NotFiniteError": 8, "LockedError": 9, "LostError": 10},
+        **{"FailedElsewhere": 1, "Interrupted": 1},
     }
     assert cli.run(["--version"]) == 0
     assert math.isfinite(errors.Interrupted("", "", 130).exit_code)
