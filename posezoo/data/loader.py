@@ -69,6 +69,8 @@ class BatchOrder(Sampler[list[int]]):
         batches = [permutation[i : i + batch_size] for i in range(0, len(samples), batch_size)]
         if len(batches) > 1 and len(batches[-1]) < 2 * world:
             batches.pop()
+        self.sizes = [len(batch) for batch in batches[start:]]
+        """Of the whole batches."""
         self.batches = [batch[rank::world].tolist() for batch in batches[start:]]
 
     def __iter__(self) -> Iterator[list[int]]:

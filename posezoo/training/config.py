@@ -192,6 +192,8 @@ class TrainConfig(_Section):
     """Distance in frames between the members of a tuple."""
     equalise_scenes: bool = False
     """An epoch has as many samples of every scene as the largest has; frames of the others come more than once."""
+    sync_batch_norm: bool = True
+    """Batch norms see the batch of all processes; false: each process its own part."""
     workers: int = Field(0, ge=0)
     """Processes that read ahead; results do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -112,8 +112,8 @@ class Loop:
         """Every batch that the epoch has left, then validation."""
         state = self.state
         try:
-            for batch in phase.batches(state.epoch, state.batch):
-                line = phase.step(batch, state.step + 1)
+            for batch, weight in phase.batches(state.epoch, state.batch):
+                line = phase.step(batch, weight, state.step + 1)
                 state.batch += 1
                 state.step += 1
                 self._tick()

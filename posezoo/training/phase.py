@@ -25,6 +25,7 @@ from posezoo.nn.place import Target, brings_losses, extra_losses
 from posezoo.training import frozen
 from posezoo.training.augment import UNVARIED
 from posezoo.training.checkpoint import Checkpoint
+from posezoo.training.norms import SharedBatchNorms
 from posezoo.training.processes import is_lost
 from posezoo.training.setup import Job, augmented_batch, make_loss, make_optimiser, set_trainable, trainable
 
@@ -69,17 +70,22 @@ class Phase:
         dtype = AUTOCAST.get(self.job.config.precision)
         return torch.autocast(self.job.accelerator.device.type, dtype) if dtype else nullcontext()
 
-    def batches(self, epoch: int, done: int) -> Iterator[Batch]:
-        """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
+    def batches(self, epoch: int, done: int) -> Iterator[tuple[Batch, float]]:
+        """The epoch's batches of this process, on its device, without the first `done`; with what each weighs.
+
+        A process whose part of a batch is larger than the others' weighs more: the mean over processes of gradients and
+        losses is then that of the batch. Raises WorkerLost.
+        """
         job, accelerator = self.job, self.job.accelerator
         order = job.order(epoch, done, job.processes.rank)
         set_trainable(job.model, self.settings, job.config.optim)
         data = job.batches(epoch, images=self.features is None)
-        for batch in epoch_batches(data, order, job.config.workers if self.features is None else 0):
-            yield batch.to(accelerator.device)
+        batches = epoch_batches(data, order, job.config.workers if self.features is None else 0)
+        for batch, part, size in zip(batches, order.batches, order.sizes, strict=False):
+            yield batch.to(accelerator.device), len(part) * job.processes.world / size
 
-    def step(self, batch: Batch, number: int) -> dict[str, Any]:
-        """The line for metrics.jsonl of a training step on one batch, the run's step `number`.
+    def step(self, batch: Batch, weight: float, number: int) -> dict[str, Any]:
+        """The line for metrics.jsonl of a training step on one batch, the run's step `number`; `weight`: see `batches`.
 
         Raises NotFiniteError before weights change, PluginError for a plugin's model that raises.
         """
@@ -100,7 +106,7 @@ class Phase:
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
         total = sum(brought.values(), terms.total)
         self.optimiser.zero_grad(set_to_none=True)
-        accelerator.backward(total)
+        accelerator.backward(total * weight if weight != 1 else total)
         if accelerator.num_processes > 1 and self.loss.balance.grad is not None:
             # the balance is not part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = accelerator.reduce(self.loss.balance.grad, "mean")
@@ -117,10 +123,12 @@ class Phase:
                 "orientation_deg": angle_deg,
             }
             # read all at once: each separate read would wait for the device
-            values = torch.stack([value.double() for value in (*read.values(), norm)]).tolist()
+            own = torch.stack([value.double() for value in read.values()])
+            mean = self.job.processes.whole(own * (weight / accelerator.num_processes))
+            values = torch.cat([mean, norm.double().view(1)]).tolist()
         for what, value in (("loss", values[0]), ("gradient", values[-1])):
             if not abs(value) < float("inf"):
-                raise self._not_finite(what, number, batch)
+                raise self._not_finite(what, number, batch, bool(own.isfinite().all()))
         self.optimiser.step()
         if self.job.average is not None:
             self.job.average.update_parameters(self.job.model)
@@ -128,12 +136,14 @@ class Phase:
             **dict(zip(read, values, strict=False)),
             "balance": self.loss.balance.tolist(),
             "lr": self.optimiser.param_groups[0]["lr"],
-            "images_per_s": len(batch.rows) * accelerator.num_processes / (time.perf_counter() - start),
+            "images_per_s": len(batch.rows) / weight * accelerator.num_processes / (time.perf_counter() - start),
         }
 
     def _forward(self, number: int, *given: Any) -> tuple[PoseOutput, dict[str, Tensor]]:
         """What `_Network` gives. If a plugin's model raises, the error names it."""
-        with self.autocast(), guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):
+        shared = self.job.processes.norms if self.job.config.sync_batch_norm else None
+        norms = SharedBatchNorms(shared) if shared is not None else nullcontext()
+        with self.autocast(), norms, guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):
             try:
                 found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
             except RuntimeError as error:
@@ -150,10 +160,14 @@ class Phase:
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
 
-    def _not_finite(self, what: str, number: int, batch: Batch) -> NotFiniteError:
+    def _not_finite(self, what: str, number: int, batch: Batch, finite: bool) -> NotFiniteError:
         # nothing is saved: dropout has drawn its numbers and batch norm has seen this batch, so a resumed run would
         # differ from one that never stopped, or even start from statistics that are not finite
-        files = tuple(self.job.dataset.frames.name(int(i)) for i in batch.rows)
+        own = [self.job.dataset.frames.name(int(i)) for i in batch.rows]
+        parts = self.job.processes.gathered([own, finite])
+        # those of the processes where it began; of all, if it is the gradient alone
+        found = [files for files, good in parts if not good] or [files for files, _ in parts]
+        files = tuple(file for part in found for file in part)
         shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         return NotFiniteError(f"{what} is not finite at step {number} (batch: {shown})", "lower optim.lr", what, files)
 

@@ -17,13 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate.state import AcceleratorState, PartialState
-from torch import nn
+from torch import Tensor, nn
 
 from posezoo.base.errors import FailedElsewhere, Interrupted, LostError, NotFiniteError, PosezooError, exit_code_of
 from posezoo.training.signals import StopFlag
@@ -45,6 +45,8 @@ class Processes:
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if store is not None else (0, 1)
         self._lasting = lasting
         self._words = 0
+        self.norms = cast("dist.ProcessGroup", dist.new_group()) if store is not None else None
+        """For batch norms: exchanges within a step must not mix with those of gradients."""
 
     @property
     def is_main(self) -> bool:
@@ -116,6 +118,12 @@ class Processes:
         self._done(dist.all_reduce(total, async_op=True))
         found: np.ndarray = total.numpy()
         return found
+
+    def whole(self, values: Tensor) -> Tensor:
+        """The sum of all processes' tensors on its device, in all of them. All call it at the same point."""
+        if self.store is not None:
+            dist.all_reduce(values)
+        return values
 
     def copy_buffers(self, model: nn.Module) -> None:
         """Give all processes the main process's buffers (statistics of batch norms), as its checkpoints hold them."""

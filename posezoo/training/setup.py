@@ -133,11 +133,18 @@ def _set_up(
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     varied = _augmentation(config, dataset, train_rows, observer)
+    if processes.world > 1 and config.sync_batch_norm:
+        observer.note(f"{processes.world} processes: batch norms see the whole batch (sync_batch_norm)")
     unit_m = _unit_m(dataset.frames.position[train_rows], config)
-    return Job(
+    job = Job(
         config, blueprint, data, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
         varied, accelerator, unit_m, backbone_files, processes,
     )  # fmt: skip
+    least = 2 * processes.world
+    if processes.world > 1 and job.order(epoch=0).sizes[0] < least:
+        what = f"{processes.world} processes share batches of {job.order(epoch=0).sizes[0]}"
+        raise UsageError(f"{what}: too few images for each", f"batch_size={least} or more, or fewer processes")
+    return job
 
 
 def checked_model(plan: Blueprint) -> PoseModel:

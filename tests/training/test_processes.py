@@ -20,6 +20,7 @@ from small_runs import Notes, Train
 from posezoo.api import resume
 from posezoo.base.errors import UsageError
 from posezoo.training import processes
+from posezoo.training.phase import step_seed
 
 STILL = {f"augment.{name}": 0 for name in ("brightness", "contrast", "saturation", "hue")}
 
@@ -54,6 +55,53 @@ def test_two_processes_learn_what_one_learns(one_place: Path, train: Train, tmp_
     np.testing.assert_allclose(*steps, rtol=1e-3, atol=1e-4)
     scores = [[line["median_position_m"] for line in run if "score" in line] for run in (together, alone)]
     np.testing.assert_allclose(*scores, rtol=1e-3)
+
+
+PLAIN = {
+    "optim.name": "adam",
+    "optim.eps": 1e4,
+    "optim.lr": 1e3,
+    "loss.balance_lr": 1e3,
+    "optim.clip": float("inf"),
+    "optim.weight_decay": 0,
+    "optim.schedule": "constant",
+    "optim.warmup_epochs": 0,
+    "optim.betas": "[0.0, 0.0]",
+    "dropout": 0.0,
+    "augment.geometry": "centre",
+    "epochs": 1,
+    **STILL,
+}
+
+
+@pytest.mark.parametrize(
+    ("count", "size"), [(2, 7), pytest.param(3, 8, marks=pytest.mark.slow)], ids=["2-of-7", "3-of-8"]
+)
+def test_uneven_parts_are_weighted_and_batch_norms_see_the_whole(
+    one_place: Path, train: Train, tmp_path: Path, count: int, size: int
+) -> None:
+    """Everything learns, batch norms too, and numbers are those of the batch. By plain descent, as above."""
+    ended = faults.several_processes(arguments(one_place, batch_size=size, **PLAIN), [""] * count)
+    assert [end.code for end in ended] == [0] * count, ended
+    more = {**PLAIN, "optim.betas": (0.0, 0.0)}
+    alone = faults.metrics(train(batch_size=size, out=str(tmp_path / "alone"), **more).path)
+    steps = [[line for line in run if "loss" in line] for run in (faults.metrics(Path("run")), alone)]
+    assert len(steps[0]) >= 2
+    for number, (both, one) in enumerate(zip(*steps, strict=False)):
+        for key in ("loss", "position_m", "orientation_deg", "position_loss"):
+            assert both[key] == pytest.approx(one[key], rel=1e-4 if number else 1e-6), (number, key)
+    assert steps[0][1]["loss"] != pytest.approx(steps[0][0]["loss"], rel=1e-2), "it learns"
+    if count == 2:  # of three, the last batch is left out
+        scores = [[line["score"] for line in run if "score" in line] for run in (faults.metrics(Path("run")), alone)]
+        assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+
+
+def test_more_processes_than_images_for_them(one_place: Path) -> None:
+    ended = faults.several_processes(arguments(one_place, batch_size=3), ["", ""])
+    assert [end.code for end in ended] == [2, 2], ended
+    (line,) = told(ended)
+    assert "batch_size=4" in line
+    assert not Path("run").exists()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +164,20 @@ def test_what_ends_one_ends_all(
     resume("run", observer=notes)
     assert notes.first == 2 or "embed" in fault[1]
     assert any("processes 2 -> 1" in note or "processes 3 -> 1" in note for note in notes.notes)
+
+
+@pytest.mark.slow
+def test_each_process_draws_its_own_numbers(one_place: Path) -> None:
+    """Dropout: a resumed run draws the same again; the processes' draws differ."""
+    assert len({step_seed(0, step, rank) for step in (1, 2) for rank in (0, 1, 2)}) == 6
+    words = arguments(one_place, batch_size=7, dropout=0.5, epochs=1)
+    whole = faults.several_processes([w.replace("out=run", "out=whole") for w in words], ["", ""])
+    assert [end.code for end in whole] == [0, 0], whole
+    ended = faults.several_processes(words, ["", "step:sigterm:2"])
+    assert [end.code for end in ended] == [143, 143], ended
+    ended = faults.several_processes(["resume", "run", "--format", "quiet"], ["", ""])
+    assert [end.code for end in ended] == [0, 0], ended
+    assert faults.numbers(Path("run")) == faults.numbers(Path("whole"))
 
 
 @pytest.mark.slow
