@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from posezoo.cli import complete
+from posezoo.cli import complete, evaluation
 from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
 from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Split, Trust, Whole
@@ -245,6 +245,9 @@ def eval_(
     if to:
         report.export(to, folder / to)
     print_report(report, folder, None, format, no_truncate)
+
+
+app.command("compare")(evaluation.compare)
 
 
 @app.command()

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo.base.errors import unknown_name
-from posezoo.base.files.write import writing
+from posezoo.base.files.write import write_whole, writing
+from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
-from posezoo.evaluation import baselines, files, metrics
+from posezoo.evaluation import baselines, files, metrics, stored
 from posezoo.evaluation.intervals import DRAWS
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Results, Row
 from posezoo.zoo.find import REPORT
@@ -83,6 +84,7 @@ class Report(Results):
             "scenes": list(self.groups("scene")),
             "scene_accuracy": self.scene_accuracy,
             "notes": self.notes,
+            "remarks": list(self.remarks),
             "intervals": self.intervals_note,
             "settings": dict(self.settings),
             "versions": _versions(),
@@ -146,12 +148,18 @@ class Report(Results):
         """The files of the model's poses, written to `folder` in a form of `posezoo data export`."""
         return files.export(self, form, Path(folder))
 
+    @classmethod
+    def load(cls, folder: str | Path) -> Report:
+        """The report that `save` wrote to `folder`, with every pose. Raises WeightsError."""
+        return cls(**stored.load(user_path(folder)))
+
     def save(self, folder: str | Path) -> Path:
-        """The folder, with report.json, predictions.csv, tum/*.txt and the figures written. Raises ResourceError."""
+        """The folder, with report.json, measured.npz, predictions.csv, tum/*.txt and figures. Raises ResourceError."""
         folder = Path(folder)
         with writing(folder):
             (folder / "tum").mkdir(parents=True, exist_ok=True)
         files.write_text(folder / REPORT, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        write_whole(folder / stored.FILE, stored.dump(self))
         files.write_text(folder / "predictions.csv", files.predictions(self))
         for name, text in files.trajectories(self).items():
             files.write_text(folder / "tum" / name, text)
