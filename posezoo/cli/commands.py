@@ -10,8 +10,8 @@ import typer
 from posezoo.cli import complete, evaluation
 from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
-from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Split, Trust, Whole
-from posezoo.cli.output import print_content, print_report, print_result
+from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Trust, Whole
+from posezoo.cli.output import print_content, print_result
 from posezoo.cli.plugins import app as plugins_app
 from posezoo.cli.weights import app as weights_app
 
@@ -200,53 +200,7 @@ def resume(
     print_result(resume_run(run, observer=TrainView(format == "quiet")), format, no_truncate)
 
 
-@app.command("eval")
-def eval_(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.", autocompletion=complete.trained
-        ),
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", help="Data set; without it, the one the run was trained on.", autocompletion=complete.data
-        ),
-    ] = None,
-    root: Root = None,
-    split: Split = None,
-    subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
-    out: Annotated[
-        Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
-    ] = None,
-    skip_bad: SkipBad = False,
-    device: Device = "cpu",
-    to: Annotated[
-        Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
-        typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
-    ] = None,
-    format: Format = "human",
-    no_truncate: Whole = False,
-) -> None:
-    """Evaluate a trained model beside the baselines; write report.json, predictions.csv, TUM files and pictures.
-
-    Example: posezoo eval outputs/atloc+hyper/demo-loop/20261122T101500Z
-    """
-    from posezoo.cli.console import TrainView
-    from posezoo.training.again import evaluate
-    from posezoo.zoo.find import report_folder
-
-    view = TrainView(format == "quiet")
-    report = evaluate(
-        model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
-    )
-    folder = report.save(out or report_folder(model))
-    if to:
-        report.export(to, folder / to)
-    print_report(report, folder, None, format, no_truncate)
-
-
+app.command("eval")(evaluation.evaluate)
 app.command("compare")(evaluation.compare)
 
 

@@ -94,9 +94,9 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str, whole
         typer.echo(f"next: posezoo predict {run} IMAGE...   posezoo eval {run}")
 
 
-def print_comparison(found: Any, format: str) -> None:
+def print_comparison(found: Any, format: str, whole: bool = False) -> None:
     """The verdicts of a comparison and its tables, or its JSON."""
-    from posezoo.cli.console import print_table
+    from posezoo.cli.tables import print_table
 
     if format == "json":
         typer.echo(json.dumps(found.to_dict(), indent=1))
@@ -105,6 +105,6 @@ def print_comparison(found: Any, format: str) -> None:
     for number, (name, model) in enumerate(zip(found.names, found.models, strict=True)):
         typer.echo(f"{chr(ord('A') + number)}: {name} ({model})")
     for title, header, rows in found.table_rows():
-        print_table(title, header, rows)
+        print_table(title, header, rows, whole)
     for sentence in found.sentences():
         typer.echo(sentence)
