@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from posezoo.evaluation.statistics import dataset_statistics
     from posezoo.nn.hyperhead import HyperConfig, HyperHead
     from posezoo.nn.model import ModelConfig, PoseModel
-    from posezoo.training.again import evaluate
+    from posezoo.training.again import compare, evaluate
     from posezoo.zoo.build import create_model
     from posezoo.zoo.export import export
     from posezoo.zoo.load import load
@@ -51,6 +51,7 @@ _HOME = {
     "parity": "posezoo.zoo.parity",
     "train": "posezoo.api",
     "evaluate": "posezoo.training.again",
+    "compare": "posezoo.training.again",
     "convert_weights": "posezoo.api",
     "list_models": "posezoo.api",
     "list_datasets": "posezoo.api",
@@ -81,6 +82,7 @@ __all__ = [  # written out for type checkers
     "PoseModel",
     "ReaderSpec",
     "__version__",
+    "compare",
     "convert_weights",
     "create_model",
     "dataset_statistics",

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from posezoo.zoo.convert import Converted
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """The names of all architectures, each with every modifier, and their variants, that match `pattern` (`atloc*`)."""
-    found = []
-    for model in sorted(plugins.models()):
+def list_models(pattern: str = "*", *, exclude: str = "", pretrained: bool = False) -> list[str]:
+    """The names of all architectures, each with every modifier, and their variants, that match `pattern` (`atloc*`).
+
+    `exclude`: not those that match this. `pretrained`: instead, the trained models that `posezoo.load` takes by name.
+    """
+    found: list[str] = []
+    if pretrained:
+        found = sorted(entries.published())
+    for model in [] if pretrained else sorted(plugins.models()):
         for name in (model, *(f"{model}+{modifier}" for modifier in sorted(plugins.modifiers()))):
             found += [name, *entries.variants(name)]
-    return fnmatch.filter(found, pattern)
+    return [name for name in fnmatch.filter(found, pattern) if not (exclude and fnmatch.fnmatch(name, exclude))]
 
 
 def list_datasets(pattern: str = "*") -> list[str]:

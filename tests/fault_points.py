@@ -4,9 +4,9 @@
         cli.run(argv)
 
 A fault is `moment:action[:n]`: the action at the n-th pass of the moment in this process, by default at the first.
-Moments: `FILES` and `CALLS` below. Actions: `kill9` (the process dies as by the kernel), `sigterm` and `sigint` (a
-signal to itself), `group-sigterm` and `group-sigint` (to its process group, data workers included), `sigint-twice`,
-`full` (the disk is full), and at a step `nan` (the loss is not a number).
+Moments: `FILES` and `CALLS` below. Actions: `kill9` (the process dies as by the kernel), `sigterm`, `sigint`, `sigusr1`
+and `sigusr2` (a signal to itself), `group-sigterm` and `group-sigint` (to its process group, data workers included),
+`sigint-twice`, `raise` (an exception), `full` (the disk is full), and at a step `nan` (the loss is not a number).
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ FILES = {  # what happens to the files whose whole path fits
 CALLS = {  # when one of the functions has returned; if a pattern is given, for the folders (second argument) that fit
     "step": ("posezoo.nn.losses:PoseLoss.forward", ""),
     "embed": ("posezoo.nn.transforms:preprocess", ""),  # a batch of evaluation, or of what the place is learned from
+    "baselines": ("posezoo.evaluation.baselines:mean_training_pose", ""),  # before epoch 1 is told, and in the report
+    "report": ("posezoo.evaluation.report:Report.to_dict", ""),
     "best": ("posezoo.zoo.saved:save", r"/best$"),
     "build.trained": ("posezoo.training.train:train posezoo.training.train:resume", ""),
     "build.stored": ("posezoo.zoo.saved:save", r"/model$"),
@@ -85,6 +87,10 @@ class _Passes:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "sigterm" | "sigint":
                 os.kill(os.getpid(), signal.SIGTERM if self.action == "sigterm" else signal.SIGINT)
+            case "sigusr1" | "sigusr2":
+                os.kill(os.getpid(), getattr(signal, self.action.upper()))
+            case "raise":
+                raise RuntimeError("raised on purpose")
             case "group-sigterm" | "group-sigint":
                 os.killpg(os.getpgrp(), signal.SIGTERM if self.action == "group-sigterm" else signal.SIGINT)
             case "sigint-twice":

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 PRELOAD = ["posezoo.api", "posezoo.training.train", "posezoo.cli.console", "posezoo.cli.commands", "matplotlib.figure"]
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as the command line does, before torch is imported there
 UNEQUAL = ("images_per_s", "time")  # what two runs with the same numbers may differ in
 
 

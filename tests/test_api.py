@@ -58,3 +58,11 @@ def test_everything_that_is_promised_is_there() -> None:
 def test_importing_and_listing_imports_no_torch() -> None:
     code = "import sys, posezoo; posezoo.list_models(); posezoo.list_datasets(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_models_by_pattern_and_what_is_pretrained() -> None:
+    assert posezoo.list_models("atloc*", exclude="*+*") == [
+        *("atloc", "atloc.3d", "atloc.4d", "atloc.lstm", "atloc.plus", "atloc.wide")
+    ]
+    assert posezoo.list_models(pretrained=True) == ["atloc-hyper-demo", "posenet-hyper-demo"]
+    assert posezoo.list_models("posenet*", pretrained=True) == ["posenet-hyper-demo"]

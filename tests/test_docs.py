@@ -85,7 +85,7 @@ def shown(value: object) -> str:
 def test_every_command_parses(page: Path) -> None:
     for words in commands(page):
         command, rest = entered(list(words))
-        if rest in (["--help"], ["-h"]):
+        if rest in (["--help"], ["-h"], ["--install-completion"]):  # the last would change the shell
             continue
         try:
             command.make_context("posezoo", list(rest))

@@ -73,7 +73,7 @@ def test_splits_look_at_the_frames_once(monkeypatch: pytest.MonkeyPatch) -> None
         return real(frames)
 
     monkeypatch.setattr(splits, "runs", counted)
-    for function in (splits.default_blocks, splits.every_fifth_sequence):
+    for function in (splits.blocks, splits.every_fifth_sequence):
         assert (function(frames, []) == "test").any()
     assert splits.validation_blocks(frames, 0.1).any()
     assert calls == 3

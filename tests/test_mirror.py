@@ -18,7 +18,6 @@ ACROSS = {  # test files of no single module
     "cli/test_weights_convert.py": "posezoo weights convert: needs files of others",
     "data/test_skip_bad.py": "skip_bad from the reader to the cache",
     "training/test_dry_run.py": "plugins that break the contract, from the command line to setup",
-    "training/test_processes.py": "several processes, from setup to the signals",
     "training/test_resume.py": "killed and stopped runs, from the loop to the checkpoints",
 }
 PLUGINS = ROOT / "tests" / "plugins"

@@ -34,7 +34,7 @@ for arch, more in of_model.items():
         kinds = [losses.PoseLoss(rotation, kind, tuple_length=2) for kind in losses.ROTATION_LOSSES]
         sum(loss(output, torch.zeros(4, 3).double(), truth_B4, scene_B).total for loss in kinds).backward()
         own = [output.position.detach().numpy(), output.quaternion.detach().double().numpy()]
-        metrics.summarise(*metrics.pose_errors(*own, torch.zeros(4, 3).double().numpy(), truth_B4.numpy()), False)
+        metrics.summarise(*metrics.pose_errors(*own, torch.zeros(4, 3).double().numpy(), truth_B4.numpy()))
 print("ran")
 """
 

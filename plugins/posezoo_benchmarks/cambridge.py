@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.plugin import DataError, Finding, Frame, ReadRequest, ReadResult, UsageError
-from posezoo.plugin.reading import image_size, numbers, read_csv, read_lines
+from posezoo.plugin.reading import image_size, natural, numbers, read_csv, read_lines
 from posezoo_benchmarks.options import only
 
 SPLITS = {"dataset_train.txt": "train", "dataset_test.txt": "test"}
@@ -91,7 +91,7 @@ def _read_scene(request: ReadRequest, folder: Path, files: dict[str, str], condi
     camera = _Camera(request.root / folder)
     scene, far, lengths = folder.name or request.root.resolve().name, 0, []
     for name, split in files.items():
-        rows = sorted(_rows(request.root, folder / name, result.findings), key=lambda row: row[0])
+        rows = sorted(_rows(request.root, folder / name, result.findings), key=lambda row: natural(row[0]))
         for image, pose, line in rows:
             path, sequence = str(folder / image), str(Path(image).parent)
             if not request.wants_sequence(sequence) or (request.images is not None and path not in request.images):

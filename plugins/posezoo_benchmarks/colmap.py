@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
-from posezoo.plugin.reading import numbers, read_lines, rotation_matrix
+from posezoo.plugin import UNKNOWN_UNIT, Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin.reading import natural, numbers, read_lines, rotation_matrix
 from posezoo_benchmarks.options import only, positive
 
 # name -> (number in binary files, parameters, of which focal lengths); those after the centre are distortion
@@ -37,7 +37,14 @@ MODELS = {
 NUMBERED = {number: name for name, (number, _, _) in MODELS.items()}
 LONGEST_NAME = 4096
 LONGEST_POINTS = 1 << 28  # characters: an image may see a million points
-Camera = tuple[str, list[float]]
+
+
+class Camera(NamedTuple):
+    """A camera of the model: its kind, the size of its pictures in pixels, its parameters."""
+
+    kind: str
+    size: tuple[int, int]
+    parameters: list[float]
 
 
 class _Image(NamedTuple):
@@ -65,13 +72,14 @@ def read(request: ReadRequest) -> ReadResult:
     if request.images is not None:
         images = [image for image in images if prefix + image.name in request.images]
     images = [image for image in images if _is_good(image, cameras, shown[1], result.findings)]
-    images.sort(key=lambda image: image.name)
+    images.sort(key=lambda image: natural(image.name))
     result.frames = _frames(request, images, prefix, cameras, scale, shown[1])
-    bent = sorted({kind for kind, parameters in cameras.values() if any(parameters[MODELS[kind][2] + 2 :])})
+    bent = sorted({kind for kind, _, parameters in cameras.values() if any(parameters[MODELS[kind][2] + 2 :])})
     if bent:
         result.notes.append(f"lens distortion is not corrected ({', '.join(bent)})")
     if "scale" not in request.options:
-        result.notes.append("COLMAP models have no scale of their own: metres here are the model's units (scale=)")
+        result.unit = UNKNOWN_UNIT
+        result.notes.append("a COLMAP model has no scale: positions are in scene units (scale= gives metres)")
     return result
 
 
@@ -112,7 +120,7 @@ def _frames(
     scene = request.scenes[0] if len(request.scenes) == 1 else request.root.resolve().name or "scene"
     frames = []
     for image, (x, y, z), (w, a, b, c) in zip(images, centre_N3.tolist(), unit_N4.tolist(), strict=True):
-        kind, parameters = cameras[image.camera]
+        kind, size, parameters = cameras[image.camera]
         focals = MODELS[kind][2]
         intrinsics = (parameters[0], parameters[focals - 1], parameters[focals], parameters[focals + 1])
         sequence = image.name.rpartition("/")[0]
@@ -125,6 +133,7 @@ def _frames(
                 sequence=sequence,
                 intrinsics=intrinsics,
                 source=(shown, image.line),
+                camera_size=size,
             )
         )
     return frames
@@ -141,7 +150,7 @@ def _cameras_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[t
             continue
         found = numbers([tokens[0], *tokens[2:]], shown, line, findings)
         if found is not None:
-            yield int(found[0]), (kind, found[3:])
+            yield int(found[0]), Camera(kind, (int(found[1]), int(found[2])), found[3:])
 
 
 def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_Image]:
@@ -165,11 +174,12 @@ def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_I
 
 def _cameras_binary(path: Path, shown: str, findings: list[Finding]) -> Iterator[tuple[int, Camera]]:
     def one(data: bytes, at: int) -> tuple[tuple[int, Camera], int]:
-        number, model, _, _ = struct.unpack_from("<iiQQ", data, at)
+        number, model, width, height = struct.unpack_from("<iiQQ", data, at)
         if model not in NUMBERED:
             raise ValueError(f"camera {number} has the unknown model {model}")
         count = MODELS[NUMBERED[model]][1]
-        return (number, (NUMBERED[model], list(struct.unpack_from(f"<{count}d", data, at + 24)))), at + 24 + 8 * count
+        parameters = list(struct.unpack_from(f"<{count}d", data, at + 24))
+        return (number, Camera(NUMBERED[model], (width, height), parameters)), at + 24 + 8 * count
 
     return _records(path, shown, findings, one)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.plugin import DataError, Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin import UNKNOWN_UNIT, DataError, Finding, Frame, ReadRequest, ReadResult
 from posezoo.plugin.reading import image_size, read_text
 from posezoo_benchmarks.matrices import not_rigid, quaternions
 from posezoo_benchmarks.options import only, positive
@@ -53,8 +53,10 @@ def read(request: ReadRequest) -> ReadResult:
                 missing += 1
     if missing:
         result.notes.append(f"{missing} of {total} listed images are missing: left out")
+        result.left_out["", "", ""] = missing
     if "scale" not in request.options:
-        result.notes.append("transforms.json has no unit: metres here are the file's units (scale=)")
+        result.unit = UNKNOWN_UNIT
+        result.notes.append("transforms.json has no unit: positions are in scene units (scale= gives metres)")
     return result
 
 
@@ -112,6 +114,7 @@ def _frame(
         "",
         intrinsics=_intrinsics({**content, **entry}, root, image),
         source=(name, 0),
+        camera_size=_camera_size({**content, **entry}),
     )
 
 
@@ -146,6 +149,12 @@ def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, 
         return None
     fy = given.get("fl_y", focal)
     return (focal, fy, given.get("cx", width / 2), given.get("cy", height / 2)) if fy > 0 else None
+
+
+def _camera_size(values: dict[str, Any]) -> tuple[int, int] | None:
+    """The (width, height) that focal lengths in pixels are for; None if the file does not say it."""
+    given = [float(values[key]) for key in ("w", "h") if _is_number(values.get(key))]
+    return (int(given[0]), int(given[1])) if len(given) == 2 and min(given) >= 1 else None
 
 
 def _is_number(value: Any) -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.plugin import DataError, Finding, Frame, ReadRequest, ReadResult
-from posezoo.plugin.reading import image_size, numbers, read_lines
+from posezoo.plugin.reading import image_size, natural, numbers, read_lines
 from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import choice, only
 
@@ -79,7 +79,7 @@ def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
 
 def _listed(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
     """The requested images, without a split: the split file has it."""
-    for name in sorted(request.images or ()):
+    for name in sorted(request.images or (), key=natural):
         image = Path(name)
         scene = image.parts[-3] if len(image.parts) > 2 else request.root.resolve().name
         if request.scenes and scene not in request.scenes:
@@ -138,7 +138,7 @@ def _images(root: Path, sequence: Path, findings: list[Finding]) -> list[str]:
     findings += [Finding(images[frame], 0, "no pose beside this image") for frame in sorted(images.keys() - poses)]
     if not images and not poses:
         findings.append(Finding(str(sequence), 0, "no frames in this folder"))
-    return [images[frame] for frame in sorted(images.keys() & poses)]
+    return [images[frame] for frame in sorted(images.keys() & poses, key=natural)]
 
 
 def _pose_name(image: str) -> str:

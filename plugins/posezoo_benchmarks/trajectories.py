@@ -2,7 +2,8 @@
 
 TUM    groundtruth.txt, lines `time tx ty tz qx qy qz qw` in seconds, camera-to-world. Images and their times are in
        rgb.txt (`time file`), else the images' own names are times. Poses are interpolated at the images' times.
-KITTI  poses.txt, twelve numbers a line: the upper 3x4 of the camera-to-world matrix. Line n is the n-th image by name.
+KITTI  poses.txt, twelve numbers a line: the upper 3x4 of the camera-to-world matrix. Line n is the n-th image by name,
+       in natural order: 2.png before 10.png.
 
 `poses=FILE` names another file, `images=FOLDER` the images' folder below the root. A file with eight columns is TUM,
 with twelve KITTI.
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
-from posezoo.plugin.reading import numbers, read_lines
+from posezoo.plugin.reading import natural, numbers, read_lines
 from posezoo_benchmarks.interpolation import interpolated, track
 from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import positive
@@ -70,6 +71,7 @@ def _tum(request: ReadRequest, name: str, rows: list[Row], scene: str, result: R
             result.frames.append(Frame(image, *pose, scene, timestamp=stamp, source=(name, 0)))
     dropped = int(np.sum(~(seconds_N <= max_gap)))
     if dropped:
+        result.left_out[scene, "", ""] = dropped
         where = f"outside the poses or in gaps of more than {max_gap:g} s (max-gap=)"
         result.notes.append(f"{dropped} of {len(images)} images dropped: {where}")
 
@@ -118,7 +120,8 @@ def _images(request: ReadRequest) -> list[str]:
     base = root / request.options.get("images", ".")
     if not base.resolve().is_relative_to(root.resolve()):
         return []
-    return sorted(str(path.relative_to(root)) for path in base.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = (str(path.relative_to(root)) for path in base.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(found, key=natural)
 
 
 def _rows(path: Path, shown: str, widths: tuple[int, ...], findings: list[Finding]) -> list[Row]:

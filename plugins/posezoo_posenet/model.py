@@ -5,6 +5,7 @@ that HyperPose (Ferens and Keller, CVPR 2025) uses as its baseline.
 * h = Dropout(0.1)(ReLU(L_{E->1024} f)), shared by both heads, one dropout mask
 * position = L_{1024->3} h; orientation = L_{1024->4} h, an unnormalised quaternion
 * a hypernetwork taps f, before the dropout
+* beyond the papers: `pool` gives the heads another vector than f, which may keep what stands where in the picture
 
 Legend: B batch, H height, W width, E embedding width, D hidden width.
 """
@@ -21,6 +22,7 @@ from posezoo.nn.geometry import NUMBERS
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
 from posezoo.nn.outputs import Features
+from posezoo.nn.pooling import LAST, Pool, Pooling
 from posezoo.nn.ranges import Count, Probability
 
 
@@ -34,6 +36,10 @@ class PoseNetConfig(ModelConfig):
     """D, the width of the layer that both heads share."""
     dropout: Probability = 0.1
     """After that layer."""
+    pool: Pool = "backbone"
+    """What the heads read: the backbone's pooled feature, mean or gem of its last map, or a grid of it."""
+    grid: Count = 4
+    """Cells a side with pool=grid and grid+mean, of 64 channels each."""
     init: Literal["default", "published"] = "default"
     """Start of the three linear layers: torch's default, or kaiming-normal weights as the published code has them."""
 
@@ -43,9 +49,12 @@ class PoseNet(PoseModel):
 
     def __init__(self, config: PoseNetConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone, logits=config.embedding == "logits")
+        taps = () if config.pool == "backbone" else LAST
+        self.backbone = Backbone(config.backbone, taps, logits=config.embedding == "logits")
         self.image_dim = self.backbone.width
-        self.hidden = nn.Sequential(nn.Linear(self.image_dim, config.hidden), nn.ReLU(), nn.Dropout(config.dropout))
+        channels = sum(self.backbone.tap_widths)  # of the one map, if any
+        self.pooling = Pooling(config.pool, self.image_dim, channels, side=config.grid)
+        self.hidden = nn.Sequential(nn.Linear(self.pooling.width, config.hidden), nn.ReLU(), nn.Dropout(config.dropout))
         self.position_head = MLPHead((config.hidden, 3))
         self.orientation_head = MLPHead((config.hidden, NUMBERS[config.rotation]))
         if config.init == "published":
@@ -55,6 +64,6 @@ class PoseNet(PoseModel):
                         nn.init.kaiming_normal_(module.weight)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
-        image_BE, _ = self.backbone(images_BCHW)
-        hidden_BD = self.hidden(image_BE)
+        image_BE, maps = self.backbone(images_BCHW)
+        hidden_BD = self.hidden(self.pooling(image_BE, *maps or (None,)))
         return Features(position=hidden_BD, orientation=hidden_BD, image=image_BE)

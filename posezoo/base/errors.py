@@ -9,7 +9,9 @@
     ├── PluginError         7   a plugin is broken or breaks the contract
     ├── NotFiniteError      8   loss or gradient became NaN or infinite
     ├── LockedError         9   another process uses the run folder
-    └── Interrupted  130, 143   stopped by SIGINT or SIGTERM after a saved checkpoint
+    ├── LostError          10   another process of the run was killed or cannot be reached
+    ├── FailedElsewhere  theirs another process of the run failed, and says why
+    └── Interrupted  130, 143   stopped by SIGINT; by SIGTERM, SIGUSR1 or SIGUSR2; after a saved checkpoint
 
 `message` says what and where, `hint` what to type next; the command line prints both on one line.
 """
@@ -110,12 +112,42 @@ class LockedError(PosezooError):
     exit_code = 9
 
 
+class LostError(PosezooError):
+    """Another process of the same run was killed, or cannot be reached."""
+
+    exit_code = 10
+
+
+class FailedElsewhere(PosezooError):
+    """Another process of the same run failed: it prints the error, this one ends with its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Interrupted(PosezooError):
     """The run was stopped by a signal; a checkpoint was saved first."""
 
     def __init__(self, message: str, hint: str, exit_code: int) -> None:
         super().__init__(message, hint)
         self.exit_code = exit_code
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code that the command line ends with for this error."""
+    if isinstance(error, PosezooError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return 6 if isinstance(error, OSError) or out_of_memory(error) else 1
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out: Python's, the GPU's, or that of torch's allocator on a CPU."""
+    said = str(error).lower()
+    full = "out of memory" in said or "can't allocate memory" in said or "not enough memory" in said
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and full)
 
 
 def redacted(text: str) -> str:

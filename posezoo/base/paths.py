@@ -5,6 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+_DIGITS = re.compile(r"(\d{1,18})", re.ASCII)  # at most: a number is then never long to read
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """The key that sorts names as people count: 2.png before 10.png. Names that differ in zeros alone keep an order."""
+    parts: list[str | int] = list(_DIGITS.split(name))
+    parts[1::2] = map(int, parts[1::2])
+    return parts, name
+
 
 def printable_path(name: str) -> str:
     """A file name fit for a message: control characters and undecodable bytes are escaped."""

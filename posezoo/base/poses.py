@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     pass
 
 
+UPRIGHT = 0.8  # of the cameras' mean up vector is along one world axis: they agree on it
 CONVENTIONS = 1
 """Version of: camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
 
@@ -114,7 +115,7 @@ class Poses:
         figure = Figure(figsize=(7, 6), layout="constrained")
         axes = figure.add_subplot()
         forward_N3 = rotation_matrix(self.quaternion)[:, :, 2]
-        a, b = widest_axes(self.position)
+        a, b = axes_from_above(self.position, self.quaternion)
         axes.quiver(self.position[:, a], self.position[:, b], forward_N3[:, a], forward_N3[:, b], color="tab:blue")
         axes.set(xlabel=f"{'xyz'[a]} (m)", ylabel=f"{'xyz'[b]} (m)", aspect="equal")
         if path:
@@ -145,10 +146,20 @@ def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
-def widest_axes(position: np.ndarray) -> tuple[int, int]:
-    """The two world axes along which positions (N, 3) spread most, in order: the plane to draw a path in."""
-    a, b = sorted(np.argsort(np.ptp(position, axis=0))[1:].tolist()) if len(position) else (0, 1)
-    return a, b
+def axes_from_above(position: np.ndarray, quaternion: np.ndarray) -> tuple[int, int]:
+    """The world axes that point right and up in a picture of the place from above, which is then not mirrored.
+
+    Above is the world axis that the cameras of poses (N, 3), (N, 4) have over their heads; where they agree on none,
+    the one along which they move least, on its side where their heads are rather.
+    """
+    if not len(position):
+        return 0, 1
+    up_3 = -rotation_matrix(quaternion)[:, :, 1].mean(axis=0)  # y of a camera points down
+    axis = int(np.abs(up_3).argmax())
+    if abs(up_3[axis]) < UPRIGHT * max(1.0, float(np.linalg.norm(up_3))):
+        axis = int(np.ptp(position, axis=0).argmin())
+    right, up = (axis + 1) % 3, (axis + 2) % 3  # right x up points to the viewer if the axis does
+    return (right, up) if up_3[axis] >= 0 else (up, right)
 
 
 def printable(text: str) -> str:

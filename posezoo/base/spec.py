@@ -15,6 +15,7 @@ from typing import Any
 
 from posezoo.base.errors import Finding
 
+UNKNOWN_UNIT = "scene units"
 API = 1  # version of the hooks and of these specs; a plugin that declares a newer one is refused
 
 
@@ -117,12 +118,15 @@ class Frame:
     condition: str = ""
     intrinsics: tuple[float, float, float, float] | None = None
     source: tuple[str, int] = ("", 0)
+    camera_size: tuple[int, int] | None = None
+    """(width, height) of the pictures that `intrinsics` are for, where the data say it: images are often stored
+    smaller, and posezoo then scales the intrinsics. None: those of the stored image."""
 
     def with_quaternion(self, quaternion: tuple[float, float, float, float]) -> Frame:
         """The frame with another quaternion. `dataclasses.replace` takes five times as long, and there may be 1e5."""
         return Frame(
             self.image, self.position, quaternion, self.scene, self.split, self.sequence, self.timestamp,
-            self.condition, self.intrinsics, self.source,
+            self.condition, self.intrinsics, self.source, self.camera_size,
         )  # fmt: skip
 
 
@@ -178,7 +182,10 @@ class ReadResult:
     decode: Decode | None = None
     """None: the files are ordinary pictures."""
     left_out: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    """(scene, split, sequence) -> frames that exist but that the format's rules leave out; notes say why."""
+    """(scene, split, sequence) -> frames that are listed but left out, by the format's rules or because their images
+    are missing; notes say why."""
+    unit: str = "m"
+    """Of the positions: m, or `scene units` (UNKNOWN_UNIT) where the data have no metre."""
 
 
 def load_object(path: str) -> Any:

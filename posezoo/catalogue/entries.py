@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from posezoo.base.errors import PluginError, near, unknown_name
+from posezoo.base.errors import PluginError, UsageError, near, unknown_name
 from posezoo.base.files.write import write_whole, writing
 from posezoo.catalogue import names, plugins
 from posezoo.catalogue.files import read
@@ -28,6 +28,7 @@ from posezoo.catalogue.forms import (
     Recipe,
     Result,
     ResultTable,
+    SizeCard,
     WeightsCard,
 )
 
@@ -47,6 +48,11 @@ def data_cards() -> dict[str, DataCard]:
 def model_cards() -> dict[str, ModelCard]:
     """Published settings by architecture or combination."""
     return read("models", folders())
+
+
+def size_cards() -> dict[str, SizeCard]:
+    """How large and fast models are, by name."""
+    return read("sizes", folders())
 
 
 def label_cards() -> dict[str, LabelCard]:
@@ -108,6 +114,18 @@ def published_results(model: str, data: str, ground_truth: str = "original") -> 
     ]
 
 
+def best_results(data: str) -> dict[str, tuple[ResultTable, Result]]:
+    """The best median of each model on exactly these data: ours where there is one, else a published one."""
+    found: dict[str, tuple[ResultTable, Result]] = {}
+    rows = [(table, row) for table in results().values() for row in table.rows if row.model]
+    # the order in which a later one may replace an earlier one: published, then ours, each from the worst to the best
+    for table, row in sorted(rows, key=lambda pair: (pair[0].source == "ours", -pair[1].position_m)):
+        here = "-".join(filter(None, (row.data, row.scene))) == data and not row.sequence
+        if here and (row.statistic, table.ground_truth) == ("median", "original"):
+            found[row.model] = (table, row)
+    return found
+
+
 def weights_cards() -> dict[str, WeightsCard]:
     """All trained models by alias."""
     return read("weights", folders())
@@ -135,7 +153,10 @@ def write_published(alias: str, entry: Published, folder: Path | None = None) ->
 
 def data_card(name: str) -> DataCard:
     """One data set's card. Raises UsageError with near names."""
-    return _entry("data set", name, data_cards(), "see posezoo data list; own data: folder:PATH, csv:PATH")
+    known = data_cards()
+    if name not in known and (own := names.own_data(name)):
+        raise UsageError(f"unknown data set {name!r}", own)
+    return _entry("data set", name, known, "see posezoo data list; own data: folder:PATH, csv:PATH")
 
 
 def requested_scenes(parsed: names.DataName, card: DataCard) -> tuple[str, ...]:
@@ -194,6 +215,15 @@ def backbone_pins() -> dict[str, dict[str, Any]]:
     """What is known about pretrained backbone files, by timm name."""
     path = folders()[0] / "backbones.toml"
     return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def setting_keys() -> dict[str, dict[str, dict[str, Any]]]:
+    """Owner (`run`, `every model`, an architecture, `+MODIFIER`) -> key -> its values and default, for completion.
+
+    Of the bundled plugins alone: written by `python docs/make.py`, because reading the classes imports torch.
+    """
+    path = folders()[0] / "keys.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def target_speeds() -> dict[str, dict[str, float]]:

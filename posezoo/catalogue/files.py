@@ -22,12 +22,14 @@ from posezoo.catalogue.forms import (
     Published,
     Recipe,
     ResultTable,
+    SizeCard,
     WeightsCard,
 )
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "datasets": DataCard,
     "models": ModelCard,
+    "sizes": SizeCard,
     "labels": LabelCard,
     "recipes": Recipe,
     "results": ResultTable,

@@ -133,6 +133,16 @@ class ModelCard(BaseModel):
     """Published numbers of parameters, by the names of the parts that `posezoo info` shows."""
 
 
+class SizeCard(BaseModel):
+    """How large and how fast a model is with its published settings and one scene."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    parameters: PositiveInt
+    ms: float | None = Field(None, gt=0)
+    """CPU milliseconds an image on one core of the machine that wrote it, one image at a time; None: not measured."""
+
+
 class Result(BaseModel):
     """One number of a table: what one method reached on one data set."""
 

@@ -128,7 +128,7 @@ def parse_data(name: str) -> DataName:
     if colon and (not re.fullmatch(_NAME, scheme, re.ASCII) or not path or "\0" in name):
         raise UsageError(f"not a data name: {_quoted(name)}", "write READER:PATH, for example folder:my-photos")
     if not colon and not re.fullmatch(_NAME, place, re.ASCII):
-        raise UsageError(f"not a data name: {_quoted(name)}", "see posezoo data list")
+        raise UsageError(f"not a data name: {_quoted(name)}", own_data(place) or "see posezoo data list")
     options = {}
     for item in filter(None, query.split("&")):
         key, equals, value = item.partition("=")
@@ -138,6 +138,14 @@ def parse_data(name: str) -> DataName:
             )
         options[key.replace("_", "-")] = value
     return DataName(name, scheme, user_path(path), options) if colon else DataName(place, options=options)
+
+
+def own_data(place: str) -> str:
+    """The hint for the path of own data that was given instead of a name; empty if it is no path."""
+    if "\0" in place or not ("/" in place or place[:1] in (".", "~") or user_path(place).exists()):
+        return ""
+    reader = {".csv": "csv", ".json": "nerf"}.get(Path(place).suffix, "folder")
+    return f"own data are {reader}:PATH, here {reader}:{place[:60]}"
 
 
 def with_options(name: str, words: Iterable[str]) -> str:

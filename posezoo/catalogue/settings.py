@@ -19,7 +19,7 @@ from posezoo.catalogue.keys import key_at, type_of
 T = TypeVar("T")
 NONE = "none"  # None as text: TOML has no null
 
-LISTED = "posezoo train MODEL --data DATA --print-config lists all keys"
+LISTED = "posezoo settings MODEL lists all keys"
 
 
 def parse(items: Iterable[str]) -> dict[str, Any]:
@@ -32,6 +32,8 @@ def parse(items: Iterable[str]) -> dict[str, Any]:
         key, equals, text = item.partition("=")
         if not equals or not all(part.isidentifier() for part in key.replace("-", "_").split(".")):
             raise UsageError(f"not a setting: {item[:60]!a}", "write key=value, for example epochs=30")
+        if key in settings:
+            raise UsageError(f"setting {key} is given twice", "give each key once")
         settings[key] = _value(text)
     return settings
 
@@ -112,7 +114,7 @@ def _line(error: Any, prefix: str, schema: type, fields: list[str]) -> str:
 
 
 def _unknown(key: str, prefix: str, fields: list[str]) -> str:
-    found = unknown_key(key.removeprefix(prefix), fields)
+    found = unknown_key(key, [prefix + name for name in fields])
     return f"unknown setting {key!r}" + (f" ({found.hint})" if "mean" in found.hint else "")
 
 

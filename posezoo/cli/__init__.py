@@ -13,7 +13,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from posezoo.base.errors import DataError, PosezooError, ResourceError, UsageError, WeightsError, redacted
+from posezoo.base.errors import (
+    DataError,
+    FailedElsewhere,
+    PosezooError,
+    ResourceError,
+    UsageError,
+    WeightsError,
+    out_of_memory,
+    redacted,
+)
 
 STOPPED = 130
 
@@ -22,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of posezoo.base.errors."""
     # an unreadable picture is one line of ours that names the file; Pillow's warnings name none
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    # read when torch is imported: its warnings about sockets and unused parameters are no lines of ours
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     code = run(sys.argv[1:] if argv is None else argv)
     _say("")  # flushes what is still buffered
     sys.exit(code)
@@ -63,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
             return _bug(error, debug)
         return _fail(UsageError(f"package {package} is needed and not installed", "pip install posezoo"), debug)
     except RuntimeError as error:
-        if "out of memory" in str(error).lower():
+        if out_of_memory(error):
             return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
         return _bug(error, debug)
     except Exception as error:
@@ -89,7 +100,8 @@ def _usage_hint(error: Any, argv: Sequence[str]) -> str:
 
 
 def _fail(error: PosezooError, debug: bool) -> int:
-    from posezoo.cli.console import error_line, escaped
+    from posezoo.cli.console import error_line
+    from posezoo.cli.tables import escaped
 
     if isinstance(error, (DataError, WeightsError)):
         try:
@@ -100,7 +112,8 @@ def _fail(error: PosezooError, debug: bool) -> int:
             _discard(sys.stdout)
     if debug:
         _print_trace(error)
-    _say(f"{error_line(error)}\n")
+    if not isinstance(error, FailedElsewhere):  # the process that failed has said why
+        _say(f"{error_line(error)}\n")
     return error.exit_code
 
 

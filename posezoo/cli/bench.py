@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from posezoo.cli.options import Format, Root, Split
+from posezoo.cli import complete
+from posezoo.cli.options import Format, Root, Split, Whole
 from posezoo.cli.output import print_content
 
 app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models.", no_args_is_help=True)
@@ -15,10 +16,11 @@ app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models
 
 @app.command()
 def loading(
-    data: Annotated[str, typer.Option("--data", help="Data set.")] = "demo-loop",
+    data: Annotated[str, typer.Option("--data", help="Data set.", autocompletion=complete.data)] = "demo-loop",
     root: Root = None,
     split: Split = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Images a second: reading the warm cache, decoding the originals, and building the cache; interleaved.
 
@@ -26,22 +28,22 @@ def loading(
     """
     from posezoo.bench import machine
 
-    print_content(machine.loading(data, root, split), format, "bench loading")
+    print_content(machine.loading(data, root, split), format, "bench loading", no_truncate)
 
 
 @app.command()
-def startup(format: Format = "human") -> None:
+def startup(format: Format = "human", no_truncate: Whole = False) -> None:
     """The seconds that `posezoo --help` and `posezoo list` take, and whether they import torch.
 
     Example: posezoo bench startup
     """
     from posezoo.bench import machine
 
-    print_content(machine.startup(), format, "bench startup")
+    print_content(machine.startup(), format, "bench startup", no_truncate)
 
 
 @app.command()
-def scale(format: Format = "human") -> None:
+def scale(format: Format = "human", no_truncate: Whole = False) -> None:
     """Seconds, memory and microseconds a frame for opening 1e3, 1e4 and 1e5 frames, generated for it (a minute).
 
     Example: posezoo bench scale
@@ -49,13 +51,17 @@ def scale(format: Format = "human") -> None:
     from posezoo.bench import machine
     from posezoo.cli.console import TrainView
 
-    print_content(machine.scale(TrainView(format == "quiet")), format, "bench scale")
+    print_content(machine.scale(TrainView(format == "quiet")), format, "bench scale", no_truncate)
 
 
 @app.command()
 def speed(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Without it, four models.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="Without it, four models.", autocompletion=complete.models),
+    ] = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Inference, training step and peak memory of models against the published code's cost, interleaved (minutes).
 
@@ -64,13 +70,13 @@ def speed(
     from posezoo.bench import speed
     from posezoo.cli.console import TrainView
 
-    print_content(speed.speed(models or [], TrainView(format == "quiet")), format, "bench speed")
+    print_content(speed.speed(models or [], TrainView(format == "quiet")), format, "bench speed", no_truncate)
 
 
 @app.command()
 def grid(
     name: Annotated[str, typer.Argument(help="A grid of the catalogue (registry/grids), e.g. hypernetwork.")],
-    data: Annotated[str, typer.Option("--data", help="Data set, e.g. demo-loop.")],
+    data: Annotated[str, typer.Option("--data", help="Data set, e.g. demo-loop.", autocompletion=complete.data)],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of all runs, e.g. epochs=5.")
     ] = None,
@@ -80,6 +86,7 @@ def grid(
     seeds: Annotated[str, typer.Option(help="e.g. 0,1,2; without it the grid's own.")] = "",
     root: Root = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Train every model of a grid in every way of training with every seed; print one table with the baselines.
 
@@ -92,4 +99,4 @@ def grid(
     view = TrainView(format == "quiet")
     plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, settings.parse(overrides or []))
     rows = grid.run(plan, lambda cell: grid.announced(cell, plan, view))
-    print_content(rows if format == "json" else grid.formatted(rows), format, f"{name} on {data}")
+    print_content(rows if format == "json" else grid.formatted(rows), format, f"{name} on {data}", no_truncate)

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.cli import complete, evaluation
 from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
-from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Split, Trust
-from posezoo.cli.output import print_content, print_report, print_result
+from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Trust, Whole
+from posezoo.cli.output import print_content, print_result
 from posezoo.cli.plugins import app as plugins_app
 from posezoo.cli.weights import app as weights_app
 
@@ -44,33 +45,56 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
 
 @app.command("list")
 def list_(
-    pattern: Annotated[str, typer.Argument(help="Only names that match, e.g. 'atloc*'.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="Only names that match, e.g. 'atloc*'.", autocompletion=complete.models)
+    ] = "*",
+    exclude: Annotated[str, typer.Option(help="Not names that match this.", autocompletion=complete.models)] = "",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only trained models that load at once.")] = False,
+    data: Annotated[
+        str, typer.Option(help="With the errors on this data set, ours or published.", autocompletion=complete.data)
+    ] = "",
+    sort: Annotated[str, typer.Option(help="By this column, e.g. MB, ms, m.", autocompletion=complete.columns)] = "",
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """The architectures, with what +MODIFIER adds; then the trained models, in short (posezoo weights list has all).
 
-    Example: posezoo list 'atloc*'
+    params: in millions. MB: in float32. ms: CPU milliseconds an image on one core.
+    m, deg, by: the best known medians, and whose they are.
+
+    Example: posezoo list 'atloc*' --data 7scenes-chess --sort m
     """
+    from posezoo.catalogue import resolve
     from posezoo.cli import rows
     from posezoo.cli.console import TrainView
 
-    print_content(rows.models(pattern), format, "models")
-    trained = rows.weights_in_short(pattern) if format == "human" else []
-    if trained:
+    if data:
+        resolve.data(data)
+    trained = rows.ordered(rows.weights_in_short(pattern, exclude, pretrained), sort if pretrained else "")
+    found = trained if pretrained else rows.models(pattern, exclude, data, sort)
+    print_content(found, format, "trained models" if pretrained else "models", no_truncate)
+    if format == "human" and not pretrained and not (data or sort) and trained:
         ways = "not published: train by the recipe or weights convert the authors' file, see posezoo weights list NAME"
-        print_content(trained, format, f"trained models ({ways})")
+        print_content(trained, format, f"trained models ({ways})", no_truncate)
+    note = TrainView(format != "human").note
+    if not found and not trained and (near := rows.near_names(pattern)):
+        note("did you mean " + " or ".join(f'"{name}"' for name in near) + "?")
     for remark in rows.plugin_remarks():
-        TrainView(format != "human").note(remark)
+        note(remark)
 
 
 @app.command()
 def info(
     name: Annotated[
         str,
-        typer.Argument(help="A model (atloc+hyper), alias, data set (demo-loop), run folder, local-dir: or hf-hub:."),
+        typer.Argument(
+            help="A model (atloc+hyper), alias, data set (demo-loop), run folder, local-dir: or hf-hub:.",
+            autocompletion=complete.anything,
+        ),
     ],
     overrides: Overrides = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Everything about a model, data set or run: settings, parameters by part, paper.
 
@@ -79,25 +103,56 @@ def info(
     from posezoo.catalogue import settings
     from posezoo.cli.info import one
 
-    print_content(one(name, settings.nested(settings.parse(overrides or []))), format, name)
+    print_content(one(name, settings.nested(settings.parse(overrides or []))), format, name, no_truncate)
+
+
+@app.command("settings")
+def settings_(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A model (atloc+hyper); without it, every key there is.", autocompletion=complete.models),
+    ] = None,
+    format: Format = "human",
+) -> None:
+    """Every KEY=VALUE that training takes: default, type, range, unit, source; nothing is opened or trained.
+
+    Values are those of the model's published settings; train --print-config shows what a recipe makes of them.
+
+    Example: posezoo settings atloc+hyper
+    """
+    from posezoo.catalogue import resolve
+    from posezoo.cli import keys
+
+    known = None if model is None else resolve.model(model)
+    print_content(keys.of_model(known), format, f"settings of {model}" if model else "settings")
 
 
 @app.command()
-def doctor(format: Format = "human") -> None:
+def doctor(format: Format = "human", no_truncate: Whole = False) -> None:
     """What works here: versions, devices, plugins, folders, packaged weights.
 
     Example: posezoo doctor --format json
     """
     from posezoo.cli import info as installation
 
-    print_content(installation.doctor(), format, "this installation")
+    print_content(installation.doctor(), format, "this installation", no_truncate)
 
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="ARCH[+MODIFIER[=VALUE]], e.g. atloc+hyper; see posezoo list.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="ARCH[+MODIFIER[=VALUE]], e.g. atloc+hyper; see posezoo list.", autocompletion=complete.models
+        ),
+    ],
     data: Annotated[
-        str, typer.Option("--data", help="Data set: demo-loop, 7scenes-chess, folder:PATH; see posezoo data list.")
+        str,
+        typer.Option(
+            "--data",
+            help="Data set: demo-loop, 7scenes-chess, folder:PATH; see posezoo data list.",
+            autocompletion=complete.data,
+        ),
     ],
     overrides: Overrides = None,
     root: Root = None,
@@ -106,6 +161,7 @@ def train(
         bool, typer.Option("--print-config", help="List every key with its value for this run; train nothing.")
     ] = False,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Train a model, evaluate its best epoch beside the baselines, and print where the report is.
 
@@ -120,18 +176,19 @@ def train(
     known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
     given = settings.nested(({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or []))
     if print_config:
-        print_content(keys.of_run(known, place, given, root), format, f"{known.name} on {data}")
+        print_content(keys.of_run(known, place, given, root), format, f"{known.name} on {data}", no_truncate)
         return
     from posezoo.training.train import train as train_model
 
     view = TrainView(format == "quiet")
-    print_result(train_model(known, place, given, root=root, observer=view), format)
+    print_result(train_model(known, place, given, root=root, observer=view), format, no_truncate)
 
 
 @app.command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder.", autocompletion=complete.runs)],
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Continue a run that was stopped or killed: the same losses as if it had never stopped.
 
@@ -140,51 +197,21 @@ def resume(
     from posezoo.cli.console import TrainView
     from posezoo.training.train import resume as resume_run
 
-    print_result(resume_run(run, observer=TrainView(format == "quiet")), format)
+    print_result(resume_run(run, observer=TrainView(format == "quiet")), format, no_truncate)
 
 
-@app.command("eval")
-def eval_(
-    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.")],
-    data: Annotated[
-        str | None, typer.Option("--data", help="Data set; without it, the one the run was trained on.")
-    ] = None,
-    root: Root = None,
-    split: Split = None,
-    subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
-    out: Annotated[
-        Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
-    ] = None,
-    skip_bad: SkipBad = False,
-    device: Device = "cpu",
-    to: Annotated[
-        Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
-        typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
-    ] = None,
-    format: Format = "human",
-) -> None:
-    """Evaluate a trained model beside the baselines; write report.json, predictions.csv, TUM files and pictures.
-
-    Example: posezoo eval outputs/atloc+hyper/demo-loop/20261122T101500Z
-    """
-    from posezoo.cli.console import TrainView
-    from posezoo.training.again import evaluate
-    from posezoo.zoo.find import report_folder
-
-    view = TrainView(format == "quiet")
-    report = evaluate(
-        model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
-    )
-    folder = report.save(out or report_folder(model))
-    if to:
-        report.export(to, folder / to)
-    print_report(report, folder, None, format)
+app.command("eval")(evaluation.evaluate)
+app.command("compare")(evaluation.compare)
 
 
 @app.command()
 def predict(
     model: Annotated[
-        str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, an alias or an exported file.")
+        str,
+        typer.Argument(
+            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, an alias or an exported file.",
+            autocompletion=complete.trained,
+        ),
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     to: Annotated[
@@ -195,6 +222,7 @@ def predict(
     device: Device = "cpu",
     trust: Trust = False,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Camera poses of images, no ground truth needed: camera-to-world, metres, quaternion (w, x, y, z).
 
@@ -209,7 +237,7 @@ def predict(
     note = TrainView(format == "quiet").note
     poses = load(full_name(model), device, trust=trust, note=note).predict(list(images), note=note)
     if to == "table" and out is None and format == "human":
-        print_content(rows.poses(poses), "human", "poses")
+        print_content(rows.poses(poses), "human", "poses", no_truncate)
         return
     kind = "json" if format == "json" else "csv" if to == "table" else to
     text = getattr(poses, f"to_{kind}")()
@@ -221,13 +249,14 @@ def predict(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.", autocompletion=complete.trained)],
     to: Annotated[Literal["onnx", "pt2"], typer.Option(help="onnx for onnxruntime, pt2 for torch.")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="The file; without it MODEL.onnx or MODEL.pt2 here.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Run it and the model on images; exit 4 if they differ.")
     ] = False,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Write a trained model as one file to deploy, complete for use.
 
@@ -238,18 +267,26 @@ def export(
     from posezoo.zoo.find import full_name
 
     view = TrainView(format == "quiet")
-    print_content(export_model(full_name(model), to, out, check, view).rows(), format, "export")
+    print_content(export_model(full_name(model), to, out, check, view).rows(), format, "export", no_truncate)
 
 
 @app.command()
 def parity(
     file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Images and the outputs of the other model.")],
-    model: Annotated[str, typer.Option("--model", help="local-dir:PATH, a run folder, hf-hub:OWNER/REPO or an alias.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="local-dir:PATH, a run folder, hf-hub:OWNER/REPO or an alias.",
+            autocompletion=complete.trained,
+        ),
+    ],
     tolerance: Annotated[
         float, typer.Option(help="Largest difference that passes, in units of an output's largest number.")
     ] = 1e-5,
     device: Device = "cpu",
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Compare a model with stored outputs of another implementation on the same images; exit code 4 if they differ.
 
@@ -262,7 +299,7 @@ def parity(
     note = TrainView(format == "quiet").note
     found = compare(file, model, tolerance=tolerance, device=device, note=note)
     title = f"{found.model} against {file}: {found.images} images, tolerance {tolerance:g}"
-    print_content(found.to_dict() if format == "json" else found.rows(), format, title)
+    print_content(found.to_dict() if format == "json" else found.rows(), format, title, no_truncate)
     if not found.equal:
         worst = max(found.differences, key=lambda one: one.relative)
         what = f"{worst.output} differs by {worst.relative:.3g} of its largest number, {tolerance:g} is allowed"

@@ -1,4 +1,4 @@
-"""Terminal output: the live training view, tables, and one line for each error.
+"""Terminal output: the live training view, and one line for each error.
 
 Live views are drawn only on a terminal and only by the main process; elsewhere a plain line a minute is printed.
 Nothing here can end a run: a broken pipe or a full /dev stops the drawing, not the training.
@@ -10,10 +10,10 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,24 +21,16 @@ from rich.text import Text
 
 from posezoo.base.errors import PosezooError, redacted
 from posezoo.base.observe import Observer
-from posezoo.catalogue.settings import setting_text
+from posezoo.cli.tables import Output, escaped
 
 PLAIN_SECONDS = 60.0
-LONGEST_NAME = 24  # characters of a value that stay on one line: tf_efficientnet_b0.in1k
-
-
-class _Console(Console):
-    """rich's console, but a closed pipe is an ordinary error: rich would end the process and close stdout."""
-
-    def on_broken_pipe(self) -> None:
-        raise  # the BrokenPipeError that is being handled
 
 
 class TrainView(Observer):
     """The live view of a run: loss, errors in metres and degrees, images/s, time left."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = _Console(stderr=True, quiet=quiet or not is_main_process())
+        self.console = Output(stderr=True, quiet=quiet or not is_main_process())
         self.live: Live | None = None
         self.bar: Progress | None = None
         self._what, self._plain_at = "", time.monotonic()
@@ -197,104 +189,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """One table on stdout, numbers right-aligned. Where words or numbers would break, each row is a block instead."""
-    console = _Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 200)  # a file has no edge to wrap at
-    numeric = [bool(rows) and all(_numeric(row[place]) for row in rows) for place in range(len(header))]
-    if len(header) > 2 and _least_width(header, rows, numeric) > console.width:
-        table = Table(title=title or None, title_justify="left", show_header=False)
-        table.add_column("what", no_wrap=True)
-        table.add_column("value", overflow="fold")
-        for row in rows:
-            for name, cell in zip(header, row, strict=True):
-                if cell:
-                    table.add_row(Text(name), Text(cell))
-            table.add_section()
-    else:
-        table = Table(title=title or None, title_justify="left")
-        for name, right in zip(header, numeric, strict=True):
-            table.add_column(name, justify="right" if right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
-
-
-def _least_width(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> int:
-    """Characters that a table needs so that no number and no word of usual length breaks."""
-    width = 3 * len(header) + 1  # frame and padding
-    for place, name in enumerate(header):
-        cells = [row[place] for row in rows]
-        words = name.split() + (cells if numeric[place] else [word for cell in cells for word in cell.split()])
-        width += max((min(len(word), LONGEST_NAME) for word in words), default=0)
-    return width
-
-
-def print_keys(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Settings on stdout, a table for each group. Keys stay whole in 80 columns, so all words share one column."""
-    console = _Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 200)  # a file has no edge to wrap at
-    console.print(Text(title), soft_wrap=True)
-    for group in dict.fromkeys(row["group"] for row in rows):
-        own = [row for row in rows if row["group"] == group]
-        values = [setting_text(row["value"]) for row in own]
-        table = Table(title=Text(group), title_justify="left")
-        table.add_column("key", no_wrap=True)
-        longest = max(len(value) for value in values)
-        table.add_column("value", overflow="fold", min_width=min(longest, LONGEST_NAME))
-        table.add_column("what it is (type; default)", overflow="fold")
-        for row, value in zip(own, values, strict=True):
-            words = f"{row['what']} ({row['type']}; {setting_text(row['default'])})".lstrip()
-            table.add_row(Text(row["key"]), Text(value), Text(words))
-        console.print(table)
-
-
-def print_how_to(found: Mapping[str, Any]) -> None:
-    """The answer of `posezoo.data.how_to` on stdout: facts, the layout, numbered steps."""
-    unknown = "unknown: see the page" if found["page"] else ""
-    gigabytes = {key: f"{found[key]:g} GB" if found[key] else "" for key in ("download_gb", "disk_gb", "cache_gb")}
-    facts = {
-        "what": found["summary"],
-        "licence": found["licence"],
-        "page": found["page"],
-        "frames": ", ".join(f"{count:,} {split}" for split, count in found["frames"].items()),
-        "archives": "\n".join(_archive(archive) for archive in found["archives"]),
-        "download": gigabytes["download_gb"] or unknown,
-        "unpacked": f"images of at most {gigabytes['disk_gb']}" if gigabytes["disk_gb"] else unknown,
-        "image cache": f"about {gigabytes['cache_gb']} more" if gigabytes["cache_gb"] else "",
-        "folder": f"{found['folder']} ({'here' if found['here'] else 'not here yet'})",
-        "layout": found["layout"],
-    }
-    console = _Console()
-    table = Table("", "", title=found["name"], title_justify="left", show_header=False)
-    for key, value in facts.items():
-        if value:
-            table.add_row(key, Text(value))
-    if not console.is_terminal:
-        console.width = max(console.width, 200)  # a file has no edge to wrap at
-    console.print(table)
-    for number, step in enumerate(found["steps"], 1):
-        console.print(Text(f"{number:2}. {step}"), soft_wrap=True)
-
-
-def _archive(archive: Mapping[str, Any]) -> str:
-    size = f" ({archive['size_gb']:g} GB)" if archive["size_gb"] else ""
-    place = "" if archive["to"] == "." else f", unpacked to {archive['to']}"
-    return f"{archive['file']}{size}{place}"
-
-
 def error_line(error: PosezooError) -> str:
     """`posezoo: error: what: hint` on one line, in full, control characters escaped."""
     return escaped(redacted(f"posezoo: error: {error}"))
-
-
-def escaped(text: str) -> str:
-    """`text` with control characters and undecodable bytes as escapes: it may come from an untrusted file."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _numeric(cell: str) -> bool:
-    return cell in ("", "-", "—") or cell[:1] in "0123456789-" or cell == "inf"

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from posezoo.cli.options import Format, Root, SkipBad, Split
+from posezoo.cli import complete
+from posezoo.cli.options import Format, Root, SkipBad, Split, Whole
 from posezoo.cli.output import print_content
 
 Options = Annotated[
@@ -26,7 +27,9 @@ app = typer.Typer(
 
 @app.command("list")
 def list_(
-    pattern: Annotated[str, typer.Argument(help="Only names that match.")] = "*", format: Format = "human"
+    pattern: Annotated[str, typer.Argument(help="Only names that match.", autocompletion=complete.data)] = "*",
+    format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """The data sets of the catalogue, and whether they are here.
 
@@ -34,12 +37,14 @@ def list_(
     """
     from posezoo.cli import rows
 
-    print_content(rows.data_sets(pattern), format, "data sets")
+    print_content(rows.data_sets(pattern), format, "data sets", no_truncate)
 
 
 @app.command("how-to")
 def how_to(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. 7scenes-chess, or folder:PATH.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. 7scenes-chess, or folder:PATH.", autocompletion=complete.data)
+    ],
     options: Options = None,
     root: Root = None,
     format: Format = "human",
@@ -49,7 +54,7 @@ def how_to(
     Example: posezoo data how-to 7scenes-chess --root /data/7scenes
     """
     from posezoo.catalogue.names import with_options
-    from posezoo.cli.console import print_how_to
+    from posezoo.cli.tables import print_how_to
     from posezoo.data.how_to import how_to as steps
 
     found = steps(with_options(name, options or []), root=root)
@@ -61,11 +66,14 @@ def how_to(
 
 @app.command()
 def stats(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.", autocompletion=complete.data)
+    ],
     options: Options = None,
     root: Root = None,
     split: Split = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """A data set in numbers: frames, paths, spread, spacing, nearest training frames, errors of the mean pose.
 
@@ -80,12 +88,14 @@ def stats(
         found = dataset_statistics(
             name, root=root, split=split, progress=lambda done, total: view.progress("reading sizes", done, total)
         )
-    print_content(found, format, name)
+    print_content(found, format, name, no_truncate)
 
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. 7scenes-chess or robotcar-loop.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. 7scenes-chess or robotcar-loop.", autocompletion=complete.data)
+    ],
     options: Options = None,
     root: Root = None,
     split: Split = None,
@@ -112,7 +122,9 @@ def prepare(
 
 @app.command()
 def plot(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.", autocompletion=complete.data)
+    ],
     options: Options = None,
     root: Root = None,
     split: Split = None,
@@ -146,7 +158,9 @@ def plot(
 
 @app.command()
 def export(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or 7scenes-chess.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. demo-loop or 7scenes-chess.", autocompletion=complete.data)
+    ],
     to: Annotated[Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"], typer.Option(help="Form of the poses.")],
     out: Annotated[Path, typer.Option(help="The folder to write to; nothing in it is replaced.")],
     options: Options = None,
@@ -179,7 +193,9 @@ def export(
 
 @app.command()
 def verify(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. 7scenes-chess or folder:PATH.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. 7scenes-chess or folder:PATH.", autocompletion=complete.data)
+    ],
     options: Options = None,
     root: Root = None,
     split: Split = None,
@@ -208,20 +224,21 @@ def verify(
     if format == "json":
         typer.echo(json.dumps(found.as_dict(), indent=1))
     elif format == "human":
-        for note in found.notes:
-            typer.echo(f"note: {note}")
+        for line in ([found.share] if found.left_out else []) + [f"note: {note}" for note in found.notes]:
+            typer.echo(line)
     if found.error:
         if format == "json":  # they are in the answer already
             found.error.findings = ()
         raise found.error
     if format == "human":
-        counts = ", ".join(f"{count} {split}" for split, count in found.counts.items())
-        typer.echo(f"{found.name}: {counts} frames, all good")
+        typer.echo(found.verdict)
 
 
 @app.command()
 def corrupt(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. demo-loop or folder:PATH.", autocompletion=complete.data)
+    ],
     out: Annotated[Path, typer.Option(help="The folder to fill.")],
     options: Options = None,
     kind: Annotated[
@@ -260,7 +277,9 @@ def corrupt(
 
 @app.command("make-ecl")
 def make_ecl(
-    name: Annotated[str, typer.Argument(help="A data set, e.g. cambridge-shop-facade or folder:PATH.")],
+    name: Annotated[
+        str, typer.Argument(help="A data set, e.g. cambridge-shop-facade or folder:PATH.", autocompletion=complete.data)
+    ],
     out: Annotated[Path, typer.Option(help="The folder to fill.")],
     options: Options = None,
     flavours: Annotated[str, typer.Option(help="Some of winter,summer,evening.")] = "winter,summer,evening",

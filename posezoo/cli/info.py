@@ -117,10 +117,9 @@ def _results(name: names.ModelName) -> list[dict[str, Any]]:
             where += f" ({table.ground_truth} ground truth)"
         degrees = "" if row.orientation_deg is None else row.orientation_deg
         numbers = {"position (m)": row.position_m, "orientation (deg)": degrees, "statistic": row.statistic}
-        what = {"model": row.model, "settings": settings, "data": where}
-        rows.append(
-            {**what, **numbers, "source": table.source, "origin": "; ".join(filter(None, (table.origin, table.note)))}
-        )
+        origin = "; ".join(filter(None, (table.origin, table.note)))
+        what = {"data": where, **numbers, "source": table.source}
+        rows.append({**what, "model": row.model, "settings": settings, "origin": origin})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The keys of a run as rows, for `posezoo train --print-config` and `posezoo info`: value, default, type, meaning.
+"""The keys of a run as rows, for `posezoo settings`, `train --print-config` and `info`: value, default, type, meaning.
 
 A key is described at its field (posezoo.catalogue.keys); here only values are added.
 """
@@ -9,10 +9,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posezoo.catalogue import keys
 from posezoo.catalogue.resolve import KnownData, KnownModel
+
+if TYPE_CHECKING:
+    from posezoo.zoo.blueprint import Blueprint
 
 ARGUMENTS = ("model", "data.name")  # arguments of the command, not settings
 
@@ -29,9 +32,38 @@ def of_run(
 
     config, plan = configure(model, data, overrides, root)
     rows = of_training(config.model_dump(mode="json"))
+    return rows + [row for row in _of_plan(plan) if row["key"] not in PLACE_FIELDS]
+
+
+def of_model(model: KnownModel | None) -> list[dict[str, Any]]:
+    """Every key that training this model takes, with the values of its published settings; None: every installed key.
+
+    A recipe, chosen by the data, may set others: `of_run`.
+    """
+    from posezoo.catalogue import plugins, settings
+    from posezoo.nn.model import ModelConfig
+    from posezoo.training.config import TrainConfig
+    from posezoo.zoo.blueprint import PLACE_FIELDS, with_settings
+
+    if model is None:
+        rows = _rows(TrainConfig, "", {}, "run") + _rows(ModelConfig, "", {}, "every model")
+        shared = {row["key"] for row in rows}
+        for name in sorted(plugins.models()):
+            own = plugins.get("posezoo_models", "model", name).load("config", ModelConfig)
+            rows += [row for row in _rows(own, "", {}, name) if row["key"] not in shared]
+        for name in sorted(plugins.modifiers()):
+            rows += _rows(plugins.get("posezoo_modifiers", "modifier", name).load("config"), f"{name}.", {}, f"+{name}")
+        rows = [{key: value for key, value in row.items() if key != "value"} for row in rows]
+    else:
+        rows = of_training(settings.merged(*(card.train for card in model.variant))) + _of_plan(with_settings(model))
+    return [row for row in rows if row["key"] not in (*PLACE_FIELDS, *ARGUMENTS)]
+
+
+def _of_plan(plan: Blueprint) -> list[dict[str, Any]]:
+    """The keys of the architecture and of its modifiers."""
+    rows = []
     for prefix, chosen in (("", plan.config), *((f"{name}.", own) for name, own in plan.modifiers)):
-        values, group = dataclasses.asdict(chosen), prefix.rstrip(".") or plan.name.arch
-        rows += [row for row in _rows(type(chosen), prefix, values, group) if row["key"] not in PLACE_FIELDS]
+        rows += _rows(type(chosen), prefix, dataclasses.asdict(chosen), prefix.rstrip(".") or plan.name.arch)
     return rows
 
 

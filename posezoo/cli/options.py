@@ -6,16 +6,25 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.cli import complete
+
 Format = Annotated[
     Literal["human", "json", "quiet"],
     typer.Option("--format", help="human tables, json on stdout, or nothing but files."),
 ]
+Whole = Annotated[bool, typer.Option("--no-truncate", help="Long cells in full, however narrow the terminal.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. epochs=30 backbone=resnet18 hyper.rank=64"),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Settings, e.g. epochs=30 backbone=resnet18 hyper.rank=64",
+        autocompletion=complete.settings,
+    ),
 ]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad frames; they are listed in skipped.txt.")]
-Split = Annotated[str | None, typer.Option(help="blocks, sequences, or a split file (image, split).")]
+Split = Annotated[
+    str | None, typer.Option(help="blocks (blocks:40, blocks:2.5m), sequences, or a split file (image, split).")
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run its author's code.")]

@@ -8,10 +8,15 @@ from typing import Any
 
 import typer
 
+from posezoo.catalogue.settings import setting_text
 
-def print_content(content: Any, format: str, title: str) -> None:
-    """Rows (a list of dicts) as a table, a dict as two columns and a table for each list of rows in it; all as JSON."""
-    from posezoo.cli.console import print_keys, print_table
+
+def print_content(content: Any, format: str, title: str, whole: bool = False) -> None:
+    """Rows (a list of dicts) as a table, a dict as names and values and a table for each list of rows in it; or JSON.
+
+    `whole`: no cell is shortened.
+    """
+    from posezoo.cli.tables import print_facts, print_keys, print_table
 
     if format == "json":
         typer.echo(json.dumps(content, indent=1, default=str))
@@ -19,13 +24,13 @@ def print_content(content: Any, format: str, title: str) -> None:
         print_keys(title, content)
     elif format == "human" and isinstance(content, list):
         header = list(content[0]) if content else ["nothing"]
-        print_table(title, header, [[_cell(row[key]) for key in header] for row in content])
+        print_table(title, header, [[_cell(row[key]) for key in header] for row in content], whole)
     elif format == "human":
         tables = {key: value for key, value in content.items() if isinstance(value, list) and _is_rows(value)}
-        rows = [[key, _shown(value)] for key, value in content.items() if key not in tables]
-        print_table(title, ["what", "value"], rows)
+        facts = {key: _shown(value) for key, value in content.items() if key not in tables}
+        print_facts(title, {key: value for key, value in facts.items() if value})
         for key, value in tables.items():
-            print_content(value, format, f"{title}: {key}")
+            print_content(value, format, f"{title}: {key}", whole)
 
 
 def _is_rows(value: list[Any]) -> bool:
@@ -44,25 +49,32 @@ def _cell(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    """The value in words; nothing for one that says nothing."""
+    if value is None:
+        return ""
     if isinstance(value, dict):
-        return "\n".join(f"{key} = {item}" for key, item in value.items())
-    return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        return "\n".join(f"{key} = {setting_text(item)}" for key, item in value.items())
+    return "\n".join(map(_line, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def print_result(result: Any, format: str) -> None:
+def _line(value: Any) -> str:
+    return ", ".join(f"{key} {_line(item)}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+
+
+def print_result(result: Any, format: str, whole: bool = False) -> None:
     """The report of a finished run, and where it is."""
     from posezoo.cli.console import duration, is_main_process
 
     if not is_main_process():  # torchrun started several: one table is enough
         return
-    print_report(result.report, result.path / "report", result.path, format)
+    print_report(result.report, result.path / "report", result.path, format, whole)
     if format == "human":
         typer.echo(f"training took {duration(result.seconds)}")
 
 
-def print_report(report: Any, folder: Path, run: Path | None, format: str) -> None:
+def print_report(report: Any, folder: Path, run: Path | None, format: str, whole: bool = False) -> None:
     """The tables and notes of a report, or its JSON."""
-    from posezoo.cli.console import print_table
+    from posezoo.cli.tables import print_table
 
     if format == "json":
         typer.echo(
@@ -71,7 +83,8 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str) -> No
     if format != "human":
         return
     for title, header, rows in report.table_rows():
-        print_table(title, header, rows)
+        print_table(title, header, rows, whole)
+    typer.echo(report.intervals_note)
     for note in report.notes:
         typer.echo(f"note: {note}")
     if report.selection:
@@ -79,3 +92,19 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str) -> No
     typer.echo(f"report: {folder}/report.json, predictions.csv, trajectory.png, errors.png")
     if run is not None:
         typer.echo(f"next: posezoo predict {run} IMAGE...   posezoo eval {run}")
+
+
+def print_comparison(found: Any, format: str, whole: bool = False) -> None:
+    """The verdicts of a comparison and its tables, or its JSON."""
+    from posezoo.cli.tables import print_table
+
+    if format == "json":
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    if format != "human":
+        return
+    for number, (name, model) in enumerate(zip(found.names, found.models, strict=True)):
+        typer.echo(f"{chr(ord('A') + number)}: {name} ({model})")
+    for title, header, rows in found.table_rows():
+        print_table(title, header, rows, whole)
+    for sentence in found.sentences():
+        typer.echo(sentence)

@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from posezoo.cli.options import Format
+from posezoo.cli import complete
+from posezoo.cli.options import Format, Whole
 from posezoo.cli.output import print_content
 
 app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
-def plugins(context: typer.Context, format: Format = "human") -> None:
+def plugins(context: typer.Context, format: Format = "human", no_truncate: Whole = False) -> None:
     """Plugins: what is installed, what each brings, why one is off; write one; check one.
 
     Example: posezoo plugins
@@ -23,7 +24,7 @@ def plugins(context: typer.Context, format: Format = "human") -> None:
     if context.invoked_subcommand is None:
         from posezoo.cli import rows
 
-        print_content(rows.installed_plugins(), format, "plugins")
+        print_content(rows.installed_plugins(), format, "plugins", no_truncate)
 
 
 @app.command()
@@ -54,18 +55,25 @@ def new(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A model, MODEL+MODIFIER, a modifier, a data format, or FORMAT:PATH.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model, MODEL+MODIFIER, a modifier, a data format, or FORMAT:PATH.", autocompletion=complete.models
+        ),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, e.g. hidden=16, to make it small.")
     ] = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Check a model or data format against the contract: shapes, gradients, saving, exporting, and more.
 
     Example: posezoo plugins check posenet hidden=64
     """
     from posezoo.catalogue import settings
-    from posezoo.cli.console import TrainView, print_table
+    from posezoo.cli.console import TrainView
+    from posezoo.cli.tables import print_table
     from posezoo.testing import run
     from posezoo.testing.run import raise_if_failed, table
 
@@ -76,5 +84,5 @@ def check(
     if format == "json":
         typer.echo(json.dumps([outcome._asdict() for outcome in outcomes], indent=1))
     elif format == "human":
-        print_table(f"checks of {name}", *table(outcomes))
+        print_table(f"checks of {name}", *table(outcomes), no_truncate)
     raise_if_failed(name, outcomes)

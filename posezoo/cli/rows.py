@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo.base import paths
-from posezoo.base.errors import UsageError, WeightsError
+from posezoo.base.errors import UsageError, WeightsError, near, unknown_name
 from posezoo.base.files import hub
 from posezoo.catalogue import entries, forms, plugins
 from posezoo.zoo.find import CONFIG, find, full_name
@@ -19,30 +21,67 @@ from posezoo.zoo.find import CONFIG, find, full_name
 if TYPE_CHECKING:
     from posezoo.base.poses import Poses
 
+NOT_PUBLISHED = "not published"
 
-def models(pattern: str = "*") -> list[dict[str, str]]:
-    """One row for each architecture, each combination with a modifier, and their variants."""
-    rows = []
-    cards = entries.model_cards()
-    manager = plugins.manager()
+
+def models(pattern: str = "*", exclude: str = "", data: str = "", sort: str = "") -> list[dict[str, Any]]:
+    """One row for each architecture, each combination with a modifier, and their variants: size, speed, what it is.
+
+    `data`: with the best error on this data set that the catalogue knows. `sort`: by this column, what is unknown last.
+    """
+    rows, errors = [], entries.best_results(data) if data else {}
+    sizes = entries.size_cards()
+    for name, summary, paper, owner in architectures():
+        if not fnmatch.fnmatch(name, pattern) or (exclude and fnmatch.fnmatch(name, exclude)):
+            continue
+        size = sizes.get(name)
+        row: dict[str, Any] = {
+            "name": name,
+            "params": round(size.parameters / 1e6, 1) if size else None,
+            "MB": round(size.parameters * 4 / 1e6, 1) if size else None,
+            "ms": size.ms if size else None,
+        }
+        if data:
+            table, best = errors.get(name, (None, None))
+            row |= {"m": best and best.position_m, "deg": best and best.orientation_deg, "by": table and table.source}
+        rows.append(row | {"summary": summary, "paper": paper, "from": owner})
+    return ordered(rows, sort)
+
+
+def ordered(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """The rows by a column, ascending, those without a value last. Raises UsageError with near names."""
+    if not sort or not rows:
+        return rows
+    if sort not in rows[0]:
+        raise unknown_name("column", sort, rows[0], f"one of {', '.join(rows[0])}")
+    known = [row for row in rows if row[sort] not in (None, "")]
+    return sorted(known, key=lambda row: row[sort]) + [row for row in rows if row not in known]
+
+
+def architectures() -> Iterator[tuple[str, str, str, str]]:
+    """(name, summary, paper, owner) of every architecture, combination and variant."""
+    cards, manager = entries.model_cards(), plugins.manager()
+
+    def variants(name: str, owner: str) -> Iterator[tuple[str, str, str, str]]:
+        return ((key, card.summary, card.paper, owner) for key, card in entries.variants(name).items())
+
     for name, spec in sorted(plugins.models().items()):
-        owner = manager.owners["posezoo_models", name]
-        rows.append({"name": name, "summary": spec.summary, "paper": spec.paper, "from": str(owner)})
-        rows += _variants(name, str(owner))
+        owner = str(manager.owners["posezoo_models", name])
+        yield name, spec.summary, spec.paper, owner
+        yield from variants(name, owner)
         for modifier, modifier_spec in sorted(plugins.modifiers().items()):
             values = f" ({' | '.join(modifier_spec.values)})" if modifier_spec.values else ""
             combination = f"{name}+{modifier}"
             paper = cards[combination].paper if combination in cards else ""
-            owner = manager.owners["posezoo_modifiers", modifier]
-            summary = f"{modifier_spec.summary}{values}"
-            rows.append({"name": combination, "summary": summary, "paper": paper, "from": str(owner)})
-            rows += _variants(combination, str(owner))
-    return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+            owner_too = str(manager.owners["posezoo_modifiers", modifier])
+            yield combination, f"{modifier_spec.summary}{values}", paper, owner_too
+            yield from variants(combination, owner_too)
 
 
-def _variants(name: str, owner: str) -> list[dict[str, str]]:
-    found = entries.variants(name).items()
-    return [{"name": key, "summary": card.summary, "paper": card.paper, "from": owner} for key, card in found]
+def near_names(pattern: str) -> list[str]:
+    """Models and trained models that `pattern`, which matched nothing, may be a misspelling of."""
+    known = [name for name, *_ in architectures()] + sorted(entries.weights_cards())
+    return near(pattern.replace("*", "").replace("?", ""), known)
 
 
 def weights(pattern: str = "*") -> list[dict[str, str]]:
@@ -56,25 +95,30 @@ def weights(pattern: str = "*") -> list[dict[str, str]]:
         rows.append(
             {
                 "name": alias,
+                "weights": _state(known.get(alias)),
                 "model": card.model,
                 "data": card.data,
-                "weights": _state(known.get(alias)),
-                "licence": card.licence,
                 "how": how,
+                "licence": card.licence,
             }
         )
     return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
 
 
-def weights_in_short(pattern: str = "*") -> list[dict[str, str]]:
-    """As `weights`, with one row for a model and a family of data (7scenes, cambridge, ...) in one state."""
+def weights_in_short(pattern: str = "*", exclude: str = "", pretrained: bool = False) -> list[dict[str, str]]:
+    """As `weights`, with one row for a model and a family of data (7scenes, cambridge, ...) in one state.
+
+    `pretrained`: only those whose weights are published.
+    """
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in weights(pattern):
+        if (exclude and fnmatch.fnmatch(row["name"], exclude)) or (pretrained and row["weights"] == NOT_PUBLISHED):
+            continue
         family, _, place = row["data"].partition("-")
         stem = row["name"].removesuffix(f"-{place}") if place else row["name"]
         groups.setdefault((stem, row["model"], row["weights"]), []).append(place if stem != row["name"] else "")
     return [
-        {"name": stem + (f"-{{{', '.join(places)}}}" if any(places) else ""), "model": model, "weights": state}
+        {"name": stem + (f"-{{{', '.join(places)}}}" if any(places) else ""), "weights": state, "model": model}
         for (stem, model, state), places in groups.items()
     ]
 
@@ -159,19 +203,21 @@ def plugin_remarks() -> list[str]:
 
 
 def poses(found: Poses) -> list[dict[str, str]]:
-    """One row for each pose, rounded for reading."""
+    """One row for each pose, rounded for reading; the scene only where there are several."""
+    paths = [Path(image) for image in found.images]
+    short = len({path.name for path in paths}) == len(paths)
     rows = []
-    for image, t_3, q_4, scene in zip(found.images, found.position, found.quaternion, found.scenes, strict=True):
-        numbers = {k: f"{v:.3f}" for k, v in zip(("x (m)", "y (m)", "z (m)"), t_3, strict=True)}
-        numbers |= {k: f"{v:.4f}" for k, v in zip(("qw", "qx", "qy", "qz"), q_4, strict=True)}
-        rows.append({"image": image, **numbers, "scene": scene})
+    for path, t_3, q_4, scene in zip(paths, found.position, found.quaternion, found.scenes, strict=True):
+        position, turn = " ".join(f"{v:.3f}" for v in t_3), " ".join(f"{v:.4f}" for v in q_4)
+        row = {"image": path.name if short else str(path), "x y z (m)": position, "qw qx qy qz": turn}
+        rows.append(row | ({"scene": scene} if len(set(found.scenes)) > 1 else {}))
     return rows
 
 
 def _state(entry: forms.Published | None) -> str:
     """Where the weights of an entry are."""
     if entry is None:
-        return "not published"
+        return NOT_PUBLISHED
     if entry.in_package:
         return "in the package"
     here = hub.cached(entry.full_repository, entry.file, entry.revision)

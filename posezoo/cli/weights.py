@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from posezoo.cli.options import Format, Root
+from posezoo.cli import complete
+from posezoo.cli.options import Format, Root, Whole
 from posezoo.cli.output import print_content
 
 app = typer.Typer(help="Weights of trained models: list, fetch, check, publish, build, convert.", no_args_is_help=True)
@@ -16,7 +17,9 @@ app = typer.Typer(help="Weights of trained models: list, fetch, check, publish, 
 
 @app.command("list")
 def list_(
-    pattern: Annotated[str, typer.Argument(help="Only names that match.")] = "*", format: Format = "human"
+    pattern: Annotated[str, typer.Argument(help="Only names that match.", autocompletion=complete.aliases)] = "*",
+    format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """The trained models of the catalogue: where their weights are, and how to get those not published.
 
@@ -24,12 +27,15 @@ def list_(
     """
     from posezoo.cli.rows import weights
 
-    print_content(weights(pattern), format, "trained models")
+    print_content(weights(pattern), format, "trained models", no_truncate)
 
 
 @app.command()
 def pull(
-    names: Annotated[list[str], typer.Argument(help="Aliases, or hf-hub:OWNER/REPO[@REV].")], format: Format = "human"
+    names: Annotated[
+        list[str], typer.Argument(help="Aliases, or hf-hub:OWNER/REPO[@REV].", autocompletion=complete.aliases)
+    ],
+    format: Format = "human",
 ) -> None:
     """Fetch trained models into the hub's cache and check them, for loading offline. Prints the licence.
 
@@ -51,8 +57,12 @@ def pull(
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Aliases, run folders, ...; none: all published.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Aliases, run folders, ...; none: all published.", autocompletion=complete.trained),
+    ] = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Check that local weights equal what is pinned, byte for byte; no network. Exit code 4 if one does not.
 
@@ -62,7 +72,7 @@ def verify(
     from posezoo.cli.rows import verified_weights
 
     rows = verified_weights(names or [])
-    print_content(rows, format, "weights that are here")
+    print_content(rows, format, "weights that are here", no_truncate)
     bad = [row["name"] for row in rows if row["state"].startswith("bad")]
     if bad:
         raise WeightsError(f"{len(bad)} of {len(rows)} are damaged: {', '.join(bad[:3])}", "posezoo weights pull NAME")
@@ -70,7 +80,12 @@ def verify(
 
 @app.command()
 def card(
-    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.", autocompletion=complete.trained
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Write to this file; a hand-written one is never overwritten.")
     ] = None,
@@ -93,7 +108,7 @@ def card(
 
 @app.command()
 def push(
-    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.")],
+    model: Annotated[str, typer.Argument(help="A run folder or local-dir:PATH.", autocompletion=complete.trained)],
     repository: Annotated[str, typer.Argument(help="OWNER/REPO, or REPO in POSEZOO_HUB_NAMESPACE.")],
     private: Annotated[bool, typer.Option("--private", help="A new repository is private.")] = False,
     format: Format = "human",
@@ -114,7 +129,12 @@ def push(
 
 @app.command()
 def build(
-    aliases: Annotated[list[str], typer.Argument(metavar="ALIAS... [KEY=VALUE...]", help="Aliases, then settings.")],
+    aliases: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ALIAS... [KEY=VALUE...]", help="Aliases, then settings.", autocompletion=complete.aliases
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="Write to OUT/ALIAS instead of pushing to the hub.")] = None,
     root: Root = None,
     registry: Annotated[
@@ -156,6 +176,7 @@ def convert(
         bool, typer.Option("--i-trust-this", help="Also read a pickle of whole objects, in a process of its own.")
     ] = False,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Make a model folder from an authors' checkpoint; its answers are camera-to-world in metres, as always.
 
@@ -167,4 +188,6 @@ def convert(
 
     view, given = TrainView(format == "quiet"), settings.nested(settings.parse(overrides or []))
     converted = convert_weights(file, source, data, out, trust=trust, overrides=given, progress=view.progress)
-    print_content(vars(converted) | {"next": f"posezoo eval {converted.path} --data {data}"}, format, "converted")
+    print_content(
+        vars(converted) | {"next": f"posezoo eval {converted.path} --data {data}"}, format, "converted", no_truncate
+    )

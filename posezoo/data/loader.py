@@ -69,6 +69,8 @@ class BatchOrder(Sampler[list[int]]):
         batches = [permutation[i : i + batch_size] for i in range(0, len(samples), batch_size)]
         if len(batches) > 1 and len(batches[-1]) < 2 * world:
             batches.pop()
+        self.sizes = [len(batch) for batch in batches[start:]]
+        """Of the whole batches."""
         self.batches = [batch[rank::world].tolist() for batch in batches[start:]]
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -204,8 +206,9 @@ def _key(seed: int, epoch: int, index: int) -> np.ndarray:
 
 def _start_worker(worker: int) -> None:
     # a signal to the whole process group must not end the workers before the main process has saved
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

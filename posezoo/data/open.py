@@ -33,7 +33,7 @@ from posezoo.base.paths import printable_path
 from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.catalogue import forms, resolve
 from posezoo.catalogue.resolve import KnownData
-from posezoo.data import completeness, splits, validation
+from posezoo.data import completeness, nearness, splits, validation
 from posezoo.data.source import Source, find_source
 from posezoo.data.table import Frames
 
@@ -54,11 +54,15 @@ class Dataset:
     """What was left out as bad, with `skip_bad`."""
     missing: tuple[completeness.Missing, ...] = ()
     """What the data set, or the part that the name asks for, lacks by the card's counts."""
+    left_out: int = 0
+    """How many listed frames the reader left out; notes say why."""
+    unit: str = "m"
+    """Of positions: m, or `scene units` where the data have no metre."""
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
         """Lines that belong to every result on these data: test frames beside training frames, what was left out."""
-        lines = splits.leaks(self.frames)
+        lines = nearness.leaks(self.frames, splits.runs(self.frames))
         if self.skipped:
             first = f"first: {self.skipped[0]}"
             lines.append(
@@ -94,8 +98,9 @@ def open_dataset(
 ) -> Dataset:
     """The data set, checked. Raises DataError that carries everything found wrong.
 
-    `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks` or `sequences`
-    instead of the data's own, or a CSV file with columns image, split; the data set is then only the images it lists.
+    `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks`, `blocks:40`
+    (frames), `blocks:2.5m` or `sequences` instead of the data's own, or a CSV file with columns image, split; the
+    data set is then only the images it lists.
     `skip_bad`: what is wrong is left out and listed in `skipped`; every image is decoded once for it, into the image
     cache. If nothing is left, it still raises DataError.
     """
@@ -141,8 +146,8 @@ def inspect_dataset(
     known = resolve.data(data) if isinstance(data, str) else data
     source = find_source(known, paths.user_path(root) if root is not None else None)
     findings: list[Finding] = []
-    method = str(split) if split in splits.METHODS else ""
-    file = paths.user_path(split) if split is not None and not method else None
+    method = splits.method_of(str(split)) if split is not None else None
+    file = paths.user_path(split) if split is not None and method is None else None
     chosen = splits.read_split_file(file, source.root, findings) if file is not None else None
     if findings:  # the data cannot be checked while it is unclear which of them are wanted
         return Dataset(known.text, "indoor", Frames.from_rows(source.root, []), source.card), findings
@@ -159,7 +164,7 @@ def _inspected(
     source: Source,
     request: ReadRequest,
     chosen: splits.SplitFile | None,
-    method: str,
+    method: splits.Method | None,
     findings: list[Finding],
 ) -> tuple[Dataset, list[Finding]]:
     result = _read(source, request)
@@ -172,23 +177,27 @@ def _inspected(
     if chosen is not None:
         rows = chosen.applied(rows, {os.path.normpath(row.image) for row in result.frames}, findings)
     rows = validation.unique(rows, findings, notes)
-    rows = splits.checked_words(rows, findings) if not method else rows
+    rows = validation.scaled_to_stored(rows, source.root, findings, notes)
+    rows = splits.checked_words(rows, findings) if method is None else rows
     decode = result.decode
     if source.exif:
         decode = _turned_upright(decode, source.reader.spec.name)
         rows = validation.with_turned_intrinsics(rows, source.root, notes)
     if source.card is None:  # the user's own photographs
         validation.note_photographs(rows, source.root, source.exif, notes)
+        validation.note_unknown_intrinsics(rows, notes)
     frames = Frames.from_rows(source.root, rows, result.ground_truth, decode)
     if len(frames) and (method or not np.any(frames.split != "")):
-        frames = dataclasses.replace(frames, split=splits.split_by(method or "blocks", frames, notes))
+        split = splits.split_by(method or splits.BLOCKS, frames, notes, result.unit)
+        frames = dataclasses.replace(frames, split=split)
     kind = source.card.kind if source.card else _kind(frames)
     missing: list[completeness.Missing] = []
-    if chosen is None and not method:
+    if chosen is None and method is None:
         counts = completeness.expected(source.counts, request)
         missing = completeness.missing(counts, frames, result.left_out, findings, bool(source.scenes))
         notes += _compared(source, frames)
-    return Dataset(name, kind, frames, source.card, tuple(notes), missing=tuple(missing)), findings
+    dataset = Dataset(name, kind, frames, source.card, tuple(notes), (), tuple(missing))
+    return dataclasses.replace(dataset, left_out=sum(result.left_out.values()), unit=result.unit), findings
 
 
 def _compared(source: Source, frames: Frames) -> list[str]:

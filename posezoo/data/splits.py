@@ -8,25 +8,52 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from posezoo.base.errors import DataError, Finding, near
+from posezoo.base.errors import DataError, Finding, UsageError, near
 from posezoo.base.files.tables import read_csv
-from posezoo.base.paths import printable_path
+from posezoo.base.paths import natural, printable_path
 from posezoo.base.spec import Frame
+from posezoo.data import nearness
 
 if TYPE_CHECKING:
     from posezoo.data.table import Frames
 
 WORDS = ("train", "val", "test")
-METHODS = ("blocks", "sequences")
 EVERY = 5  # every fifth block or sequence is test
 LONGEST_BLOCK = 100
+
+
+class Method(NamedTuple):
+    """How posezoo splits: `blocks`, `blocks:40` (frames), `blocks:2.5m` (metres along the path) or `sequences`."""
+
+    kind: str
+    length: float = 0
+    """Of a block, in frames, or in metres of the path; 0: chosen by the number of frames."""
+    metres: bool = False
+
+
+BLOCKS = Method("blocks")
+
+
+def method_of(text: str) -> Method | None:
+    """The method that the text names; None for anything else, which is the path of a split file. Raises UsageError."""
+    kind, colon, length = text.partition(":")
+    if text in ("blocks", "sequences"):
+        return Method(kind)
+    if kind != "blocks" or not colon or "/" in text:
+        return None
+    if re.fullmatch(r"[1-9]\d{0,8}", length, re.ASCII):
+        return Method(kind, int(length))
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?m", length, re.ASCII) and float(length[:-1]) > 0:
+        return Method(kind, float(length[:-1]), True)
+    raise UsageError(f"split {text[:60]!a} names no length", "blocks:40 is 40 frames, blocks:2.5m is 2.5 m of the path")
 
 
 @dataclass(frozen=True)
@@ -95,16 +122,28 @@ def _bad_word(word: str) -> str:
 
 
 def runs(frames: Frames) -> list[np.ndarray]:
-    """The frame indices of each (scene, sequence), in time order where all times are known, else in row order."""
+    """The frame indices of each (scene, sequence), sequences in natural order, frames as they were taken.
+
+    That is by time where all times are known, else by name. Where names tell nothing (following them, the path is twice
+    as long as row by row) it is the order of the rows.
+    """
     groups: dict[tuple[int, str], list[int]] = {}
     for n, key in enumerate(zip(frames.scene.tolist(), frames.sequence.tolist(), strict=True)):
         groups.setdefault(key, []).append(n)
-    ordered = []
-    for key in sorted(groups):
-        index = np.array(groups[key])
-        stamp = frames.timestamp[index]
-        ordered.append(index[np.argsort(stamp, kind="stable")] if np.all(stamp >= 0) else index)
-    return ordered
+    ordered = sorted(groups, key=lambda key: (key[0], natural(key[1])))
+    return [_as_taken(frames, np.array(groups[key])) for key in ordered]
+
+
+def _as_taken(frames: Frames, index: np.ndarray) -> np.ndarray:
+    """Frames of one sequence in the order in which they were taken."""
+    stamp = frames.timestamp[index]
+    if np.all(stamp >= 0):
+        return index[np.argsort(stamp, kind="stable")]
+    named = np.array(sorted(index.tolist(), key=lambda n: natural(frames.name(n))))
+    if np.array_equal(named, index):
+        return index
+    by_name, by_row = (np.linalg.norm(np.diff(frames.position[i], axis=0), axis=1).sum() for i in (named, index))
+    return index if by_name > 2 * by_row else named
 
 
 def _runs_of_scenes(frames: Frames) -> list[list[np.ndarray]]:
@@ -115,9 +154,9 @@ def _runs_of_scenes(frames: Frames) -> list[list[np.ndarray]]:
     return scenes
 
 
-def split_by(kind: str, frames: Frames, notes: list[str]) -> np.ndarray:
-    """The split of each frame by `blocks` or `sequences`, whatever the data's own split."""
-    return every_fifth_sequence(frames, notes) if kind == "sequences" else default_blocks(frames, notes)
+def split_by(method: Method, frames: Frames, notes: list[str], unit: str = "m") -> np.ndarray:
+    """The split of each frame by blocks or sequences, whatever the data's own split."""
+    return every_fifth_sequence(frames, notes) if method.kind == "sequences" else blocks(frames, notes, method, unit)
 
 
 def every_fifth_sequence(frames: Frames, notes: list[str]) -> np.ndarray:
@@ -138,17 +177,6 @@ def every_fifth_sequence(frames: Frames, notes: list[str]) -> np.ndarray:
     return split
 
 
-def leaks(frames: Frames) -> list[str]:
-    """A line if test frames directly precede or follow a training frame of their own sequence; else nothing."""
-    near_N = np.zeros(len(frames), dtype=bool)
-    for index in runs(frames):
-        test, train = (frames.split[index] == word for word in ("test", "train"))
-        near_N[index[1:]] |= test[1:] & train[:-1]
-        near_N[index[:-1]] |= test[:-1] & train[1:]
-    count, tests = int(near_N.sum()), int(np.sum(frames.split == "test"))
-    return [f"{count} of {tests} test frames are next to a training frame of their own sequence"] if count else []
-
-
 def frame_tuples(frames: Frames, length: int, gap: int) -> np.ndarray:
     """The tuple (N, length) around each frame: frames of its own run, `gap` apart, in time order.
 
@@ -162,21 +190,43 @@ def frame_tuples(frames: Frames, length: int, gap: int) -> np.ndarray:
     return tuple_NT
 
 
-def default_blocks(frames: Frames, notes: list[str]) -> np.ndarray:
-    """The split of each frame where the data give none: every fifth block of consecutive frames of a scene is test."""
+def blocks(frames: Frames, notes: list[str], method: Method = BLOCKS, unit: str = "m") -> np.ndarray:
+    """The split of each frame: every fifth block of consecutive frames of a scene is test.
+
+    Without a length of its own, blocks have a fifth of the scene's frames, at most 100. A note says how long they are
+    and how far test frames are from training frames.
+    """
     split = np.full(len(frames), "train", dtype="<U5")
     lengths = set()
     for parts in _runs_of_scenes(frames):
-        length = int(np.clip(sum(map(len, parts)) // 10, 1, LONGEST_BLOCK))
-        lengths.add(length)
-        # a block ends with its sequence, the count runs on: short sequences are then whole blocks
-        blocks = [index[start : start + length] for index in parts for start in range(0, len(index), length)]
-        for block in blocks[EVERY - 1 :: EVERY]:
+        default = int(np.clip(sum(map(len, parts)) // EVERY, 1, LONGEST_BLOCK))
+        pieces = _cut(frames, parts, method if method.length else Method("blocks", default))
+        lengths |= {max(map(len, pieces))}
+        for block in pieces[EVERY - 1 :: EVERY] or pieces[1:][-1:]:
             split[block] = "test"
     span = "-".join(str(length) for length in sorted({min(lengths), max(lengths)})) if lengths else "0"
     tested = int(np.sum(split == "test"))
-    notes.append(f"split in blocks: every fifth block of {span} consecutive frames is test ({tested} of {len(frames)})")
+    span = f"{method.length:g} {unit}" if method.metres else f"{span} consecutive frames"
+    text = f"split in blocks: every fifth block of {span} is test ({tested} of {len(frames)})"
+    gap = nearness.gap(frames, split == "test", split == "train")
+    if gap is not None:
+        text += f"; half of the test frames are {gap:.3g} {unit} or more from the nearest training frame"
+    notes.append(text)
     return split
+
+
+def _cut(frames: Frames, parts: Sequence[np.ndarray], method: Method) -> list[np.ndarray]:
+    """The blocks of a scene's sequences. A block ends with its sequence: short sequences are then whole blocks."""
+    found = []
+    for index in parts:
+        if method.metres:
+            steps = np.linalg.norm(np.diff(frames.position[index], axis=0), axis=1)
+            number = np.floor(np.concatenate([[0.0], np.cumsum(steps)]) / method.length)
+            found += np.split(index, np.flatnonzero(np.diff(number)) + 1)
+        else:
+            length = int(method.length)
+            found += [index[start : start + length] for start in range(0, len(index), length)]
+    return found
 
 
 def stretch_of_test(frames: Frames) -> int:

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.base.errors import Finding, PluginError
+from posezoo.base.errors import DataError, Finding, PluginError
 from posezoo.base.files import pictures
+from posezoo.base.observe import parallel
 from posezoo.base.paths import printable_path
 from posezoo.base.spec import Frame
 
 FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use; also keeps squares finite
 UNIT_ERROR = 1e-3  # | |q| - 1 | above this is not rounding: a finding, unless normalising was requested
+OUTSIDE = "points outside the data set"
+LINKED = " (follow-symlinks=true follows links)"
 SAMPLED = 200  # from twice as many images on, only a sample is opened for a note
 UNIT_NOTE = 1e-6  # above this a note says that quaternions were normalised
 
@@ -35,7 +38,8 @@ def inside_root(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findin
         image = os.path.normpath(name) if name else ""
         problem = place.problem(image)
         if problem:
-            findings.append(Finding(*row.source, f"{problem}: {printable_path(row.image)}"))
+            way = LINKED if problem == OUTSIDE and not image.startswith(("/", "..")) else ""
+            findings.append(Finding(*row.source, f"{problem}: {printable_path(row.image)}{way}"))
         else:
             kept.append(row if image == row.image else dataclasses.replace(row, image=image))
     return kept
@@ -52,9 +56,9 @@ class _Place:
         """What is wrong with an image's path or file; empty if nothing is."""
         if not image or image == "." or "\0" in image:
             return "not a file name"
-        outside = "points outside the data set"
+        outside = OUTSIDE
         if image[0] == os.sep or image.startswith(".." + os.sep) or image == ".." or image[1:3] == ":\\":
-            return outside
+            return OUTSIDE
         path = f"{self.root}{os.sep}{image}"
         try:
             status = os.lstat(path)
@@ -140,6 +144,13 @@ def note_photographs(rows: Sequence[Frame], root: Path, upright: bool, notes: li
         notes.append(f"{animated} of {count} hold several pictures: the first of each is read")
 
 
+def note_unknown_intrinsics(rows: Sequence[Frame], notes: list[str]) -> None:
+    """A note on frames without intrinsics, if some are: their cameras cannot be turned in training."""
+    unknown = sum(row.intrinsics is None for row in rows)
+    if unknown:
+        notes.append(f"no intrinsics for {unknown} of {len(rows)} frames: no pose-true rotation in training")
+
+
 def with_turned_intrinsics(rows: Sequence[Frame], root: Path, notes: list[str]) -> list[Frame]:
     """The rows with the intrinsics of the pictures turned by their EXIF orientation; their poses are theirs already."""
     tags = [pictures.orientation_of(root / row.image) for row in rows]
@@ -152,6 +163,49 @@ def with_turned_intrinsics(rows: Sequence[Frame], root: Path, notes: list[str]) 
         else row
         for row, tag in zip(rows, tags, strict=True)
     ]
+
+
+def scaled_to_stored(rows: Sequence[Frame], root: Path, findings: list[Finding], notes: list[str]) -> list[Frame]:
+    """The rows with intrinsics for the images as they are stored, where their cameras are for another size.
+
+    An image whose width and height differ from its camera's by two ratios is a finding: it was cropped or turned.
+    """
+    sizes = list(parallel(lambda row: _stored_size(row, root), rows))
+    kept, ratios = [], set()
+    for row, size in zip(rows, sizes, strict=True):
+        camera = row.camera_size
+        if size is None or camera is None or size == camera or row.intrinsics is None:
+            kept.append(row)
+        elif _one_ratio(size, camera):
+            x, y = size[0] / camera[0], size[1] / camera[1]
+            fx, fy, cx, cy = row.intrinsics
+            kept.append(dataclasses.replace(row, intrinsics=(fx * x, fy * y, cx * x, cy * y)))
+            ratios.add(f"{x:.3g}")
+        else:
+            what = f"{printable_path(row.image)} is {size[0]}x{size[1]}, its camera is for {camera[0]}x{camera[1]}"
+            findings.append(Finding(*row.source, f"{what}: cropped or turned?"))
+    if ratios:
+        by = ", ".join(sorted(ratios))
+        notes.append(f"images are stored at {by} of their cameras' size: intrinsics scaled with them")
+    return kept
+
+
+def _stored_size(row: Frame, root: Path) -> tuple[int, int] | None:
+    """The size of the row's image, if it has to be known; None too for one that the image cache will report."""
+    if row.camera_size is None or row.intrinsics is None:
+        return None
+    try:
+        return pictures.image_size(root / row.image)
+    except DataError:
+        return None
+
+
+def _one_ratio(size: tuple[int, int], camera: tuple[int, int]) -> bool:
+    """Whether a picture of the camera's size, made larger or smaller, has this one, each side rounded either way."""
+    if min(camera) < 1:
+        return False
+    least = max((side - 1) / whole for side, whole in zip(size, camera, strict=True))
+    return least <= min((side + 1) / whole for side, whole in zip(size, camera, strict=True))
 
 
 def unique(rows: Sequence[Frame], findings: list[Finding], notes: list[str]) -> list[Frame]:

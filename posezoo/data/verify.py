@@ -37,6 +37,20 @@ class Verified:
     findings: tuple[Finding, ...]
     """What is missing first, then everything wrong with what is here."""
     notes: tuple[str, ...]
+    left_out: int = 0
+    """Listed frames that were left out; notes say why."""
+
+    @property
+    def share(self) -> str:
+        """How many of the listed frames are left out, in words; empty if none are."""
+        total = sum(self.counts.values()) + self.left_out
+        return f"{self.left_out} of {total} listed frames are left out" if self.left_out else ""
+
+    @property
+    def verdict(self) -> str:
+        """The last line where nothing is wrong."""
+        counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
+        return f"{self.name}: {counts} frames, {f'these are good: {self.share}' if self.left_out else 'all good'}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -49,13 +63,20 @@ class Verified:
             ],
             "findings": [{"path": f.path, "line": f.line, "message": f.message} for f in self.findings],
             "notes": list(self.notes),
+            "left_out": self.left_out,
         }
 
     @cached_property
     def error(self) -> DataError | None:
         """The error that carries the findings; None if all is good."""
+        found = sum(self.counts.values())
+        if not self.missing and self.findings:
+            return problems(self.name, self.findings)
+        if not found:
+            return DataError(f"{self.name} has no frames", self.share or "check its path and options")
         if not self.missing:
-            return problems(self.name, self.findings) if self.findings else None
+            hint = "the notes say why; fetch the missing files, or list only what is here"
+            return DataError(f"{self.name}: {self.share}", hint) if self.left_out > found else None
         what = f"{self.name} is not complete: {completeness.summary(self.missing)} (first: {self.missing[0].place})"
         wrong = self.findings[len(self.missing) :]
         if wrong:
@@ -97,6 +118,7 @@ def verify_dataset(
         dataset.missing,
         (*(one.finding for one in dataset.missing), *wrong),
         tuple(notes),
+        dataset.left_out,
     )
 
 

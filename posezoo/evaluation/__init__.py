@@ -6,7 +6,10 @@ report.py     Report: notes, tables, files, figures
 baselines.py  what needs no model: mean training pose, image retrieval, oracle
 retrieval.py  the features that image retrieval compares
 metrics.py    pose errors and their summary (numpy, float64)
+intervals.py  intervals of medians over the frames of videos
 statistics.py a data set in numbers, before any training
 figures.py    trajectory and cumulative errors (matplotlib)
+compare.py    models on the same images, paired
+stored.py     a report's measurements, to be read again
 files.py      texts of the report's files
 """

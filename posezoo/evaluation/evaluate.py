@@ -6,7 +6,7 @@ Legend: B batch, N images, C channels, H height, W width, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,24 @@ Embed = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, H, W) -> features (B, E)."""
 
 
+class Share(Protocol):
+    """Processes that evaluate together: each its own rows, then all have all of them."""
+
+    @property
+    def rank(self) -> int:
+        """This one's number."""
+
+    @property
+    def world(self) -> int:
+        """How many there are."""
+
+    def summed(self, array: np.ndarray, /) -> np.ndarray:
+        """The sum of all processes' arrays, in all of them."""
+
+    def largest(self, *numbers: int) -> list[int]:
+        """The largest of each number in any process."""
+
+
 def evaluate(
     model: PoseModel,
     dataset: Dataset,
@@ -41,25 +59,28 @@ def evaluate(
     selection: str = "",
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
+    share: Share | None = None,
 ) -> Report:
     """The report of `model` on `split` of `dataset`, with the baselines from the training frames.
 
     The model is never given the scene of an image. `cache` holds the images of `dataset.frames`; without it one is
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
-    is. `selection` says how its weights were chosen.
+    is. `selection` says how its weights were chosen. With `share` several processes, all of which call this, do a part
+    each.
     """
     test, train = dataset.require(split), dataset.frames.of_split("train")
     check_scenes(model, test)
     if device is not None:
         model.to(device)
     place, name = _device_of(model), model.name or type(model).__name__
-    run = _Run(batch_size, place, should_stop, progress)
+    run = _Run(batch_size, place, should_stop, progress, share)
     rows, train_rows = (np.flatnonzero(dataset.frames.split == word) for word in (split, "train"))
     if cache is None and embed is None:  # only these images are needed
         cache, rows = ImageCache.open(test, progress), np.arange(len(test))
     elif cache is None:
         cache = ImageCache.open(dataset.frames, progress)  # the one that training built
     predicted, scene_N = predict_frames(model, cache, rows, test, **run._asdict())
+    seen = (*dataset.notes, *dataset.remarks, *_other_pixels(model, test))
     features = None
     if embed is not None and len(train):
         features = [embed_frames(embed, cache, which, **run._asdict()) for which in (train_rows, rows)]
@@ -75,7 +96,8 @@ def evaluate(
         frames=test,
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
-        remarks=(*dataset.remarks, *_other_pixels(model, test), *remarks, *_published(name, dataset, test, split)),
+        unit=dataset.unit,
+        remarks=(*seen, *remarks, *_published(name, dataset, test, split)),
         settings=_settings(model, dataset, run),
     )
 
@@ -87,6 +109,7 @@ class _Run(NamedTuple):
     device: torch.device
     should_stop: Callable[[], bool] | None
     progress: Progress | None
+    share: Share | None
 
 
 def _settings(model: PoseModel, dataset: Dataset, run: _Run) -> dict[str, Any]:
@@ -144,25 +167,31 @@ def predict_frames(
     device: str | torch.device = "cpu",
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
+    share: Share | None = None,
 ) -> tuple[Poses, npt.NDArray[np.int64] | None]:
     """(poses, scenes chosen) of `frames`, whose images are the cache's images `indices`.
 
     Scenes are indices into `model.config.scenes`, None for a model that does not choose. The result depends neither
-    on the order nor on the batch size. Raises Interrupted as soon as `should_stop()` is true.
+    on the order nor on the batch size nor on a `share`. Raises Interrupted as soon as `should_stop()` is true.
     """
     indices_N = np.asarray(indices, dtype=np.int64)
     assert len(indices_N) == len(frames), "one image a frame"
-    position_N3, quaternion_N4 = np.full((len(indices_N), 3), np.nan), np.full((len(indices_N), 4), np.nan)
-    scene_N = np.full(len(indices_N), -1, dtype=np.int64)
+    position_N3, quaternion_N4 = np.zeros((len(indices_N), 3)), np.zeros((len(indices_N), 4))
+    scene_N = np.zeros(len(indices_N), dtype=np.int64)
     chooses = False
+    own_M = _own_rows(len(indices_N), share)
     with evaluating(model), torch.inference_mode():
-        for rows, images_BCHW in _batches(cache, indices_N, batch_size, device, should_stop, progress):
+        for own, images_BCHW in _batches(cache, indices_N[own_M], batch_size, device, should_stop, progress):
+            rows = own_M[own]
             output = model(model.prepare(images_BCHW))
             position_N3[rows] = output.position.cpu().double().numpy()
             quaternion_N4[rows] = geometry.unit(output.quaternion.cpu().double()).numpy()
             # with one scene there is nothing to choose
             if output.scene is not None and len(model.config.scenes) > 1:
                 scene_N[rows], chooses = output.scene.cpu().numpy(), True
+    if share is not None:
+        position_N3, quaternion_N4, scene_N = map(share.summed, (position_N3, quaternion_N4, scene_N))
+        chooses = bool(share.largest(int(chooses))[0])
     true = frames.poses()
     names = tuple(model.config.scenes[n] for n in scene_N) if chooses else true.scenes
     return Poses(true.images, position_N3, quaternion_N4, names, true.timestamps), scene_N if chooses else None
@@ -176,17 +205,27 @@ def embed_frames(
     device: str | torch.device = "cpu",
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
+    share: Share | None = None,
 ) -> npt.NDArray[np.float32]:
     """Features (N, E) of the cache's images `indices`, in that order. Raises Interrupted like `predict_frames`."""
     indices_N = np.asarray(indices, dtype=np.int64)
+    own_M = _own_rows(len(indices_N), share)
     features_NE = np.zeros((len(indices_N), 0), dtype=np.float32)
     with torch.inference_mode():
-        for rows, images_BCHW in _batches(cache, indices_N, batch_size, device, should_stop, progress):
+        for own, images_BCHW in _batches(cache, indices_N[own_M], batch_size, device, should_stop, progress):
             features_BE = embed(images_BCHW).float().cpu().numpy()
             if not features_NE.shape[1]:
                 features_NE = np.zeros((len(indices_N), features_BE.shape[1]), dtype=np.float32)
-            features_NE[rows] = features_BE
+            features_NE[own_M[own]] = features_BE
+    if share is not None:
+        width = share.largest(features_NE.shape[1])[0]
+        features_NE = share.summed(features_NE if features_NE.shape[1] else np.zeros((len(indices_N), width), "f4"))
     return features_NE
+
+
+def _own_rows(count: int, share: Share | None) -> npt.NDArray[np.int64]:
+    """The rows that this process computes."""
+    return np.arange(count)[slice(None) if share is None else slice(share.rank, None, share.world)]
 
 
 def check_scenes(model: PoseModel, frames: Frames) -> None:

@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files.write import replacement, writing
-from posezoo.base.poses import rotation_matrix, widest_axes
+from posezoo.base.poses import axes_from_above, rotation_matrix
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
@@ -54,7 +54,7 @@ _GRID = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (2, 3), (2, 4), (2, 4))  # rows
 
 
 def trajectory(report: Results) -> Figure:
-    """The paths seen along the world's narrowest axis: training (grey), true (black), predicted (coloured by error).
+    """The paths seen from above: training (grey), true (black), predicted (coloured by error).
 
     One panel a scene, or a condition where there is one scene. All panels share the colours, which stop at the 5th
     and 95th percentile; predictions far outside are counted in the panel's title.
@@ -72,7 +72,7 @@ def trajectory(report: Results) -> Figure:
         title = name or "(none)" if len(panels) > 1 else f"{len(shown[name])} image{'s' * (len(shown[name]) > 1)}"
         points = _trajectory_panel(figure.add_subplot(rows, columns, place), report, shown[name], view, title, norm)
     bar = figure.colorbar(points, ax=figure.axes, extend="both", shrink=0.85, aspect=28, pad=0.015)
-    bar.set_label("position error (m)")
+    bar.set_label(f"position error ({report.unit})")
     _plain_log(bar.ax.yaxis)
     left_out = f", {len(shown)} of {len(panels)} shown" if len(shown) < len(panels) else ""
     figure.suptitle(f"{report.model} on {report.data} ({report.split}{left_out})")
@@ -85,7 +85,8 @@ def errors(report: Results) -> Figure:
     figure = Figure(figsize=(10.5, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     parts = _panels(report)
-    for axes, which, label in ((left, 0, "position error (m)"), (right, 1, "orientation error (degrees)")):
+    labels = f"position error ({report.unit})", "orientation error (degrees)"
+    for axes, which, label in ((left, 0, labels[0]), (right, 1, labels[1])):
         drawn = [report.errors[method][which] for method in report.methods]
         low, high = _log_limits(drawn, floor=(2e-3, 0.05)[which])
         for method in report.methods:
@@ -135,7 +136,7 @@ def _views(report: Results, panels: dict[str, Index]) -> dict[str, _View]:
             of_scene = report.frames.scene == scene
             true_N3 = report.frames.position[of_scene]
             train = report.train.of_scene(report.frames.scenes[scene]) if report.train is not None else None
-            pair = list(widest_axes(true_N3))
+            pair = list(axes_from_above(true_N3, report.frames.quaternion[of_scene]))
             known = np.concatenate([true_N3, train.position]) if train is not None else true_N3
             predicted_N3 = report.methods[report.model].position[of_scene]
             by_scene[scene] = _View(pair, *_limits(known[:, pair], predicted_N3[:, pair]), train)
@@ -144,13 +145,14 @@ def _views(report: Results, panels: dict[str, Index]) -> dict[str, _View]:
 
 
 def dataset_paths(dataset: Dataset) -> Figure:
-    """The true paths of a data set seen along the narrowest axis, a panel a scene; arrows show where cameras look."""
+    """The true paths of a data set seen from above, a panel a scene; arrows show where cameras look."""
     frames = dataset.frames
     scenes = [frames.of_scene(name) for number, name in enumerate(frames.scenes) if (frames.scene == number).any()]
     rows, columns = _GRID[min(len(scenes), MAX_PANELS) - 1]
     figure = Figure(figsize=(max(6.5, 4.0 * columns), 4.0 * rows + 1.0), layout="compressed")
     for place, scene in enumerate(scenes[:MAX_PANELS], 1):
-        axes, pair = figure.add_subplot(rows, columns, place), list(widest_axes(scene.position))
+        axes = figure.add_subplot(rows, columns, place)
+        pair = list(axes_from_above(scene.position, scene.quaternion))
         for split, colour in _SPLITS.items():
             part = scene.of_split(split)
             if not len(part):
@@ -161,7 +163,7 @@ def dataset_paths(dataset: Dataset) -> Figure:
             forward_N3 = rotation_matrix(part.quaternion[step])[:, :, 2]  # the camera's z axis
             start_N2 = part.position[step][:, pair]
             axes.quiver(*start_N2.T, *forward_N3[:, pair].T, color=colour, width=0.004, alpha=0.8)
-        _metre_axes(axes, _View(pair, *_limits(scene.position[:, pair], scene.position[:, pair]), None))
+        _metre_axes(axes, _View(pair, *_limits(scene.position[:, pair], scene.position[:, pair]), None), dataset.unit)
         axes.set_title(f"{scene.scenes[scene.scene[0]]}: {len(scene)} images", fontsize=10)
     counts = {split: int((frames.split == split).sum()) for split in _SPLITS}
     handles = [Line2D([], [], color=_SPLITS[s], lw=2, label=f"{s} ({count})") for s, count in counts.items() if count]
@@ -214,14 +216,14 @@ def _trajectory_panel(
     size = float(np.clip(4000 / len(index), 5, 20))
     x_N, y_N = predicted_N2[order].T
     points = axes.scatter(x_N, y_N, c=error_N[order], cmap=_ERROR_COLOURS, norm=norm, s=size, lw=0, zorder=4)
-    _metre_axes(axes, view)
+    _metre_axes(axes, view, report.unit)
     failed, lost = int(np.isinf(error_N).sum()), int((~inside_N).sum())
     counts = [f"{lost - failed} outside"] * (lost > failed) + [f"{failed} failed"] * (failed > 0)
-    axes.set_title(", ".join([f"{title}: median {np.median(error_N):.3g} m", *counts]), fontsize=10)
+    axes.set_title(", ".join([f"{title}: median {np.median(error_N):.3g} {report.unit}", *counts]), fontsize=10)
     return points
 
 
-def _metre_axes(axes: Axes, view: _View) -> None:
+def _metre_axes(axes: Axes, view: _View, unit: str) -> None:
     """Equal scales; for coordinates like UTM northings the ticks omit a round number that the label names."""
     axes.set(xlim=(view.low[0], view.high[0]), ylim=(view.low[1], view.high[1]), aspect="equal")
     for n, axis in enumerate((axes.xaxis, axes.yaxis)):
@@ -230,7 +232,7 @@ def _metre_axes(axes: Axes, view: _View) -> None:
         axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], min_n_ticks=3))
         axis.set_major_formatter(FuncFormatter(lambda value, _, start=start: f"{round(value - start, 6):g}"))
         letter = "xyz"[view.pair[n]]
-        axis.set_label_text(f"{letter} - {start:.0f} (m)" if start else f"{letter} (m)")
+        axis.set_label_text(f"{letter} - {start:.0f} ({unit})" if start else f"{letter} ({unit})")
     axes.grid(True, color="0.93", lw=0.6)
     axes.set_axisbelow(True)
 

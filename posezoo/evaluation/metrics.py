@@ -24,9 +24,6 @@ RECALLS: dict[str, tuple[float, float]] = {
 }
 """Name -> (metres, degrees): the share of images with both errors strictly below."""
 
-RESAMPLES = 2000
-_SEED = 0
-
 
 def pose_errors(
     position_N3: FloatArray, quaternion_N4: FloatArray, true_position_N3: FloatArray, true_quaternion_N4: FloatArray
@@ -59,14 +56,12 @@ def angle_deg(a_N4: FloatArray, b_N4: FloatArray) -> FloatArray:
     return np.rad2deg(2 * np.arctan2(np.linalg.norm(v_N3, axis=-1), np.abs(w_N)))
 
 
-def summarise(position_m: FloatArray, orientation_deg: FloatArray, intervals: bool = True) -> dict[str, Any]:
-    """The summary of N > 0 images: counts, medians with 95 % intervals, means, 90th percentiles and recalls (0..1)."""
+def summarise(position_m: FloatArray, orientation_deg: FloatArray) -> dict[str, Any]:
+    """The summary of N > 0 images: counts, medians, means, 90th percentiles and recalls (0..1)."""
     assert len(position_m) == len(orientation_deg) > 0, "nothing to summarise"
     summary: dict[str, Any] = {"num": len(position_m), "num_failed": int(np.isinf(position_m).sum())}
     for name, error_N in (("position_m", position_m), ("orientation_deg", orientation_deg)):
         summary[f"median_{name}"] = float(np.median(error_N))
-        if intervals:
-            summary[f"median_{name}_ci95"] = median_interval(error_N)
         summary[f"mean_{name}"] = float(np.mean(error_N))
         # no interpolation: it would make NaN of two infinite neighbours
         summary[f"p90_{name}"] = float(np.percentile(error_N, 90, method="higher"))
@@ -75,35 +70,12 @@ def summarise(position_m: FloatArray, orientation_deg: FloatArray, intervals: bo
     return summary
 
 
-def median_interval(error_N: FloatArray) -> tuple[float, float]:
-    """The bootstrap 95 % confidence interval of the median, with a fixed seed.
-
-    It treats images as independent; neighbours in a video are not, so the true uncertainty is larger.
-
-    N draws with replacement are x[floor(N u)] of the sorted errors x and uniform u. The median takes only the middle
-    u, which are Beta distributed: drawing those is the same bootstrap at a cost that does not grow with N.
-    """
-    x_N, num = np.sort(error_N), len(error_N)
-    random, half = np.random.default_rng(_SEED), num // 2
-    if num % 2:
-        lower_R = upper_R = random.beta(half + 1, half + 1, RESAMPLES)
-    else:
-        lower_R = random.beta(half, half + 1, RESAMPLES)
-        upper_R = lower_R + (1 - lower_R) * random.beta(1, half, RESAMPLES)
-    rank_2R = np.minimum((num * np.stack([lower_R, upper_R])).astype(int), num - 1)
-    cut = round(0.025 * RESAMPLES)
-    median_R = np.partition(x_N[rank_2R].mean(axis=0), [cut, RESAMPLES - 1 - cut])
-    return float(median_R[cut]), float(median_R[-1 - cut])
-
-
 def average(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The unweighted mean of summaries (of scenes): the papers' "average". Counts are added; it has no interval."""
+    """The unweighted mean of summaries (of scenes): the papers' "average". Counts are added."""
     result: dict[str, Any] = {}
     for key, value in summaries[0].items():
         values = [summary[key] for summary in summaries]
-        if isinstance(value, tuple):
-            result[key] = None
-        elif isinstance(value, int):
+        if isinstance(value, int):
             result[key] = sum(values)
         elif isinstance(value, float):
             result[key] = float(np.mean(values))

@@ -1,7 +1,8 @@
 """The report of an evaluation, in words, tables, pictures and files.
 
 In JSON, a number that is not finite is the string "inf" (a method failed on half of the images or more); recalls are
-shares in 0..1; `..._ci95` are bootstrap intervals of medians.
+shares in 0..1; `..._ci95` are the intervals of posezoo.evaluation.intervals (None: none was made), `..._block` the
+frames in a block.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posezoo.base.errors import unknown_name
-from posezoo.base.files.write import writing
+from posezoo.base.files.write import write_whole, writing
+from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
-from posezoo.evaluation import baselines, files, metrics
-from posezoo.evaluation.results import AVERAGE, GROUPINGS, Results, Row
+from posezoo.evaluation import baselines, files, metrics, stored
+from posezoo.evaluation.intervals import DRAWS
+from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Results, Row
 from posezoo.zoo.find import REPORT
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ class Report(Results):
             lost = [
                 f"median {word} {_number(row[key])} {unit} against {_number(self.headline[name][key])} {unit}"
                 for word, key, unit in (
-                    ("position", "median_position_m", "m"),
+                    ("position", "median_position_m", self.unit),
                     ("orientation", "median_orientation_deg", "deg"),
                 )
                 if name in self.headline and row[key] >= self.headline[name][key]
@@ -54,6 +57,16 @@ class Report(Results):
             if lost:
                 notes.append(f"{self.model} is no better than the {name}: {', '.join(lost)}")
         return notes
+
+    @property
+    def intervals_note(self) -> str:
+        """How the intervals of the first table were made."""
+        rows = self.rows("overall")
+        blocks = sorted({row[f"{key}_block"] for row in rows for key in MEDIANS})
+        length = f"{blocks[0]}" if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
+        count = rows[0]["num_sequences"]
+        scope = f"{count} sequences, resampled too" if count > 1 else "one sequence: they speak of this traversal only"
+        return f"95 % intervals: blocks of {length} frames, {DRAWS} times resampled; {scope}"
 
     def to_dict(self) -> Row:
         """The content of report.json: all methods, all groupings, settings, versions, data digest; JSON-safe."""
@@ -63,6 +76,7 @@ class Report(Results):
             "data": self.data,
             "data_digest": self.data_digest,
             "ground_truth": self.ground_truth,
+            "unit": self.unit,
             "split": self.split,
             "selection": self.selection,
             "num_images": len(self.frames),
@@ -70,6 +84,8 @@ class Report(Results):
             "scenes": list(self.groups("scene")),
             "scene_accuracy": self.scene_accuracy,
             "notes": self.notes,
+            "remarks": list(self.remarks),
+            "intervals": self.intervals_note,
             "settings": dict(self.settings),
             "versions": _versions(),
             "results": {by: self.rows(by) for by in GROUPINGS if by == "overall" or self._is_split(by)},
@@ -82,7 +98,8 @@ class Report(Results):
 
     def table_rows(self) -> list[Table]:
         """(title, header, rows) to print: overall, then by condition, scene and sequence where there are several."""
-        header = ["method", "images", "median m", "95 %", "median deg", "95 %", "mean m", "mean deg"]
+        unit = self.unit
+        header = ["method", "images", f"median {unit}", "95 %", "median deg", "95 %", f"mean {unit}", "mean deg"]
         overall = [[row["method"], str(row["num"]), *_cells(row)] for row in self.rows("overall")]
         recalls = [name.replace("_", " ") for name in metrics.RECALLS]
         title = f"{self.data}, {self.split} ({self.ground_truth} ground truth)"
@@ -109,7 +126,7 @@ class Report(Results):
                 if row["method"] == self.model:
                     lines[row["group"]].append(f"{100 * row['scene_accuracy']:.1f} %")
         shown = list(lines.values())
-        title = f"by {by}: median m, median deg"
+        title = f"by {by}: median {self.unit}, median deg"
         if len(shown) > MAX_LINES:
             last = shown[-1:] if AVERAGE in lines else []
             title += f" (the first {MAX_LINES} of {len(shown) - len(last)}: report.json has all)"
@@ -131,12 +148,18 @@ class Report(Results):
         """The files of the model's poses, written to `folder` in a form of `posezoo data export`."""
         return files.export(self, form, Path(folder))
 
+    @classmethod
+    def load(cls, folder: str | Path) -> Report:
+        """The report that `save` wrote to `folder`, with every pose. Raises WeightsError."""
+        return cls(**stored.load(user_path(folder)))
+
     def save(self, folder: str | Path) -> Path:
-        """The folder, with report.json, predictions.csv, tum/*.txt and the figures written. Raises ResourceError."""
+        """The folder, with report.json, measured.npz, predictions.csv, tum/*.txt and figures. Raises ResourceError."""
         folder = Path(folder)
         with writing(folder):
             (folder / "tum").mkdir(parents=True, exist_ok=True)
         files.write_text(folder / REPORT, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        write_whole(folder / stored.FILE, stored.dump(self))
         files.write_text(folder / "predictions.csv", files.predictions(self))
         for name, text in files.trajectories(self).items():
             files.write_text(folder / "tum" / name, text)
@@ -147,11 +170,14 @@ class Report(Results):
 
 def _cells(row: Row) -> list[str]:
     cells = []
-    for key in ("median_position_m", "median_orientation_deg"):
-        low, high = row[f"{key}_ci95"]
-        cells += [_number(row[key]), f"{_number(low)} to {_number(high)}"]
+    for key in MEDIANS:
+        cells += [_number(row[key]), _range(row[f"{key}_ci95"])]
     cells += [_number(row["mean_position_m"]), _number(row["mean_orientation_deg"])]
     return [*cells, *(f"{100 * row[f'recall_{name}']:.1f} %" for name in metrics.RECALLS)]
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{_number(ends[0])} to {_number(ends[1])}"
 
 
 def _number(value: float) -> str:

@@ -12,11 +12,16 @@ import numpy.typing as npt
 
 from posezoo.base.errors import unknown_name
 from posezoo.base.poses import Poses
+from posezoo.data.splits import runs
 from posezoo.data.table import Frames
-from posezoo.evaluation import metrics
+from posezoo.evaluation import intervals, metrics
+from posezoo.evaluation.intervals import Index, Interval
 
 GROUPINGS = ("overall", "scene", "sequence", "condition")
 AVERAGE = "average of scenes"
+MEDIANS = ("median_position_m", "median_orientation_deg")
+MOST_INTERVALS = 50
+"""Groups of a grouping: with more of them none has an interval, which would take a minute for a thousand scenes."""
 
 Row = dict[str, Any]
 
@@ -40,6 +45,8 @@ class Results:
     remarks: tuple[str, ...] = ()
     """What the reader must know, e.g. which baseline is left out and why."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = "m"
+    """Of positions and their errors, whatever the keys are called: m, or `scene units` where the data have no metre."""
 
     @cached_property
     def errors(self) -> dict[str, tuple[metrics.FloatArray, metrics.FloatArray]]:
@@ -57,7 +64,7 @@ class Results:
             return None
         return float(np.mean(self.scene_predicted == self.frames.scene))
 
-    def groups(self, by: str) -> dict[str, npt.NDArray[np.int64]]:
+    def groups(self, by: str) -> dict[str, Index]:
         """Group name -> rows of the frames in it. Sequences of several scenes are named scene/sequence."""
         if by not in GROUPINGS:
             raise unknown_name("grouping", by, GROUPINGS, "one of " + ", ".join(GROUPINGS))
@@ -86,24 +93,48 @@ class Results:
         return {}
 
     def _summaries(self, by: str) -> list[Row]:
+        groups = self.groups(by)
+        known = len(groups) <= MOST_INTERVALS
         rows = [
-            {"method": method, "group": group, **self._summary(method, index)}
-            for group, index in self.groups(by).items()
+            {"method": method, "group": group, **self._summary(method, index, known)}
+            for group, index in groups.items()
             for method in self.methods
         ]
-        if by == "scene" and len(rows) > len(self.methods):
+        if by == "scene" and len(groups) > 1:
             for method in self.methods:
-                summaries = [row for row in rows if row["method"] == method]
-                rows.append(metrics.average(summaries) | {"method": method, "group": AVERAGE})
+                summaries = [_plain(row) for row in rows if row["method"] == method]
+                average = metrics.average(summaries) | {"method": method, "group": AVERAGE}
+                for key, error_N in zip(MEDIANS, self.errors[method], strict=True):
+                    parts = [(error_N[index], self.sequences(index)) for index in groups.values()]
+                    average |= _spread(key, intervals.average_interval(parts) if known else None)
+                rows.append(average)
         return rows
 
-    def _summary(self, method: str, index: npt.NDArray[np.int64]) -> Row:
-        position_N, orientation_N = self.errors[method]
-        summary = metrics.summarise(position_N[index], orientation_N[index])
+    def _summary(self, method: str, index: Index, with_intervals: bool) -> Row:
+        errors = [error_N[index] for error_N in self.errors[method]]
+        summary = metrics.summarise(*errors)
+        sequences = self.sequences(index)
+        for key, error_N in zip(MEDIANS, errors, strict=True):
+            summary |= _spread(key, intervals.median_interval(error_N, sequences) if with_intervals else None)
+        summary["num_sequences"] = len(sequences)
         if self.scene_predicted is not None and method == self.model:
             right_N = self.scene_predicted[index] == self.frames.scene[index]
             summary["scene_accuracy"] = float(np.mean(right_N))
         return summary
+
+    def sequences(self, index: Index) -> list[Index]:
+        """The places, among the frames `index`, of each sequence's frames in the order of time."""
+        run_n, place_n = self._order[0][index], self._order[1][index]
+        order_n = np.lexsort((place_n, run_n))
+        return np.split(order_n, np.flatnonzero(np.diff(run_n[order_n])) + 1)
+
+    @cached_property
+    def _order(self) -> tuple[Index, Index]:
+        """Of each frame the number of its sequence, and its place in it."""
+        run_N, place_N = (np.zeros(len(self.frames), dtype=np.int64) for _ in range(2))
+        for number, index in enumerate(runs(self.frames)):
+            run_N[index], place_N[index] = number, np.arange(len(index))
+        return run_N, place_N
 
     @cached_property
     def headline(self) -> dict[str, Row]:
@@ -111,3 +142,15 @@ class Results:
         rows = self.rows("scene")
         last = rows[-1]["group"]
         return {row["method"]: row for row in rows if row["group"] == last}
+
+
+def _spread(key: str, found: Interval | None) -> Row:
+    """The entries of a row beside its median `key`: the interval, and the frames in a block that it was made with."""
+    if found is None:
+        return {f"{key}_ci95": None, f"{key}_block": None}
+    return {f"{key}_ci95": (found.low, found.high), f"{key}_block": found.block}
+
+
+def _plain(row: Row) -> Row:
+    """What of a row can be averaged or added."""
+    return {key: value for key, value in row.items() if not key.endswith(("_ci95", "_block"))}

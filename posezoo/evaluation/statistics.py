@@ -6,6 +6,7 @@ Legend: N frames, 3 position (m), 4 quaternion (w, x, y, z).
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def dataset_statistics(
 ) -> dict[str, Any]:
     """The data set in numbers, as plain data. Image sizes are read from the files' headers.
 
-    Keys: name, kind, ground_truth, frames, splits, image_sizes, intrinsics, scenes, sequences, conditions, and
+    Keys: name, kind, ground_truth, unit, frames, splits, image_sizes, intrinsics, scenes, sequences, conditions, and
     test_beside_training, notes. Metres, degrees, frames; a number without any frame is None.
     Raises DataError, UsageError.
     """
@@ -38,6 +39,7 @@ def dataset_statistics(
     frames = dataset.frames
     if not len(frames):
         raise DataError(f'"{name}" has no frames', "posezoo data verify shows why")
+    steps = _Steps.of(frames)
     known = int(np.sum(~np.isnan(frames.intrinsics).any(axis=1)))
     return {
         "name": name,
@@ -47,10 +49,11 @@ def dataset_statistics(
         "splits": {word: count for word in WORDS if (count := int(np.sum(frames.split == word)))},
         "image_sizes": _sizes(frames, progress),
         "intrinsics": f"known for {known} of {len(frames)} frames",
-        "scenes": [row for word in WORDS for row in _scenes(frames.of_split(word), word)],
-        "sequences": _sequences(frames),
+        "unit": dataset.unit,
+        "scenes": _in_unit([row for word in WORDS for row in _scenes(frames, word, steps)], dataset.unit),
+        "sequences": _in_unit(_sequences(frames, steps), dataset.unit),
         "conditions": _conditions(frames),
-        "test_beside_training": _tests(dataset),
+        "test_beside_training": _in_unit(_tests(dataset), dataset.unit),
         "notes": [*dataset.notes, *dataset.remarks],
     }
 
@@ -65,11 +68,52 @@ def _sizes(frames: Frames, progress: Progress | None) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def _scenes(frames: Frames, split: str) -> list[Row]:
+def _in_unit(rows: list[Row], unit: str) -> list[Row]:
+    """The rows with the unit of the data in place of metres."""
+    return [
+        {key.replace("(m)", f"({unit})").replace(" m (", f" {unit} ("): v for key, v in row.items()} for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """For each frame the one taken next in its sequence (-1: none), the distance to it and the turn."""
+
+    following: np.ndarray  # (N,)
+    metres: np.ndarray  # (N,)
+    degrees: np.ndarray  # (N,)
+
+    @staticmethod
+    def of(frames: Frames) -> _Steps:
+        """Found once for all frames: a frame that another split holds out is then no jump of this one's path."""
+        next_N = np.full(len(frames), -1)
+        for index in runs(frames):
+            next_N[index[:-1]] = index[1:]
+        metres_N = np.linalg.norm(frames.position[next_N] - frames.position, axis=1)
+        return _Steps(next_N, metres_N, angle_deg(frames.quaternion, frames.quaternion[next_N]))
+
+    def path(self, rows: np.ndarray) -> Row:
+        """Length of the paths of these frames, and the spacing of those that were taken one after the other."""
+        inside_N = np.zeros(len(self.following), dtype=bool)
+        inside_N[rows] = True
+        steps = rows[(self.following[rows] >= 0) & inside_N[self.following[rows]]]
+        step_N = self.metres[steps]
+        return {
+            "path (m)": _rounded(step_N.sum()),
+            "median spacing (m)": _median(step_N),
+            "largest spacing (m)": _rounded(step_N.max()) if len(step_N) else None,
+            "median turn (deg)": _median(self.degrees[steps]),
+        }
+
+
+def _scenes(frames: Frames, split: str, steps: _Steps) -> list[Row]:
     """One row for each scene of one split: how long its paths are and how far its poses spread."""
     rows = []
-    for scene in frames.scenes:
-        part = frames.of_scene(scene)
+    order = np.flatnonzero(frames.split == split)
+    order = order[np.argsort(frames.scene[order], kind="stable")]  # one pass, however many scenes there are
+    ends = np.cumsum(np.bincount(frames.scene[order], minlength=len(frames.scenes)))[:-1]
+    for scene, index in zip(frames.scenes, np.split(order, ends), strict=True):
+        part = frames.select(index)
         if not len(part):
             continue
         mean_4 = baselines.mean_quaternion(part.quaternion)
@@ -81,7 +125,7 @@ def _scenes(frames: Frames, split: str) -> list[Row]:
                 "split": split,
                 "frames": len(part),
                 "sequences": len(runs(part)),
-                **_path(part),
+                **steps.path(index),
                 **{f"box {axis} (m)": _rounded(side) for axis, side in zip("xyz", box_3, strict=True)},
                 "position spread (m)": _rounded(np.sqrt(part.position.var(axis=0).sum())),
                 "heading spread (deg)": _rounded(np.sqrt(np.mean(turn_N**2))),
@@ -90,30 +134,16 @@ def _scenes(frames: Frames, split: str) -> list[Row]:
     return rows
 
 
-def _sequences(frames: Frames) -> list[Row]:
+def _sequences(frames: Frames, steps: _Steps) -> list[Row]:
     """One row for each sequence of each scene and split."""
     rows = []
     for index in runs(frames):
         for split in dict.fromkeys(frames.split[index].tolist()):
-            part = frames.select(index[frames.split[index] == split])
+            chosen = index[frames.split[index] == split]
+            part = frames.select(chosen)
             first = {"scene": frames.scenes[part.scene[0]], "sequence": str(part.sequence[0]), "split": split}
-            rows.append({**first, "frames": len(part), **_path(part)})
+            rows.append({**first, "frames": len(part), **steps.path(chosen)})
     return rows
-
-
-def _path(frames: Frames) -> Row:
-    """Length of the paths, and the spacing of consecutive frames; a jump between two sequences does not count."""
-    metres, degrees = [], []
-    for index in runs(frames):
-        metres.append(np.linalg.norm(np.diff(frames.position[index], axis=0), axis=1))
-        degrees.append(angle_deg(frames.quaternion[index[:-1]], frames.quaternion[index[1:]]))
-    step_N, turn_N = np.concatenate(metres), np.concatenate(degrees)
-    return {
-        "path (m)": _rounded(step_N.sum()),
-        "median spacing (m)": _median(step_N),
-        "largest spacing (m)": _rounded(step_N.max()) if len(step_N) else None,
-        "median turn (deg)": _median(turn_N),
-    }
 
 
 def _conditions(frames: Frames) -> list[Row]:

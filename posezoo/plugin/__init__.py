@@ -15,6 +15,7 @@ from posezoo.base.errors import (
 )
 from posezoo.base.hooks import hookimpl
 from posezoo.base.spec import (
+    UNKNOWN_UNIT,
     CatalogueSpec,
     Conversion,
     Decode,
@@ -27,6 +28,7 @@ from posezoo.base.spec import (
 )
 
 __all__ = [
+    "UNKNOWN_UNIT",
     "CatalogueSpec",
     "Conversion",
     "DataError",

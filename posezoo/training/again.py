@@ -1,10 +1,10 @@
-"""Evaluate a run, a saved model or an alias again, on the run's own data unless others are named."""
+"""Evaluate a run, a saved model or an alias again, on the run's own data unless others are named; compare several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from posezoo.base.observe import Note, Observer
 from posezoo.base.paths import user_path
 from posezoo.catalogue import names
 from posezoo.data.open import open_dataset
+from posezoo.evaluation import stored
+from posezoo.evaluation.compare import Comparison
+from posezoo.evaluation.compare import compare as compare_reports
 from posezoo.evaluation.evaluate import evaluate as run
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
@@ -62,6 +65,50 @@ def evaluate(
         selection=subject.selection,
         progress=lambda done, total: watch.progress("evaluating", done, total),
     )
+
+
+def compare(
+    *models: str | Path | PoseModel | Result | Report,
+    data: str | None = None,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    subset: str = "test",
+    skip_bad: bool = False,
+    device: str | torch.device = "cpu",
+    observer: Observer | None = None,
+) -> Comparison:
+    """Each model compared with the first on the same images: better, not distinguishable or worse, and where.
+
+    Without `data`, a run or model folder's stored report is read and nothing is computed; what has none is evaluated
+    on its own data. With `data` all are evaluated on it. Raises UsageError where images or labels differ.
+    """
+    names, reports = [], []
+    for model in models:
+        found = None if data else _stored(model)
+        more: dict[str, Any] = {"root": root, "split": split, "subset": subset, "skip_bad": skip_bad}
+        if found is None:
+            if isinstance(model, Report):
+                raise UsageError("a report is of its own data", "compare(model, ..., data=NAME) with models")
+            found = evaluate(model, data, **more, device=device, observer=observer)
+        named = model.path if isinstance(model, Result) else model
+        names.append(str(named) if isinstance(named, str | Path) else found.model)
+        reports.append(found)
+    return compare_reports(names, reports)
+
+
+def _stored(model: str | Path | PoseModel | Result | Report) -> Report | None:
+    """The report of a finished run or an evaluated folder, if it was stored."""
+    if isinstance(model, Report):
+        return model
+    if isinstance(model, Result):
+        return model.report
+    if isinstance(model, PoseModel):
+        return None
+    folder = user_path(str(model).removeprefix("local-dir:"))
+    for place in (folder / "report", folder, folder.parent / "report"):
+        if (place / stored.FILE).is_file():
+            return Report.load(place)
+    return None
 
 
 class _DataChoice(NamedTuple):

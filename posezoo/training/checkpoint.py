@@ -25,6 +25,8 @@ from torch import Tensor
 
 from posezoo.base.errors import ResourceError, WeightsError
 from posezoo.base.files.write import is_full, replacement, sweep
+from posezoo.base.observe import Note
+from posezoo.training.processes import Processes
 
 SCHEMA = 1
 WEIGHTS, STATE, MANIFEST = "model.safetensors", "state.pt", "manifest.json"
@@ -101,6 +103,35 @@ def latest(run: Path) -> tuple[Checkpoint, list[str]]:
         problems.append(f"{path.name} ({problem})")
     shown = ", ".join(problems[:3]) or "none was saved"
     raise WeightsError(f"no usable checkpoint in {run}: {shown}", "start over with posezoo train")
+
+
+def shared(processes: Processes, run: Path, note: Note) -> Checkpoint | None:
+    """The newest complete checkpoint, in all processes; None if none was saved. The main process alone reads it."""
+    found: Checkpoint | None = None
+
+    def manifest() -> dict[str, Any] | None:
+        nonlocal found
+        if any_saved(run):
+            found, warnings = latest(run)
+            for warning in warnings:
+                note(warning)
+        return found.manifest if found else None
+
+    def state() -> bytes:
+        buffer = io.BytesIO()
+        if found:
+            torch.save(found.state, buffer)
+        return buffer.getvalue()
+
+    facts = processes.told(manifest)
+    if processes.world == 1 or facts is None:
+        return found
+    weights, rest = (
+        processes.told_bytes(lambda: safetensors.torch.save(found.weights if found else {})),
+        processes.told_bytes(state),
+    )
+    read = torch.load(io.BytesIO(rest), map_location="cpu", weights_only=True)
+    return Checkpoint(run / "ckpt" / f"step-{facts['step']:09d}", safetensors.torch.load(weights), read, facts)
 
 
 def any_saved(run: Path) -> bool:

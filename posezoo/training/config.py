@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, plugins, settings
 from posezoo.catalogue.resolve import KnownData, KnownModel
+from posezoo.data.splits import method_of
 from posezoo.nn.model import ModelConfig
 from posezoo.zoo.blueprint import PLACE_FIELDS, Blueprint, with_settings
 
@@ -23,8 +24,6 @@ Weight = Annotated[float, Field(ge=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 LogVariance = Annotated[float, Field(ge=-50, le=50)]
 """Its exp is within the range of float32."""
-
-SPLIT_METHODS = (("split", "blocks"), ("split", "sequences"))
 
 
 class _Section(BaseModel):
@@ -39,7 +38,8 @@ class DataSettings(_Section):
     root: str | None = None
     """The benchmark's folder; --root on the command line."""
     split: str | None = None
-    """`blocks` or `sequences`, or a CSV file with columns image, split; then only the images it lists are needed."""
+    """`blocks` (`blocks:40` frames, `blocks:2.5m`), `sequences`, or a CSV file with columns image, split; then only the
+    images it lists are needed."""
     skip_bad: bool = False
     """Skip bad frames and list them in skipped.txt, instead of an error."""
     validation: float = Field(0.08, ge=0, lt=0.9)
@@ -192,6 +192,8 @@ class TrainConfig(_Section):
     """Distance in frames between the members of a tuple."""
     equalise_scenes: bool = False
     """An epoch has as many samples of every scene as the largest has; frames of the others come more than once."""
+    sync_batch_norm: bool = True
+    """Batch norms see the batch of all processes; false: each process its own part."""
     workers: int = Field(0, ge=0)
     """Processes that read ahead; results do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -253,7 +255,8 @@ def _unheard_epochs(config: TrainConfig) -> UsageError:
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """So that a run can be resumed and evaluated from any folder."""
     paths = {key: getattr(config.data, key) for key in ("root", "split")}
-    paths = {key: path for key, path in paths.items() if path is not None and (key, path) not in SPLIT_METHODS}
+    methods = [config.data.split] if config.data.split and method_of(config.data.split) else []
+    paths = {key: path for key, path in paths.items() if path is not None and (key == "root" or path not in methods)}
     absolute = {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()}
     return config.model_copy(update={"data": config.data.model_copy(update=absolute)})
 

@@ -21,6 +21,8 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
             "data_digest": job.dataset.digest,
             "data_licence": card.licence if card else "not stated",
             "ground_truth": job.dataset.frames.ground_truth,
+            "unit": job.dataset.unit,
+            "data_notes": [without_folders(note) for note in job.dataset.notes],
             "num_images": len(job.train_rows),
             "recipe": job.config.recipe,
             "changed": changed_settings(job),

@@ -4,7 +4,9 @@ choosing the best epoch: selection.py.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,9 @@ from posezoo.training.run import METRICS, RunFolder, utc_now
 from posezoo.training.saving import Saver, State
 from posezoo.training.selection import Selection
 from posezoo.training.setup import Job
-from posezoo.training.signals import StopFlag
 from posezoo.zoo import card
-from posezoo.zoo.find import CARD, read_config
-from posezoo.zoo.saved import load, write_card
+from posezoo.zoo.find import CARD, Trained, find, read_config
+from posezoo.zoo.saved import load_found, write_card
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class Result:
 
 
 class Loop:
-    """One run in progress: `Loop(job, folder, stop, observer).run(checkpoint or None)`."""
+    """One run in progress: `Loop(job, folder, observer).run(checkpoint or None)`."""
 
-    def __init__(self, job: Job, folder: RunFolder, stop: StopFlag, observer: Observer) -> None:
-        self.job, self.folder, self.stop, self.observer = job, folder, stop, observer
+    def __init__(self, job: Job, folder: RunFolder, observer: Observer) -> None:
+        self.job, self.folder, self.observer = job, folder, observer
+        self.processes, self.stop = job.processes, job.processes.stop
         self.state = State()
-        self.saver = Saver(job, folder, stop, self.state)
+        self.saver = Saver(job, folder, self.state)
         self.selection = Selection(job, folder)
         self.ticked_at = time.monotonic()
 
@@ -81,14 +83,10 @@ class Loop:
     def _learn_place(self) -> None:
         """What the model learns of the place before step 1."""
         try:
-            learn_place(
-                self.job,
-                should_stop=self.saver.asked_to_stop,
-                progress=lambda done, total: self.observer.progress("learning the place", done, total),
-            )
-        except Interrupted:
-            what = f"stopped by {self.stop.name} before step 1"
-            raise Interrupted(what, f"posezoo resume {self.folder.path}", self.stop.exit_code) from None
+            with self.processes.stage("learning the place, before step 1"):
+                learn_place(self.job, lambda done, total: self.observer.progress("learning the place", done, total))
+        except Interrupted as stopped:
+            raise Interrupted(stopped.message, f"posezoo resume {self.folder.path}", stopped.exit_code) from None
 
     def _start_average(self) -> None:
         """The average begins at the model as it is: at the start, and where a phase starts from the best epoch."""
@@ -100,12 +98,13 @@ class Loop:
 
         def progress(done: int, total: int) -> None:
             self.observer.progress("features of the frozen part", done, total)
-            self.saver.stop_if_asked(phase)
 
         phase = Phase(self.job, self.state.phase)
         if found:
             phase.restore(found, begun=(self.state.epoch, self.state.batch) != (phase.first_epoch, 0))
-        phase.begin(progress)
+        with self._saved_if_stopped(phase, "computing the features of the frozen part"):
+            phase.prepare(progress)
+        phase.begin()
         self.ticked_at = time.monotonic()
         return phase
 
@@ -113,26 +112,35 @@ class Loop:
         """Every batch that the epoch has left, then validation."""
         state = self.state
         try:
-            for batch in phase.batches(state.epoch, state.batch):
-                line = phase.step(batch, state.step + 1)
+            for batch, weight in phase.batches(state.epoch, state.batch):
+                line = phase.step(batch, weight, state.step + 1)
                 state.batch += 1
                 state.step += 1
                 self._tick()
                 line = {"step": state.step, "epoch": state.epoch, "phase": state.phase, **line}
                 self._write(line)
                 self.observer.step(line)
-                self.saver.save_if_due(phase)
-                self.saver.stop_if_asked(phase)
+                self.saver.after_step(phase)
         except (WorkerLost, PluginError, NotFiniteError) as error:
             raise self._ended(error, phase) from error
+        with self._saved_if_stopped(phase, f"validating after epoch {state.epoch + 1}"):
+            found = self.selection.validate(state.epoch + 1)
         state.batch, state.epoch = 0, state.epoch + 1
-        line = {"step": state.step, "epoch": state.epoch, "time": utc_now(), **self.selection.validate(state)}
+        line = {"step": state.step, "epoch": state.epoch, "time": utc_now(), **found}
         self._tick()
         self._write(line)
         self.observer.epoch(line)
         last = state.phase == len(self.job.config.plan) - 1 and state.epoch == phase.end_epoch
         self.selection.keep_if_best(state, line["score"], last)
-        self.saver.stop_if_asked(phase)
+
+    @contextlib.contextmanager
+    def _saved_if_stopped(self, phase: Phase, doing: str) -> Iterator[None]:
+        """Around what can be repeated within a phase: a signal ends it, and the state from before is saved."""
+        try:
+            with self.processes.stage(doing):
+                yield
+        except Interrupted as stopped:
+            raise self.saver.stopped(phase, f"{stopped.message} (step {self.state.step})") from None
 
     def _ended(self, error: Exception, phase: Phase) -> Exception:
         """The error that ends the run, after a checkpoint if the state is still good."""
@@ -172,30 +180,40 @@ class Loop:
         self.observer.start(epochs * job.steps_per_epoch, self.state.step, facts)
 
     def _write(self, line: dict[str, Any]) -> None:
-        if self.job.accelerator.is_main_process:
+        if self.processes.is_main:
             self.folder.append_metrics(line)
 
     def _finish(self) -> Result:
         """The result: the best model loaded as users load it, evaluated, its card completed."""
-        job, path = self.job, self.folder.path
-        job.accelerator.wait_for_everyone()  # the main process may still be writing the best model
-        model = load(f"local-dir:{path}", job.accelerator.device)
         try:
-            report = evaluate(
-                model,
-                job.dataset,
-                cache=job.cache,
-                embed=retrieval_features(job.model),
-                selection=selection_note(job.config, self.state.best),
-                should_stop=lambda: bool(self.stop),
-                progress=lambda done, total: self.observer.progress("evaluating", done, total),
-            )
-        except Interrupted as error:
-            what = f"stopped by {self.stop.name} after training, {error.message}"
-            raise Interrupted(what, f"posezoo resume {path}", self.stop.exit_code) from None
-        if job.accelerator.is_main_process:
+            with self.stop.at_once("evaluating, after training"):
+                return self._evaluated()
+        except Interrupted as stopped:
+            raise Interrupted(stopped.message, f"posezoo resume {self.folder.path}", stopped.exit_code) from None
+
+    def _evaluated(self) -> Result:
+        job, path, main = self.job, self.folder.path, self.processes.is_main
+        model = load_found(self._best(path), job.accelerator.device)
+        report = evaluate(
+            model,
+            job.dataset,
+            cache=job.cache,
+            embed=retrieval_features(job.model),
+            selection=selection_note(job.config, self.state.best),
+            progress=lambda done, total: self.observer.progress("evaluating", done, total),
+            share=self.processes,
+        )
+        if main:
             report.save(path / "report")
             best = path / "best"
             if not card.is_handwritten(best / CARD):
                 write_card(best, card.text(read_config(best), report.to_dict()))
+        self.processes.told(lambda: True)  # the main process has written it
         return Result(path, report, self.state.seconds)
+
+    def _best(self, path: Path) -> Trained:
+        """The best model, which the main process alone reads."""
+        found = find(f"local-dir:{path}") if self.processes.is_main else None
+        origin, config = self.processes.told(lambda: (found.origin, found.config) if found else ("", {}))
+        content = self.processes.told_bytes(lambda: found.read() if found else b"")
+        return Trained(config, origin, lambda: content)

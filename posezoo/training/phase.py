@@ -5,15 +5,17 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from posezoo.base.errors import NotFiniteError, PluginError
+from posezoo.base.errors import LostError, NotFiniteError
+from posezoo.base.observe import Progress
 from posezoo.catalogue import guard
 from posezoo.data.loader import Batch, epoch_batches
 from posezoo.nn import geometry
@@ -23,13 +25,15 @@ from posezoo.nn.place import Target, brings_losses, extra_losses
 from posezoo.training import frozen
 from posezoo.training.augment import UNVARIED
 from posezoo.training.checkpoint import Checkpoint
+from posezoo.training.norms import SharedBatchNorms
+from posezoo.training.processes import is_lost
 from posezoo.training.setup import Job, augmented_batch, make_loss, make_optimiser, set_trainable, trainable
 
 AUTOCAST = {"bf16": torch.bfloat16}  # no fp16: without loss scaling its gradients vanish
 
 
 class Phase:
-    """A phase of a run. `begin` before the first step."""
+    """A phase of a run. `prepare` and `begin` before the first step."""
 
     def __init__(self, job: Job, number: int) -> None:
         plan = job.config.plan
@@ -47,16 +51,18 @@ class Phase:
         if begun:
             self.loss.load_state_dict(found.state["loss"])
             self.optimiser.load_state_dict(found.state["optimiser"])
-        torch.set_rng_state(found.state["torch_rng"])
 
-    def begin(self, progress: Callable[[int, int], None]) -> None:
-        """Compute what stays the same in every epoch, and wrap the network for several processes."""
+    def prepare(self, progress: Progress) -> None:
+        """Compute what stays the same in every epoch."""
         if frozen.features_can_be_cached(self.job, self.settings):
             self.features = frozen.FrozenFeatures(self.job)
             batches = self.features.batches()
             for done, places in enumerate(batches, 1):
                 self.features.add(places, self.autocast())
                 progress(done, len(batches))
+
+    def begin(self) -> None:
+        """Wrap the network for several processes."""
         self.network = self.job.accelerator.prepare(_Network(self.job.model))
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -64,22 +70,29 @@ class Phase:
         dtype = AUTOCAST.get(self.job.config.precision)
         return torch.autocast(self.job.accelerator.device.type, dtype) if dtype else nullcontext()
 
-    def batches(self, epoch: int, done: int) -> Iterator[Batch]:
-        """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
+    def batches(self, epoch: int, done: int) -> Iterator[tuple[Batch, float]]:
+        """The epoch's batches of this process, on its device, without the first `done`; with what each weighs.
+
+        A process whose part of a batch is larger than the others' weighs more: the mean over processes of gradients and
+        losses is then that of the batch. Raises WorkerLost.
+        """
         job, accelerator = self.job, self.job.accelerator
-        order = job.order(epoch, done, accelerator.process_index)
+        order = job.order(epoch, done, job.processes.rank)
         set_trainable(job.model, self.settings, job.config.optim)
         data = job.batches(epoch, images=self.features is None)
-        for batch in epoch_batches(data, order, job.config.workers if self.features is None else 0):
-            yield batch.to(accelerator.device)
+        batches = epoch_batches(data, order, job.config.workers if self.features is None else 0)
+        for batch, part, size in zip(batches, order.batches, order.sizes, strict=False):
+            yield batch.to(accelerator.device), len(part) * job.processes.world / size
 
-    def step(self, batch: Batch, number: int) -> dict[str, Any]:
-        """The line for metrics.jsonl of a training step on one batch, the run's step `number`.
+    def step(self, batch: Batch, weight: float, number: int) -> dict[str, Any]:
+        """The line for metrics.jsonl of a training step on one batch, the run's step `number`; `weight`: see `batches`.
 
         Raises NotFiniteError before weights change, PluginError for a plugin's model that raises.
         """
         start, config, accelerator = time.perf_counter(), self.job.config, self.job.accelerator
         self._set_rates(number - 1)
+        # dropout's numbers are a function of these three: a resumed run and each process draw their own again
+        torch.manual_seed(step_seed(config.seed, number, self.job.processes.rank))
         scene_B = frozen.scenes_of(self.job.model, batch)
         if self.features is None:
             varied = self.job.augmentation if self.settings.augment else UNVARIED
@@ -93,7 +106,7 @@ class Phase:
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
         total = sum(brought.values(), terms.total)
         self.optimiser.zero_grad(set_to_none=True)
-        accelerator.backward(total)
+        accelerator.backward(total * weight if weight != 1 else total)
         if accelerator.num_processes > 1 and self.loss.balance.grad is not None:
             # the balance is not part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = accelerator.reduce(self.loss.balance.grad, "mean")
@@ -110,10 +123,12 @@ class Phase:
                 "orientation_deg": angle_deg,
             }
             # read all at once: each separate read would wait for the device
-            values = torch.stack([value.double() for value in (*read.values(), norm)]).tolist()
+            own = torch.stack([value.double() for value in read.values()])
+            mean = self.job.processes.whole(own * (weight / accelerator.num_processes))
+            values = torch.cat([mean, norm.double().view(1)]).tolist()
         for what, value in (("loss", values[0]), ("gradient", values[-1])):
             if not abs(value) < float("inf"):
-                raise self._not_finite(what, number, batch)
+                raise self._not_finite(what, number, batch, bool(own.isfinite().all()))
         self.optimiser.step()
         if self.job.average is not None:
             self.job.average.update_parameters(self.job.model)
@@ -121,19 +136,21 @@ class Phase:
             **dict(zip(read, values, strict=False)),
             "balance": self.loss.balance.tolist(),
             "lr": self.optimiser.param_groups[0]["lr"],
-            "images_per_s": len(batch.rows) * accelerator.num_processes / (time.perf_counter() - start),
+            "images_per_s": len(batch.rows) / weight * accelerator.num_processes / (time.perf_counter() - start),
         }
 
     def _forward(self, number: int, *given: Any) -> tuple[PoseOutput, dict[str, Tensor]]:
-        """What `_Network` gives. If a plugin's model raises, the error names it, and the random state is restored."""
-        before = torch.get_rng_state()
-        try:
-            with self.autocast(), guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):
+        """What `_Network` gives. If a plugin's model raises, the error names it."""
+        shared = self.job.processes.norms if self.job.config.sync_batch_norm else None
+        norms = SharedBatchNorms(shared) if shared is not None else nullcontext()
+        with self.autocast(), norms, guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):
+            try:
                 found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
-                return found
-        except PluginError:
-            torch.set_rng_state(before)
-            raise
+            except RuntimeError as error:
+                if is_lost(error):  # the model's processes meet in here
+                    raise LostError("another process was lost in a step") from error
+                raise
+            return found
 
     def _set_rates(self, done: int) -> None:
         """The schedule is a function of the step alone, so that nothing about it needs saving."""
@@ -143,12 +160,21 @@ class Phase:
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
 
-    def _not_finite(self, what: str, number: int, batch: Batch) -> NotFiniteError:
+    def _not_finite(self, what: str, number: int, batch: Batch, finite: bool) -> NotFiniteError:
         # nothing is saved: dropout has drawn its numbers and batch norm has seen this batch, so a resumed run would
         # differ from one that never stopped, or even start from statistics that are not finite
-        files = tuple(self.job.dataset.frames.name(int(i)) for i in batch.rows)
+        own = [self.job.dataset.frames.name(int(i)) for i in batch.rows]
+        parts = self.job.processes.gathered([own, finite])
+        # those of the processes where it began; of all, if it is the gradient alone
+        found = [files for files, good in parts if not good] or [files for files, _ in parts]
+        files = tuple(file for part in found for file in part)
         shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         return NotFiniteError(f"{what} is not finite at step {number} (batch: {shown})", "lower optim.lr", what, files)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of torch's random numbers in one step of one process."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8], "little") >> 1
 
 
 class _Network(nn.Module):

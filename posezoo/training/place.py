@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from posezoo.base.observe import Progress
 from posezoo.catalogue import guard
 from posezoo.evaluation.evaluate import embed_frames
 from posezoo.nn import place
@@ -15,11 +16,10 @@ from posezoo.nn.model import evaluating
 from posezoo.training.setup import Job
 
 
-def learn_place(job: Job, should_stop: Callable[[], bool], progress: Callable[[int, int], None]) -> None:
+def learn_place(job: Job, progress: Progress) -> None:
     """Show the training images' poses and embeddings to every module that asks for them; nothing if none does.
 
-    A resumed run reads what was learned from its checkpoint instead. Raises PluginError for a plugin that raises,
-    Interrupted as soon as `should_stop()` is true.
+    A resumed run reads what was learned from its checkpoint instead. Raises PluginError for a plugin that raises.
     """
     if not place.learners(job.model):
         return
@@ -30,7 +30,7 @@ def learn_place(job: Job, should_stop: Callable[[], bool], progress: Callable[[i
         features_NE = embed_frames(
             lambda images_BCHW: model.encode(model.prepare(images_BCHW)).image,
             job.cache, rows[np.asarray(places, dtype=np.int64)], job.config.batch_size, job.accelerator.device,
-            should_stop, progress,
+            progress=progress, share=job.processes,
         )  # fmt: skip
         return torch.from_numpy(features_NE).to(job.accelerator.device)
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import time
 import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
@@ -44,19 +45,24 @@ AGAIN = "free space, then posezoo resume"
 class RunFolder:
     """A run folder locked by this process; `with RunFolder(path)` frees it at the end, and so does any kill."""
 
-    def __init__(self, path: Path, locked: bool = True) -> None:
-        """`locked`: False for the other processes of a run, which write nothing."""
+    def __init__(self, path: Path, locked: bool = True, patience: float = 0.0) -> None:
+        """`locked`: False for the other processes of a run, which write nothing. `patience`: seconds to wait for it."""
         self.path = path
         self._metrics: IO[str] | None = None
         self._lock: BaseFileLock | None = None
+        self._made: list[Path] = []
         if locked:
             with writing(f"the run folder {path}", "choose another with out="):
-                self._acquire_lock()
+                self._acquire_lock(patience)
 
-    def _acquire_lock(self) -> None:
+    def _acquire_lock(self, patience: float) -> None:
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        file = self.path / LOCK
+        file, until = self.path / LOCK, time.monotonic() + patience
         self._lock = lock(file)
+        while self._lock is None and time.monotonic() < until:
+            time.sleep(0.2)
+            self._lock = lock(file)
         if self._lock is None:
             holder = file.read_text(encoding="utf-8").strip() or "another process"
             raise LockedError(f"{self.path} is used by {holder}", "wait, or choose another folder with out=")
@@ -80,7 +86,8 @@ class RunFolder:
             if not begun:  # leave no empty folder behind
                 with contextlib.suppress(OSError):
                     (self.path / LOCK).unlink()
-                    self.path.rmdir()
+                    for folder in self._made or [self.path]:
+                        folder.rmdir()
             self._lock.release()
 
     def write_config(self, config: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ from posezoo.training import checkpoint
 from posezoo.training.phase import Phase
 from posezoo.training.run import RunFolder
 from posezoo.training.setup import Job
-from posezoo.training.signals import StopFlag
 
 
 @dataclass
@@ -33,32 +32,33 @@ class State:
 
 
 class Saver:
-    """Saves a run's state. Only the main process writes; all of them agree when to stop."""
+    """Saves a run's state. Only the main process writes; all of them agree when to save and when to stop."""
 
-    def __init__(self, job: Job, folder: RunFolder, stop: StopFlag, state: State) -> None:
-        self.job, self.folder, self.stop, self.state = job, folder, stop, state
+    def __init__(self, job: Job, folder: RunFolder, state: State) -> None:
+        self.job, self.folder, self.state = job, folder, state
+        self.processes, self.stop = job.processes, job.processes.stop
         self.saved_at = time.monotonic()
 
-    def save_if_due(self, phase: Phase) -> None:
-        """Save if enough steps or seconds have passed."""
-        wanted = self.job.config.checkpoint
-        due = wanted.every_steps and self.state.step % wanted.every_steps == 0
-        if due or time.monotonic() - self.saved_at > wanted.every_seconds:
+    def after_step(self, phase: Phase) -> None:
+        """Save if enough steps or seconds have passed; save and raise Interrupted if any process was asked to stop."""
+        due = self._due() if self.processes.is_main else False
+        signal, wanted = self.processes.largest(self.stop.signal, int(due))
+        self.stop.agree(signal)  # one that arrives meanwhile is kept for the next step
+        if signal:
+            raise self.stopped(phase, f"stopped by {self.stop.name} at step {self.state.step}")
+        if wanted:
             self.save(phase)
 
-    def asked_to_stop(self) -> bool:
-        """Whether a signal has reached any process of the run; all of them must ask at the same point."""
-        accelerator = self.job.accelerator
-        if accelerator.num_processes > 1:
-            flag = torch.tensor([self.stop.signal], device=accelerator.device)
-            self.stop.signal = int(accelerator.gather(flag).max())
-        return bool(self.stop)
+    def stopped(self, phase: Phase, what: str) -> Interrupted:
+        """The error that ends a run which was asked to stop; all is saved."""
+        saved = f"{what}, checkpoint saved: {self.save(phase)}"
+        return Interrupted(saved, f"posezoo resume {self.folder.path}", self.stop.exit_code)
 
-    def stop_if_asked(self, phase: Phase) -> None:
-        """Save and raise Interrupted if a signal has reached any process of the run."""
-        if self.asked_to_stop():
-            what = f"stopped by {self.stop.name} at step {self.state.step}, checkpoint saved: {self.save(phase)}"
-            raise Interrupted(what, f"posezoo resume {self.folder.path}", self.stop.exit_code)
+    def _due(self) -> bool:
+        wanted = self.job.config.checkpoint
+        if wanted.every_steps and self.state.step % wanted.every_steps == 0:
+            return True
+        return time.monotonic() - self.saved_at > wanted.every_seconds
 
     def save(self, phase: Phase) -> Path:
         """The folder of the checkpoint, written."""
@@ -66,7 +66,6 @@ class Saver:
             "position": vars(self.state),
             "loss": phase.loss.state_dict(),
             "optimiser": phase.optimiser.state_dict(),
-            "torch_rng": torch.get_rng_state(),
         }
         if self.job.average is not None:
             state["average"] = self.job.average.state_dict()
@@ -74,12 +73,13 @@ class Saver:
             "torch": torch.__version__,
             "num_threads": torch.get_num_threads(),
             "device": self.job.accelerator.device.type,
+            "processes": self.processes.world,
             "data_digest": self.job.dataset.digest,
             "inputs_digest": self.job.inputs_digest,
             "posezoo": __version__,
         }
         target = self.folder.path / "ckpt" / f"step-{self.state.step:09d}"
-        if self.job.accelerator.is_main_process:
+        if self.processes.is_main:
             weights, keep = self.job.model.state_dict(), self.job.config.checkpoint.keep
             target = checkpoint.save(self.folder.path, self.state.step, weights, state, facts, keep)
         self.saved_at = time.monotonic()

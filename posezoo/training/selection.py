@@ -39,19 +39,21 @@ class Selection:
         self.job, self.folder = job, folder
         self.frames = job.dataset.frames.select(job.validation_rows)
 
-    def validate(self, state: State) -> dict[str, Any]:
-        """The line of an epoch: its errors on the validation frames, and its score (lower is better)."""
+    def validate(self, epoch: int) -> dict[str, Any]:
+        """The line of an epoch that has ended: its errors on the validation frames, and its score (lower is better)."""
         job = self.job
         if not len(self.frames):
-            return {"score": -float(state.epoch)}
+            return {"score": -float(epoch)}
+        job.processes.copy_buffers(job.judged)
         poses, _ = predict_frames(
-            job.judged, job.cache, job.validation_rows, self.frames, job.config.batch_size, job.accelerator.device
-        )
+            job.judged, job.cache, job.validation_rows, self.frames, job.config.batch_size, job.accelerator.device,
+            share=job.processes,
+        )  # fmt: skip
         summary = self._summary(poses)
         # both medians as fractions of the mean pose's, added: neither metres nor degrees dominate
         score = float(sum(summary[key] / max(self._baseline[key], 1e-6) for key in MEDIANS))
         if job.config.selection == "last":
-            score = -float(state.epoch)  # the data's own validation frames are watched, and choose nothing
+            score = -float(epoch)  # the data's own validation frames are watched, and choose nothing
         errors = {key: value for key, value in summary.items() if key != "recalls"}
         return {"split": job.config.selection, **errors, "score": score}
 
@@ -60,7 +62,7 @@ class Selection:
         better = math.isfinite(score) and (not state.best or score < state.best["score"])
         if better or (last and not state.best):
             state.best = {"epoch": state.epoch, "step": state.step, "score": score}
-            if self.job.accelerator.is_main_process:
+            if self.job.processes.is_main:
                 known = facts(self.job, state.best)
                 about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **known}
                 about["disclosures"] = disclosures(self.job.judged)
@@ -74,9 +76,9 @@ class Selection:
             return  # no epoch had a finite score: it goes on with what it has
         ends = accumulate(phase.epochs for phase in self.job.config.plan)
         path = self._best_of(next(number for number, end in enumerate(ends) if state.best["epoch"] <= end))
-        self.job.accelerator.wait_for_everyone()  # the main process may still be writing them
         try:
-            weights = safetensors.torch.load_file(path)
+            content = self.job.processes.told_bytes(path.read_bytes)
+            weights = safetensors.torch.load(content)
         except (OSError, SafetensorError) as error:
             why = "damaged" if isinstance(error, SafetensorError) else "missing"
             raise WeightsError(f"{path}, from which the next phase starts, is {why}", "start a new run") from error
@@ -98,4 +100,4 @@ class Selection:
 
     def _summary(self, poses: Any) -> dict[str, Any]:
         true = self.frames.position, self.frames.quaternion
-        return summarise(*pose_errors(poses.position, poses.quaternion, *true), intervals=False)
+        return summarise(*pose_errors(poses.position, poses.quaternion, *true))

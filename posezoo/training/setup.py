@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -37,6 +36,7 @@ from posezoo.nn.model import PoseModel
 from posezoo.training.augment import augmented, turns_of
 from posezoo.training.average import model_of
 from posezoo.training.config import AugmentSettings, OptimSettings, PhaseSettings, TrainConfig
+from posezoo.training.processes import Processes, alone
 from posezoo.zoo import pretrained
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build, load_backbones
@@ -58,6 +58,8 @@ class Job:
     accelerator: Accelerator
     unit_m: float | tuple[float, float, float]
     backbone_files: list[pretrained.WeightsFile]
+    processes: Processes = field(default_factory=alone)
+    """All that train together."""
     average: AveragedModel | None = None
     """Of the model's weights over the steps, if the configuration asks for it."""
 
@@ -80,7 +82,7 @@ class Job:
     def order(self, epoch: int, start: int = 0, rank: int = 0) -> BatchOrder:
         """The batches of an epoch for process `rank`, from batch `start` on."""
         scene_N = self.dataset.frames.scene[self.train_rows] if self.config.equalise_scenes else None
-        config, size, world = self.config, len(self.train_rows), self.accelerator.num_processes
+        config, size, world = self.config, len(self.train_rows), self.processes.world
         return BatchOrder(size, config.batch_size, config.seed, epoch, start, rank, world, scene_N)
 
     def batches(self, epoch: int, images: bool = True) -> FrameBatches:
@@ -93,9 +95,19 @@ class Job:
         return FrameBatches(self.dataset.frames, cache, rows, self.config.seed, epoch)
 
 
-def set_up(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer) -> Job:
-    """A job: data opened, model built, device chosen. Raises DataError with all findings."""
+def set_up(
+    config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer, processes: Processes | None = None
+) -> Job:
+    """A job: data opened, model built, device chosen. Raises DataError with all findings, Interrupted for a signal."""
     raise_malloc_thresholds()
+    processes = processes or alone()
+    with processes.stop.at_once("preparing the run, before step 1"):
+        return _set_up(config, blueprint, data, observer, processes)
+
+
+def _set_up(
+    config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer, processes: Processes
+) -> Job:
     where = config.data
 
     def reading(done: int, total: int) -> None:
@@ -106,7 +118,8 @@ def set_up(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer:
         observer.note(note)
     train_rows, validation_rows = _rows(dataset, config)
     dataset.require("test")
-    cache = ImageCache.open(dataset.frames, reading)
+    with processes.first_of_machine("image cache"):
+        cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
     plan = _for_place(blueprint, dataset, train_rows, config)
@@ -120,11 +133,18 @@ def set_up(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer:
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     varied = _augmentation(config, dataset, train_rows, observer)
+    if processes.world > 1 and config.sync_batch_norm:
+        observer.note(f"{processes.world} processes: batch norms see the whole batch (sync_batch_norm)")
     unit_m = _unit_m(dataset.frames.position[train_rows], config)
-    return Job(
+    job = Job(
         config, blueprint, data, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
-        varied, accelerator, unit_m, backbone_files,
+        varied, accelerator, unit_m, backbone_files, processes,
     )  # fmt: skip
+    least = 2 * processes.world
+    if processes.world > 1 and job.order(epoch=0).sizes[0] < least:
+        what = f"{processes.world} processes share batches of {job.order(epoch=0).sizes[0]}"
+        raise UsageError(f"{what}: too few images for each", f"batch_size={least} or more, or fewer processes")
+    return job
 
 
 def checked_model(plan: Blueprint) -> PoseModel:
@@ -304,19 +324,6 @@ def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, obser
         return varied
     turns = turns_of(torch.from_numpy(dataset.frames.quaternion[rows]))
     return varied.model_copy(update={key: deg for key, deg in turns.items() if getattr(varied, key) is None})
-
-
-def is_main(config: TrainConfig) -> bool:
-    """Whether this is the main process, which alone writes, of those that torchrun started."""
-    return PartialState(cpu=config.device == "cpu").is_main_process
-
-
-def shared_path(path: Path, config: TrainConfig) -> Path:
-    """The main process's path, in all processes: each would otherwise name the folder by its own second."""
-    paths = [str(path)]
-    PartialState(cpu=config.device == "cpu")
-    broadcast_object_list(paths)
-    return Path(paths[0])
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:

@@ -4,8 +4,8 @@
     start(config, blueprint)   a new run
     resume(run)                continue one: the same losses to the last digit as if it had never stopped
 
-The state of a run is (phase, epoch, batch, step); order and augmentation follow from (seed, epoch, index), dropout from
-torch's random state, which checkpoints hold. The steps themselves: posezoo.training.loop.
+The state of a run is (phase, epoch, batch, step); order and augmentation follow from (seed, epoch, index), dropout
+from (seed, step, process). The steps themselves: posezoo.training.loop.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from typing import Any
 
 import torch
 
-from posezoo.base.errors import (
-    DataError,
-    UsageError,
-    WeightsError,
-)
+from posezoo.base.errors import DataError, PosezooError, UsageError, WeightsError
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.base.version import __version__
@@ -29,15 +25,14 @@ from posezoo.catalogue.resolve import KnownData, KnownModel
 from posezoo.training import checkpoint
 from posezoo.training.config import TrainConfig, configure
 from posezoo.training.loop import Loop, Result
+from posezoo.training.processes import Processes, joined, restarts
 from posezoo.training.run import CONFIG, RunFolder, new_run_path, read_config
-from posezoo.training.setup import (
-    is_main,
-    measured_precision,
-    set_up,
-    shared_path,
-)
+from posezoo.training.setup import measured_precision, set_up
 from posezoo.training.signals import StopFlag
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
+
+LOCK_PATIENCE = 30.0
+"""Seconds that a run started again waits for data workers of the killed one to free its folder."""
 
 
 def train(
@@ -54,21 +49,30 @@ def train(
 
 
 def start(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer | None = None) -> Result:
-    """Train from the start in a new run folder. Raises PosezooError; a signal saves, then raises Interrupted."""
+    """Train from the start in a new run folder. Raises PosezooError; a signal saves, then raises Interrupted.
+
+    In a process that torchrun has started again after another was lost: the run continues from its newest checkpoint.
+    """
     observer, data = observer or Observer(), data.absolute()
-    path = shared_path(new_run_path(config.out, str(blueprint.name), config.data.name), config)
-    with RunFolder(path, locked=is_main(config)) as folder, StopFlag() as stop:
-        job = set_up(config, blueprint, data, observer)
-        if config.precision == "auto":
-            precision = measured_precision(job)
-            job.config = config.model_copy(update={"precision": precision})
-            observer.note(f"precision {precision}, measured on this machine ({job.accelerator.device.type})")
-        if job.accelerator.is_main_process:
-            folder.write_config(
-                {"posezoo": __version__, "train": job.config.model_dump(), "model": blueprint.as_dict()}
-            )
-            folder.write_skipped(job.dataset.skipped)
-        return Loop(job, folder, stop, observer).run(None)
+    with StopFlag() as stop, joined(stop, config.device) as processes:
+        place, begun = processes.told(lambda: _place_of(config, str(blueprint.name), processes))
+        path = Path(place)
+        if begun:
+            observer.note(f"started again by torchrun ({restarts()}): the run goes on")
+            return _resumed(path, processes, observer)
+        with RunFolder(path, locked=processes.is_main) as folder:
+            job = set_up(config, blueprint, data, observer, processes)
+            if config.precision == "auto":
+                with stop.at_once("measuring the precision, before step 1"):
+                    precision = processes.told(lambda: measured_precision(job))
+                job.config = config.model_copy(update={"precision": precision})
+                observer.note(f"precision {precision}, measured on this machine ({job.accelerator.device.type})")
+            if processes.is_main:
+                folder.write_config(
+                    {"posezoo": __version__, "train": job.config.model_dump(), "model": blueprint.as_dict()}
+                )
+                folder.write_skipped(job.dataset.skipped)
+            return Loop(job, folder, observer).run(None)
 
 
 def resume(run: str | Path, observer: Observer | None = None) -> Result:
@@ -76,9 +80,13 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
 
     Raises UsageError if `run` is not a run, WeightsError if it has no usable checkpoint, LockedError if it is in use.
     """
-    observer = observer or Observer()
     path = user_path(run)
-    stored = read_config(path)
+    with StopFlag() as stop, joined(stop, _device_of(path)) as processes:
+        return _resumed(path, processes, observer or Observer())
+
+
+def _resumed(path: Path, processes: Processes, observer: Observer) -> Result:
+    stored = processes.told(lambda: read_config(path))
     try:
         config = settings.validated(TrainConfig, stored["train"], "train.")
     except UsageError as error:
@@ -88,26 +96,45 @@ def resume(run: str | Path, observer: Observer | None = None) -> Result:
     except WeightsError as error:  # right for a model folder; here it is the run's configuration
         raise UsageError(error.message, error.hint) from None
     data = resolve.data(config.data.name)
-    with RunFolder(path, locked=is_main(config)) as folder, StopFlag() as stop:
-        if not checkpoint.any_saved(path):  # killed before the first one: the seed repeats the same start
+    with RunFolder(path, locked=processes.is_main, patience=LOCK_PATIENCE if processes.restarted else 0) as folder:
+        with processes.stop.at_once("reading the checkpoint"):
+            found = checkpoint.shared(processes, path, observer.note)
+        if found is None:  # killed before the first one: the seed repeats the same start
             observer.note("no checkpoint saved yet: starting again from step 0")
             folder.rewind_metrics(0, 0)
-            return Loop(set_up(config, plan, data, observer), folder, stop, observer).run(None)
-        found, warnings = checkpoint.latest(path)
-        for warning in warnings:
-            observer.note(warning)
+            return Loop(set_up(config, plan, data, observer, processes), folder, observer).run(None)
         if found.manifest["num_threads"] != torch.get_num_threads():
             torch.set_num_threads(found.manifest["num_threads"])  # another order of sums would change the last digits
-        job = set_up(config, plan, data, observer)
+        job = set_up(config, plan, data, observer, processes)
         for what, then, now in (
             ("torch", found.manifest["torch"], torch.__version__),
             ("data", found.manifest["data_digest"], job.dataset.digest),
             ("data", found.manifest.get("inputs_digest", job.inputs_digest), job.inputs_digest),
             ("device", found.manifest["device"], job.accelerator.device.type),
+            ("processes", found.manifest.get("processes", processes.world), processes.world),
         ):
             if then != now and what == "data":
                 raise DataError(f"the data set has changed since the run began: {config.data.name}", "start a new run")
             if then != now:
                 observer.note(f"continuation is not bit-identical: {what} {then} -> {now}")
         observer.note(f"resumed from step {found.manifest['step']}")
-        return Loop(job, folder, stop, observer).run(found)
+        return Loop(job, folder, observer).run(found)
+
+
+def _place_of(config: TrainConfig, model: str, processes: Processes) -> tuple[str, bool]:
+    """The run's folder, and whether it holds this run already, begun before torchrun started it again."""
+    if processes.restarted:
+        before = config.out or processes.remembered("run")
+        if before and (user_path(before) / CONFIG).exists():
+            return str(user_path(before)), True
+    path = new_run_path(config.out, model, config.data.name)
+    processes.remember("run", str(path))
+    return str(path), False
+
+
+def _device_of(path: Path) -> str:
+    """The configured device of a run, if this process can see it; whatever is wrong is told later."""
+    try:
+        return str(read_config(path)["train"].get("device", "auto"))
+    except PosezooError:
+        return "auto"

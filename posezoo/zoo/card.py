@@ -137,18 +137,33 @@ def _evaluation(report: Mapping[str, Any] | None) -> str:
         return "Not evaluated yet: the run has not ended."
     data = parse_data(report["data"]).public
     parts = [f"## Evaluation\n\n{data}, {report['split']} images, {report['ground_truth']} ground truth."]
+    parts.append(_intervals(report))
     for by, rows in report["results"].items():
         groups = list(dict.fromkeys(row["group"] for row in rows))
         methods = list(dict.fromkeys(row["method"] for row in rows))
         found = {(row["group"], row["method"]): row for row in rows}
-        head = f"| {by}: m, deg | images |" + "".join(f" {method} |" for method in methods)
+        head = f"| {by}: {report.get('unit', 'm')}, deg | images |" + "".join(f" {method} |" for method in methods)
         lines = [head, "|---" * (len(methods) + 2) + "|"]
         for group in groups:
             cells = [", ".join(_number(found[group, method][key]) for key in MEDIANS) for method in methods]
             lines.append(f"| {group} | {found[group, methods[0]]['num']} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
-    parts.append("Medians of position in metres and orientation in degrees.")
+    unit = {"m": "metres"}.get(report.get("unit", "m"), report.get("unit"))
+    parts.append(f"Medians of position in {unit} and orientation in degrees.")
     return "\n\n".join([*parts, *(f"Note: {without_folders(note)}." for note in report["notes"])])
+
+
+def _intervals(report: Mapping[str, Any]) -> str:
+    """The rows that rank the methods, with their intervals where the report has some."""
+    lines = ["| median (95 %) | m | deg |", "|---|---|---|"]
+    for method, row in headline(report).items():
+        cells = []
+        for key in MEDIANS:
+            ends = row.get(f"{key}_ci95")
+            cells.append(_number(row[key]) + (f" ({_number(ends[0])} to {_number(ends[1])})" if ends else ""))
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    note = report.get("intervals", "")
+    return "\n".join(lines) + (f"\n\n{note[:1].upper()}{note[1:]}." if note else "")
 
 
 def _number(value: float | str) -> str:

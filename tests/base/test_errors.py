@@ -7,7 +7,18 @@ import pickle
 import pytest
 
 from posezoo.base import errors
-from posezoo.base.errors import DataError, Finding, Interrupted, PosezooError, near, redacted, unknown_name
+from posezoo.base.errors import (
+    DataError,
+    FailedElsewhere,
+    Finding,
+    Interrupted,
+    PosezooError,
+    ResourceError,
+    exit_code_of,
+    near,
+    redacted,
+    unknown_name,
+)
 
 
 def kinds() -> list[type[PosezooError]]:
@@ -16,13 +27,31 @@ def kinds() -> list[type[PosezooError]]:
 
 
 def test_every_kind_has_a_code_of_its_own_that_the_docstring_tells() -> None:
-    codes = {kind.__name__: kind.exit_code for kind in kinds() if kind is not Interrupted}
-    assert len(set(codes.values())) == len(codes) == 8
+    codes = {kind.__name__: kind.exit_code for kind in kinds() if kind not in (Interrupted, FailedElsewhere)}
+    assert len(set(codes.values())) == len(codes) == 9
     assert not set(codes.values()) & {0, 1, 130, 143}
     for name, code in codes.items():
         (line,) = [line for line in (errors.__doc__ or "").splitlines() if f" {name} " in line]
         assert line.split(name)[1].split()[0] == str(code)
     assert Interrupted("m", "h", 143).exit_code == 143
+    assert FailedElsewhere("m", 6).exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ResourceError("m"), 6),
+        (MemoryError(), 6),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), 6),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 6),
+        (OSError(28, "No space left on device"), 6),
+        (KeyboardInterrupt(), 130),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), 1),
+        (ValueError("can't allocate memory"), 1),
+    ],
+)
+def test_the_code_of_any_error(error: BaseException, code: int) -> None:
+    assert exit_code_of(error) == code
 
 
 def test_one_line_of_message_and_hint() -> None:

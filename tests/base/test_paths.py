@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posezoo.base.paths import COMMIT, printable_path, user_path, without_folders
+from posezoo.base.paths import COMMIT, natural, printable_path, user_path, without_folders
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,9 @@ def test_what_a_commit_is() -> None:
     assert COMMIT.fullmatch("0123456789abcdef" * 2 + "01234567")
     assert not COMMIT.fullmatch("A" * 40)
     assert not COMMIT.fullmatch("a" * 39)
+
+
+def test_names_in_natural_order() -> None:
+    names = ["b.png", "10.png", "9.png", "seq2/1", "seq10/1", "a.png", "09.png", "²", "1" * 400]
+    ordered = ["09.png", "9.png", "10.png", "1" * 400, "a.png", "b.png", "seq2/1", "seq10/1", "²"]
+    assert sorted(names, key=natural) == ordered

@@ -6,10 +6,11 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 from pose_files import PARSERS
 from scipy.spatial.transform import Rotation
 
-from posezoo.base.poses import Poses, printable, rotation_matrix, widest_axes
+from posezoo.base.poses import Poses, axes_from_above, printable, rotation_matrix
 
 
 def test_forms_agree_on_hard_poses() -> None:
@@ -58,7 +59,7 @@ def test_kitti_and_nerf_are_the_same_cameras() -> None:
 def test_arrows_point_where_the_cameras_look() -> None:
     """The camera's z axis in the world: a column of the rotation, not a row."""
     poses, rotations = turned()
-    axes = list(widest_axes(poses.position))
+    axes = list(axes_from_above(poses.position, poses.quaternion))
     (arrows,) = poses.plot().axes[0].collections
     looking_N3 = rotations.apply([0.0, 0.0, 1.0])
     np.testing.assert_allclose(np.stack([arrows.U, arrows.V], 1), looking_N3[:, axes], atol=1e-12)
@@ -71,10 +72,26 @@ def test_times_in_seconds_or_numbers() -> None:
     assert dataclasses.replace(poses, timestamps=(1_500_000, -1)).stamps() == ["0", "1"], "one is not known"
 
 
-def test_the_plane_in_which_a_path_is_drawn() -> None:
-    assert widest_axes(np.array([[0.0, 0.0, 0.0], [1.0, 5.0, 9.0]])) == (1, 2)
-    assert widest_axes(np.array([[0.0, 0.0, 0.0], [5.0, 1.0, 9.0]])) == (0, 2)
-    assert widest_axes(np.zeros((0, 3))) == (0, 1)
+STEEP = np.array([[0.0, 0.0, 0.0], [1.0, 5.0, 9.0]])  # moves least along x
+
+
+@pytest.mark.parametrize(
+    ("up", "axes"),  # right x up of the picture is the world's up: a turn to the left is one to the left
+    [([0, -1, 0], (0, 2)), ([0, 1, 0], (2, 0)), ([0, 0, 1], (0, 1)), ([0, 0, -1], (1, 0)), ([1, 0, 0], (1, 2))],
+)
+def test_from_above_is_what_the_cameras_have_over_their_heads(up: list[int], axes: tuple[int, int]) -> None:
+    forward = np.roll(up, 1)
+    camera = np.stack([np.cross(-np.array(up), forward), -np.array(up), forward], axis=1)
+    x, y, z, w = Rotation.from_matrix(camera).as_quat()
+    assert axes_from_above(STEEP, np.array([[w, x, y, z]] * 2)) == axes
+    right, above = (np.eye(3)[axis] for axis in axes)
+    np.testing.assert_allclose(np.cross(right, above), up)
+
+
+def test_from_above_without_a_common_up_is_the_plane_of_motion() -> None:
+    upside = np.array([[1.0, 0, 0, 0], [0, 0, 0, 1.0]])  # one camera on its head
+    assert set(axes_from_above(STEEP, upside)) == {1, 2}
+    assert axes_from_above(np.zeros((0, 3)), np.zeros((0, 4))) == (0, 1)
 
 
 def test_undecodable_names_can_be_printed() -> None:

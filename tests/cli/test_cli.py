@@ -23,7 +23,7 @@ from typer.main import get_command
 from posezoo import cli
 from posezoo.cli.commands import app
 
-COMMANDS = sorted({"list", "info", "doctor", "train", "resume", "eval", "predict", "export", "parity"})
+COMMANDS = ["list", "info", "settings", "doctor", "train", "resume", "eval", "compare", "predict", "export", "parity"]
 BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
 DATA_COMMANDS = [
     f"data {word}" for word in ("corrupt", "export", "how-to", "list", "make-ecl", "plot", "prepare", "stats", "verify")
@@ -168,7 +168,7 @@ ODD = [
     *("scenes=['a','a']", "resize=64", "mean=[1]", "nan", "-1", "--subset", "train", "loading", "*", "[", "[a", "?"),
 ]
 SAFE = [["list"], ["info"], ["doctor"], ["data"], ["data", "list"], ["data", "plot"], ["data", "verify"]]
-SAFE += [["eval"], ["predict"], ["resume"], ["bench"], ["export"], ["parity"], []]
+SAFE += [["eval"], ["compare"], ["predict"], ["resume"], ["bench"], ["export"], ["parity"], []]
 SURROGATES = st.characters(codec=None, categories=None)
 token = st.one_of(st.sampled_from(ODD), st.sampled_from(ODD), st.text(SURROGATES, max_size=12))
 
@@ -217,7 +217,8 @@ def test_exit_codes_are_those_of_the_table() -> None:
     }
     assert found == {
         **{"PosezooError": 1, "UsageError": 2, "DataError": 3, "WeightsError": 4, "HubError": 5, "ResourceError": 6},
-        **{"PluginError": 7, "NotFiniteError": 8, "LockedError": 9, "Interrupted": 1},
+        **{"PluginError": 7, "NotFiniteError": 8, "LockedError": 9, "LostError": 10},
+        **{"FailedElsewhere": 1, "Interrupted": 1},
     }
     assert cli.run(["--version"]) == 0
     assert math.isfinite(errors.Interrupted("", "", 130).exit_code)

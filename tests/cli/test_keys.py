@@ -100,9 +100,22 @@ def test_info_lists_the_keys_of_training_and_breaks_no_number(model: str, narrow
 
 
 def test_hints_name_a_command_that_lists_the_key() -> None:
-    ended = faults.assert_fails(
-        [*COMMAND, "zzz=1"], 2, "posezoo train MODEL --data DATA --print-config lists all keys$"
-    )
+    ended = faults.assert_fails([*COMMAND, "zzz=1"], 2, "posezoo settings MODEL lists all keys$")
     hint = ended.stderr.rpartition(": ")[2].removesuffix(" lists all keys\n")
-    words = hint.replace("MODEL", "posenet").replace("DATA", "demo-loop").split()[1:]
-    assert "optim.backbone_lr" in ok(*words)
+    words = hint.replace("MODEL", "atloc+hyper").split()[1:]
+    assert all(key in ok(*words) for key in ("optim.backbone_lr", "epochs", "hyper.rank", "dropout"))
+
+
+def test_settings_of_a_model_are_those_of_its_runs() -> None:
+    """But for what a recipe and the data set."""
+    rows = {row["key"]: row for row in json.loads(ok("settings", "atloc+hyper", "--format", "json"))}
+    of_run = listed()
+    assert rows.keys() == of_run.keys()
+    assert {key for key, row in rows.items() if row["default"] != of_run[key]["default"]} == set()
+
+
+def test_settings_without_a_model_are_all_there_are() -> None:
+    rows = json.loads(ok("settings", "--format", "json"))
+    groups = {row["group"] for row in rows}
+    assert groups >= {"run", "optim", "every model", "atloc", "posenet", "ms-transformer", "+hyper", "+anchors"}
+    assert all(row["what"] and row["type"] and "value" not in row for row in rows)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from naming import naming
 from own_folder import MakeFolder, pose_row, write_csv
 
-from posezoo.base.errors import DataError
+from posezoo.base.errors import DataError, UsageError
 from posezoo.base.spec import Frame
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.loader import BatchOrder, FrameBatches, epoch_loader
 from posezoo.data.open import open_dataset
 from posezoo.data.splits import (
-    default_blocks,
+    blocks,
     every_fifth_sequence,
     frame_tuples,
     runs,
@@ -228,12 +228,45 @@ def test_missing_split_file(make_folder: MakeFolder, tmp_path: Path) -> None:
 
 def test_default_blocks_are_whole_blocks(make_folder: MakeFolder) -> None:
     dataset = open_dataset(f"folder:{make_folder([pose_row(f'{n:03d}.png', n) for n in range(50)])}")
-    assert np.flatnonzero(dataset.frames.split == "test").tolist() == [*range(20, 25), *range(45, 50)]
-    assert any("every fifth block of 5 consecutive frames is test (10 of 50)" in note for note in dataset.notes)
+    assert np.flatnonzero(dataset.frames.split == "test").tolist() == [*range(40, 50)]
+    assert any("every fifth block of 10 consecutive frames is test (10 of 50)" in note for note in dataset.notes)
+    assert any("half of the test frames are 5.5 m or more from" in note for note in dataset.notes)  # 1 to 10
+
+
+def test_blocks_are_as_long_as_asked(make_folder: MakeFolder) -> None:
+    folder = make_folder([pose_row(f"{n}.png", n / 4) for n in range(50)])
+    tests = [*range(20, 25), *range(45, 50)]
+    frames = open_dataset(f"folder:{folder}", split="blocks:5").frames
+    assert np.flatnonzero(frames.split == "test").tolist() == tests
+    metres = open_dataset(f"folder:{folder}", split="blocks:1.25m").frames  # five frames, a quarter of a metre apart
+    assert np.flatnonzero(metres.split == "test").tolist() == tests
+    for wrong in ("blocks:", "blocks:0", "blocks:0m", "blocks:2km", "blocks:-3"):
+        with pytest.raises(UsageError, match=naming("blocks:40", "blocks:2.5m")):
+            open_dataset(f"folder:{folder}", split=wrong)
+
+
+def test_blocks_follow_the_names_whatever_the_order_of_the_rows(make_folder: MakeFolder) -> None:
+    """As in a transforms.json that no program sorted; 9.png comes before 10.png."""
+    shuffled = np.random.default_rng(0).permutation(50).tolist()
+    dataset = open_dataset(f"folder:{make_folder([pose_row(f'{n}.png', n) for n in shuffled])}", split="blocks:5")
+    tests = dataset.frames.of_split("test")
+    assert sorted(tests.position[:, 0].tolist()) == [*range(20, 25), *range(45, 50)]
+    assert dataset.remarks == ("3 of 10 test frames are next to a training frame of their own sequence",)
+
+
+def test_names_that_tell_nothing_leave_the_rows_in_order() -> None:
+    names = np.random.default_rng(0).permutation(30).tolist()
+    rows = [Frame(f"{name}.png", (n, 0, 0), (1, 0, 0, 0)) for n, name in enumerate(names)]
+    assert runs(Frames.from_rows(Path(), rows))[0].tolist() == list(range(30))
+
+
+def test_sequences_are_in_natural_order() -> None:
+    found = runs(frames_of({"seq10": 1, "seq9": 1, "seq2": 1}))
+    assert [index.tolist() for index in found] == [[2], [1], [0]]
 
 
 def test_default_blocks_of_short_sequences_are_the_sequences() -> None:
-    split = default_blocks(frames_of({f"{n:02d}": 4 for n in range(20)}), [])
+    split = blocks(frames_of({f"{n:02d}": 4 for n in range(20)}), [])
     assert np.flatnonzero(split == "test").tolist() == [4 * s + n for s in (4, 9, 14, 19) for n in range(4)]
 
 

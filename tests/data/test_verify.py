@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from pathlib import Path
 
 import pytest
 from naming import naming
-from own_folder import MakeFolder
+from own_folder import MakeFolder, picture
 
 from posezoo import verify_dataset
 from posezoo.base.errors import DataError, ResourceError
@@ -52,6 +53,34 @@ def test_flipped_bits_that_decode_are_found(make_folder: MakeFolder, tmp_path: P
         silent += verify_dataset(f"folder:{folder}").error is None
         assert verify_dataset(f"folder:{folder}", manifest=sums).error is not None
     assert silent, "some damage decodes: without a manifest nobody would know"
+
+
+def transforms(folder: Path, present: int, listed: int) -> str:
+    """A transforms.json that lists more images than are there; its data name."""
+    row = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    frames = [{"file_path": f"{n}.png", "transform_matrix": row} for n in range(listed)]
+    folder.mkdir()
+    (folder / "transforms.json").write_text(json.dumps({"frames": frames}))
+    for n in range(present):
+        picture(folder / f"{n}.png")
+    return f"nerf:{folder}"
+
+
+def test_a_share_left_out_is_said_first(tmp_path: Path) -> None:
+    found = verify_dataset(transforms(tmp_path / "most", 8, 10))
+    assert (found.error, found.left_out, sum(found.counts.values())) == (None, 2, 8)
+    assert found.share.startswith("2 of 10") and "2 of 10" in found.verdict and "all good" not in found.verdict
+    assert found.as_dict()["left_out"] == 2
+
+
+def test_most_images_missing_or_all_is_an_error(tmp_path: Path) -> None:
+    few = verify_dataset(transforms(tmp_path / "few", 3, 10))
+    assert isinstance(few.error, DataError) and "7 of 10" in str(few.error)
+    none = verify_dataset(transforms(tmp_path / "none", 0, 10))
+    assert isinstance(none.error, DataError) and "no frames" in str(none.error)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/poses.csv").write_text("image,x,y,z,qw,qx,qy,qz\n")
+    assert verify_dataset(f"folder:{tmp_path / 'empty'}").error is not None
 
 
 def test_a_file_that_is_no_manifest(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -76,8 +76,6 @@ def test_summary_agrees_with_numpy(error_N: np.ndarray) -> None:
     assert summary["median_position_m"] == np.median(error_N)
     assert summary["median_orientation_deg"] == np.median(error_N)
     assert summary["mean_position_m"] == np.mean(error_N)
-    low, high = summary["median_position_m_ci95"]
-    assert error_N.min() <= low <= high <= error_N.max()
     assert summary["p90_position_m"] in error_N
 
 
@@ -89,22 +87,9 @@ def test_recalls_need_both_errors_strictly_below() -> None:
     assert found == pytest.approx([1, 1, 3, 5])
 
 
-@pytest.mark.parametrize("num", [1, 2, 9, 10, 101, 400])
-def test_median_interval_is_the_bootstrap_one(num: int) -> None:
-    """Against drawing whole resamples."""
-    error_N = np.random.default_rng(num).exponential(size=num)
-    random = np.random.default_rng(0)
-    median_R = np.median(error_N[random.integers(0, num, (20000, num))], axis=1)
-    # ranks, not values, are compared: a bootstrap of few points jumps from one to the next
-    ends = metrics.median_interval(error_N)
-    for end, share in zip(ends, (0.025, 0.975), strict=True):
-        assert np.mean(median_R < end) - 0.02 <= share <= np.mean(median_R <= end) + 0.02
-    assert ends == metrics.median_interval(error_N[::-1].copy()), "the seed is fixed and the order does not matter"
-
-
 def test_average_is_the_unweighted_mean_of_scenes() -> None:
     few = metrics.summarise(np.full(2, 1.0), np.full(2, 10.0))
     many = metrics.summarise(np.full(50, 3.0), np.full(50, 20.0))
     mean = metrics.average([few, many])
     assert (mean["median_position_m"], mean["median_orientation_deg"]) == (2.0, 15.0)
-    assert (mean["num"], mean["num_failed"], mean["median_position_m_ci95"]) == (52, 0, None)
+    assert (mean["num"], mean["num_failed"]) == (52, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -53,3 +54,35 @@ def test_scene_accuracy(make_frames: MakeFrames, make_report: MakeReport) -> Non
     title, header, lines = found.table_rows()[1]
     assert header[-1] == "scene found"
     assert lines[0][-1] == "75.0 %"
+
+
+def test_every_median_has_its_interval(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    found = make_report(make_frames(("chess", "fire"), ("sun", "rain")))
+    for by in ("overall", "condition", "scene", "sequence"):
+        for row in found.rows(by):
+            for key in ("median_position_m", "median_orientation_deg"):
+                low, high = row[f"{key}_ci95"]
+                assert low <= row[key] <= high, (by, row["group"], row["method"])
+                assert row[f"{key}_block"] >= 5
+    assert [row["num_sequences"] for row in found.rows("scene")[:: len(found.methods)]] == [2, 2, 4]
+    assert found.rows()[0]["num_sequences"] == 4
+    assert "4 sequences" in found.intervals_note
+    assert "one sequence" in make_report(make_frames()).intervals_note
+
+
+def test_time_orders_the_frames_of_a_sequence_not_their_rows(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    frames = make_frames(("chess",), ("sun", "rain"))
+    order_N = np.random.default_rng(0).permutation(len(frames.of_split("test")))
+    found = make_report(frames)
+    mixed = dataclasses.replace(
+        found,
+        frames=found.frames.select(order_N),
+        methods={
+            name: dataclasses.replace(poses, position=poses.position[order_N], quaternion=poses.quaternion[order_N])
+            for name, poses in found.methods.items()
+        },
+    )
+    for before, after in zip(found.rows("condition"), mixed.rows("condition"), strict=True):
+        assert before.keys() == after.keys()
+        for key in ("median_position_m_ci95", "median_position_m_block", "median_orientation_deg_ci95"):
+            assert before[key] == after[key]

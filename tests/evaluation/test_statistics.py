@@ -79,3 +79,29 @@ def test_the_demo_as_its_reports_have_it() -> None:
     (row,) = dataset_statistics("demo-loop")["test_beside_training"]
     assert (row["test frames"], row["nearest training frame (m)"]) == (240, pytest.approx(1.15, abs=0.01))
     assert (row["mean pose (m)"], row["mean pose (deg)"]) == pytest.approx((57.72, 85.08), abs=0.01)  # docs/LOG.md
+
+
+def test_a_block_held_out_is_no_jump_of_the_path(tmp_path: Path) -> None:
+    rows = straight("yard", 9, 0.2)[:9]
+    for n in (3, 4, 5):
+        rows[n]["split"] = "test"
+    place = small_data.write(tmp_path / "d", rows)
+    train, test = dataset_statistics(f"folder:{place}")["scenes"]
+    assert (train["path (m)"], train["largest spacing (m)"]) == (2.0, 0.5)  # two stretches of three frames
+    assert test["path (m)"] == 1.0
+
+
+def test_data_without_a_metre_have_none_in_their_tables(tmp_path: Path) -> None:
+    place = small_data.write(tmp_path / "d", straight("yard", 9, 0.2))
+    frames = [
+        {"file_path": f"yard/{n:02d}.png", "transform_matrix": [[1, 0, 0, n], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}
+        for n in range(10)
+    ]
+    (place / "transforms.json").write_text(json.dumps({"frames": frames, "camera_angle_x": 1.0}))
+    found = dataset_statistics(f"nerf:{place}")
+    assert found["unit"] == "scene units"
+    assert (
+        "path (scene units)" in found["scenes"][0] and "within 0.1 scene units (%)" in found["test_beside_training"][0]
+    )
+    assert "(m)" not in json.dumps(found) and " m " not in json.dumps(found["notes"])
+    assert dataset_statistics(f"nerf:{place}?scale=2")["unit"] == "m"

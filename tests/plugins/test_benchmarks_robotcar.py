@@ -367,7 +367,7 @@ def prepared(tree: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert {name: digest for name, digest in faults.digests(tree).items() if name in before} == before
     assert run(["data", "verify", f"robotcar:{tree}/robotcar"]) == 0  # by itself: the card's counts are the real ones
     assert run(["data", "prepare", *words]) == 0
-    again = json.loads(capsys.readouterr().out.partition("all good\n")[2])
+    again = json.loads(capsys.readouterr().out.rpartition(" left out\n")[2])  # in the hole of the INS
     assert again == answer | {"unpacked": [], "unpacked_before": [one["archive"] for one in answer["unpacked"]]}
     return tree
 

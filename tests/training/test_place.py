@@ -51,7 +51,7 @@ def test_what_is_shown(two_places: Path) -> None:
     ready, learner = curious(two_places, "ms-transformer")
     ready.model.train()
     drawn = torch.get_rng_state()
-    showing.learn_place(ready, lambda: False, lambda *_: None)
+    showing.learn_place(ready, lambda *_: None)
     frames = ready.dataset.frames.select(ready.train_rows)
     assert 0 < len(frames) < 48
     np.testing.assert_array_equal(learner.shown.position, frames.position)
@@ -73,9 +73,9 @@ def test_what_is_shown(two_places: Path) -> None:
 
 def test_nothing_is_read_where_nobody_learns(one_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = job(one_place)
-    monkeypatch.setattr(showing, "embed_frames", lambda *given: pytest.fail("embedded"))
+    monkeypatch.setattr(showing, "embed_frames", lambda *given, **more: pytest.fail("embedded"))
     monkeypatch.setattr(ready.model, "encode", lambda *given: pytest.fail("encoded"))
-    showing.learn_place(ready, lambda: False, lambda *_: None)
+    showing.learn_place(ready, lambda *_: None)
 
 
 def test_a_shape_that_changes_ends_the_run(one_place: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_shape_that_changes_ends_the_run(one_place: Path) -> None:
     ready = job(one_place)
     ready.model.learner = Growing()
     with pytest.raises(PluginError, match=naming("learner.poses")):
-        showing.learn_place(ready, lambda: False, lambda *_: None)
+        showing.learn_place(ready, lambda *_: None)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -216,6 +216,38 @@ def test_signal_at_the_last_step_of_an_epoch(undisturbed: Undisturbed, tmp_path:
     assert_same(run, undisturbed.run("posenet"))
 
 
+@pytest.mark.parametrize(
+    ("fault", "code", "steps"),
+    [
+        ("report:sigterm", 143, 6),
+        ("embed:sigusr1:1", 143, 3),  # the first validation
+        pytest.param("baselines:sigint:2", 130, 6, marks=pytest.mark.slow),
+        pytest.param("embed:sigterm:3", 143, 6, marks=pytest.mark.slow),  # the report's
+        pytest.param("step:sigusr2:4", 143, 4, marks=pytest.mark.slow),
+    ],
+)
+def test_every_stage_listens(undisturbed: Undisturbed, tmp_path: Path, fault: str, code: int, steps: int) -> None:
+    """So that `train && export` does not go on; and nothing is lost."""
+    run = Path("run")
+    ended = disturbed(undisturbed, "posenet", fault, run, code, 1000)
+    faults.assert_fails([], code, naming(fault.split(":")[1].upper(), "posezoo resume run"), ended=ended)
+    assert faults.checkpoints(run)[-1] == f"step-{steps:09d}"
+    resume(run, observer=Notes())
+    assert_same(run, undisturbed.run("posenet"))
+
+
+@pytest.mark.parametrize("moment", ["cache.image", "cache.rename"])
+def test_a_signal_while_the_image_cache_is_built(
+    one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setenv("POSEZOO_CACHE", str(tmp_path / "cache"))
+    settings = small_data.words(small_data.settings("posenet", out="run"))
+    ended = faults.own_process(["train", "posenet", "--data", f"folder:{one_place}", *settings], f"{moment}:sigterm")
+    faults.assert_fails([], 143, "SIGTERM.*before step 1", ended=ended)
+    assert not list((tmp_path / "cache").rglob(".tmp-*"))
+    assert not Path("run").exists()
+
+
 def test_second_interrupt_stops_at_once(undisturbed: Undisturbed, tmp_path: Path) -> None:
     run = Path("run")
     ended = disturbed(undisturbed, "posenet", "step:sigint-twice:4", run, 130)

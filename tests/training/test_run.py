@@ -122,3 +122,12 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match=naming(tmp_path / "file" / "run")) as error:
         RunFolder(tmp_path / "file" / "run")
     assert error.value.exit_code == 6
+
+
+def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    for folder in (tmp_path / "outputs" / "posenet" / "demo" / "now", tmp_path / "kept" / "now"):
+        with pytest.raises(UsageError), RunFolder(folder):
+            raise UsageError("wrong")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert list((tmp_path / "kept").iterdir()) == []

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a flag between steps."""
+"""Signals as a flag between steps, or as an end at once."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ import threading
 
 import pytest
 
-from posezoo.training.signals import StopFlag
+from posezoo.base.errors import FailedElsewhere, Interrupted
+from posezoo.training.signals import SIGNALS, StopFlag
 
 
-@pytest.mark.parametrize(("number", "name", "code"), [(signal.SIGINT, "SIGINT", 130), (signal.SIGTERM, "SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("number", "name", "code"),
+    [
+        (signal.SIGINT, "SIGINT", 130),
+        (signal.SIGTERM, "SIGTERM", 143),
+        (signal.SIGUSR1, "SIGUSR1", 143),
+        (signal.SIGUSR2, "SIGUSR2", 143),
+    ],
+)
 def test_a_signal_is_kept_and_handlers_come_back(number: signal.Signals, name: str, code: int) -> None:
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(n) for n in SIGNALS]
     with StopFlag() as stop:
         assert not stop
         os.kill(os.getpid(), number)
         assert stop
         assert (stop.name, stop.exit_code) == (name, code)
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(n) for n in SIGNALS] == before
 
 
 def test_a_second_interrupt_stops_at_once() -> None:
@@ -50,3 +59,42 @@ def test_in_another_thread_nothing_is_handled() -> None:
     thread.join()
     assert seen == [False]
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_can_be_repeated_ends_at_once(number: signal.Signals) -> None:
+    with StopFlag() as stop:
+        with pytest.raises(Interrupted, match=f"{number.name} while counting") as error, stop.at_once("counting"):
+            os.kill(os.getpid(), number)
+            pytest.fail("went on")
+        assert error.value.exit_code == stop.exit_code
+        with pytest.raises(Interrupted), stop.at_once("beginning"):
+            pytest.fail("began")
+
+
+def test_a_keyboard_interrupt_of_another_origin_passes() -> None:
+    with StopFlag() as stop, pytest.raises(KeyboardInterrupt), stop.at_once("counting"):
+        raise KeyboardInterrupt
+
+
+def test_what_another_process_has_heard_is_never_a_second_signal() -> None:
+    """Ctrl-C reaches every process of a terminal: what one tells of it must not stop another at once."""
+    with StopFlag() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        stop.told(signal.SIGINT)
+        stop.agree(signal.SIGTERM)
+        assert stop.name == "SIGINT"
+    with StopFlag() as stop:
+        stop.told(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.name == "SIGINT"
+        stop.agree(0)
+        assert stop
+
+
+def test_a_failure_elsewhere_ends_what_is_done() -> None:
+    with StopFlag() as stop, pytest.raises(FailedElsewhere) as error, stop.at_once("counting"):
+        stop.failed(FailedElsewhere("process 1 failed", 3))
+        pytest.fail("went on")
+    assert error.value.exit_code == 3
+    assert not stop

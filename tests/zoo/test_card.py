@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import small_data
 from huggingface_hub import ModelCard
 from naming import naming
 from small_hub import add_alias, pinned
-from small_runs import Train
+from small_runs import Notes, Train
 
+from posezoo import api
 from posezoo.base.errors import UsageError
 from posezoo.base.version import source_commit
 from posezoo.cli.info import one
@@ -113,3 +116,28 @@ def test_training_leaves_a_card_that_somebody_has_written(train: Train) -> None:
     path.write_text("my words")
     resume(result.path)
     assert path.read_text() == "my words"
+
+
+def test_what_the_reader_said_stays_in_report_card_and_info(
+    one_place: Path, tmp_path: Path, no_pictures: None, notes: Notes
+) -> None:
+    """Units that are no metres, images that are missing, intrinsics that are not known."""
+    place = tmp_path / "capture"
+    shutil.copytree(one_place, place)
+    images = sorted(path.relative_to(place) for path in place.rglob("*.png"))
+    frames = [
+        {"file_path": str(image), "transform_matrix": [[1, 0, 0, n / 10], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}
+        for n, image in enumerate([*images, Path("gone.png")])
+    ]
+    (place / "transforms.json").write_text(json.dumps({"frames": frames}))
+    settings = small_data.settings("posenet", out=str(tmp_path / "run"), epochs=1)
+    result = api.train("posenet", f"nerf:{place}", observer=notes, **settings)
+    said = [note for word in ("no unit", "missing", "no intrinsics") for note in result.report.notes if word in note]
+    assert len(said) == 3
+    content, info = text_of(result.path), one(str(result.path), {})
+    for note in said:
+        assert note in content and note in info["training"]["data_notes"]
+    assert "Medians of position in scene units" in content
+    assert (info["training"]["unit"], result.report.to_dict()["unit"]) == ("scene units", "scene units")
+    (_, header, _), *_ = result.report.table_rows()
+    assert "median scene units" in header and "median m" not in header

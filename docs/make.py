@@ -1,0 +1,98 @@
+"""Writes what is generated: `python docs/make.py` writes everything that follows from the code and the catalogue.
+
+    python docs/make.py            registry/keys.toml, registry/sizes/models.toml and the tables of the pages
+    python docs/make.py speed      also measures the milliseconds of registry/sizes (some minutes, one core)
+
+Tests write the same texts again and compare (tests/test_docs_make.py). Nothing is measured but by `speed`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from posezoo.base.files.write import write_whole
+from posezoo.catalogue import entries
+from posezoo.catalogue.settings import setting_text
+
+ROOT = Path(__file__).parent.parent
+KEYS, SIZES = ROOT / "registry" / "keys.toml", ROOT / "registry" / "sizes" / "models.toml"
+MOST_VALUES = 12
+ROUNDS = 15
+
+
+def keys_text() -> str:
+    """registry/keys.toml: each setting's values and default."""
+    from posezoo.cli import keys
+
+    owners: dict[str, dict[str, Any]] = {}
+    run = {"data", "optim", "loss", "augment", "checkpoint"}
+    for row in keys.of_model(None):
+        owner = "run" if row["group"] in run else row["group"]
+        entry: dict[str, Any] = {"default": setting_text(row["default"])}
+        if row["type"] == "true or false":
+            entry["values"] = ["true", "false"]
+        elif row["type"].startswith("one of "):
+            words, _, none = row["type"].removeprefix("one of ").partition(", or none")
+            entry["values"] = words.split(", ") + (["none"] if row["type"].endswith(", or none") else [])
+        owners.setdefault(owner, {})[row["key"]] = entry
+    return "# Written by `python docs/make.py`.\n\n" + tomli_w.dumps(owners)
+
+
+def parameters(name: str) -> int:
+    """The parameters of a model with its published settings and one scene."""
+    import torch
+
+    from posezoo.zoo.build import create_model
+
+    with torch.device("meta"):
+        model = create_model(name, pretrained_backbone=False)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def sizes_text(names: list[str], speeds: dict[str, float | None]) -> str:
+    """registry/sizes/models.toml."""
+    cards = {}
+    for name in names:
+        ms = speeds.get(name)
+        cards[name] = {"parameters": parameters(name), **({"ms": ms} if ms else {})}
+    head = "# Written by `python docs/make.py`; the milliseconds by `python docs/make.py speed`, on a 2-core server."
+    return f"{head}\n\n{tomli_w.dumps(cards)}"
+
+
+def measured_ms(names: list[str]) -> dict[str, float | None]:
+    """CPU milliseconds an image of each model, one image at a time on one core; the quickest of the rounds."""
+    import torch
+
+    from posezoo.zoo.build import create_model
+
+    torch.set_num_threads(1)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        model = create_model(name, pretrained_backbone=False).eval()
+        image_1CHW = torch.zeros(1, 3, model.config.crop, model.config.crop)
+        with torch.inference_mode():
+            for _ in range(ROUNDS):
+                start = time.process_time()  # other work on the machine hardly counts
+                model(image_1CHW)
+                found[name].append(1000 * (time.process_time() - start))
+        print(f"{name}: {min(found[name]):.1f} ms", flush=True)
+    return {name: round(min(times), 1) for name, times in found.items()}
+
+
+def main(words: list[str]) -> None:
+    """Write everything."""
+    from posezoo.api import list_models
+
+    write_whole(KEYS, keys_text(), "")
+    names = list_models()
+    speeds = measured_ms(names) if "speed" in words else {key: card.ms for key, card in entries.size_cards().items()}
+    write_whole(SIZES, sizes_text(names, speeds), "")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,91 @@
+"""The commands that measure: evaluate a model, compare several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from posezoo.cli import complete
+from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Whole
+from posezoo.cli.output import print_comparison, print_report
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.", autocompletion=complete.trained
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Data set; without it, the one the run was trained on.", autocompletion=complete.data
+        ),
+    ] = None,
+    root: Root = None,
+    split: Split = None,
+    subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
+    ] = None,
+    skip_bad: SkipBad = False,
+    device: Device = "cpu",
+    to: Annotated[
+        Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
+        typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
+    ] = None,
+    format: Format = "human",
+    no_truncate: Whole = False,
+) -> None:
+    """Evaluate a trained model beside the baselines; write report.json, predictions.csv, TUM files and pictures.
+
+    Example: posezoo eval outputs/atloc+hyper/demo-loop/20261122T101500Z
+    """
+    from posezoo.cli.console import TrainView
+    from posezoo.training.again import evaluate as evaluate_model
+    from posezoo.zoo.find import report_folder
+
+    view = TrainView(format == "quiet")
+    report = evaluate_model(
+        model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
+    )
+    folder = report.save(out or report_folder(model))
+    if to:
+        report.export(to, folder / to)
+    print_report(report, folder, None, format, no_truncate)
+
+
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run folders, local-dir:PATH, hf-hub:OWNER/REPO or aliases; A is the first.",
+            autocompletion=complete.trained,
+        ),
+    ],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Evaluate all on this data set; without it their reports are compared.")
+    ] = None,
+    root: Root = None,
+    split: Split = None,
+    subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
+    skip_bad: SkipBad = False,
+    device: Device = "cpu",
+    format: Format = "human",
+    no_truncate: Whole = False,
+) -> None:
+    """Models on the same images: better, not distinguishable or worse than the first, overall and where.
+
+    Example: posezoo compare outputs/posenet/demo-loop/20261122T101500Z posenet-hyper-demo
+    """
+    from posezoo.cli.console import TrainView
+    from posezoo.training.again import compare as compare_models
+
+    view = TrainView(format == "quiet")
+    found = compare_models(
+        *models, data=data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
+    )
+    print_comparison(found, format, no_truncate)

@@ -1,0 +1,92 @@
+"""A report's measurements as a file, so that it can be written again, or compared, without running a model.
+
+`measured.npz` beside report.json: the frames, the training frames and every method's poses, as plain arrays (numpy's
+format, read without pickle). Texts and settings are in report.json.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posezoo.base.errors import WeightsError
+from posezoo.base.poses import Poses
+from posezoo.data.table import Frames
+from posezoo.evaluation.results import Results
+from posezoo.zoo.find import REPORT
+
+FILE = "measured.npz"
+_COLUMNS = ("images", "scene", "split", "sequence", "condition", "timestamp", "position", "quaternion", "intrinsics")
+_TEXTS = ("model", "data", "data_digest", "ground_truth", "split", "selection")
+
+
+def dump(report: Results) -> bytes:
+    """The file's content."""
+    arrays = _columns("test", report.frames)
+    if report.train is not None:
+        arrays |= _columns("train", report.train)
+    for number, poses in enumerate(report.methods.values()):
+        arrays |= {f"method{number}/position": poses.position, f"method{number}/quaternion": poses.quaternion}
+    if report.scene_predicted is not None:
+        arrays["scene_predicted"] = report.scene_predicted
+    arrays["methods"] = np.array(list(report.methods), dtype=np.str_)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The fields of the report stored in `folder`. Raises WeightsError where there is none, or it is damaged."""
+    try:
+        texts = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        with np.load(io.BytesIO((folder / FILE).read_bytes()), allow_pickle=False) as arrays:
+            fields = _fields(arrays)
+        return fields | {
+            **{key: str(texts[key]) for key in _TEXTS},
+            "remarks": tuple(map(str, texts["remarks"])),
+            "settings": dict(texts["settings"]),
+        }
+    except OSError as error:
+        raise WeightsError(f"{folder}: {error.strerror}: no report", "posezoo eval writes it") from None
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        what = f"the report in {folder} is damaged: {ascii(error)[:80]}"
+        raise WeightsError(what, "posezoo eval writes it again") from None
+
+
+def _columns(which: str, frames: Frames) -> dict[str, np.ndarray]:
+    texts = {"scenes": list(frames.scenes), "root": str(frames.root)}
+    return {
+        **{f"{which}/{name}": getattr(frames, name) for name in _COLUMNS},
+        **{f"{which}/{name}": np.array(value, dtype=np.str_) for name, value in texts.items()},
+    }
+
+
+def _fields(arrays: Any) -> dict[str, Any]:
+    frames = _frames(arrays, "test")
+    true, methods = frames.poses(), {}
+    for number, name in enumerate(arrays["methods"].tolist()):
+        t_N3, q_N4 = arrays[f"method{number}/position"], arrays[f"method{number}/quaternion"]
+        if (t_N3.shape, q_N4.shape) != ((len(frames), 3), (len(frames), 4)):
+            raise ValueError(f"poses of {name} of another number than images")
+        methods[name] = Poses(true.images, t_N3, q_N4, true.scenes, true.timestamps)
+    return {
+        "frames": frames,
+        "train": _frames(arrays, "train") if "train/images" in arrays else None,
+        "methods": methods,
+        "scene_predicted": arrays.get("scene_predicted"),
+    }
+
+
+def _frames(arrays: Any, which: str) -> Frames:
+    columns = {name: arrays[f"{which}/{name}"] for name in _COLUMNS}
+    if len({len(column) for column in columns.values()}) != 1:
+        raise ValueError("columns of different length")
+    scenes = tuple(arrays[f"{which}/scenes"].tolist())
+    if len(columns["scene"]) and not 0 <= columns["scene"].min() <= columns["scene"].max() < len(scenes):
+        raise ValueError("a scene without a name")
+    return Frames(root=Path(str(arrays[f"{which}/root"])), scenes=scenes, **columns)

@@ -1,0 +1,45 @@
+"""posezoo compare: stored reports, evaluation on named data, JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faults
+import pytest
+from command_line import ok, strict_json
+from small_runs import Train
+
+import posezoo
+
+
+def test_compare_reads_stored_reports(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, other = (train(epochs=1, seed=seed, out=f"run{seed}").path for seed in (0, 1))
+    found = strict_json(ok("compare", str(first), str(other), "--format", "json"))
+    assert [model["model"] for model in found["models"]] == ["posenet", "posenet"]
+    rows = found["comparisons"][0]["rows"]
+    assert {row["verdict"] for row in rows} <= {"better", "not distinguishable", "worse"}
+    assert {row["by"] for row in rows} == {"overall", "condition"}
+    again = posezoo.compare(first, other)
+    assert again.to_dict() == found
+    monkeypatch.setenv("COLUMNS", "80")
+    text = ok("compare", str(first), str(other))
+    assert max(map(len, [line for line in text.splitlines() if "│" in line])) <= 80
+    assert "not distinguishable" in text or "better" in text or "worse" in text
+
+
+def test_compare_evaluates_where_data_are_named(train: Train, one_place: Path) -> None:
+    run = train(epochs=1)
+    found = posezoo.compare(run, run.path, data=f"folder:{one_place}")
+    (rows,) = found.differences.values()
+    assert {one.difference.median for one in rows} == {0.0}
+    stored = posezoo.compare(run, str(run.path))
+    assert stored.to_dict()["comparisons"][0]["rows"] == found.to_dict()["comparisons"][0]["rows"]
+
+
+def test_compare_refuses_other_images(train: Train, two_places: Path) -> None:
+    first, other = train(epochs=1, out="a").path, train(epochs=1, out="b", data=two_places).path
+    ended = faults.in_process(["compare", str(first), str(other)])
+    assert ended.code == 2
+    assert "--data" in ended.stderr
+    assert faults.in_process(["compare", str(first)]).code == 2
+    assert faults.in_process(["compare", str(first), "nowhere"]).code == 4

@@ -1,0 +1,148 @@
+"""Every command's table in a terminal of 80 columns: no number, no name and no address is split, long text is cut."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import small_data
+from command_line import ok, strict_json
+from small_runs import Notes
+
+from posezoo.api import train
+from posezoo.catalogue import entries
+from posezoo.cli import tables
+from posezoo.cli.output import print_content
+
+LONGEST = "ms-transformer+hyper.7scenes"
+COMMANDS = [
+    ["list"],
+    ["weights", "list"],
+    ["weights", "verify"],
+    ["data", "list"],
+    ["data", "stats", "demo-loop"],
+    ["doctor"],
+    ["plugins"],
+    ["train", LONGEST, "--data", "7scenes", "--print-config"],
+    *(["info", name] for name in ("posenet+hyper", "7scenes-chess", "robotcar-loop", "atloc-hyper-demo")),
+    pytest.param(["info", LONGEST], marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any output for a terminal
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, one_place: Path) -> Path:
+    """A finished run in a folder with a long name."""
+    out = tmp_path_factory.mktemp("runs") / "ms-transformer+hyper.cambridge"
+    more = small_data.settings("posenet", out=str(out), epochs=1)
+    return train("posenet", f"folder:{one_place}", observer=Notes(), **more).path
+
+
+def words(text: str) -> set[str]:
+    """The words of an output, without frames and ellipses."""
+    return {word.strip("…,;:()") for word in re.sub(r"[─-╿]", " ", plain(text)).split()}
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def check(narrow: str, wide: str) -> None:
+    """What is shown in 80 columns is whole words of what is shown without an edge; only a word alone is longer."""
+    extra = {"not", "shown", "--no-truncate", "shows", "all"}
+    assert words(narrow) - words(wide) - extra == set()
+    for line in plain(narrow).splitlines():
+        assert len(line) <= 80 or len(line.split()) <= 2, line
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=lambda argv: " ".join(argv))
+def test_in_80_columns_no_number_and_no_name_is_split(
+    argv: list[str], terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = strict_json(ok(*argv, "--format", "json"))
+
+    def printed(whole: bool = False) -> str:
+        print_content(content, "human", " ".join(argv), whole)
+        return capsys.readouterr().out
+
+    narrow, full = printed(), printed(whole=True)
+    monkeypatch.delenv("FORCE_COLOR")
+    wide = printed()
+    assert "…" not in wide + full, "a pipe, and --no-truncate, cut nothing"
+    check(narrow, wide)
+    check(full, wide)
+    assert words(full) >= words(wide), "--no-truncate shows everything"
+    rows = content if isinstance(content, list) else content.get("size", [])
+    first = " ".join(str(next(iter(row.values()))) for row in rows)
+    assert words(narrow) >= words(first), "the first column is never cut or left out"
+
+
+def test_the_option_reaches_the_table(terminal: None) -> None:
+    assert "…" in ok("list", "atloc*")
+    assert "…" not in ok("list", "atloc*", "--no-truncate")
+
+
+@pytest.mark.parametrize("name", sorted(entries.data_cards()))
+def test_how_to_get_data_has_whole_addresses(name: str, terminal: None) -> None:
+    text = ok("data", "how-to", name)
+    page = entries.data_card(name).page
+    assert page in text
+    for line in plain(text).splitlines():
+        assert len(line) <= 80 or len(line.split()) <= 2, line
+
+
+def test_results_and_poses_in_80_columns(
+    run: Path, one_place: Path, tmp_path: Path, terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sorted(one_place.rglob("*.png"))[:3]
+    long = [shutil.copy(image, tmp_path / f"{image.stem}-from-the-second-camera.png") for image in images]
+    for argv in (
+        ["eval", str(run), "--out", str(tmp_path / "report")],
+        ["predict", str(run), *map(str, images)],
+        ["predict", str(run), *map(str, long)],
+    ):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        narrow = ok(*argv)
+        monkeypatch.delenv("FORCE_COLOR")
+        wide = ok(*argv)
+        numbers = {word for word in words(wide) if re.fullmatch(r"-?[\d.]+", word)}
+        assert words(narrow) >= numbers
+        frames = [line for line in plain(narrow).splitlines() if line[:1] in "│┃┏└┡"]
+        assert all(len(line) <= 80 for line in frames)
+        check("\n".join(frames), wide)
+
+
+def test_ways_to_fit() -> None:
+    header, rows = (
+        ["name", "median m", "what it is"],
+        [["a-name", "104.926", "some words that say more"], ["b", "-", ""]],
+    )
+    assert tables.fit(header, rows, 80).header == header  # type: ignore[union-attr]
+    cut = tables.fit(header, [*rows, *[["c", "1", "word " * 30]] * 7], 60)
+    assert cut is not None and not cut.hidden and sum(cut.widths) + 10 == 60
+    turned = tables.fit(["method", *(f"number {n}" for n in range(12))], [["a method", *["1234.5"] * 12]] * 3, 60)
+    assert turned is not None and turned.header == ("method", "a method", "a method", "a method")
+    less = tables.fit(["name", "x", "words", "more"], [["a" * 30, "1.5", "b" * 20, "c" * 30]] * 9, 70)
+    assert less is not None and less.hidden == ["more"]
+    assert tables.fit(["name", "x"], [["a" * 30, "1.5"]] * 9, 30) is None
+
+
+def test_control_characters_are_shown_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_table("\x1b[2J", ["a\x07", "b"], [["\x1b]0;x\x07", "two\nlines"]])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\\x1b[2J" in out and "two" in out
+
+
+def test_wide_characters_keep_the_frame(terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_table("", ["name", "what"], [["教会広場", "x"], ["b", "y " * 60]])
+    from rich.cells import cell_len
+
+    assert {cell_len(plain(line)) for line in capsys.readouterr().out.splitlines()} == {80}

@@ -1,0 +1,63 @@
+"""A report read back: the same numbers to the last bit, and damage named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posezoo.base.errors import WeightsError
+from posezoo.data.table import Frames
+from posezoo.evaluation import stored
+from posezoo.evaluation.report import Report
+
+MakeFrames = Callable[..., Frames]
+MakeReport = Callable[..., Report]
+
+
+@pytest.fixture
+def saved(make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(Report, "plot", lambda *given: None)
+    frames = make_frames(("chess", "fire"), ("sun", "rain"))
+    scene_N = frames.of_split("test").scene.astype(np.int64)
+    return make_report(frames, failures=3, scene_predicted=scene_N).save(tmp_path)
+
+
+def test_a_report_read_back_says_the_same(saved: Path) -> None:
+    found = Report.load(saved)
+    assert found.to_dict() == json.loads((saved / "report.json").read_text())
+    assert found.train is not None
+    assert (len(found.train), found.train.scenes) == (240, ("chess", "fire"))
+    again = found.save(saved / "again")
+    assert (again / "predictions.csv").read_text() == (saved / "predictions.csv").read_text()
+    assert Report.load(again).errors[found.model][0].tobytes() == found.errors[found.model][0].tobytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "missing", "pickle", "json"])
+def test_a_damaged_report_is_named(saved: Path, damage: str) -> None:
+    path = saved / stored.FILE
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-400])
+    elif damage == "text":
+        path.write_text("no archive")
+    elif damage == "missing":
+        path.unlink()
+    elif damage == "pickle":
+        np.savez(path, **{"test/images": np.array([{"a": 1}], dtype=object)})
+    else:
+        (saved / "report.json").write_text("{}")
+    with pytest.raises(WeightsError, match="report"):
+        Report.load(saved)
+
+
+def test_columns_that_do_not_fit_are_damage(saved: Path) -> None:
+    path = saved / stored.FILE
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    for name, value in (("method0/position", np.zeros((2, 3))), ("test/scene", np.full(240, 7))):
+        np.savez(path, **{**content, name: value})
+        with pytest.raises(WeightsError, match="damaged"):
+            Report.load(saved)
