@@ -28,6 +28,9 @@ def evaluate(
     root: Root = None,
     split: Split = None,
     subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
+    scene: Annotated[
+        str | None, typer.Option(help="The model's name for the one scene of the data: a new recording of it.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
     ] = None,
@@ -50,7 +53,7 @@ def evaluate(
 
     view = TrainView(format == "quiet")
     report = evaluate_model(
-        model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
+        model, data, root=root, split=split, subset=subset, scene=scene, skip_bad=skip_bad, device=device, observer=view
     )
     folder = report.save(out or report_folder(model))
     if to:

@@ -94,17 +94,18 @@ def open_dataset(
     root: str | Path | None = None,
     split: str | Path | None = None,
     skip_bad: bool = False,
+    unsplit: splits.Method = splits.BLOCKS,
     progress: Progress | None = None,
 ) -> Dataset:
     """The data set, checked. Raises DataError that carries everything found wrong.
 
     `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks`, `blocks:40`
-    (frames), `blocks:2.5m` or `sequences` instead of the data's own, or a CSV file with columns image, split; the
-    data set is then only the images it lists.
+    (frames), `blocks:2.5m`, `sequences` or `test` (all frames) instead of the data's own, or a CSV file with columns
+    image, split; the data set is then only the images it lists. `unsplit`: how data without a split are split.
     `skip_bad`: what is wrong is left out and listed in `skipped`; every image is decoded once for it, into the image
     cache. If nothing is left, it still raises DataError.
     """
-    dataset, findings = inspect_dataset(data, root=root, split=split)
+    dataset, findings = inspect_dataset(data, root=root, split=split, unsplit=unsplit)
     if findings and not skip_bad:
         raise problems(dataset.name, findings)
     if skip_bad:
@@ -140,7 +141,11 @@ def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, .
 
 
 def inspect_dataset(
-    data: str | KnownData, *, root: str | Path | None = None, split: str | Path | None = None
+    data: str | KnownData,
+    *,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    unsplit: splits.Method = splits.BLOCKS,
 ) -> tuple[Dataset, list[Finding]]:
     """The data set without its bad frames, and everything that is wrong."""
     known = resolve.data(data) if isinstance(data, str) else data
@@ -156,7 +161,7 @@ def inspect_dataset(
         source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
     )
     with _collection_paused():
-        return _inspected(known.text, source, request, chosen, method, findings)
+        return _inspected(known.text, source, request, chosen, method, unsplit, findings)
 
 
 def _inspected(
@@ -165,6 +170,7 @@ def _inspected(
     request: ReadRequest,
     chosen: splits.SplitFile | None,
     method: splits.Method | None,
+    unsplit: splits.Method,
     findings: list[Finding],
 ) -> tuple[Dataset, list[Finding]]:
     result = _read(source, request)
@@ -188,7 +194,7 @@ def _inspected(
         validation.note_unknown_intrinsics(rows, notes)
     frames = Frames.from_rows(source.root, rows, result.ground_truth, decode)
     if len(frames) and (method or not np.any(frames.split != "")):
-        split = splits.split_by(method or splits.BLOCKS, frames, notes, result.unit)
+        split = splits.split_by(method or unsplit, frames, notes, result.unit)
         frames = dataclasses.replace(frames, split=split)
     kind = source.card.kind if source.card else _kind(frames)
     missing: list[completeness.Missing] = []

@@ -5,6 +5,7 @@ Legend: B batch, N images, C channels, H height, W width, E embedding width.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from posezoo.base.errors import Interrupted, WeightsError
+from posezoo.base.errors import Interrupted, UsageError, WeightsError
 from posezoo.base.observe import Progress
 from posezoo.base.poses import Poses
 from posezoo.catalogue import entries
@@ -54,6 +55,7 @@ def evaluate(
     split: str = "test",
     cache: ImageCache | None = None,
     embed: Embed | None = None,
+    training: Dataset | None = None,
     batch_size: int = 32,
     device: str | torch.device | None = None,
     selection: str = "",
@@ -65,10 +67,11 @@ def evaluate(
 
     The model is never given the scene of an image. `cache` holds the images of `dataset.frames`; without it one is
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
-    is. `selection` says how its weights were chosen. With `share` several processes, all of which call this, do a part
-    each.
+    is. `training`: the data whose training frames the baselines are made of, where they are not `dataset`'s own; a new
+    recording of a place has none. `selection` says how its weights were chosen. With `share` several processes,
+    all of which call this, do a part each.
     """
-    test, train = dataset.require(split), dataset.frames.of_split("train")
+    test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
     if device is not None:
         model.to(device)
@@ -83,7 +86,10 @@ def evaluate(
     seen = (*dataset.notes, *dataset.remarks, *_other_pixels(model, test))
     features = None
     if embed is not None and len(train):
-        features = [embed_frames(embed, cache, which, **run._asdict()) for which in (train_rows, rows)]
+        known = cache
+        if training is not None:
+            known, train_rows = ImageCache.open(train, progress), np.arange(len(train))
+        features = [embed_frames(embed, *which, **run._asdict()) for which in ((known, train_rows), (cache, rows))]
     others, remarks = _baselines(train, test, features)
     return Report(
         model=name,
@@ -228,6 +234,28 @@ def _own_rows(count: int, share: Share | None) -> npt.NDArray[np.int64]:
     return np.arange(count)[slice(None) if share is None else slice(share.rank, None, share.world)]
 
 
+def as_known_scenes(dataset: Dataset, known: tuple[str, ...], scene: str | None) -> Dataset:
+    """The data with their scene under the name that the model has for it: `scene`, or the model's only one.
+
+    Data of several scenes, and of one that the model knows, stay as they are. Raises UsageError for a `scene` that the
+    model does not know, or that is given for data of several.
+    """
+    frames = dataset.frames
+    here = [frames.scenes[number] for number in np.unique(frames.scene)]
+    if scene is not None and (len(here) != 1 or scene not in known):
+        what = "the model does not know it" if scene not in known else f"the data have {', '.join(here)}"
+        raise UsageError(f"scene {scene[:60]!a}: {what}", f"the model knows {', '.join(known)}")
+    alone = len(here) == len(known) == 1 and here != list(known) != ["scene"] and dataset.card is None
+    if scene is None and not alone:
+        return dataset
+    name = scene or known[0]
+    if here == [name]:
+        return dataset
+    frames = dataclasses.replace(frames, scenes=(name,), scene=np.zeros_like(frames.scene))
+    note = f'scene "{here[0]}" is taken for the model\'s "{name}"'
+    return dataclasses.replace(dataset, frames=frames, notes=(*dataset.notes, note))
+
+
 def check_scenes(model: PoseModel, frames: Frames) -> None:
     """Raise WeightsError if `frames` include a scene that the model does not know.
 
@@ -239,7 +267,8 @@ def check_scenes(model: PoseModel, frames: Frames) -> None:
     for number in np.unique(frames.scene):
         if frames.scenes[number] not in known:
             has = f'model has no scene "{frames.scenes[number]}" (has: {", ".join(known)})'
-            raise WeightsError(has, "evaluate it on data of its own scenes, or train a model on these")
+            hint = "evaluate it on data of its own scenes, or train a model on these; a new recording of one: --scene"
+            raise WeightsError(has, hint)
 
 
 def _batches(
