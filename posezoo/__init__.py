@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from posezoo.evaluation.statistics import dataset_statistics
     from posezoo.nn.hyperhead import HyperConfig, HyperHead
     from posezoo.nn.model import ModelConfig, PoseModel
+    from posezoo.place.build import map_place
     from posezoo.training.again import compare, evaluate
     from posezoo.zoo.build import create_model
     from posezoo.zoo.export import export
@@ -47,6 +48,7 @@ _HOME = {
     "how_to": "posezoo.data.how_to",
     "verify_dataset": "posezoo.data.verify",
     "load": "posezoo.zoo.load",
+    "map_place": "posezoo.place.build",
     "export": "posezoo.zoo.export",
     "parity": "posezoo.zoo.parity",
     "train": "posezoo.api",
@@ -95,6 +97,7 @@ __all__ = [  # written out for type checkers
     "list_plugins",
     "list_weights",
     "load",
+    "map_place",
     "parity",
     "prepare_dataset",
     "pull",

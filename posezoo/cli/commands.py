@@ -12,6 +12,7 @@ from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
 from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Trust, Whole
 from posezoo.cli.output import print_content, print_result
+from posezoo.cli.place import map_
 from posezoo.cli.plugins import app as plugins_app
 from posezoo.cli.weights import app as weights_app
 
@@ -26,6 +27,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(weights_app, name="weights")
+app.command("map")(map_)
 
 
 @app.callback(invoke_without_command=True)
