@@ -74,7 +74,8 @@ def choose(scores: Scores, limit: int) -> list[int]:
     path = np.cumsum(scores.motion)
     shift = max(SHIFT, float(path[-1]) / max(1, limit))
     longest = max(LONGEST_SECONDS, float(np.ptp(scores.seconds)) / max(1, limit))
-    chosen, start, before = [], 0, 0  # the window's first frame, and the last of the window before
+    chosen: list[int] = []
+    start = before = 0  # the window's first frame, and the last of the window before
     for n in range(len(path)):
         moved = path[n] - path[before]
         if moved >= shift or scores.seconds[n] - scores.seconds[before] >= longest or n == len(path) - 1:

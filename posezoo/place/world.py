@@ -193,7 +193,8 @@ def gps_positions(images: Path, names: list[str]) -> dict[str, np.ndarray]:
             tags = picture.getexif().get_ifd(GPS)
         try:
             latitude, longitude = (
-                sum(float(part) / 60**n for n, part in enumerate(tags[key])) * (-1 if tags.get(key - 1) in "SW" else 1)
+                sum(float(part) / 60**n for n, part in enumerate(tags[key]))
+                * (-1 if str(tags.get(key - 1, "")) in ("S", "W") else 1)
                 for key in (2, 4)
             )
             found[name] = (latitude, longitude, float(tags.get(6, 0)) * (-1 if tags.get(5) in (1, b"\x01") else 1))
