@@ -64,16 +64,16 @@ class Poses:
         numbers_7N = np.hstack([self.position, self.quaternion]).astype(np.float64).T.tolist()
         return {name: list(map(repr, numbers)) for name, numbers in zip(names.split(), numbers_7N, strict=True)}
 
-    def stamps(self) -> list[str]:
-        """Times in seconds as text; the images' numbers where not all times are known."""
+    def stamps(self, first: int = 0) -> list[str]:
+        """Times in seconds as text; the images' numbers, counted from `first`, where not all times are known."""
         if not self.timestamps or min(self.timestamps) < 0:
-            return [str(n) for n in range(len(self))]
+            return [str(n) for n in range(first, first + len(self))]
         return [f"{stamp // 1_000_000}.{stamp % 1_000_000:06d}" for stamp in self.timestamps]
 
-    def to_tum(self) -> str:
+    def to_tum(self, first: int = 0) -> str:
         """Lines `timestamp x y z qx qy qz qw` (TUM order: w last); seconds, or the image's number if unknown."""
         rows_N7 = np.hstack([self.position, self.quaternion[:, [1, 2, 3, 0]]]).astype(np.float64).tolist()
-        lines = (" ".join([stamp, *map(repr, row)]) for stamp, row in zip(self.stamps(), rows_N7, strict=True))
+        lines = (" ".join([stamp, *map(repr, row)]) for stamp, row in zip(self.stamps(first), rows_N7, strict=True))
         return "\n".join(lines) + "\n"
 
     def to_kitti(self) -> str:
@@ -88,17 +88,17 @@ class Poses:
         frames = [{"file_path": image, "transform_matrix": matrix} for image, matrix in rows]
         return json.dumps({"camera_model": "OPENCV", "frames": frames}, indent=1) + "\n"
 
-    def to_colmap(self, cameras: Sequence[int] = ()) -> str:
+    def to_colmap(self, cameras: Sequence[int] = (), first: int = 0) -> str:
         """COLMAP images.txt: world-to-camera, two lines an image (the second, for points, is empty).
 
-        `cameras`: the id of each image's camera; without it 1.
+        `cameras`: the id of each image's camera; without it 1. `first`: how many images came before.
         """
         world_to_camera_N33 = rotation_matrix(self.quaternion).transpose(0, 2, 1)
         t_N3 = -np.einsum("nij,nj->ni", world_to_camera_N33, self.position)
         lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
         for n, (image, (w, x, y, z), t_3) in enumerate(zip(self.images, self.quaternion, t_N3, strict=True)):
             numbers = " ".join(repr(float(v)) for v in (w, -x, -y, -z, *t_3))
-            lines += [f"{n + 1} {numbers} {cameras[n] if cameras else 1} {image}", ""]
+            lines += [f"{first + n + 1} {numbers} {cameras[n] if cameras else 1} {image}", ""]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:

@@ -10,10 +10,11 @@ import typer
 from posezoo.cli import complete, evaluation
 from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
-from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Trust, Whole
+from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Whole
 from posezoo.cli.output import print_content, print_result
 from posezoo.cli.place import map_
 from posezoo.cli.plugins import app as plugins_app
+from posezoo.cli.predict import predict
 from posezoo.cli.weights import app as weights_app
 
 app = typer.Typer(
@@ -206,47 +207,7 @@ app.command("eval")(evaluation.evaluate)
 app.command("compare")(evaluation.compare)
 
 
-@app.command()
-def predict(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, an alias or an exported file.",
-            autocompletion=complete.trained,
-        ),
-    ],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    to: Annotated[
-        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf", "labels"],
-        typer.Option(help="Form of the poses."),
-    ] = "table",
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
-    device: Device = "cpu",
-    trust: Trust = False,
-    format: Format = "human",
-    no_truncate: Whole = False,
-) -> None:
-    """Camera poses of images, no ground truth needed: camera-to-world, metres, quaternion (w, x, y, z).
-
-    Example: posezoo predict outputs/atloc+hyper/demo-loop/20261122T101500Z photo.jpg --to tum
-    """
-    from posezoo.base.poses import printable
-    from posezoo.cli import rows
-    from posezoo.cli.console import TrainView
-    from posezoo.zoo.find import full_name
-    from posezoo.zoo.load import load
-
-    note = TrainView(format == "quiet").note
-    poses = load(full_name(model), device, trust=trust, note=note).predict(list(images), note=note)
-    if to == "table" and out is None and format == "human":
-        print_content(rows.poses(poses), "human", "poses", no_truncate)
-        return
-    kind = "json" if format == "json" else "csv" if to == "table" else to
-    text = getattr(poses, f"to_{kind}")()
-    if out is not None:
-        out.write_text(text, encoding="utf-8", errors="surrogateescape")
-    elif format != "quiet":
-        typer.echo(printable(text), nl=False)
+app.command()(predict)
 
 
 @app.command()

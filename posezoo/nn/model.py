@@ -215,18 +215,15 @@ def predict_files(
         ]
         prepared = [network_input(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
         outputs.append(network(torch.cat(prepared)))
-    return _poses(paths, outputs, config.scenes)
+    return poses_of(paths, outputs, config.scenes)
 
 
 def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:
     """How the files are read: as the training pictures were. Raises DataError for raw files: only readers read them."""
     if config.decode == pictures.UPRIGHT.key:
         return pictures.UPRIGHT
-    if config.decode:
-        raw = next((path for path in paths if pictures.is_grey(path)), None)
-        if raw is not None:
-            what = f"{raw}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
-            raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
+    for path in paths:
+        refuse_raw(path, config)
     turned = sum(pictures.orientation_of(path) != 1 for path in paths)
     if turned:
         what = f"{turned} of {len(paths)} images have an EXIF orientation: ignored, as in training"
@@ -234,7 +231,15 @@ def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Dec
     return None
 
 
-def _poses(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:
+def refuse_raw(path: str | Path, config: ModelConfig) -> None:
+    """Raise DataError for a raw file where the model was trained on what a reader made of such."""
+    if config.decode and config.decode != pictures.UPRIGHT.key and pictures.is_grey(path):
+        what = f"{path}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
+        raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
+
+
+def poses_of(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:
+    """The outputs of all batches as poses of these images; a model that chooses no scene is of the first."""
     if not outputs:
         return Poses((), np.zeros((0, 3)), np.zeros((0, 4)))
     position_N3 = torch.cat([output.position for output in outputs]).double().cpu().numpy()

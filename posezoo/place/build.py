@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files.videos import require
 from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Stages
 from posezoo.base.paths import user_path
 from posezoo.place import frames, structure, world
 from posezoo.place.report import PlaceReport, measure, save
-from posezoo.place.sources import Recording, recordings, require
+from posezoo.place.sources import Recording, recordings
 
 FACTS = "place.json"
 FORMAT = 1

@@ -11,17 +11,16 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from posezoo.base.errors import DataError
+from posezoo.base.files import videos
 from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Progress
-from posezoo.place.sources import Recording, require
+from posezoo.place.sources import Recording
 
 SMALL = (160, 120)  # width, height of the grey frames that are compared
 SHIFT = 0.04  # of the width: the camera's motion from one chosen frame to the next
@@ -86,7 +85,6 @@ def choose(scores: Scores, limit: int) -> list[int]:
 
 
 def _from_video(recording: Recording, folder: Path, limit: int, progress: Progress | None) -> list[Taken]:
-    require("av")
     scores = _scores(recording.path, progress)
     chosen = choose(scores, limit)
     if len(chosen) < 2:
@@ -95,14 +93,14 @@ def _from_video(recording: Recording, folder: Path, limit: int, progress: Progre
     with writing(folder):
         (folder / recording.name).mkdir(parents=True, exist_ok=True)
     wanted, taken = set(chosen), []
-    for number, frame in enumerate(_decoded(recording.path)):
+    for number, frame in enumerate(videos.frames(recording.path)):
         if number > chosen[-1]:
             break
         if number not in wanted:
             continue
         name = f"{recording.name}/{number:06d}.jpg"
         data = io.BytesIO()
-        _upright(frame).save(data, "JPEG", quality=QUALITY, subsampling=0)
+        videos.upright(frame).save(data, "JPEG", quality=QUALITY, subsampling=0)
         write_whole(folder / name, data.getvalue())
         taken.append(Taken(name, round(float(scores.seconds[number]) * 1_000_000)))
         if progress:
@@ -110,31 +108,12 @@ def _from_video(recording: Recording, folder: Path, limit: int, progress: Progre
     return taken
 
 
-def _decoded(path: Path) -> Iterator[Any]:
-    """The video's frames, one at a time. Raises DataError for a file that is no video, or damaged at its beginning."""
-    import av
-
-    given = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"{path}: no video in it")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
-                given += 1
-                yield frame
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if given < 2:  # one that was cut short gives what it has
-            raise DataError(f"{path}: not a video that can be read: {error}"[:200]) from None
-
-
 def _scores(path: Path, progress: Progress | None) -> Scores:
     seconds, sharpness, motion = [], [], []
     before: np.ndarray | None = None
-    for number, frame in enumerate(_decoded(path)):
+    for number, frame in enumerate(videos.frames(path)):
         grey_HW = frame.reformat(*SMALL, format="gray").to_ndarray().astype(np.float32)
-        seconds.append(float(frame.time) if frame.time is not None else number / 30)
+        seconds.append(videos.seconds(frame, number))
         sharpness.append(_sharpness(grey_HW))
         motion.append(0.0 if before is None else _shift(before, grey_HW))
         before = grey_HW
@@ -160,10 +139,3 @@ def _shift(before_HW: np.ndarray, after_HW: np.ndarray) -> float:
     # motion into the picture shifts nothing on the whole: what has changed counts too
     changed = float(np.abs(before_HW - after_HW).mean()) / 255
     return max(float(np.hypot(dx, dy)) / width, 0.25 * changed)
-
-
-def _upright(frame: Any) -> Image.Image:
-    """The frame as the phone was held."""
-    picture: Image.Image = frame.to_image()
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return picture.rotate(90 * turns, expand=True) if turns else picture

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files.videos import VIDEOS
 from posezoo.base.paths import natural, user_path
 
-VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp")
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 UNREADABLE = (".heic", ".heif", ".dng", ".cr2", ".nef", ".arw")
 """What phones and cameras store beside JPEG, and Pillow does not read."""
@@ -34,13 +33,6 @@ class Recording:
     def is_video(self) -> bool:
         """Whether frames have to be chosen."""
         return not self.photos
-
-
-def require(*packages: str) -> None:
-    """Raise UsageError if one of the packages of the extra `map` is not installed."""
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise UsageError(f"posezoo map needs {', '.join(missing)}", "pip install 'posezoo[map]'")
 
 
 def recordings(sources: Sequence[str | Path], conditions: Sequence[str] = ()) -> list[Recording]:

@@ -9,7 +9,6 @@ from naming import naming
 from own_folder import picture
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.place import sources
 from posezoo.place.sources import recordings
 
 
@@ -41,9 +40,3 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     picture(tmp_path / "ok/1.png")
     with pytest.raises(UsageError, match=naming("2", "1", "ok")):
         recordings([tmp_path / "ok"], ["sun", "rain"])
-
-
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=naming("pycolmap", "posezoo[map]")):
-        sources.require("pycolmap")

@@ -172,6 +172,13 @@ def read_sized(
         raise DataError(f"{path}: {error or 'damaged image'}") from error
 
 
+def sized(image: Image.Image, short_edge: int = CACHE_SHORT_EDGE) -> np.ndarray:
+    """As `read_image`, of a picture that is in memory already, as it is: a video's frame."""
+    rgb = _to_rgb(image)
+    size = resized_size(*rgb.size, short_edge)
+    return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))
+
+
 def is_grey(path: str | Path) -> bool:
     """Whether the image file has one channel; False if it cannot be opened, which `read_image` reports."""
     try:

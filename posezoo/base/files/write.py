@@ -40,6 +40,19 @@ def write_whole(path: Path, content: bytes | str, hint: str = "") -> None:
 
 
 @contextlib.contextmanager
+def growing(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that appends text to the new file at `path`, which can be read meanwhile. Raises ResourceError."""
+    with writing(path), path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+
+        def append(text: str) -> None:
+            with writing(path):
+                file.write(text)
+                file.flush()
+
+        yield append
+
+
+@contextlib.contextmanager
 def replacement(path: Path, folder: bool = False, replaces: Callable[[], bool] = lambda: True) -> Iterator[Path]:
     """A temporary path beside `path`: what the caller writes there becomes `path`, or nothing does. Raises OSError.
 
