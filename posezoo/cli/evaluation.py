@@ -35,7 +35,7 @@ def evaluate(
         Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
     ] = None,
     skip_bad: SkipBad = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     to: Annotated[
         Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
         typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
@@ -76,7 +76,7 @@ def compare(
     split: Split = None,
     subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
     skip_bad: SkipBad = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:

@@ -27,5 +27,5 @@ Split = Annotated[
     str | None,
     typer.Option(help="blocks (blocks:40, blocks:2.5m), sequences, test (all frames), or a CSV file."),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto (the GPU if there is one), cpu or cuda.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run its author's code.")]

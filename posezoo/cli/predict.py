@@ -34,7 +34,7 @@ def predict(
     exif: Annotated[
         bool | None, typer.Option("--exif/--no-exif", help="Turn photographs by their EXIF tag; else as in training.")
     ] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     trust: Trust = False,
     format: Format = "human",
     no_truncate: Whole = False,

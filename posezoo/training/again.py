@@ -39,7 +39,7 @@ def evaluate(
     subset: str = "test",
     scene: str | None = None,
     skip_bad: bool = False,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     observer: Observer | None = None,
 ) -> Report:
     """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, with the baselines.
@@ -76,7 +76,7 @@ def compare(
     split: str | Path | None = None,
     subset: str = "test",
     skip_bad: bool = False,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     observer: Observer | None = None,
 ) -> Comparison:
     """Each model compared with the first on the same images: better, not distinguishable or worse, and where.

@@ -145,6 +145,14 @@ def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outp
     return path
 
 
+def newest_run(base: Path = Path("outputs")) -> Path:
+    """The run below `base` that was started last. Raises UsageError if there is none."""
+    runs = [path.parent for path in base.glob(f"*/*/*/{CONFIG}")]
+    if not runs:
+        raise UsageError(f"no run below {base}", "give a run folder: posezoo resume RUN")
+    return max(runs, key=lambda run: (run.name, run.stat().st_mtime))
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The run's config.toml. Raises UsageError if `path` holds no run, or the file is not a run's."""
     try:

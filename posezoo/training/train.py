@@ -26,7 +26,7 @@ from posezoo.training import checkpoint
 from posezoo.training.config import TrainConfig, configure
 from posezoo.training.loop import Loop, Result
 from posezoo.training.processes import Processes, joined, restarts
-from posezoo.training.run import CONFIG, RunFolder, new_run_path, read_config
+from posezoo.training.run import CONFIG, RunFolder, new_run_path, newest_run, read_config
 from posezoo.training.setup import measured_precision, set_up
 from posezoo.training.signals import StopFlag
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
@@ -75,14 +75,17 @@ def start(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: 
             return Loop(job, folder, observer).run(None)
 
 
-def resume(run: str | Path, observer: Observer | None = None) -> Result:
-    """Continue a run from its newest complete checkpoint; a finished run is only evaluated again.
+def resume(run: str | Path | None = None, observer: Observer | None = None) -> Result:
+    """Continue a run (None: the newest) from its newest complete checkpoint; a finished one is only evaluated again.
 
     Raises UsageError if `run` is not a run, WeightsError if it has no usable checkpoint, LockedError if it is in use.
     """
-    path = user_path(run)
+    observer = observer or Observer()
+    path = newest_run() if run is None else user_path(run)
+    if run is None:
+        observer.note(f"the newest run: {path}")
     with StopFlag() as stop, joined(stop, _device_of(path)) as processes:
-        return _resumed(path, processes, observer or Observer())
+        return _resumed(path, processes, observer)
 
 
 def _resumed(path: Path, processes: Processes, observer: Observer) -> Result:

@@ -14,7 +14,7 @@ from naming import naming
 from other_process import hold_run_folder
 
 from posezoo.base.errors import LockedError, ResourceError, UsageError
-from posezoo.training.run import RunFolder, new_run_path, read_config
+from posezoo.training.run import RunFolder, new_run_path, newest_run, read_config
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
@@ -131,3 +131,17 @@ def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
             raise UsageError("wrong")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_the_newest_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run below"):
+        newest_run(tmp_path)
+    for name in (
+        "atloc/demo-loop/20261122T101500Z",
+        "posenet/demo-yard/20261123T101500Z",
+        "posenet/x/20261124T101500Z",
+    ):
+        (tmp_path / name).mkdir(parents=True)
+    for name in names:
+        (tmp_path / name / "config.toml").touch()
+    assert newest_run(tmp_path) == tmp_path / "posenet/demo-yard/20261123T101500Z"
