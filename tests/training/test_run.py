@@ -136,12 +136,9 @@ def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
 def test_the_newest_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run below"):
         newest_run(tmp_path)
-    for name in (
-        "atloc/demo-loop/20261122T101500Z",
-        "posenet/demo-yard/20261123T101500Z",
-        "posenet/x/20261124T101500Z",
-    ):
+    names = ("atloc/demo-loop/20261122T101500Z", "posenet/demo-yard/20261123T101500Z")
+    for name in (*names, "posenet/x/20261124T101500Z"):
         (tmp_path / name).mkdir(parents=True)
     for name in names:
         (tmp_path / name / "config.toml").touch()
-    assert newest_run(tmp_path) == tmp_path / "posenet/demo-yard/20261123T101500Z"
+    assert newest_run(tmp_path) == tmp_path / names[1], "the third folder holds no run"
