@@ -16,7 +16,8 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.", autocompletion=complete.trained
+            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, alias, or baseline:mean|retrieval|oracle.",
+            autocompletion=complete.trained,
         ),
     ],
     data: Annotated[
@@ -65,7 +66,7 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Run folders, local-dir:PATH, hf-hub:OWNER/REPO or aliases; A is the first.",
+            help="Run folders, local-dir:PATH, hf-hub:OWNER/REPO, aliases or baseline:...; A is the first.",
             autocompletion=complete.trained,
         ),
     ],

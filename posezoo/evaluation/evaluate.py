@@ -6,7 +6,7 @@ Legend: B batch, N images, C channels, H height, W width, E embedding width.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from posezoo.catalogue import entries
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
-from posezoo.evaluation import baselines
+from posezoo.evaluation import baselines, cost
 from posezoo.evaluation.report import Report
 from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel, evaluating
@@ -59,6 +59,7 @@ def evaluate(
     batch_size: int = 32,
     device: str | torch.device | None = None,
     selection: str = "",
+    trained: Mapping[str, Any] | None = None,
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
     share: Share | None = None,
@@ -68,8 +69,8 @@ def evaluate(
     The model is never given the scene of an image. `cache` holds the images of `dataset.frames`; without it one is
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
     is. `training`: the data whose training frames the baselines are made of, where they are not `dataset`'s own; a new
-    recording of a place has none. `selection` says how its weights were chosen. With `share` several processes,
-    all of which call this, do a part each.
+    recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json says
+    of the training. With `share` several processes, all of which call this, do a part each.
     """
     test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
@@ -104,7 +105,7 @@ def evaluate(
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
         unit=dataset.unit,
         remarks=(*seen, *remarks, *_published(name, dataset, test, split)),
-        settings=_settings(model, dataset, run),
+        settings=_settings(model, dataset, run, trained or {}),
     )
 
 
@@ -118,14 +119,31 @@ class _Run(NamedTuple):
     share: Share | None
 
 
-def _settings(model: PoseModel, dataset: Dataset, run: _Run) -> dict[str, Any]:
+def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "trained": _facts(trained),
+        "cost": _costs(model, dataset.frames, run.device),
         "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
         "batch_size": run.batch_size,
         "device": run.device.type,
         "data_notes": list(dataset.notes),
         "skipped": [str(finding) for finding in dataset.skipped],
     }
+
+
+def _facts(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a model's config.json belongs beside its errors."""
+    return {key: training[key] for key in ("data", "data_digest", "seed", "recipe", "commit") if key in training}
+
+
+def _costs(model: nn.Module, frames: Frames, device: torch.device) -> dict[str, cost.Cost]:
+    """What an answer of the model costs, on its first image; nothing for what is no PoseModel."""
+    if not isinstance(model, PoseModel):
+        return {}
+    price = cost.cost_of(
+        model, model.prepare, frames.path(0), answer=lambda x: model(x).position, device=device, decode=frames.decode
+    )
+    return {model.name or type(model).__name__: price}
 
 
 def _baselines(

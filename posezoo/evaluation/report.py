@@ -20,7 +20,7 @@ from posezoo.base.errors import unknown_name
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
-from posezoo.evaluation import baselines, files, metrics, stored
+from posezoo.evaluation import baselines, cost, files, metrics, stored
 from posezoo.evaluation.intervals import DRAWS
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Results, Row
 from posezoo.zoo.find import REPORT
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # version of report.json
 FIGURES = ("trajectory", "errors")
+COSTS = ("parameters", "bytes", "latency_ms_p50", "latency_ms_p95", "file_ms_p50", "file_ms_p95")
 MAX_LINES = 25  # of a printed table of groups
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -88,10 +89,27 @@ class Report(Results):
             "intervals": self.intervals_note,
             "settings": dict(self.settings),
             "versions": _versions(),
-            "results": {by: self.rows(by) for by in GROUPINGS if by == "overall" or self._is_split(by)},
+            "results": {
+                by: [row | self.carried(row["method"]) for row in self.rows(by)]
+                for by in GROUPINGS
+                if by == "overall" or self._is_split(by)
+            },
         }
         safe: Row = _json_safe(content)
         return safe
+
+    def carried(self, method: str) -> Row:
+        """What each row of a method says beside its errors: labels, training, and what an answer costs."""
+        trained: Row = self.settings.get("trained", {}) if method == self.model else {}
+        row = {"ground_truth": self.ground_truth, "trained_on": trained.get("data_digest")}
+        row |= {"seed": trained.get("seed"), "selection": self.selection if method == self.model else ""}
+        price: Row = self.settings.get("cost", {}).get(method, {})
+        return row | {key: price.get(key) for key in COSTS}
+
+    @property
+    def cost_lines(self) -> list[str]:
+        """What an answer of each method costs, where it was measured."""
+        return [cost.words(method, price) for method, price in self.settings.get("cost", {}).items()]
 
     def _is_split(self, by: str) -> bool:
         return len(self.groups(by)) > 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +16,14 @@ from posezoo.base.paths import user_path, without_folders
 from posezoo.catalogue import names
 from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import ALL_TEST, BLOCKS, Method
-from posezoo.evaluation import stored
+from posezoo.evaluation import named, stored
 from posezoo.evaluation.compare import Comparison
 from posezoo.evaluation.compare import compare as compare_reports
 from posezoo.evaluation.evaluate import as_known_scenes
 from posezoo.evaluation.evaluate import evaluate as run
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
+from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
 from posezoo.training.loop import Result
 from posezoo.training.run import CONFIG, read_config
@@ -44,6 +45,8 @@ def evaluate(
 ) -> Report:
     """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, with the baselines.
 
+    Or of a baseline itself: `baseline:mean`, `baseline:retrieval?backbone=NAME&top=K`, `baseline:oracle`.
+
     `data` None: what the run was trained on. Own data (`folder:NEW`) other than those are a new recording of the place:
     without a split of their own all frames are test, one scene is taken for the model's only one (or for `scene`), and
     the baselines are made of the run's training frames, if these are still there. Without the backbone's pretrained
@@ -51,6 +54,8 @@ def evaluate(
     `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
     """
     watch = observer or Observer()
+    if named.is_named(model):
+        return _baseline(str(model), _DataChoice(data, root, split, skip_bad), subset, device, watch)
     subject = _subject(model, _DataChoice(data, root, split, skip_bad), device, watch)
     if subject.choice.data is None:
         raise UsageError("no data set given", "--data NAME, see posezoo data list")
@@ -64,7 +69,8 @@ def evaluate(
         training=training,
         split=subset,
         embed=_retrieval_features(subject.model, subject.backbone, watch.note),
-        selection=subject.selection,
+        selection=subject.facts.get("selection", ""),
+        trained=subject.facts,
         progress=lambda done, total: watch.progress("evaluating", done, total),
     )
 
@@ -92,8 +98,8 @@ def compare(
             if isinstance(model, Report):
                 raise UsageError("a report is of its own data", "compare(model, ..., data=NAME) with models")
             found = evaluate(model, data, **more, device=device, observer=observer)
-        named = model.path if isinstance(model, Result) else model
-        names.append(str(named) if isinstance(named, str | Path) else found.model)
+        given = model.path if isinstance(model, Result) else model
+        names.append(str(given) if isinstance(given, str | Path) else found.model)
         reports.append(found)
     return compare_reports(names, reports)
 
@@ -161,7 +167,8 @@ class _Subject(NamedTuple):
     choice: _DataChoice
     backbone: bool | str | None
     """The source of its backbone's pretrained weights, for image retrieval."""
-    selection: str = ""
+    facts: Mapping[str, Any] = {}
+    """What its config.json says of the training."""
     trained: _DataChoice | None = None
     """What it was trained on, as far as that is known."""
     found: bool = False
@@ -180,6 +187,29 @@ def _place(data: str) -> str:
         return ""
     name = names.parse_data(data)
     return str(name.path.absolute()) if name.path else name.name
+
+
+def _baseline(name: str, choice: _DataChoice, subset: str, device: str | torch.device, watch: Observer) -> Report:
+    """The report of a baseline, by its name."""
+    named.parse(name)
+    if choice.data is None:
+        raise UsageError("no data set given", "--data NAME, see posezoo data list")
+    dataset = open_dataset(
+        choice.data,
+        root=choice.root,
+        split=choice.split,
+        skip_bad=choice.skip_bad,
+        progress=lambda done, total: watch.progress("reading images", done, total),
+    )
+    for remark in dataset.remarks:
+        watch.note(remark)
+    return named.evaluate(
+        name,
+        dataset,
+        split=subset,
+        device=torch_device(device),
+        progress=lambda done, total: watch.progress("evaluating", done, total),
+    )
 
 
 def _subject(
@@ -204,7 +234,7 @@ def _subject(
     choice = choice._replace(data=choice.data or catalogued)
     if trained is None and catalogued:
         trained = _DataChoice(catalogued, None, None, False)
-    return _Subject(load_found(found, device), choice, backbone, facts.get("selection", ""), trained, True)
+    return _Subject(load_found(found, device), choice, backbone, facts, trained, True)
 
 
 def _if_catalogued(data: str | None) -> str | None:

@@ -58,7 +58,7 @@ def full_name(name: str | Path) -> str:
 
 def report_folder(name: str) -> Path:
     """Where a report of this trained model goes: beside a folder's model, else below outputs/."""
-    full = full_name(name)
+    full = name if name.startswith("baseline:") else full_name(name)
     if full.startswith("local-dir:"):
         return paths.user_path(full.removeprefix("local-dir:")) / "report"
     return Path("outputs") / "reports" / re.sub(r"[^A-Za-z0-9_.-]+", "-", full)
