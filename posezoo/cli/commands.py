@@ -15,6 +15,7 @@ from posezoo.cli.output import print_content, print_result
 from posezoo.cli.place import map_
 from posezoo.cli.plugins import app as plugins_app
 from posezoo.cli.predict import predict
+from posezoo.cli.serve import serve
 from posezoo.cli.show import app as show_app
 from posezoo.cli.weights import app as weights_app
 
@@ -118,6 +119,7 @@ app.command("compare")(evaluation.compare)
 
 
 app.command()(predict)
+app.command()(serve)
 
 
 @app.command()

@@ -96,6 +96,13 @@ def predict_stream(
         note(f"{what} (--exif turns them; data option exif=true trains on turned pictures)")
 
 
+def predict_pictures(model: PoseModel | ExportedModel, images: Sequence[Image.Image]) -> Poses:
+    """The poses of pictures that are in memory already, as they are: of a robot's camera, say."""
+    return _poses(
+        model, [_Read(Item(str(n), -1, image), pictures.sized(image), False) for n, image in enumerate(images)]
+    )
+
+
 def joined(parts: Sequence[Poses]) -> Poses:
     """Poses one after another."""
     if not parts:

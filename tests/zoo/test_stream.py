@@ -82,6 +82,13 @@ def test_photographs_are_turned_on_request(model: PoseModel, tmp_path: Path) -> 
     assert apart[0] < 0.2 * apart[1]
 
 
+def test_pictures_in_memory(model: PoseModel, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        found = stream.predict_pictures(model, [image, image])
+    np.testing.assert_allclose(found.position[1], model.predict(tmp_path / "a.png").position[0], atol=1e-5)
+
+
 def test_what_is_not_there(model: PoseModel, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "none.jpg", tmp_path / "empty", f"{tmp_path}/*.png"):
