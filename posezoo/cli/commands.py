@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.base.version import __version__
 from posezoo.cli import complete, evaluation
 from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
@@ -43,8 +44,6 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
     Add --debug to any command to see the traceback of an error.
     """
     if show:
-        from posezoo.base.version import __version__
-
         typer.echo(f"posezoo {__version__}")
         raise typer.Exit()
 
@@ -89,9 +88,10 @@ def train(
     if print_config:
         print_content(keys.of_run(known, place, given, root), format, f"{known.name} on {data}", no_truncate)
         return
+    view = TrainView(format == "quiet")
+    view.say(f"posezoo {__version__}: {known.name} on {data}, loading torch")  # which takes seconds
     from posezoo.training.train import train as train_model
 
-    view = TrainView(format == "quiet")
     print_result(train_model(known, place, given, root=root, observer=view), format, no_truncate)
 
 

@@ -30,6 +30,7 @@ from posezoo.base.errors import DataError, Finding, PluginError, PosezooError, U
 from posezoo.base.files.pictures import UPRIGHT
 from posezoo.base.observe import Progress
 from posezoo.base.paths import printable_path
+from posezoo.base.shown import html_facts
 from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.catalogue import forms, resolve
 from posezoo.catalogue.resolve import KnownData
@@ -41,7 +42,7 @@ Kind = Literal["demo", "indoor", "outdoor"]
 INDOOR_METRES = 30.0  # own data whose training positions span less count as indoor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A data set that passed its checks; `notes` are lines for the user."""
 
@@ -58,6 +59,18 @@ class Dataset:
     """How many listed frames the reader left out; notes say why."""
     unit: str = "m"
     """Of positions: m, or `scene units` where the data have no metre."""
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {', '.join(f'{count} {word}' for word, count in self._counts().items())} frames>"
+
+    def _repr_html_(self) -> str:
+        scenes = ", ".join(self.frames.scenes)
+        return html_facts(
+            self.name, {"kind": self.kind, **self._counts(), "scenes": scenes, "notes": "; ".join(self.notes)}
+        )
+
+    def _counts(self) -> dict[str, int]:
+        return {word: count for word in splits.WORDS if (count := int((self.frames.split == word).sum()))}
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ frames in a block.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import platform
@@ -20,12 +21,14 @@ from posezoo.base.errors import unknown_name
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
+from posezoo.base.shown import data_frame, html_table
 from posezoo.evaluation import baselines, cost, files, metrics, stored
 from posezoo.evaluation.intervals import DRAWS
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Results, Row
 from posezoo.zoo.find import REPORT
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
 FORMAT = 1  # version of report.json
@@ -36,9 +39,23 @@ MAX_LINES = 25  # of a printed table of groups
 Table = tuple[str, list[str], list[list[str]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Results):
     """The results of one model and of the baselines on the frames of one split, to be read, drawn and saved."""
+
+    def __repr__(self) -> str:
+        row = self.headline[self.model]
+        errors = f"median {_number(row['median_position_m'])} m, {_number(row['median_orientation_deg'])} deg"
+        return f"<Report of {self.model} on {self.data}, {len(self.frames)} {self.split} images: {errors}>"
+
+    def _repr_html_(self) -> str:
+        tables = [html_table(*table) for table in self.table_rows()]
+        return "".join([*tables, *(f"<p>note: {html.escape(note)}</p>" for note in self.notes)])
+
+    def to_dataframe(self, by: str = "overall") -> pandas.DataFrame:
+        """A pandas table of `rows(by)`: a row for each method and group. Raises UsageError without pandas."""
+        rows = [{key: value for key, value in row.items() if not isinstance(value, list)} for row in self.rows(by)]
+        return data_frame({key: [row.get(key) for row in rows] for key in rows[0]})
 
     @property
     def notes(self) -> list[str]:

@@ -27,10 +27,11 @@ from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Note
 from posezoo.base.poses import Poses
 from posezoo.base.spec import Decode
-from posezoo.nn import geometry, transforms
+from posezoo.nn import geometry, inputs, transforms
 from posezoo.nn.folding import fold_batch_norms
 from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
+from posezoo.nn.inputs import Picture
 from posezoo.nn.outputs import Features, PoseOutput
 from posezoo.nn.ranges import Level, Probability, Side, Spread
 
@@ -149,16 +150,22 @@ class PoseModel(nn.Module, abc.ABC):
         """Where the model's weights are."""
         return next(self.parameters()).device
 
+    def __repr__(self) -> str:
+        """One line; `torch.nn.Module.__repr__(model)` shows every layer."""
+        millions = sum(parameter.numel() for parameter in self.parameters()) / 1e6
+        scenes = ", ".join(self.config.scenes[:4]) + (", ..." if len(self.config.scenes) > 4 else "")
+        name = self.name or type(self).__name__
+        return f"<{name}: {millions:.1f} M parameters, crop {self.config.crop}, scenes {scenes}, {self.device}>"
+
     def prepare(self, images_BCHW: Tensor) -> Float[Tensor, "B 3 crop crop"]:
         """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
         return network_input(images_BCHW, self.config)
 
-    def predict(
-        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
-    ) -> Poses:
-        """The poses of image files, in order, read as the training pictures were.
+    def predict(self, images: Picture | Sequence[Picture], batch_size: int = 32, note: Note = warnings.warn) -> Poses:
+        """The poses of pictures, in order: files, folders, arrays, tensors, Pillow images (`posezoo.nn.inputs`).
 
-        `note` is called with lines for the user. Raises DataError for a file that is not a readable image.
+        Files are read as the training pictures were. `note` is called with lines for the user. Raises DataError for
+        what is no readable picture.
         """
         with evaluating(self):
             return predict_files(self, images, self.config, self.device, batch_size, note)
@@ -198,24 +205,22 @@ def network_input(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 
 @torch.inference_mode()
 def predict_files(
     network: Callable[[Tensor], PoseOutput],
-    images: Sequence[str | Path] | str | Path,
+    images: Picture | Sequence[Picture],
     config: ModelConfig,
     device: torch.device | str,
     batch_size: int,
     note: Note,
 ) -> Poses:
-    """The poses that `network` (prepared images to output) gives for image files, in order."""
-    paths = [images] if isinstance(images, (str, Path)) else list(images)
-    decode = _decode(paths, config, note)
+    """The poses that `network` (prepared images to output) gives for pictures, in order."""
+    given = inputs.listed(images)
+    decode = _decode([image for image in given if isinstance(image, (str, Path))], config, note)
     outputs = []
-    for start in range(0, len(paths), batch_size):
+    for start in range(0, len(given), batch_size):
         # prepared one by one: photographs of different shapes share a batch once they are cropped
-        tensors = [
-            torch.from_numpy(pictures.read_image(p, decode=decode).copy()) for p in paths[start : start + batch_size]
-        ]
-        prepared = [network_input(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
+        images_CHW = (inputs.read(image, decode) for image in given[start : start + batch_size])
+        prepared = [network_input(image_CHW[None].to(device), config) for image_CHW in images_CHW]
         outputs.append(network(torch.cat(prepared)))
-    return poses_of(paths, outputs, config.scenes)
+    return poses_of(inputs.names(given), outputs, config.scenes)
 
 
 def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:

@@ -5,6 +5,7 @@ choosing the best epoch: selection.py.
 from __future__ import annotations
 
 import contextlib
+import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from posezoo.zoo.find import CARD, Trained, find, read_config
 from posezoo.zoo.saved import load_found, write_card
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished run: its folder and the report of its best model."""
 
@@ -39,6 +40,12 @@ class Result:
     report: Report
     seconds: float
     """Spent in training, over all resumptions."""
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}, {self.seconds:.0f} s: {self.report!r}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>run folder: {html.escape(str(self.path))}</p>{self.report._repr_html_()}"
 
 
 class Loop:

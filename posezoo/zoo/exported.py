@@ -28,6 +28,7 @@ from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS, Poses
 from posezoo.base.version import __version__
 from posezoo.catalogue import settings
+from posezoo.nn.inputs import Picture
 from posezoo.nn.model import ModelConfig, predict_files
 from posezoo.nn.outputs import PoseOutput
 
@@ -54,9 +55,7 @@ class ExportedModel:
         position_B3, quaternion_B4, *scene = self._run(images_BCHW)
         return PoseOutput(position_B3, quaternion_B4, quaternion_B4, None, scene[0] if scene else None)
 
-    def predict(
-        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
-    ) -> Poses:
+    def predict(self, images: Picture | Sequence[Picture], batch_size: int = 32, note: Note = warnings.warn) -> Poses:
         """As `PoseModel.predict`. Raises DataError for a file that is not a readable image."""
         return predict_files(self, images, self.config, "cpu", batch_size, note)
 
