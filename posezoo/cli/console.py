@@ -68,7 +68,7 @@ class TrainView(Observer):
 
     def note(self, text: str) -> None:
         with self._drawing():
-            self.console.print(Text(f"note: {text}"), highlight=False, soft_wrap=True)
+            self.console.print(Text(escaped(f"note: {text}")), highlight=False, soft_wrap=True)
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
         with self._drawing():
@@ -81,7 +81,7 @@ class TrainView(Observer):
                 f" {facts['parameters'] / 1e6:.1f} M parameters, {facts['device']} {facts['precision']},"
                 f" backbone {facts['backbone']}, seed {facts['seed']}"
             )
-            self.console.print(Text(line), highlight=False, soft_wrap=True)
+            self.console.print(Text(escaped(line)), highlight=False, soft_wrap=True)
             self.console.print(Text(f"run folder: {facts['run']}"), highlight=False, soft_wrap=True)
             if self._draws:
                 columns = BarColumn(bar_width=14), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()

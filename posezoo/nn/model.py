@@ -33,7 +33,7 @@ from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.inputs import Picture
 from posezoo.nn.outputs import Features, PoseOutput
-from posezoo.nn.ranges import Level, Probability, Side, Spread
+from posezoo.nn.ranges import Level, Metres, Probability, Side, Spread
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class ModelConfig:
     """How pictures are resized; the only method."""
     scenes: tuple[str, ...] = ("scene",)
     """Scene names in the order of the scene index."""
-    position_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    position_mean: tuple[Metres, Metres, Metres] = (0.0, 0.0, 0.0)
     """World position in metres = position_mean + position_std * the head's output."""
-    position_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    position_std: tuple[Metres, Metres, Metres] = (1.0, 1.0, 1.0)
     label_frame: geometry.LabelFrame = "camera-to-world"
     """The frame in which the orientation head was trained; the model's answer is camera-to-world in any case."""
     decode: str = ""
@@ -79,6 +79,8 @@ class ModelConfig:
                 f"crop={self.crop} must be at least 32 and at most resize={self.resize}",
                 f"for example crop={max(32, self.resize)}, or a larger resize=",
             )
+        if 0 in self.position_std:  # every camera would be at the mean
+            raise UsageError(f"position_std={self.position_std}: not numbers but 0", "the deviation of the positions")
         if len(set(self.scenes)) != len(self.scenes) or not self.scenes:
             raise UsageError(f"scene names must differ: {', '.join(self.scenes)}", "give each scene its own name")
 

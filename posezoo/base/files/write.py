@@ -6,6 +6,7 @@ What is being written is called `.tmp-<name>-<random>`; only a kill leaves one, 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
@@ -71,7 +72,7 @@ def replacement(path: Path, folder: bool = False, replaces: Callable[[], bool] =
         except OSError:
             if not (folder and path.is_dir()):
                 raise
-            if replaces():
+            if replaces() and not _exchange(temporary, path):
                 old = temporary.with_name(f"{temporary.name}-old")
                 path.rename(old)  # two renames: a kill between them leaves the old folder under this name
                 temporary.replace(path)
@@ -88,6 +89,16 @@ def sweep(folder: Path) -> list[Path]:
     for path in found:
         _remove(path)
     return found
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Give each of two paths on one disk the other's name in one step; whether the system can (Linux, most disks)."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(exchange(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), both) == 0)
 
 
 def _remove(path: Path) -> None:
