@@ -70,6 +70,18 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="List every key with its value for this run; train nothing.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Open the data, build the model, try two steps, tell; write no run.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings of a file: a run's config.toml, or --print-config --format json."),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", help="Start from a run's or model's weights.", autocompletion=complete.trained),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; without it outputs/MODEL/DATA/TIME.")] = None,
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
@@ -84,7 +96,13 @@ def train(
     from posezoo.cli.console import TrainView
 
     known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
-    given = settings.nested(({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or []))
+    options = {"data.skip_bad": skip_bad or None, "start_from": start_from, "out": None if out is None else str(out)}
+    typed = {key: value for key, value in options.items() if value is not None} | settings.parse(overrides or [])
+    given = settings.nested(typed)
+    if config is not None:
+        from posezoo.training.config import settings_of
+
+        given = settings.merged(settings_of(config), given)
     if print_config:
         print_content(keys.of_run(known, place, given, root), format, f"{known.name} on {data}", no_truncate)
         return
@@ -92,6 +110,11 @@ def train(
     view.say(f"posezoo {__version__}: {known.name} on {data}, loading torch")  # which takes seconds
     from posezoo.training.train import train as train_model
 
+    if dry_run:
+        from posezoo.training.train import tried
+
+        print_content(tried(known, place, given, root=root, observer=view), format, "dry run", no_truncate)
+        return
     print_result(train_model(known, place, given, root=root, observer=view), format, no_truncate)
 
 

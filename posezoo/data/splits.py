@@ -182,6 +182,24 @@ def every_fifth_sequence(frames: Frames, notes: list[str]) -> np.ndarray:
     return split
 
 
+def part_of(frames: Frames, fraction: float, method: str, seed: int) -> np.ndarray:
+    """Which frames (N,) bool make up `fraction` of each scene, at least two of it.
+
+    `nested`: drawn, the same for every seed, and a smaller fraction is part of a larger one; `random`: drawn by the
+    seed; `contiguous`: the scene's first.
+    """
+    kept = np.zeros(len(frames), dtype=bool)
+    for scene in np.unique(frames.scene):
+        index = np.flatnonzero(frames.scene == scene)
+        count = min(len(index), max(2, round(fraction * len(index))))
+        if method == "contiguous":
+            kept[index[:count]] = True
+        else:
+            drawn = np.random.Generator(np.random.Philox(key=seed if method == "random" else 0))
+            kept[drawn.permutation(index)[:count]] = True
+    return kept
+
+
 def frame_tuples(frames: Frames, length: int, gap: int) -> np.ndarray:
     """The tuple (N, length) around each frame: frames of its own run, `gap` apart, in time order.
 

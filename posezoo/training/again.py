@@ -25,8 +25,9 @@ from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
+from posezoo.training.checkpoint import stored_config
 from posezoo.training.loop import Result
-from posezoo.training.run import CONFIG, read_config
+from posezoo.training.run import CONFIG, read_config, require_same
 from posezoo.zoo.find import find, full_name
 from posezoo.zoo.saved import load_found
 
@@ -224,6 +225,7 @@ def _subject(
     trained = None
     if (path / CONFIG).is_file():
         config = read_config(path)
+        require_same(path, stored_config(path), config)
         own, backbone = config["train"]["data"], config["model"]["config"]["pretrained_backbone"]
         trained = _DataChoice(own["name"], own.get("root"), own.get("split"), own.get("skip_bad", False))
         if choice.data is None:
