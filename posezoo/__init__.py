@@ -29,15 +29,23 @@ if TYPE_CHECKING:
         train,
     )
     from posezoo.base.hooks import hookimpl
+    from posezoo.base.observe import Observer
+    from posezoo.base.poses import Pose, Poses
     from posezoo.base.spec import CatalogueSpec, ModelSpec, ModifierSpec, ReaderSpec
     from posezoo.data.how_to import how_to
+    from posezoo.data.open import Dataset, open_dataset
     from posezoo.data.verify import verify_dataset
+    from posezoo.evaluation.report import Report
     from posezoo.evaluation.statistics import dataset_statistics
     from posezoo.nn.hyperhead import HyperConfig, HyperHead
     from posezoo.nn.model import ModelConfig, PoseModel
+    from posezoo.place.build import map_place
     from posezoo.training.again import compare, evaluate
+    from posezoo.training.loop import Result
     from posezoo.zoo.build import create_model
+    from posezoo.zoo.convert import Converted
     from posezoo.zoo.export import export
+    from posezoo.zoo.exported import ExportedModel
     from posezoo.zoo.load import load
     from posezoo.zoo.parity import parity
 
@@ -47,6 +55,7 @@ _HOME = {
     "how_to": "posezoo.data.how_to",
     "verify_dataset": "posezoo.data.verify",
     "load": "posezoo.zoo.load",
+    "map_place": "posezoo.place.build",
     "export": "posezoo.zoo.export",
     "parity": "posezoo.zoo.parity",
     "train": "posezoo.api",
@@ -61,6 +70,15 @@ _HOME = {
     "pull": "posezoo.api",
     "push": "posezoo.api",
     "resume": "posezoo.api",
+    "Poses": "posezoo.base.poses",
+    "Pose": "posezoo.base.poses",
+    "Report": "posezoo.evaluation.report",
+    "Result": "posezoo.training.loop",
+    "Observer": "posezoo.base.observe",
+    "ExportedModel": "posezoo.zoo.exported",
+    "Converted": "posezoo.zoo.convert",
+    "Dataset": "posezoo.data.open",
+    "open_dataset": "posezoo.data.open",
     "PoseModel": "posezoo.nn.model",
     "ModelConfig": "posezoo.nn.model",
     "HyperHead": "posezoo.nn.hyperhead",
@@ -74,13 +92,21 @@ _HOME = {
 
 __all__ = [  # written out for type checkers
     "CatalogueSpec",
+    "Converted",
+    "Dataset",
+    "ExportedModel",
     "HyperConfig",
     "HyperHead",
     "ModelConfig",
     "ModelSpec",
     "ModifierSpec",
+    "Observer",
+    "Pose",
     "PoseModel",
+    "Poses",
     "ReaderSpec",
+    "Report",
+    "Result",
     "__version__",
     "compare",
     "convert_weights",
@@ -95,6 +121,8 @@ __all__ = [  # written out for type checkers
     "list_plugins",
     "list_weights",
     "load",
+    "map_place",
+    "open_dataset",
     "parity",
     "prepare_dataset",
     "pull",

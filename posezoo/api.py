@@ -94,8 +94,8 @@ def train(
     return train_model(known, place, settings.nested(overrides), root=root, observer=observer or TrainView())
 
 
-def resume(run: str | Path, *, observer: Observer | None = None) -> Result:
-    """Continue a run that was stopped or killed, from its newest complete checkpoint."""
+def resume(run: str | Path | None = None, *, observer: Observer | None = None) -> Result:
+    """Continue a run (None: the newest below outputs/) that was stopped or killed, from its newest checkpoint."""
     from posezoo.cli.console import TrainView
     from posezoo.training.train import resume as continue_run
 

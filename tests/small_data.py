@@ -22,6 +22,7 @@ FAST = {
     "selection": "validation",
     "optim.average": 0.0,
     "device": "cpu",
+    "track": None,
     "checkpoint.every_seconds": 1e9,
 }
 SLIM = {
@@ -50,8 +51,8 @@ def settings(model: str, **more: object) -> dict[str, object]:
 
 def words(values: dict[str, object]) -> list[str]:
     """The settings as the command line takes them."""
-    text = {True: "true", False: "false"}
-    return [f"{key}={text[value] if isinstance(value, bool) else value}" for key, value in values.items()]
+    text = {True: "true", False: "false", None: "none"}
+    return [f"{key}={text[v] if v is None or isinstance(v, bool) else v}" for key, v in values.items()]
 
 
 def rows(scene: str, start: float = 0.0) -> list[dict[str, object]]:

@@ -15,7 +15,7 @@ from posezoo import api
 from posezoo.base.observe import Observer
 from posezoo.catalogue import resolve, settings
 from posezoo.evaluation.report import Report
-from posezoo.training import setup
+from posezoo.training import curves, setup
 from posezoo.training.config import configure
 from posezoo.training.loop import Result
 
@@ -86,6 +86,7 @@ def notes() -> Notes:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without figures, which take longer than such a run."""
     monkeypatch.setattr(Report, "plot", lambda *given: None)
+    monkeypatch.setattr(curves, "save", lambda *given: None)
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ class AtLoc(PoseModel):
 
     def __init__(self, config: AtLocConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone)
+        self.backbone = Backbone(config.backbone, size=config.crop)
         self.feature = nn.Sequential(nn.Linear(self.backbone.width, config.feature), nn.ReLU())
         reduced, lstm = config.feature // 8, config.attention == "lstm"
         self.attention = FourDirections(config.feature, reduced) if lstm else Attention(config.feature, reduced)

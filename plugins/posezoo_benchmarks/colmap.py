@@ -8,6 +8,8 @@ Read here rather than by pycolmap: see docs/decisions/0012-colmap-read-here.md.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from posezoo.plugin import UNKNOWN_UNIT, Finding, Frame, ReadRequest, ReadResult
-from posezoo.plugin.reading import natural, numbers, read_lines, rotation_matrix
+from posezoo.plugin.reading import natural, numbers, read_lines, read_text, rotation_matrix
 from posezoo_benchmarks.options import only, positive
 
 # name -> (number in binary files, parameters, of which focal lengths); those after the centre are distortion
@@ -35,6 +37,7 @@ MODELS = {
     "THIN_PRISM_FISHEYE": (10, 12, 2),
 }
 NUMBERED = {number: name for name, (number, _, _) in MODELS.items()}
+PLACE = "place.json"
 LONGEST_NAME = 4096
 LONGEST_POINTS = 1 << 28  # characters: an image may see a million points
 
@@ -77,10 +80,39 @@ def read(request: ReadRequest) -> ReadResult:
     bent = sorted({kind for kind, _, parameters in cameras.values() if any(parameters[MODELS[kind][2] + 2 :])})
     if bent:
         result.notes.append(f"lens distortion is not corrected ({', '.join(bent)})")
-    if "scale" not in request.options:
+    place = _place(request.root, result.findings)
+    result.frames = [
+        dataclasses.replace(
+            frame, condition=place.conditions.get(frame.sequence, ""), timestamp=place.timestamps.get(image.name, -1)
+        )
+        for frame, image in zip(result.frames, images, strict=True)
+    ]
+    if "scale" not in request.options and place.unit != "m":
         result.unit = UNKNOWN_UNIT
         result.notes.append("a COLMAP model has no scale: positions are in scene units (scale= gives metres)")
     return result
+
+
+class _Place(NamedTuple):
+    """What `posezoo map` writes beside a model."""
+
+    unit: str = ""
+    conditions: dict[str, str] = {}  # noqa: RUF012
+    timestamps: dict[str, int] = {}  # noqa: RUF012
+
+
+def _place(root: Path, findings: list[Finding]) -> _Place:
+    """The facts of place.json; none where there is no such file."""
+    if not (root / PLACE).is_file():
+        return _Place()
+    try:
+        facts = json.loads(read_text(root / PLACE, PLACE, findings) or "{}")
+        conditions = {str(name): str(word) for name, word in facts["conditions"].items()}
+        stamps = {str(name): int(stamp) for name, stamp in facts["timestamps"].items()}
+        return _Place(str(facts["unit"]), conditions, stamps)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        findings.append(Finding(PLACE, 0, f"damaged: {type(error).__name__}: {error}"[:120]))
+        return _Place()
 
 
 def _model(root: Path) -> tuple[Path | None, str]:

@@ -175,7 +175,7 @@ class MSTransformer(PoseModel):
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__(config)
         scenes = len(config.scenes)
-        self.backbone = Backbone(config.backbone, taps=STRIDES)
+        self.backbone = Backbone(config.backbone, taps=STRIDES, size=config.crop)
         self.image_dim = self.backbone.width
         self.encoding = PositionEncoding(config.width)
         position_channels, orientation_channels = self.backbone.tap_widths

@@ -50,7 +50,7 @@ class PoseNet(PoseModel):
     def __init__(self, config: PoseNetConfig) -> None:
         super().__init__(config)
         taps = () if config.pool == "backbone" else LAST
-        self.backbone = Backbone(config.backbone, taps, logits=config.embedding == "logits")
+        self.backbone = Backbone(config.backbone, taps, logits=config.embedding == "logits", size=config.crop)
         self.image_dim = self.backbone.width
         channels = sum(self.backbone.tap_widths)  # of the one map, if any
         self.pooling = Pooling(config.pool, self.image_dim, channels, side=config.grid)

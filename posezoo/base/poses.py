@@ -8,15 +8,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
+from posezoo.base.shown import data_frame, html_table
+
 if TYPE_CHECKING:
-    pass
+    import pandas
 
 
 UPRIGHT = 0.8  # of the cameras' mean up vector is along one world axis: they agree on it
@@ -24,7 +26,18 @@ CONVENTIONS = 1
 """Version of: camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
 
 
-@dataclass(frozen=True)
+class Pose(NamedTuple):
+    """The pose of one image."""
+
+    image: str
+    position: np.ndarray
+    """(3,) metres."""
+    quaternion: np.ndarray
+    """(4,) w, x, y, z."""
+    scene: str = ""
+
+
+@dataclass(frozen=True, repr=False)
 class Poses:
     """Camera poses of N images: camera-to-world, metres, quaternion (w, x, y, z) unit with w >= 0, float64.
 
@@ -39,6 +52,44 @@ class Poses:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @overload
+    def __getitem__(self, place: int) -> Pose: ...
+    @overload
+    def __getitem__(self, place: slice | Sequence[int] | np.ndarray) -> Poses: ...
+    def __getitem__(self, place: int | slice | Sequence[int] | np.ndarray) -> Pose | Poses:
+        """One pose by its number, or the poses of a slice, of numbers or of a mask."""
+        if isinstance(place, (int, np.integer)):
+            scene = self.scenes[place] if self.scenes else ""
+            return Pose(self.images[place], self.position[place], self.quaternion[place], scene)
+        chosen = np.arange(len(self))[place]
+        texts = (tuple(words[n] for n in chosen) if words else () for words in (self.images, self.scenes))
+        images, scenes = texts
+        stamps = tuple(self.timestamps[n] for n in chosen) if self.timestamps else ()
+        return Poses(images, self.position[chosen], self.quaternion[chosen], scenes, stamps)
+
+    def __iter__(self) -> Iterator[Pose]:
+        return (self[n] for n in range(len(self)))
+
+    def __repr__(self) -> str:
+        of = f" of {', '.join(dict.fromkeys(self.scenes))}"[:60] if self.scenes else ""
+        return f"<{len(self)} poses{of}: camera-to-world, metres, quaternion (w, x, y, z)>"
+
+    def _repr_html_(self) -> str:
+        columns = self._table(digits=4)
+        return html_table(
+            f"{len(self)} poses, camera-to-world", list(columns), list(zip(*columns.values(), strict=True))
+        )
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A pandas table: image, x, y, z (metres), qw, qx, qy, qz, scene. Raises UsageError without pandas."""
+        return data_frame(self._table())
+
+    def _table(self, digits: int | None = None) -> dict[str, Sequence[Any]]:
+        numbers_7N = np.hstack([self.position, self.quaternion]).astype(np.float64).T
+        rounded = (numbers_7N if digits is None else numbers_7N.round(digits)).tolist()
+        named = dict(zip(["x", "y", "z", "qw", "qx", "qy", "qz"], rounded, strict=True))
+        return {"image": self.images, **named, "scene": self.scenes or ("",) * len(self)}
 
     def matrix(self) -> np.ndarray:
         """The camera-to-world matrices, (N, 4, 4)."""
@@ -64,16 +115,16 @@ class Poses:
         numbers_7N = np.hstack([self.position, self.quaternion]).astype(np.float64).T.tolist()
         return {name: list(map(repr, numbers)) for name, numbers in zip(names.split(), numbers_7N, strict=True)}
 
-    def stamps(self) -> list[str]:
-        """Times in seconds as text; the images' numbers where not all times are known."""
+    def stamps(self, first: int = 0) -> list[str]:
+        """Times in seconds as text; the images' numbers, counted from `first`, where not all times are known."""
         if not self.timestamps or min(self.timestamps) < 0:
-            return [str(n) for n in range(len(self))]
+            return [str(n) for n in range(first, first + len(self))]
         return [f"{stamp // 1_000_000}.{stamp % 1_000_000:06d}" for stamp in self.timestamps]
 
-    def to_tum(self) -> str:
+    def to_tum(self, first: int = 0) -> str:
         """Lines `timestamp x y z qx qy qz qw` (TUM order: w last); seconds, or the image's number if unknown."""
         rows_N7 = np.hstack([self.position, self.quaternion[:, [1, 2, 3, 0]]]).astype(np.float64).tolist()
-        lines = (" ".join([stamp, *map(repr, row)]) for stamp, row in zip(self.stamps(), rows_N7, strict=True))
+        lines = (" ".join([stamp, *map(repr, row)]) for stamp, row in zip(self.stamps(first), rows_N7, strict=True))
         return "\n".join(lines) + "\n"
 
     def to_kitti(self) -> str:
@@ -88,17 +139,17 @@ class Poses:
         frames = [{"file_path": image, "transform_matrix": matrix} for image, matrix in rows]
         return json.dumps({"camera_model": "OPENCV", "frames": frames}, indent=1) + "\n"
 
-    def to_colmap(self, cameras: Sequence[int] = ()) -> str:
+    def to_colmap(self, cameras: Sequence[int] = (), first: int = 0) -> str:
         """COLMAP images.txt: world-to-camera, two lines an image (the second, for points, is empty).
 
-        `cameras`: the id of each image's camera; without it 1.
+        `cameras`: the id of each image's camera; without it 1. `first`: how many images came before.
         """
         world_to_camera_N33 = rotation_matrix(self.quaternion).transpose(0, 2, 1)
         t_N3 = -np.einsum("nij,nj->ni", world_to_camera_N33, self.position)
         lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
         for n, (image, (w, x, y, z), t_3) in enumerate(zip(self.images, self.quaternion, t_N3, strict=True)):
             numbers = " ".join(repr(float(v)) for v in (w, -x, -y, -z, *t_3))
-            lines += [f"{n + 1} {numbers} {cameras[n] if cameras else 1} {image}", ""]
+            lines += [f"{first + n + 1} {numbers} {cameras[n] if cameras else 1} {image}", ""]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -85,6 +85,13 @@ def grid(
     ),
     seeds: Annotated[str, typer.Option(help="e.g. 0,1,2; without it the grid's own.")] = "",
     root: Root = None,
+    launcher: Annotated[
+        Literal["local", "submitit"] | None,
+        typer.Option(help="Runs as jobs: local, one for each device here; submitit, on the cluster."),
+    ] = None,
+    job: Annotated[
+        list[str] | None, typer.Option(help="A parameter of submitit's jobs, e.g. --job slurm_partition=gpu.")
+    ] = None,
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
@@ -98,5 +105,9 @@ def grid(
 
     view = TrainView(format == "quiet")
     plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, settings.parse(overrides or []))
-    rows = grid.run(plan, lambda cell: grid.announced(cell, plan, view))
+    if launcher is None:
+        rows = grid.run(plan, lambda cell: grid.announced(cell, plan, view))
+    else:
+        parameters = settings.parse(job or [])
+        rows = grid.run_as_jobs(plan, out / name / "jobs", parameters, view, launcher == "local")
     print_content(rows if format == "json" else grid.formatted(rows), format, f"{name} on {data}", no_truncate)

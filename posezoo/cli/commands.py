@@ -7,12 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.base.version import __version__
 from posezoo.cli import complete, evaluation
 from posezoo.cli.bench import app as bench_app
 from posezoo.cli.data import app as data_app
-from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Trust, Whole
+from posezoo.cli.options import Device, Format, Overrides, Root, SkipBad, Whole
 from posezoo.cli.output import print_content, print_result
+from posezoo.cli.place import map_
 from posezoo.cli.plugins import app as plugins_app
+from posezoo.cli.predict import predict
+from posezoo.cli.serve import serve
+from posezoo.cli.show import app as show_app
 from posezoo.cli.weights import app as weights_app
 
 app = typer.Typer(
@@ -22,10 +27,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(show_app)  # without a name: its commands are posezoo's own
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(weights_app, name="weights")
+app.command("map")(map_)
 
 
 @app.callback(invoke_without_command=True)
@@ -37,105 +44,8 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
     Add --debug to any command to see the traceback of an error.
     """
     if show:
-        from posezoo.base.version import __version__
-
         typer.echo(f"posezoo {__version__}")
         raise typer.Exit()
-
-
-@app.command("list")
-def list_(
-    pattern: Annotated[
-        str, typer.Argument(help="Only names that match, e.g. 'atloc*'.", autocompletion=complete.models)
-    ] = "*",
-    exclude: Annotated[str, typer.Option(help="Not names that match this.", autocompletion=complete.models)] = "",
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only trained models that load at once.")] = False,
-    data: Annotated[
-        str, typer.Option(help="With the errors on this data set, ours or published.", autocompletion=complete.data)
-    ] = "",
-    sort: Annotated[str, typer.Option(help="By this column, e.g. MB, ms, m.", autocompletion=complete.columns)] = "",
-    format: Format = "human",
-    no_truncate: Whole = False,
-) -> None:
-    """The architectures, with what +MODIFIER adds; then the trained models, in short (posezoo weights list has all).
-
-    params: in millions. MB: in float32. ms: CPU milliseconds an image on one core.
-    m, deg, by: the best known medians, and whose they are.
-
-    Example: posezoo list 'atloc*' --data 7scenes-chess --sort m
-    """
-    from posezoo.catalogue import resolve
-    from posezoo.cli import rows
-    from posezoo.cli.console import TrainView
-
-    if data:
-        resolve.data(data)
-    trained = rows.ordered(rows.weights_in_short(pattern, exclude, pretrained), sort if pretrained else "")
-    found = trained if pretrained else rows.models(pattern, exclude, data, sort)
-    print_content(found, format, "trained models" if pretrained else "models", no_truncate)
-    if format == "human" and not pretrained and not (data or sort) and trained:
-        ways = "not published: train by the recipe or weights convert the authors' file, see posezoo weights list NAME"
-        print_content(trained, format, f"trained models ({ways})", no_truncate)
-    note = TrainView(format != "human").note
-    if not found and not trained and (near := rows.near_names(pattern)):
-        note("did you mean " + " or ".join(f'"{name}"' for name in near) + "?")
-    for remark in rows.plugin_remarks():
-        note(remark)
-
-
-@app.command()
-def info(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A model (atloc+hyper), alias, data set (demo-loop), run folder, local-dir: or hf-hub:.",
-            autocompletion=complete.anything,
-        ),
-    ],
-    overrides: Overrides = None,
-    format: Format = "human",
-    no_truncate: Whole = False,
-) -> None:
-    """Everything about a model, data set or run: settings, parameters by part, paper.
-
-    Example: posezoo info atloc+hyper hyper.rank=256
-    """
-    from posezoo.catalogue import settings
-    from posezoo.cli.info import one
-
-    print_content(one(name, settings.nested(settings.parse(overrides or []))), format, name, no_truncate)
-
-
-@app.command("settings")
-def settings_(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="A model (atloc+hyper); without it, every key there is.", autocompletion=complete.models),
-    ] = None,
-    format: Format = "human",
-) -> None:
-    """Every KEY=VALUE that training takes: default, type, range, unit, source; nothing is opened or trained.
-
-    Values are those of the model's published settings; train --print-config shows what a recipe makes of them.
-
-    Example: posezoo settings atloc+hyper
-    """
-    from posezoo.catalogue import resolve
-    from posezoo.cli import keys
-
-    known = None if model is None else resolve.model(model)
-    print_content(keys.of_model(known), format, f"settings of {model}" if model else "settings")
-
-
-@app.command()
-def doctor(format: Format = "human", no_truncate: Whole = False) -> None:
-    """What works here: versions, devices, plugins, folders, packaged weights.
-
-    Example: posezoo doctor --format json
-    """
-    from posezoo.cli import info as installation
-
-    print_content(installation.doctor(), format, "this installation", no_truncate)
 
 
 @app.command()
@@ -160,6 +70,18 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="List every key with its value for this run; train nothing.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Open the data, build the model, try two steps, tell; write no run.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings of a file: a run's config.toml, or --print-config --format json."),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", help="Start from a run's or model's weights.", autocompletion=complete.trained),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; without it outputs/MODEL/DATA/TIME.")] = None,
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
@@ -174,19 +96,34 @@ def train(
     from posezoo.cli.console import TrainView
 
     known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
-    given = settings.nested(({"data.skip_bad": True} if skip_bad else {}) | settings.parse(overrides or []))
+    options = {"data.skip_bad": skip_bad or None, "start_from": start_from, "out": None if out is None else str(out)}
+    typed = {key: value for key, value in options.items() if value is not None} | settings.parse(overrides or [])
+    given = settings.nested(typed)
+    if config is not None:
+        from posezoo.training.config import settings_of
+
+        given = settings.merged(settings_of(config), given)
     if print_config:
         print_content(keys.of_run(known, place, given, root), format, f"{known.name} on {data}", no_truncate)
         return
+    view = TrainView(format == "quiet")
+    view.say(f"posezoo {__version__}: {known.name} on {data}, loading torch")  # which takes seconds
     from posezoo.training.train import train as train_model
 
-    view = TrainView(format == "quiet")
+    if dry_run:
+        from posezoo.training.train import tried
+
+        print_content(tried(known, place, given, root=root, observer=view), format, "dry run", no_truncate)
+        return
     print_result(train_model(known, place, given, root=root, observer=view), format, no_truncate)
 
 
 @app.command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="A run folder.", autocompletion=complete.runs)],
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="A run folder; without it the newest below outputs/.", autocompletion=complete.runs),
+    ] = None,
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
@@ -204,47 +141,8 @@ app.command("eval")(evaluation.evaluate)
 app.command("compare")(evaluation.compare)
 
 
-@app.command()
-def predict(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, an alias or an exported file.",
-            autocompletion=complete.trained,
-        ),
-    ],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    to: Annotated[
-        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf", "labels"],
-        typer.Option(help="Form of the poses."),
-    ] = "table",
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
-    device: Device = "cpu",
-    trust: Trust = False,
-    format: Format = "human",
-    no_truncate: Whole = False,
-) -> None:
-    """Camera poses of images, no ground truth needed: camera-to-world, metres, quaternion (w, x, y, z).
-
-    Example: posezoo predict outputs/atloc+hyper/demo-loop/20261122T101500Z photo.jpg --to tum
-    """
-    from posezoo.base.poses import printable
-    from posezoo.cli import rows
-    from posezoo.cli.console import TrainView
-    from posezoo.zoo.find import full_name
-    from posezoo.zoo.load import load
-
-    note = TrainView(format == "quiet").note
-    poses = load(full_name(model), device, trust=trust, note=note).predict(list(images), note=note)
-    if to == "table" and out is None and format == "human":
-        print_content(rows.poses(poses), "human", "poses", no_truncate)
-        return
-    kind = "json" if format == "json" else "csv" if to == "table" else to
-    text = getattr(poses, f"to_{kind}")()
-    if out is not None:
-        out.write_text(text, encoding="utf-8", errors="surrogateescape")
-    elif format != "quiet":
-        typer.echo(printable(text), nl=False)
+app.command()(predict)
+app.command()(serve)
 
 
 @app.command()

@@ -7,16 +7,15 @@ Nothing here can end a run: a broken pipe or a full /dev stops the drawing, not 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from posezoo.base.errors import PosezooError, redacted
@@ -31,17 +30,18 @@ class TrainView(Observer):
 
     def __init__(self, quiet: bool = False) -> None:
         self.console = Output(stderr=True, quiet=quiet or not is_main_process())
-        self.live: Live | None = None
+        self.live: Progress | None = None
         self.bar: Progress | None = None
         self._what, self._plain_at = "", time.monotonic()
         self.recent: deque[dict[str, Any]] = deque(maxlen=20)
         self.epochs: deque[dict[str, Any]] = deque(maxlen=5)
         self.total, self.first, self.begun = 0, 0, 0.0
         self.facts: dict[str, Any] = {}
+        self.best = math.inf
 
     def progress(self, what: str, done: int, total: int) -> None:
         with self._drawing():
-            if not self.console.is_terminal:
+            if not self._draws:
                 self._plain(f"{what}: {done} of {total}")
                 return
             if self.bar is None or self._what != what:
@@ -56,9 +56,19 @@ class TrainView(Observer):
             if done >= total:
                 self._close_bar()
 
+    @property
+    def _draws(self) -> bool:
+        """Whether bars can be drawn: in a terminal or a notebook."""
+        return self.console.is_terminal or self.console.is_jupyter
+
+    def say(self, text: str) -> None:
+        """A line as it is."""
+        with self._drawing():
+            self.console.print(Text(text), highlight=False, soft_wrap=True)
+
     def note(self, text: str) -> None:
         with self._drawing():
-            self.console.print(Text(f"note: {text}"), highlight=False, soft_wrap=True)
+            self.console.print(Text(escaped(f"note: {text}")), highlight=False, soft_wrap=True)
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
         with self._drawing():
@@ -71,25 +81,43 @@ class TrainView(Observer):
                 f" {facts['parameters'] / 1e6:.1f} M parameters, {facts['device']} {facts['precision']},"
                 f" backbone {facts['backbone']}, seed {facts['seed']}"
             )
-            self.console.print(Text(line), highlight=False, soft_wrap=True)
+            self.console.print(Text(escaped(line)), highlight=False, soft_wrap=True)
             self.console.print(Text(f"run folder: {facts['run']}"), highlight=False, soft_wrap=True)
-            if self.console.is_terminal:
-                self.live = Live(self._view(), console=self.console, refresh_per_second=4, transient=True)
+            if self._draws:
+                columns = BarColumn(bar_width=14), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+                now = TextColumn("{task.fields[now]}")
+                self.live = Progress(*columns, now, console=self.console, refresh_per_second=4, transient=True)
+                self.live.add_task("step", total=total_steps, completed=done_steps, now="")
                 self.live.start()
 
     def step(self, line: dict[str, Any]) -> None:
         with self._drawing():
             self.recent.append(line)
             if self.live:
-                self.live.update(self._view())
+                self.live.update(self.live.task_ids[0], completed=line["step"], now=self._now())
             else:
                 self._plain(self._line())
 
     def epoch(self, line: dict[str, Any]) -> None:
         with self._drawing():
             self.epochs.append(line)
-            if self.live:
-                self.live.update(self._view())
+            self.console.print(Text(self._epoch_line(line)), highlight=False, soft_wrap=True)
+
+    def _epoch_line(self, line: dict[str, Any]) -> str:
+        """One line that stays: means of the last steps, validation, the best so far marked."""
+        took = duration(time.monotonic() - self.begun)
+        text = f"epoch {line['epoch']}/{self.facts['epochs']}"
+        if self.recent:
+            errors = f"{self._mean('position_m'):.3g} m {self._mean('orientation_deg'):.3g} deg"
+            text += f" loss {self._mean('loss'):.3f}, {errors}"
+            if "lr" in self.recent[-1]:
+                text += f", lr {self.recent[-1]['lr']:.2g}"
+        if "median_position_m" in line:
+            text += f"; validation {line['median_position_m']:.3g} m {line['median_orientation_deg']:.3g} deg"
+            if line["median_position_m"] < self.best:
+                self.best = line["median_position_m"]
+                text += " *best"
+        return f"{text}; {took}{gpu_memory()}"
 
     def end(self) -> None:
         with self._drawing():
@@ -140,27 +168,12 @@ class TrainView(Observer):
             text += f"; validation {best['median_position_m']:.3g} m {best['median_orientation_deg']:.3g} deg"
         return text
 
-    def _view(self) -> Group:
-        bar = Progress(TextColumn("step"), BarColumn(bar_width=40), MofNCompleteColumn())
-        done = self.recent[-1]["step"] if self.recent else self.first
-        bar.add_task("step", completed=done, total=self.total)
-        now = Table.grid(padding=(0, 2))
-        if self.recent:
-            speed, left = self._speed()
-            now.add_row("loss", f"{self._mean('loss'):.4f}", "position", f"{self._mean('position_m'):.3g} m")
-            now.add_row("images/s", f"{speed:.0f}", "orientation", f"{self._mean('orientation_deg'):.3g} deg")
-            now.add_row(
-                "epoch", f"{self.recent[-1]['epoch'] + 1} of {self.facts['epochs']}", "time left", duration(left)
-            )
-        table = Table(
-            "epoch", "median position (m)", "median orientation (deg)", title="validation", title_justify="left"
-        )
-        for line in self.epochs:
-            if "median_position_m" in line:
-                table.add_row(
-                    str(line["epoch"]), f"{line['median_position_m']:.3f}", f"{line['median_orientation_deg']:.2f}"
-                )
-        return Group(bar, now, table) if table.row_count else Group(bar, now)
+    def _now(self) -> str:
+        """The last steps in a few words, for the line of the bar."""
+        if not self.recent:
+            return ""
+        errors = f"{self._mean('position_m'):.3g} m {self._mean('orientation_deg'):.3g} deg"
+        return f"loss {self._mean('loss'):.3f} {errors} {self._mean('images_per_s'):.0f} images/s"
 
 
 @contextlib.contextmanager
@@ -172,6 +185,14 @@ def watching(quiet: bool) -> Iterator[TrainView]:
         yield view
     finally:
         view.end()
+
+
+def gpu_memory() -> str:
+    """The most memory that this process had on the GPU, in words; empty without one. Imports no torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return ""
+    return f", {torch.cuda.max_memory_allocated() / 1e9:.1f} GB of GPU memory"
 
 
 def is_main_process() -> bool:

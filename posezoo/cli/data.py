@@ -36,8 +36,11 @@ def list_(
     Example: posezoo data list '7scenes*'
     """
     from posezoo.cli import rows
+    from posezoo.cli.console import TrainView
 
     print_content(rows.data_sets(pattern), format, "data sets", no_truncate)
+    for remark in rows.plugin_remarks():
+        TrainView(format != "human").note(remark)
 
 
 @app.command("how-to")

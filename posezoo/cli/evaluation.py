@@ -16,7 +16,8 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO or an alias.", autocompletion=complete.trained
+            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, alias, or baseline:mean|retrieval|oracle.",
+            autocompletion=complete.trained,
         ),
     ],
     data: Annotated[
@@ -28,11 +29,14 @@ def evaluate(
     root: Root = None,
     split: Split = None,
     subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
+    scene: Annotated[
+        str | None, typer.Option(help="The model's name for the one scene of the data: a new recording of it.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
     ] = None,
     skip_bad: SkipBad = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     to: Annotated[
         Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
         typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
@@ -50,7 +54,7 @@ def evaluate(
 
     view = TrainView(format == "quiet")
     report = evaluate_model(
-        model, data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
+        model, data, root=root, split=split, subset=subset, scene=scene, skip_bad=skip_bad, device=device, observer=view
     )
     folder = report.save(out or report_folder(model))
     if to:
@@ -62,7 +66,7 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Run folders, local-dir:PATH, hf-hub:OWNER/REPO or aliases; A is the first.",
+            help="Run folders, local-dir:PATH, hf-hub:OWNER/REPO, aliases or baseline:...; A is the first.",
             autocompletion=complete.trained,
         ),
     ],
@@ -73,7 +77,7 @@ def compare(
     split: Split = None,
     subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
     skip_bad: SkipBad = False,
-    device: Device = "cpu",
+    device: Device = "auto",
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:

@@ -69,19 +69,20 @@ def doctor() -> dict[str, Any]:
 def _architecture(known: KnownModel, overrides: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from posezoo.zoo.blueprint import PLACE_FIELDS, with_settings
-    from posezoo.zoo.build import build
+    from posezoo.zoo.blueprint import BACKBONE_FIELDS, PLACE_FIELDS, with_settings
+    from posezoo.zoo.build import build, has_backbone
 
     plan = with_settings(known, overrides)
     with torch.device("meta"):  # no memory for weights, however many there are
         model = build(plan)
     cards, spec = [*known.published, *known.variant], known.architecture.spec
+    unset = PLACE_FIELDS if has_backbone(model) else (*PLACE_FIELDS, *BACKBONE_FIELDS)
     training = settings.merged(*(card.train for card in known.variant))
     return {
         "name": str(plan.name),
         "summary": "; ".join(filter(None, (spec.summary, *(card.summary for card in cards)))),
         "paper": "; ".join(filter(None, (spec.paper, *(card.paper for card in cards)))),
-        "settings": {k: v for k, v in plan.as_dict()["config"].items() if k not in PLACE_FIELDS},
+        "settings": {k: v for k, v in plan.as_dict()["config"].items() if k not in unset},
         **{f"settings of +{name}": values for name, values in plan.as_dict()["modifiers"].items()},
         "train it": f"posezoo train {known.name} --data demo-loop",
         "all its keys": f"posezoo train {known.name} --data demo-loop --print-config",

@@ -24,7 +24,8 @@ Overrides = Annotated[
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad frames; they are listed in skipped.txt.")]
 Split = Annotated[
-    str | None, typer.Option(help="blocks (blocks:40, blocks:2.5m), sequences, or a split file (image, split).")
+    str | None,
+    typer.Option(help="blocks (blocks:40, blocks:2.5m), sequences, test (all frames), or a CSV file."),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto (the GPU if there is one), cpu or cuda.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run its author's code.")]

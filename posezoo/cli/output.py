@@ -85,6 +85,8 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str, whole
     for title, header, rows in report.table_rows():
         print_table(title, header, rows, whole)
     typer.echo(report.intervals_note)
+    for line in report.cost_lines:
+        typer.echo(line)
     for note in report.notes:
         typer.echo(f"note: {note}")
     if report.selection:

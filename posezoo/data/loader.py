@@ -7,6 +7,7 @@ Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -36,12 +37,13 @@ class Batch(NamedTuple):
     quaternion: Tensor  # (B, 4) float64, (w, x, y, z), w >= 0
     intrinsics: Tensor  # (B, 4) float32 fx, fy, cx, cy of `images`; NaN: unknown
     scene: Tensor  # (B,) int64 index into the model's scenes
-    rows: Tensor  # (B,) int64 rows of the frames
-    uniforms: Tensor  # (B, K) float32 in [0, 1): this sample's random numbers
+    rows: Tensor  # (B,) int64 rows of the frames; always on the CPU
+    uniforms: Tensor  # (B, K) float32 in [0, 1): this sample's random numbers; always on the CPU
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on `device`."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        """The batch on `device`, but for what the host decides by: it would wait for the device to read it back."""
+        moved = ("images", "position", "quaternion", "intrinsics", "scene")
+        return self._replace(**{name: getattr(self, name).to(device, non_blocking=True) for name in moved})
 
 
 class BatchOrder(Sampler[list[int]]):
@@ -49,7 +51,7 @@ class BatchOrder(Sampler[list[int]]):
 
     With `world` processes each takes every `world`-th index of a batch. A last batch of fewer than two images a process
     is left out: batch norm cannot use it. `scene_N`: the scene of each index, to have as many samples of every scene;
-    see `equalised`.
+    see `equalised`. `share`: of the batches, the first of the permutation.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class BatchOrder(Sampler[list[int]]):
         rank: int = 0,
         world: int = 1,
         scene_N: np.ndarray | None = None,
+        share: float = 1.0,
     ) -> None:
         generator = np.random.Generator(np.random.Philox(key=_key(seed, epoch, 2**63)))
         samples = np.arange(size) if scene_N is None else equalised(scene_N, generator)
@@ -69,6 +72,7 @@ class BatchOrder(Sampler[list[int]]):
         batches = [permutation[i : i + batch_size] for i in range(0, len(samples), batch_size)]
         if len(batches) > 1 and len(batches[-1]) < 2 * world:
             batches.pop()
+        batches = batches[: max(1, math.ceil(share * len(batches)))]
         self.sizes = [len(batch) for batch in batches[start:]]
         """Of the whole batches."""
         self.batches = [batch[rank::world].tolist() for batch in batches[start:]]

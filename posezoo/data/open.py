@@ -30,6 +30,7 @@ from posezoo.base.errors import DataError, Finding, PluginError, PosezooError, U
 from posezoo.base.files.pictures import UPRIGHT
 from posezoo.base.observe import Progress
 from posezoo.base.paths import printable_path
+from posezoo.base.shown import html_facts
 from posezoo.base.spec import Decode, Frame, ReadRequest, ReadResult
 from posezoo.catalogue import forms, resolve
 from posezoo.catalogue.resolve import KnownData
@@ -41,7 +42,7 @@ Kind = Literal["demo", "indoor", "outdoor"]
 INDOOR_METRES = 30.0  # own data whose training positions span less count as indoor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A data set that passed its checks; `notes` are lines for the user."""
 
@@ -58,6 +59,18 @@ class Dataset:
     """How many listed frames the reader left out; notes say why."""
     unit: str = "m"
     """Of positions: m, or `scene units` where the data have no metre."""
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {', '.join(f'{count} {word}' for word, count in self._counts().items())} frames>"
+
+    def _repr_html_(self) -> str:
+        scenes = ", ".join(self.frames.scenes)
+        return html_facts(
+            self.name, {"kind": self.kind, **self._counts(), "scenes": scenes, "notes": "; ".join(self.notes)}
+        )
+
+    def _counts(self) -> dict[str, int]:
+        return {word: count for word in splits.WORDS if (count := int((self.frames.split == word).sum()))}
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
@@ -94,17 +107,18 @@ def open_dataset(
     root: str | Path | None = None,
     split: str | Path | None = None,
     skip_bad: bool = False,
+    unsplit: splits.Method = splits.BLOCKS,
     progress: Progress | None = None,
 ) -> Dataset:
     """The data set, checked. Raises DataError that carries everything found wrong.
 
     `root`: the benchmark's folder (or the folder above it) instead of POSEZOO_DATA. `split`: `blocks`, `blocks:40`
-    (frames), `blocks:2.5m` or `sequences` instead of the data's own, or a CSV file with columns image, split; the
-    data set is then only the images it lists.
+    (frames), `blocks:2.5m`, `sequences` or `test` (all frames) instead of the data's own, or a CSV file with columns
+    image, split; the data set is then only the images it lists. `unsplit`: how data without a split are split.
     `skip_bad`: what is wrong is left out and listed in `skipped`; every image is decoded once for it, into the image
     cache. If nothing is left, it still raises DataError.
     """
-    dataset, findings = inspect_dataset(data, root=root, split=split)
+    dataset, findings = inspect_dataset(data, root=root, split=split, unsplit=unsplit)
     if findings and not skip_bad:
         raise problems(dataset.name, findings)
     if skip_bad:
@@ -140,7 +154,11 @@ def _unreadable(dataset: Dataset, progress: Progress | None) -> tuple[Finding, .
 
 
 def inspect_dataset(
-    data: str | KnownData, *, root: str | Path | None = None, split: str | Path | None = None
+    data: str | KnownData,
+    *,
+    root: str | Path | None = None,
+    split: str | Path | None = None,
+    unsplit: splits.Method = splits.BLOCKS,
 ) -> tuple[Dataset, list[Finding]]:
     """The data set without its bad frames, and everything that is wrong."""
     known = resolve.data(data) if isinstance(data, str) else data
@@ -156,7 +174,7 @@ def inspect_dataset(
         source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
     )
     with _collection_paused():
-        return _inspected(known.text, source, request, chosen, method, findings)
+        return _inspected(known.text, source, request, chosen, method, unsplit, findings)
 
 
 def _inspected(
@@ -165,6 +183,7 @@ def _inspected(
     request: ReadRequest,
     chosen: splits.SplitFile | None,
     method: splits.Method | None,
+    unsplit: splits.Method,
     findings: list[Finding],
 ) -> tuple[Dataset, list[Finding]]:
     result = _read(source, request)
@@ -188,7 +207,7 @@ def _inspected(
         validation.note_unknown_intrinsics(rows, notes)
     frames = Frames.from_rows(source.root, rows, result.ground_truth, decode)
     if len(frames) and (method or not np.any(frames.split != "")):
-        split = splits.split_by(method or splits.BLOCKS, frames, notes, result.unit)
+        split = splits.split_by(method or unsplit, frames, notes, result.unit)
         frames = dataclasses.replace(frames, split=split)
     kind = source.card.kind if source.card else _kind(frames)
     missing: list[completeness.Missing] = []

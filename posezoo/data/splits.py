@@ -31,7 +31,7 @@ LONGEST_BLOCK = 100
 
 
 class Method(NamedTuple):
-    """How posezoo splits: `blocks`, `blocks:40` (frames), `blocks:2.5m` (metres along the path) or `sequences`."""
+    """How posezoo splits: `blocks`, `blocks:40` (frames), `blocks:2.5m` (of the path), `sequences`, `test` (all)."""
 
     kind: str
     length: float = 0
@@ -40,12 +40,14 @@ class Method(NamedTuple):
 
 
 BLOCKS = Method("blocks")
+ALL_TEST = Method("test")
+"""Every frame is test: a new recording of a place that a model knows."""
 
 
 def method_of(text: str) -> Method | None:
     """The method that the text names; None for anything else, which is the path of a split file. Raises UsageError."""
     kind, colon, length = text.partition(":")
-    if text in ("blocks", "sequences"):
+    if text in ("blocks", "sequences", "test"):
         return Method(kind)
     if kind != "blocks" or not colon or "/" in text:
         return None
@@ -155,7 +157,10 @@ def _runs_of_scenes(frames: Frames) -> list[list[np.ndarray]]:
 
 
 def split_by(method: Method, frames: Frames, notes: list[str], unit: str = "m") -> np.ndarray:
-    """The split of each frame by blocks or sequences, whatever the data's own split."""
+    """The split of each frame by the method, whatever the data's own split."""
+    if method.kind == "test":
+        notes.append(f"all {len(frames)} frames are test")
+        return np.full(len(frames), "test", dtype="<U5")
     return every_fifth_sequence(frames, notes) if method.kind == "sequences" else blocks(frames, notes, method, unit)
 
 
@@ -175,6 +180,24 @@ def every_fifth_sequence(frames: Frames, notes: list[str]) -> np.ndarray:
         count, total = count + len(chosen), total + len(parts)
     notes.append(f"split by sequences: {count} of {total} are test ({int(np.sum(split == 'test'))} frames)")
     return split
+
+
+def part_of(frames: Frames, fraction: float, method: str, seed: int) -> np.ndarray:
+    """Which frames (N,) bool make up `fraction` of each scene, at least two of it.
+
+    `nested`: drawn, the same for every seed, and a smaller fraction is part of a larger one; `random`: drawn by the
+    seed; `contiguous`: the scene's first.
+    """
+    kept = np.zeros(len(frames), dtype=bool)
+    for scene in np.unique(frames.scene):
+        index = np.flatnonzero(frames.scene == scene)
+        count = min(len(index), max(2, round(fraction * len(index))))
+        if method == "contiguous":
+            kept[index[:count]] = True
+        else:
+            drawn = np.random.Generator(np.random.Philox(key=seed if method == "random" else 0))
+            kept[drawn.permutation(index)[:count]] = True
+    return kept
 
 
 def frame_tuples(frames: Frames, length: int, gap: int) -> np.ndarray:

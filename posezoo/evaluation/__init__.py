@@ -9,6 +9,8 @@ metrics.py    pose errors and their summary (numpy, float64)
 intervals.py  intervals of medians over the frames of videos
 statistics.py a data set in numbers, before any training
 figures.py    trajectory and cumulative errors (matplotlib)
+named.py      baselines by name, as reports of their own
+cost.py       milliseconds, parameters, bytes
 compare.py    models on the same images, paired
 stored.py     a report's measurements, to be read again
 files.py      texts of the report's files

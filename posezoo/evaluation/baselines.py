@@ -43,6 +43,39 @@ def nearest_training_image(
     return _poses(test, train.position[nearest_N], train.quaternion[nearest_N])
 
 
+def nearest_training_images(
+    train: Frames,
+    test: Frames,
+    train_features_ME: npt.NDArray[np.float32],
+    test_features_NE: npt.NDArray[np.float32],
+    top: int,
+) -> Poses:
+    """As `nearest_training_image`, but the mean pose of the `top` nearest that are of the nearest one's scene.
+
+    Weights are exp((cosine - largest cosine) / 0.05); the mean rotation is the weighted form of `mean_quaternion`.
+    """
+    train_ME, test_NE = _unit(train_features_ME), _unit(test_features_NE)
+    top = min(top, len(train))
+    position_N3, quaternion_N4 = np.zeros((len(test), 3)), np.zeros((len(test), 4))
+    for rows in _chunks(len(test)):
+        cosine_BM = test_NE[rows] @ train_ME.T
+        # by cosine, then by row, so that equal ones do not depend on the machine
+        nearest_BK = np.argsort(-cosine_BM, axis=1, kind="stable")[:, :top]
+        cosine_BK = np.take_along_axis(cosine_BM, nearest_BK, axis=1).astype(np.float64)
+        weight_BK = np.exp((cosine_BK - cosine_BK[:, :1]) / 0.05)
+        weight_BK *= train.scene[nearest_BK] == train.scene[nearest_BK[:, :1]]
+        weight_BK /= weight_BK.sum(axis=1, keepdims=True)
+        # relative to the first one: a UTM position would lose millimetres
+        first_B13 = train.position[nearest_BK[:, :1]]
+        offset_BK3 = train.position[nearest_BK] - first_B13
+        position_N3[rows] = first_B13[:, 0] + np.einsum("bk,bki->bi", weight_BK, offset_BK3)
+        q_BK4 = train.quaternion[nearest_BK]
+        vectors_B44 = np.linalg.eigh(np.einsum("bk,bki,bkj->bij", weight_BK, q_BK4, q_BK4))[1]
+        mean_B4 = vectors_B44[..., -1]
+        quaternion_N4[rows] = np.where(mean_B4[:, :1] < 0, -mean_B4, mean_B4)
+    return _poses(test, position_N3, quaternion_N4)
+
+
 def oracle_nearest_pose(train: Frames, test: Frames) -> Poses:
     """For each test frame the pose of its scene's nearest training position: retrieval's bound (NaN if none)."""
     position_N3, quaternion_N4 = np.full((len(test), 3), np.nan), np.full((len(test), 4), np.nan)

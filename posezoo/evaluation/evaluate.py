@@ -5,7 +5,8 @@ Legend: B batch, N images, C channels, H height, W width, E embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,14 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from posezoo.base.errors import Interrupted, WeightsError
+from posezoo.base.errors import Interrupted, UsageError, WeightsError
 from posezoo.base.observe import Progress
 from posezoo.base.poses import Poses
 from posezoo.catalogue import entries
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
-from posezoo.evaluation import baselines
+from posezoo.evaluation import baselines, cost
 from posezoo.evaluation.report import Report
 from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel, evaluating
@@ -54,9 +55,11 @@ def evaluate(
     split: str = "test",
     cache: ImageCache | None = None,
     embed: Embed | None = None,
+    training: Dataset | None = None,
     batch_size: int = 32,
     device: str | torch.device | None = None,
     selection: str = "",
+    trained: Mapping[str, Any] | None = None,
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
     share: Share | None = None,
@@ -65,10 +68,11 @@ def evaluate(
 
     The model is never given the scene of an image. `cache` holds the images of `dataset.frames`; without it one is
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
-    is. `selection` says how its weights were chosen. With `share` several processes, all of which call this, do a part
-    each.
+    is. `training`: the data whose training frames the baselines are made of, where they are not `dataset`'s own; a new
+    recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json says
+    of the training. With `share` several processes, all of which call this, do a part each.
     """
-    test, train = dataset.require(split), dataset.frames.of_split("train")
+    test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
     if device is not None:
         model.to(device)
@@ -83,7 +87,10 @@ def evaluate(
     seen = (*dataset.notes, *dataset.remarks, *_other_pixels(model, test))
     features = None
     if embed is not None and len(train):
-        features = [embed_frames(embed, cache, which, **run._asdict()) for which in (train_rows, rows)]
+        known = cache
+        if training is not None:
+            known, train_rows = ImageCache.open(train, progress), np.arange(len(train))
+        features = [embed_frames(embed, *which, **run._asdict()) for which in ((known, train_rows), (cache, rows))]
     others, remarks = _baselines(train, test, features)
     return Report(
         model=name,
@@ -98,7 +105,7 @@ def evaluate(
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
         unit=dataset.unit,
         remarks=(*seen, *remarks, *_published(name, dataset, test, split)),
-        settings=_settings(model, dataset, run),
+        settings=_settings(model, dataset, run, trained or {}),
     )
 
 
@@ -112,14 +119,31 @@ class _Run(NamedTuple):
     share: Share | None
 
 
-def _settings(model: PoseModel, dataset: Dataset, run: _Run) -> dict[str, Any]:
+def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "trained": _facts(trained),
+        "cost": _costs(model, dataset.frames, run.device),
         "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
         "batch_size": run.batch_size,
         "device": run.device.type,
         "data_notes": list(dataset.notes),
         "skipped": [str(finding) for finding in dataset.skipped],
     }
+
+
+def _facts(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a model's config.json belongs beside its errors."""
+    return {key: training[key] for key in ("data", "data_digest", "seed", "recipe", "commit") if key in training}
+
+
+def _costs(model: nn.Module, frames: Frames, device: torch.device) -> dict[str, cost.Cost]:
+    """What an answer of the model costs, on its first image; nothing for what is no PoseModel."""
+    if not isinstance(model, PoseModel):
+        return {}
+    price = cost.cost_of(
+        model, model.prepare, frames.path(0), answer=lambda x: model(x).position, device=device, decode=frames.decode
+    )
+    return {model.name or type(model).__name__: price}
 
 
 def _baselines(
@@ -228,6 +252,28 @@ def _own_rows(count: int, share: Share | None) -> npt.NDArray[np.int64]:
     return np.arange(count)[slice(None) if share is None else slice(share.rank, None, share.world)]
 
 
+def as_known_scenes(dataset: Dataset, known: tuple[str, ...], scene: str | None) -> Dataset:
+    """The data with their scene under the name that the model has for it: `scene`, or the model's only one.
+
+    Data of several scenes, and of one that the model knows, stay as they are. Raises UsageError for a `scene` that the
+    model does not know, or that is given for data of several.
+    """
+    frames = dataset.frames
+    here = [frames.scenes[number] for number in np.unique(frames.scene)]
+    if scene is not None and (len(here) != 1 or scene not in known):
+        what = "the model does not know it" if scene not in known else f"the data have {', '.join(here)}"
+        raise UsageError(f"scene {scene[:60]!a}: {what}", f"the model knows {', '.join(known)}")
+    alone = len(here) == len(known) == 1 and here != list(known) != ["scene"] and dataset.card is None
+    if scene is None and not alone:
+        return dataset
+    name = scene or known[0]
+    if here == [name]:
+        return dataset
+    frames = dataclasses.replace(frames, scenes=(name,), scene=np.zeros_like(frames.scene))
+    note = f'scene "{here[0]}" is taken for the model\'s "{name}"'
+    return dataclasses.replace(dataset, frames=frames, notes=(*dataset.notes, note))
+
+
 def check_scenes(model: PoseModel, frames: Frames) -> None:
     """Raise WeightsError if `frames` include a scene that the model does not know.
 
@@ -239,7 +285,8 @@ def check_scenes(model: PoseModel, frames: Frames) -> None:
     for number in np.unique(frames.scene):
         if frames.scenes[number] not in known:
             has = f'model has no scene "{frames.scenes[number]}" (has: {", ".join(known)})'
-            raise WeightsError(has, "evaluate it on data of its own scenes, or train a model on these")
+            hint = "evaluate it on data of its own scenes, or train a model on these; a new recording of one: --scene"
+            raise WeightsError(has, hint)
 
 
 def _batches(

@@ -7,6 +7,7 @@ frames in a block.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import platform
@@ -20,24 +21,41 @@ from posezoo.base.errors import unknown_name
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
-from posezoo.evaluation import baselines, files, metrics, stored
+from posezoo.base.shown import data_frame, html_table
+from posezoo.evaluation import baselines, cost, files, metrics, stored
 from posezoo.evaluation.intervals import DRAWS
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Results, Row
 from posezoo.zoo.find import REPORT
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
 FORMAT = 1  # version of report.json
 FIGURES = ("trajectory", "errors")
+COSTS = ("parameters", "bytes", "latency_ms_p50", "latency_ms_p95", "file_ms_p50", "file_ms_p95")
 MAX_LINES = 25  # of a printed table of groups
 
 Table = tuple[str, list[str], list[list[str]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Results):
     """The results of one model and of the baselines on the frames of one split, to be read, drawn and saved."""
+
+    def __repr__(self) -> str:
+        row = self.headline[self.model]
+        errors = f"median {_number(row['median_position_m'])} m, {_number(row['median_orientation_deg'])} deg"
+        return f"<Report of {self.model} on {self.data}, {len(self.frames)} {self.split} images: {errors}>"
+
+    def _repr_html_(self) -> str:
+        tables = [html_table(*table) for table in self.table_rows()]
+        return "".join([*tables, *(f"<p>note: {html.escape(note)}</p>" for note in self.notes)])
+
+    def to_dataframe(self, by: str = "overall") -> pandas.DataFrame:
+        """A pandas table of `rows(by)`: a row for each method and group. Raises UsageError without pandas."""
+        rows = [{key: value for key, value in row.items() if not isinstance(value, list)} for row in self.rows(by)]
+        return data_frame({key: [row.get(key) for row in rows] for key in rows[0]})
 
     @property
     def notes(self) -> list[str]:
@@ -88,10 +106,27 @@ class Report(Results):
             "intervals": self.intervals_note,
             "settings": dict(self.settings),
             "versions": _versions(),
-            "results": {by: self.rows(by) for by in GROUPINGS if by == "overall" or self._is_split(by)},
+            "results": {
+                by: [row | self.carried(row["method"]) for row in self.rows(by)]
+                for by in GROUPINGS
+                if by == "overall" or self._is_split(by)
+            },
         }
         safe: Row = _json_safe(content)
         return safe
+
+    def carried(self, method: str) -> Row:
+        """What each row of a method says beside its errors: labels, training, and what an answer costs."""
+        trained: Row = self.settings.get("trained", {}) if method == self.model else {}
+        row = {"ground_truth": self.ground_truth, "trained_on": trained.get("data_digest")}
+        row |= {"seed": trained.get("seed"), "selection": self.selection if method == self.model else ""}
+        price: Row = self.settings.get("cost", {}).get(method, {})
+        return row | {key: price.get(key) for key in COSTS}
+
+    @property
+    def cost_lines(self) -> list[str]:
+        """What an answer of each method costs, where it was measured."""
+        return [cost.words(method, price) for method, price in self.settings.get("cost", {}).items()]
 
     def _is_split(self, by: str) -> bool:
         return len(self.groups(by)) > 1

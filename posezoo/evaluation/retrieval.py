@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from torch import Tensor
 
-from posezoo.nn.backbones import Backbone, load_pretrained
-from posezoo.nn.model import PoseModel
+from posezoo.nn.backbones import Backbone, load_pretrained, normalisation
+from posezoo.nn.model import PoseModel, network_input
 from posezoo.zoo import pretrained
+
+PACKAGED = "tf_efficientnet_lite0"
 
 
 def retrieval_features(model: PoseModel, given: bool | str | None = None) -> Callable[[Tensor], Tensor] | None:
     """Features of the model's frozen, pretrained backbone: uint8 (B, 3, H, W) -> (B, E).
 
-    None for a model without a backbone, or one configured to start without pretrained weights.
+    A model without a backbone of timm's has those of a packaged one (PACKAGED), on the same crop. None where its
+    package is absent, or for a model configured to start without pretrained weights.
 
     `given`: their source, if not the model's own `pretrained_backbone`. Raises HubError, WeightsError.
     """
     own = next((module for module in model.modules() if isinstance(module, Backbone)), None)
     given = model.config.pretrained_backbone if given is None else given
-    if own is None or given is False:
+    if given is False or (own is None and not pretrained.is_packaged(PACKAGED)):
         return None
-    backbone = Backbone(own.name).eval()
-    file = pretrained.find_backbone(own.name, given)
+    name, given = (own.name, given) if own else (PACKAGED, True)
+    backbone = Backbone(name, size=model.config.crop).eval()
+    file = pretrained.find_backbone(name, given)
     load_pretrained(backbone, pretrained.read_state(file), file.by_order, file.source)
     backbone.to(model.device)
-    return lambda images_BCHW: backbone(model.prepare(images_BCHW))[0]
+    if own is not None:
+        return lambda images_BCHW: backbone(model.prepare(images_BCHW))[0]
+    mean, std = normalisation(name)
+    config = dataclasses.replace(model.config, mean=mean, std=std)
+    return lambda images_BCHW: backbone(network_input(images_BCHW, config))[0]

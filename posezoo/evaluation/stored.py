@@ -22,7 +22,7 @@ from posezoo.zoo.find import REPORT
 
 FILE = "measured.npz"
 _COLUMNS = ("images", "scene", "split", "sequence", "condition", "timestamp", "position", "quaternion", "intrinsics")
-_TEXTS = ("model", "data", "data_digest", "ground_truth", "split", "selection")
+_TEXTS = ("model", "data", "data_digest", "ground_truth", "split", "selection", "unit")
 
 
 def dump(report: Results) -> bytes:

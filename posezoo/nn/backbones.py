@@ -8,7 +8,10 @@ Legend: B batch, C channels, H height, W width, E embedding width.
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import timm
@@ -22,21 +25,24 @@ from posezoo.base.errors import UsageError, WeightsError, unknown_name
 
 TORCHVISION = "torchvision:"
 NUM_CLASSES = 1000  # of ImageNet
+TRIED = 4
+SIZES = (96, 112, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)  # proposed where another does not fit
 
 
 class Backbone(nn.Module):
     """A timm network without its classifier, randomly initialised (weights come later, through `zoo`).
 
     `taps` are strides, e.g. (16, 8): `forward` returns a map for each, the last one of that stride or of the nearest
-    stride the network has. `width` is E, `tap_widths` the channels of the maps. `logits`: the embedding is the scores
-    of the classes (E = 1000) instead of the pooled features.
+    stride the network has; of a transformer it is the grid of its patch tokens. `width` is E, `tap_widths` the channels
+    of the maps. `logits`: the embedding is the scores of the classes (E = 1000) instead of the pooled features.
+    `size`: side of the images, the model's `crop`; networks with position tables (ViT, Swin) are made for it.
     """
 
-    def __init__(self, name: str, taps: tuple[int, ...] = (), logits: bool = False) -> None:
+    def __init__(self, name: str, taps: tuple[int, ...] = (), logits: bool = False, size: int | None = None) -> None:
         super().__init__()
-        self.name, self.logits = name, logits
+        self.name, self.logits, self.size = name, logits, size
         # timm's own methods are not in nn.Module's type
-        net: Any = create_network(name, num_classes=NUM_CLASSES if logits else 0)
+        net: Any = create_network(name, NUM_CLASSES if logits else 0, size)
         self.net = net
         self._in_stages = hasattr(net, "forward_features")  # timm's networks; torchvision's run as a whole
         pooled: int = getattr(net, "head_hidden_size", None) or net.num_features
@@ -44,7 +50,7 @@ class Backbone(nn.Module):
         self._indices: list[int] = []
         self.tap_widths: tuple[int, ...] = ()
         if taps:
-            self._indices, self.tap_widths = _choose_taps(self.net, name, taps)
+            self._indices, self.tap_widths = _choose_taps(self.net, name, taps, size)
 
     def forward(
         self, images_BCHW: Float[Tensor, "B 3 H W"], pooled: bool = True
@@ -109,16 +115,58 @@ class Backbone(nn.Module):
         return embedding_BE
 
 
-def create_network(name: str, num_classes: int) -> nn.Module:
+def create_network(name: str, num_classes: int, size: int | None = None) -> nn.Module:
     """The network `name`, randomly initialised; without its classifier if `num_classes` is 0. Raises UsageError."""
-    return _create_torchvision(name, num_classes) if name.startswith(TORCHVISION) else create_timm(name, num_classes)
+    if name.startswith(TORCHVISION):
+        return _create_torchvision(name, num_classes)
+    return create_timm(name, num_classes, size)
 
 
-def create_timm(name: str, num_classes: int) -> nn.Module:
-    """The timm network `name`, randomly initialised. Raises UsageError with near names."""
+def create_timm(name: str, num_classes: int, size: int | None = None) -> nn.Module:
+    """The timm network `name`, randomly initialised, for images of `size` pixels. Raises UsageError with near names."""
     if not timm.is_model(name):
         raise unknown_name("backbone", name, timm.list_models(), hint="any timm name works: timm.list_models()")
+    if size is not None and own_size(name):
+        with contextlib.suppress(TypeError, AssertionError):  # some are made for one size, or cannot be made for this
+            return timm.create_model(name, pretrained=False, num_classes=num_classes, img_size=size)
     return timm.create_model(name, pretrained=False, num_classes=num_classes)
+
+
+def own_size(name: str) -> int:
+    """The side of the images of a network that is made for one; 0 for those that take any size, or nearly."""
+    config = None if name.startswith(TORCHVISION) else timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return config.input_size[-1] if config is not None and config.fixed_input_size else 0
+
+
+def check_size(backbone: Backbone, crop: int) -> None:
+    """Raise UsageError, naming sizes that it can take, if the network cannot take images of `crop` pixels."""
+    name, made = backbone.name, backbone.size
+    if name.startswith(TORCHVISION):
+        return
+    if made is None and own_size(name) not in (0, crop):
+        hint = f"crop={own_size(name)}, or in the plugin Backbone(NAME, size=config.crop)"
+        raise UsageError(f"backbone {name} was made for {own_size(name)} pixels, crop={crop}", hint)
+    problem = _problem(name, crop)
+    if not problem:
+        return
+    near = sorted(SIZES, key=lambda size: (abs(size - crop), size))[:TRIED]
+    good = [size for size in {*near, own_size(name)} - {0, crop} if not _problem(name, size)]
+    hint = " or ".join(f"crop={size}" for size in sorted(good)) or "another backbone="
+    raise UsageError(f"backbone {name} cannot take crop={crop} ({problem})", hint)
+
+
+@cache
+def _problem(name: str, size: int) -> str:
+    """Why the network cannot embed an image of this size; empty if it can. Nothing is computed."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            net: Any = create_timm(name, 0, size).eval()
+            net.forward_head(net.forward_features(torch.zeros(1, 3, size, size)), pre_logits=True)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever the network raises: it is not ours
+        return " ".join(f"{type(error).__name__}: {error}".split())[:100]
+    return ""
 
 
 def _drop_paths(name: str, rate: float) -> dict[str, nn.Module]:
@@ -159,6 +207,11 @@ def load_pretrained(backbone: Backbone, state: Mapping[str, Tensor], by_order: b
             raise WeightsError(f"weights of {source} do not fit {backbone.name}", "choose another backbone=")
         state = dict(zip(full, state.values(), strict=True))
     own = backbone.net.state_dict()
+    if any(key in state and own[key].shape != state[key].shape for key in own):
+        # position tables of another image size: each timm family knows how to stretch its own
+        stretch = getattr(sys.modules[type(backbone.net).__module__], "checkpoint_filter_fn", None)
+        with warnings.catch_warnings(action="ignore"):  # of torch, about timm's own tensors
+            state = dict(stretch(dict(state), backbone.net)) if stretch else state
     missing = [key for key in own if key not in state]
     wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
     if missing or wrong:
@@ -194,7 +247,9 @@ def _create_torchvision(name: str, num_classes: int) -> nn.Module:
     return network
 
 
-def _choose_taps(net: Any, name: str, taps: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:
+def _choose_taps(
+    net: Any, name: str, taps: tuple[int, ...], size: int | None = None
+) -> tuple[list[int], tuple[int, ...]]:
     info = getattr(net, "feature_info", None)
     if info is None or not hasattr(net, "forward_intermediates"):
         raise UsageError(f"backbone {name} gives no feature maps", "try backbone=tf_efficientnet_b0 or resnet34")
@@ -206,11 +261,16 @@ def _choose_taps(net: Any, name: str, taps: tuple[int, ...]) -> tuple[list[int],
         widths.append(rows[best]["num_chs"])
     with torch.no_grad():  # an index that the network counts differently fails here, not in training
         state = net.training
-        size = getattr(net, "default_cfg", {}).get("input_size", (3, 224, 224))
-        side = size[1] if getattr(net, "default_cfg", {}).get("fixed_input_size") else 64
+        side = (size or own_size(name)) if timm.is_model(name) and own_size(name) else 64
         net.eval()
         wanted = sorted(set(indices))
-        _, maps = net.forward_intermediates(torch.zeros(1, 3, side, side), indices=wanted, output_fmt="NCHW")
+        try:
+            _, maps = net.forward_intermediates(torch.zeros(1, 3, side, side), indices=wanted, output_fmt="NCHW")
+        except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise UsageError(
+                f"backbone {name} gives no feature maps of {side} pixels: {reason}", "another crop= or backbone="
+            ) from error
         net.train(state)
         widths = [maps[wanted.index(index)].shape[1] for index in indices]
     return indices, tuple(widths)

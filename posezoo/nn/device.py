@@ -8,11 +8,18 @@ from posezoo.base.errors import UsageError
 
 
 def torch_device(device: str | torch.device) -> torch.device:
-    """The device of that name. Raises UsageError if it is unknown or absent."""
+    """The device of that name; auto: the GPU if torch sees one. Raises UsageError if it is unknown or absent.
+
+    auto leaves Apple's GPU alone (mps): it has no float64, and positions are float64.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         place = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"unknown device {ascii(device)[:40]}", "cpu or cuda") from None
+        raise UsageError(f"unknown device {ascii(device)[:40]}", "auto, cpu or cuda") from None
     if place.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {place}, but torch sees no GPU", "cpu, or install a torch build for your GPU")
+    if place.type == "mps":
+        raise UsageError("Apple's GPU has no float64, which positions are in", "device auto or cpu")
     return place

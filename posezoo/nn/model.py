@@ -27,12 +27,13 @@ from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Note
 from posezoo.base.poses import Poses
 from posezoo.base.spec import Decode
-from posezoo.nn import geometry, transforms
+from posezoo.nn import geometry, inputs, transforms
 from posezoo.nn.folding import fold_batch_norms
 from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
+from posezoo.nn.inputs import Picture
 from posezoo.nn.outputs import Features, PoseOutput
-from posezoo.nn.ranges import Level, Probability, Side, Spread
+from posezoo.nn.ranges import Level, Metres, Probability, Side, Spread
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class ModelConfig:
     """How pictures are resized; the only method."""
     scenes: tuple[str, ...] = ("scene",)
     """Scene names in the order of the scene index."""
-    position_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    position_mean: tuple[Metres, Metres, Metres] = (0.0, 0.0, 0.0)
     """World position in metres = position_mean + position_std * the head's output."""
-    position_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    position_std: tuple[Metres, Metres, Metres] = (1.0, 1.0, 1.0)
     label_frame: geometry.LabelFrame = "camera-to-world"
     """The frame in which the orientation head was trained; the model's answer is camera-to-world in any case."""
     decode: str = ""
@@ -78,6 +79,8 @@ class ModelConfig:
                 f"crop={self.crop} must be at least 32 and at most resize={self.resize}",
                 f"for example crop={max(32, self.resize)}, or a larger resize=",
             )
+        if 0 in self.position_std:  # every camera would be at the mean
+            raise UsageError(f"position_std={self.position_std}: not numbers but 0", "the deviation of the positions")
         if len(set(self.scenes)) != len(self.scenes) or not self.scenes:
             raise UsageError(f"scene names must differ: {', '.join(self.scenes)}", "give each scene its own name")
 
@@ -149,16 +152,22 @@ class PoseModel(nn.Module, abc.ABC):
         """Where the model's weights are."""
         return next(self.parameters()).device
 
+    def __repr__(self) -> str:
+        """One line; `torch.nn.Module.__repr__(model)` shows every layer."""
+        millions = sum(parameter.numel() for parameter in self.parameters()) / 1e6
+        scenes = ", ".join(self.config.scenes[:4]) + (", ..." if len(self.config.scenes) > 4 else "")
+        name = self.name or type(self).__name__
+        return f"<{name}: {millions:.1f} M parameters, crop {self.config.crop}, scenes {scenes}, {self.device}>"
+
     def prepare(self, images_BCHW: Tensor) -> Float[Tensor, "B 3 crop crop"]:
         """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
         return network_input(images_BCHW, self.config)
 
-    def predict(
-        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
-    ) -> Poses:
-        """The poses of image files, in order, read as the training pictures were.
+    def predict(self, images: Picture | Sequence[Picture], batch_size: int = 32, note: Note = warnings.warn) -> Poses:
+        """The poses of pictures, in order: files, folders, arrays, tensors, Pillow images (`posezoo.nn.inputs`).
 
-        `note` is called with lines for the user. Raises DataError for a file that is not a readable image.
+        Files are read as the training pictures were. `note` is called with lines for the user. Raises DataError for
+        what is no readable picture.
         """
         with evaluating(self):
             return predict_files(self, images, self.config, self.device, batch_size, note)
@@ -198,35 +207,30 @@ def network_input(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 
 @torch.inference_mode()
 def predict_files(
     network: Callable[[Tensor], PoseOutput],
-    images: Sequence[str | Path] | str | Path,
+    images: Picture | Sequence[Picture],
     config: ModelConfig,
     device: torch.device | str,
     batch_size: int,
     note: Note,
 ) -> Poses:
-    """The poses that `network` (prepared images to output) gives for image files, in order."""
-    paths = [images] if isinstance(images, (str, Path)) else list(images)
-    decode = _decode(paths, config, note)
+    """The poses that `network` (prepared images to output) gives for pictures, in order."""
+    given = inputs.listed(images)
+    decode = _decode([image for image in given if isinstance(image, (str, Path))], config, note)
     outputs = []
-    for start in range(0, len(paths), batch_size):
+    for start in range(0, len(given), batch_size):
         # prepared one by one: photographs of different shapes share a batch once they are cropped
-        tensors = [
-            torch.from_numpy(pictures.read_image(p, decode=decode).copy()) for p in paths[start : start + batch_size]
-        ]
-        prepared = [network_input(image_HWC.permute(2, 0, 1)[None].to(device), config) for image_HWC in tensors]
+        images_CHW = (inputs.read(image, decode) for image in given[start : start + batch_size])
+        prepared = [network_input(image_CHW[None].to(device), config) for image_CHW in images_CHW]
         outputs.append(network(torch.cat(prepared)))
-    return _poses(paths, outputs, config.scenes)
+    return poses_of(inputs.names(given), outputs, config.scenes)
 
 
 def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:
     """How the files are read: as the training pictures were. Raises DataError for raw files: only readers read them."""
     if config.decode == pictures.UPRIGHT.key:
         return pictures.UPRIGHT
-    if config.decode:
-        raw = next((path for path in paths if pictures.is_grey(path)), None)
-        if raw is not None:
-            what = f"{raw}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
-            raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
+    for path in paths:
+        refuse_raw(path, config)
     turned = sum(pictures.orientation_of(path) != 1 for path in paths)
     if turned:
         what = f"{turned} of {len(paths)} images have an EXIF orientation: ignored, as in training"
@@ -234,7 +238,15 @@ def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Dec
     return None
 
 
-def _poses(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:
+def refuse_raw(path: str | Path, config: ModelConfig) -> None:
+    """Raise DataError for a raw file where the model was trained on what a reader made of such."""
+    if config.decode and config.decode != pictures.UPRIGHT.key and pictures.is_grey(path):
+        what = f"{path}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
+        raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
+
+
+def poses_of(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:
+    """The outputs of all batches as poses of these images; a model that chooses no scene is of the first."""
     if not outputs:
         return Poses((), np.zeros((0, 3)), np.zeros((0, 4)))
     position_N3 = torch.cat([output.position for output in outputs]).double().cpu().numpy()

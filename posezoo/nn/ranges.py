@@ -16,5 +16,7 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 """Pixels along one side of a picture; five halvings leave one of 32."""
 Level = Annotated[float, Field(ge=0, le=1)]
 """A pixel's value."""
+Metres = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
+"""A coordinate."""
 Spread = Annotated[float, Field(gt=0, le=1)]
 """A deviation of pixel values; it is divided by, so it is not zero."""

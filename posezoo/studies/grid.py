@@ -17,6 +17,7 @@ from posezoo.base.errors import UsageError
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries, resolve, settings
 from posezoo.catalogue.resolve import KnownData
+from posezoo.studies.launch import Work, launch
 from posezoo.training.config import TrainConfig, configure
 from posezoo.training.run import CONFIG, as_stored, read_config
 from posezoo.training.train import resume, start
@@ -68,14 +69,36 @@ def cells(
 def run(plan: Sequence[Cell], observer: Callable[[Cell], Observer]) -> list[dict[str, Any]]:
     """The `table`, once the missing runs are trained. A signal saves the current run and raises Interrupted."""
     for cell in plan:
-        if (cell.path / "report" / REPORT).is_file():
-            _check_same(cell)
-        elif (cell.path / CONFIG).is_file():
-            _check_same(cell)
-            resume(cell.path, observer(cell))
-        else:
-            start(cell.config, cell.blueprint, cell.data, observer(cell))
+        _train(cell, observer)
     return table(plan)
+
+
+def run_as_jobs(
+    plan: Sequence[Cell], folder: Path, parameters: Mapping[str, Any], observer: Observer, here: bool = False
+) -> list[dict[str, Any]]:
+    """The `table`, once the missing runs were trained as jobs (posezoo.studies.launch): several at once."""
+    for cell in plan:
+        if (cell.path / CONFIG).is_file():
+            _check_same(cell)
+    missing = [cell for cell in plan if not (cell.path / "report" / REPORT).is_file()]
+    work = [Work(f"{cell.row}, {cell.column}, seed {cell.seed}", train_quietly, (cell,)) for cell in missing]
+    launch(work, folder, parameters, observer.note, here)
+    return table(plan)
+
+
+def train_quietly(cell: Cell) -> None:
+    """Train the run, or continue it: a job."""
+    _train(cell, lambda _: Observer())
+
+
+def _train(cell: Cell, observer: Callable[[Cell], Observer]) -> None:
+    if (cell.path / "report" / REPORT).is_file():
+        _check_same(cell)
+    elif (cell.path / CONFIG).is_file():
+        _check_same(cell)
+        resume(cell.path, observer(cell))
+    else:
+        start(cell.config, cell.blueprint, cell.data, observer(cell))
 
 
 def table(plan: Sequence[Cell]) -> list[dict[str, Any]]:

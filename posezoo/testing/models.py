@@ -6,15 +6,15 @@
         model = "yourmodel"
 
 pytest runs each check with each infusion; `posezoo plugins check yourmodel` runs the same checks without pytest.
-A check raises PluginError with one line that says what is wrong. It needs no network and no data: the model is built
-small, from `settings`, with random weights.
-
+A check raises PluginError with one line that says what is wrong. It needs no network and no data: the model is small,
+with random weights.
 Legend: B batch, C channels, H height, W width, S scenes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import tempfile
 from collections.abc import Mapping
@@ -33,7 +33,8 @@ from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import PoseOutput
 from posezoo.nn.promises import require
 from posezoo.testing.imports import require_public
-from posezoo.zoo.build import create_model
+from posezoo.zoo.blueprint import blueprint
+from posezoo.zoo.build import build
 from posezoo.zoo.find import CONFIG, WEIGHTS
 from posezoo.zoo.saved import load, save
 
@@ -77,7 +78,8 @@ class ModelConformance:
     def build(self, infusion: str = "", seed: int = 0, **more: Any) -> PoseModel:
         """A small model, randomly initialised, in eval mode; `more` settings override `settings`."""
         torch.manual_seed(seed)
-        return create_model(f"{self.model}{infusion}", **settings.merged(SMALL, self.settings, more))
+        plan = blueprint(f"{self.model}{infusion}", settings.nested(settings.merged(SMALL, self.settings, more)))
+        return build(dataclasses.replace(plan, asked=frozenset()))  # SMALL is no user who asks for a backbone
 
     def images(self, batch: int, side: int = 0, seed: int = 1) -> Tensor:
         """Random images (B, 3, side, side), as from `PoseModel.prepare`; `side` 0: the crop's."""

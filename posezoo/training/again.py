@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from posezoo.base.errors import HubError, UsageError
+from posezoo.base.errors import HubError, PosezooError, UsageError
 from posezoo.base.observe import Note, Observer
-from posezoo.base.paths import user_path
+from posezoo.base.paths import user_path, without_folders
 from posezoo.catalogue import names
-from posezoo.data.open import open_dataset
-from posezoo.evaluation import stored
+from posezoo.data.open import Dataset, open_dataset
+from posezoo.data.splits import ALL_TEST, BLOCKS, Method
+from posezoo.evaluation import named, stored
 from posezoo.evaluation.compare import Comparison
 from posezoo.evaluation.compare import compare as compare_reports
+from posezoo.evaluation.evaluate import as_known_scenes
 from posezoo.evaluation.evaluate import evaluate as run
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
+from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
+from posezoo.training.checkpoint import stored_config
 from posezoo.training.loop import Result
-from posezoo.training.run import CONFIG, read_config
+from posezoo.training.run import CONFIG, read_config, require_same
 from posezoo.zoo.find import find, full_name
 from posezoo.zoo.saved import load_found
 
@@ -34,35 +39,39 @@ def evaluate(
     root: str | Path | None = None,
     split: str | Path | None = None,
     subset: str = "test",
+    scene: str | None = None,
     skip_bad: bool = False,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     observer: Observer | None = None,
 ) -> Report:
     """The report of a model, a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias, with the baselines.
 
-    `data` None: what the run was trained on. Without the backbone's pretrained weights the retrieval baseline is left
-    out, with a note. `split`: `blocks`, `sequences` or a split file (image, split).
-    `subset`: which of its splits. `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
+    Or of a baseline itself: `baseline:mean`, `baseline:retrieval?backbone=NAME&top=K`, `baseline:oracle`.
+
+    `data` None: what the run was trained on. Own data (`folder:NEW`) other than those are a new recording of the place:
+    without a split of their own all frames are test, one scene is taken for the model's only one (or for `scene`), and
+    the baselines are made of the run's training frames, if these are still there. Without the backbone's pretrained
+    weights the retrieval baseline is left out, with a note. `split`: as of `open_dataset`; `subset`: which part of it.
+    `skip_bad`: leave out what is wrong with the data (a run's own setting holds too).
     """
     watch = observer or Observer()
+    if named.is_named(model):
+        return _baseline(str(model), _DataChoice(data, root, split, skip_bad), subset, device, watch)
     subject = _subject(model, _DataChoice(data, root, split, skip_bad), device, watch)
     if subject.choice.data is None:
         raise UsageError("no data set given", "--data NAME, see posezoo data list")
-    dataset = open_dataset(
-        subject.choice.data,
-        root=subject.choice.root,
-        split=subject.choice.split,
-        skip_bad=subject.choice.skip_bad,
-        progress=lambda done, total: watch.progress("reading images", done, total),
-    )
+    dataset, training = _opened(subject, watch)
+    dataset = as_known_scenes(dataset, subject.model.config.scenes, scene)
     for remark in dataset.remarks:
         watch.note(remark)
     return run(
         subject.model,
         dataset,
+        training=training,
         split=subset,
         embed=_retrieval_features(subject.model, subject.backbone, watch.note),
-        selection=subject.selection,
+        selection=subject.facts.get("selection", ""),
+        trained=subject.facts,
         progress=lambda done, total: watch.progress("evaluating", done, total),
     )
 
@@ -74,7 +83,7 @@ def compare(
     split: str | Path | None = None,
     subset: str = "test",
     skip_bad: bool = False,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     observer: Observer | None = None,
 ) -> Comparison:
     """Each model compared with the first on the same images: better, not distinguishable or worse, and where.
@@ -90,8 +99,8 @@ def compare(
             if isinstance(model, Report):
                 raise UsageError("a report is of its own data", "compare(model, ..., data=NAME) with models")
             found = evaluate(model, data, **more, device=device, observer=observer)
-        named = model.path if isinstance(model, Result) else model
-        names.append(str(named) if isinstance(named, str | Path) else found.model)
+        given = model.path if isinstance(model, Result) else model
+        names.append(str(given) if isinstance(given, str | Path) else found.model)
         reports.append(found)
     return compare_reports(names, reports)
 
@@ -111,6 +120,38 @@ def _stored(model: str | Path | PoseModel | Result | Report) -> Report | None:
     return None
 
 
+def _opened(subject: _Subject, watch: Observer) -> tuple[Dataset, Dataset | None]:
+    """The data to evaluate on and, if they are a new recording of the trained place, those that it was trained on."""
+
+    def opened(choice: _DataChoice, unsplit: Method) -> Dataset:
+        assert choice.data is not None
+        return open_dataset(
+            choice.data,
+            root=choice.root,
+            split=choice.split,
+            skip_bad=choice.skip_bad,
+            unsplit=unsplit,
+            progress=lambda done, total: watch.progress("reading images", done, total),
+        )
+
+    if not subject.is_new_recording:
+        return opened(subject.choice, BLOCKS), None
+    dataset = opened(subject.choice, ALL_TEST)
+    trained = subject.trained
+    if trained is not None:
+        try:
+            training = opened(trained, BLOCKS)
+            note = f"baselines are made of the training frames of {names.parse_data(str(trained.data)).public}"
+            return dataclasses.replace(dataset, notes=(*dataset.notes, note)), training
+        except PosezooError as error:
+            why = f"the data that it was trained on cannot be read: {without_folders(error.message)}"
+    else:
+        why = "it is not known what it was trained on"
+    # nothing of the new recording may stand in for training frames
+    frames = dataset.frames.select(dataset.frames.split != "train")
+    return dataclasses.replace(dataset, frames=frames, notes=(*dataset.notes, f"no baselines: {why}")), None
+
+
 class _DataChoice(NamedTuple):
     """Which data to evaluate on, and how to read them."""
 
@@ -127,7 +168,49 @@ class _Subject(NamedTuple):
     choice: _DataChoice
     backbone: bool | str | None
     """The source of its backbone's pretrained weights, for image retrieval."""
-    selection: str = ""
+    facts: Mapping[str, Any] = {}
+    """What its config.json says of the training."""
+    trained: _DataChoice | None = None
+    """What it was trained on, as far as that is known."""
+    found: bool = False
+    """Whether it was found by name: a model built in memory has not been trained on anything that is known."""
+
+    @property
+    def is_new_recording(self) -> bool:
+        """Whether own data are evaluated that are not those it was trained on."""
+        data, known = str(self.choice.data), str(self.trained.data) if self.trained else ""
+        return self.found and bool(names.parse_data(data).reader) and _place(data) != _place(known)
+
+
+def _place(data: str) -> str:
+    """Which folder, or data set of the catalogue, a data name reads."""
+    if not data:
+        return ""
+    name = names.parse_data(data)
+    return str(name.path.absolute()) if name.path else name.name
+
+
+def _baseline(name: str, choice: _DataChoice, subset: str, device: str | torch.device, watch: Observer) -> Report:
+    """The report of a baseline, by its name."""
+    named.parse(name)
+    if choice.data is None:
+        raise UsageError("no data set given", "--data NAME, see posezoo data list")
+    dataset = open_dataset(
+        choice.data,
+        root=choice.root,
+        split=choice.split,
+        skip_bad=choice.skip_bad,
+        progress=lambda done, total: watch.progress("reading images", done, total),
+    )
+    for remark in dataset.remarks:
+        watch.note(remark)
+    return named.evaluate(
+        name,
+        dataset,
+        split=subset,
+        device=torch_device(device),
+        progress=lambda done, total: watch.progress("evaluating", done, total),
+    )
 
 
 def _subject(
@@ -139,14 +222,21 @@ def _subject(
     given, backbone = model.path if isinstance(model, Result) else model, None
     found = find(full_name(given), watch.note)
     path = user_path(str(given).removeprefix("local-dir:"))
-    if choice.data is None and (path / CONFIG).is_file():
+    trained = None
+    if (path / CONFIG).is_file():
         config = read_config(path)
+        require_same(path, stored_config(path), config)
         own, backbone = config["train"]["data"], config["model"]["config"]["pretrained_backbone"]
-        root, split = choice.root or own.get("root"), choice.split or own.get("split")
-        choice = _DataChoice(own["name"], root, split, choice.skip_bad or own.get("skip_bad", False))
+        trained = _DataChoice(own["name"], own.get("root"), own.get("split"), own.get("skip_bad", False))
+        if choice.data is None:
+            root, split = choice.root or trained.root, choice.split or trained.split
+            choice = _DataChoice(trained.data, root, split, choice.skip_bad or trained.skip_bad)
     facts = found.config.get("training", {})
-    choice = choice._replace(data=choice.data or _if_catalogued(facts.get("data")))
-    return _Subject(load_found(found, device), choice, backbone, facts.get("selection", ""))
+    catalogued = _if_catalogued(facts.get("data"))
+    choice = choice._replace(data=choice.data or catalogued)
+    if trained is None and catalogued:
+        trained = _DataChoice(catalogued, None, None, False)
+    return _Subject(load_found(found, device), choice, backbone, facts, trained, True)
 
 
 def _if_catalogued(data: str | None) -> str | None:

@@ -256,7 +256,7 @@ KINDS = {"weather": (WEATHER, 1.0), "photo": (PHOTO, 0.6)}
 def with_appearance(
     images_B3HW: Float[Tensor, "B 3 H W"], uniforms_B2: Float[Tensor, "B 2"], kind: str, strength: float
 ) -> Float[Tensor, "B 3 H W"]:
-    """New images in [0, 1], each changed by the operations that it draws. `uniforms_B2`, in [0, 1): its seed.
+    """New images in [0, 1], each changed by the operations it draws. `uniforms_B2` on the CPU, in [0, 1): its seed.
 
     `kind`: weather or photo. `strength` multiplies amounts; 0 changes nothing.
     """
@@ -265,9 +265,11 @@ def with_appearance(
     operations, amount = KINDS[kind]
     key_BO, few_BON = _drawn(uniforms_B2)
     images_B3HW = images_B3HW.clone(memory_format=torch.contiguous_format)
+    device = images_B3HW.device
     for number, rows in turns(few_BON[:, -1], operations):
-        rows_G = torch.tensor(rows, device=images_B3HW.device)
-        draws = Draws(few_BON[rows_G, number], key_BO[rows_G, number, None])
+        rows_G = torch.tensor(rows).to(device, non_blocking=True)
+        few_GN, key_G1 = few_BON[rows, number], key_BO[rows, number, None]
+        draws = Draws(few_GN.to(device, non_blocking=True), key_G1.to(device, non_blocking=True))
         changed_G3HW = WEATHER[number](images_B3HW.index_select(0, rows_G), draws, amount * strength)
         images_B3HW.index_copy_(0, rows_G, changed_G3HW.clamp_(0, 1))
     return images_B3HW
@@ -279,8 +281,8 @@ def turns(few_BN: Tensor, operations: tuple[Operation, ...]) -> list[tuple[int, 
     offered_O = torch.tensor([operation in operations for operation in WEATHER], device=few_BN.device)
     chosen_BO = (few_BN[:, :count] < CHANCE) & offered_O
     order_BO = torch.where(chosen_BO, few_BN[:, count : 2 * count], 2).argsort(dim=1, stable=True)
-    # one transfer: the host has to know which images go together
-    order = torch.where(chosen_BO.gather(1, order_BO), order_BO, count).tolist()
+    # on the CPU: the host has to know which images go together
+    order = torch.where(chosen_BO.gather(1, order_BO), order_BO, count).numpy().tolist()
     places = [(turn, numbers[turn], row) for row, numbers in enumerate(order) for turn in range(count)]
     groups = groupby(sorted(place for place in places if place[1] < count), itemgetter(0, 1))
     return [(number, [row for *_, row in group]) for (_, number), group in groups]

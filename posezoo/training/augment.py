@@ -34,7 +34,8 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) 
     if augmentation.geometry == "rotate":
         images_BCHW, quaternion_B4 = _rotated(images_BCHW, batch, config, augmentation)
     else:
-        offset_B2 = batch.uniforms[:, :2] if augmentation.geometry == "crop" else None
+        drawn_B2 = batch.uniforms[:, :2].to(images_BCHW.device, non_blocking=True)
+        offset_B2 = drawn_B2 if augmentation.geometry == "crop" else None
         images_BCHW = transforms.preprocess(images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2)
     images_BCHW = coloured(images_BCHW, batch.uniforms[:, 3:8], augmentation)
     if augmentation.appearance:
@@ -49,16 +50,16 @@ def _rotated(
     scale_2 = [images_BCHW.shape[-1] / batch.images.shape[-1], images_BCHW.shape[-2] / batch.images.shape[-2]]
     height, width = batch.images.shape[-2:]
     known_B4 = with_known_intrinsics(batch.intrinsics, width, height, augmentation.fov_deg)
-    intrinsics_B4 = known_B4 * torch.tensor(scale_2 * 2, device=batch.images.device)
-    angle_B3 = (batch.uniforms[:, :3].double() * 2 - 1) * torch.tensor(
-        _turns(augmentation), dtype=torch.float64, device=batch.images.device
-    )
+    intrinsics_B4 = known_B4 * torch.tensor(scale_2 * 2).to(batch.images.device, non_blocking=True)
+    angle_B3 = (batch.uniforms[:, :3].double() * 2 - 1) * torch.tensor(_turns(augmentation), dtype=torch.float64)
     rotation_B33 = geometry.rotation_from_euler_deg(*angle_B3.unbind(-1))
+    turn_B4 = geometry.quaternion_from_matrix(rotation_B33).to(batch.images.device, non_blocking=True)
+    rotation_B33 = rotation_B33.to(batch.images.device, non_blocking=True)
     floats_BCHW = images_BCHW.float().div_(255)
     warped = transforms.rotate_cameras(
         floats_BCHW, intrinsics_B4[:, :2], intrinsics_B4[:, 2:], rotation_B33, config.crop
     )
-    turned_B4 = geometry.compose(batch.quaternion, geometry.quaternion_from_matrix(rotation_B33))
+    turned_B4 = geometry.compose(batch.quaternion, turn_B4)
     return warped, geometry.canonical(turned_B4)
 
 

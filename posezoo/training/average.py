@@ -24,15 +24,17 @@ def averaged(model: PoseModel, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def follow(average: Group, current: Group, updates: Tensor | int) -> None:
-        if not average[0].is_floating_point():  # counters
-            for mine, theirs in zip(average, current, strict=True):
-                mine.copy_(theirs)
+    def follow(mine: Group, theirs: Group, updates: Tensor | int) -> None:
+        if not mine[0].is_floating_point():  # counters
+            for own, other in zip(mine, theirs, strict=True):
+                own.copy_(other)
             return
-        step = int(updates)
-        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + step) / (10 + step)))
+        step = int(average.n_averaged)  # `updates` is the same number, on the device
+        torch._foreach_lerp_(mine, theirs, 1 - min(decay, (1 + step) / (10 + step)))
 
-    return AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    average.n_averaged = average.n_averaged.cpu()  # counted by the host, which decides by it
+    return average
 
 
 def model_of(average: AveragedModel) -> PoseModel:

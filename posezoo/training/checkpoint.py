@@ -50,6 +50,8 @@ def save(
     `state` may hold tensors and plain Python values only: it is read back with weights_only=True.
     """
     store = run / "ckpt"
+    if not run.is_dir():
+        raise ResourceError(f"the run folder {run} has vanished", "its checkpoints are gone; train again")
     target = store / f"step-{step:09d}"
     if target.exists():
         if not _check(target):
@@ -66,6 +68,7 @@ def save(
                 (temporary / name).write_bytes(data)
             files = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in content.items()}
             manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
+            manifest["sum"] = _sum(manifest)
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise _resource_error(error, store, sum(map(len, content.values()))) from error
@@ -97,7 +100,8 @@ def latest(run: Path) -> tuple[Checkpoint, list[str]]:
             except (SafetensorError, pickle.UnpicklingError, RuntimeError) as error:
                 problem = ascii(error)[:80]  # intact, but not written by this version
             else:
-                manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+                manifest = _manifest(path)
+                assert isinstance(manifest, dict), "checked"
                 warnings += [f"skipped a damaged checkpoint: {p}" for p in problems]
                 return Checkpoint(path, weights, state, manifest), warnings
         problems.append(f"{path.name} ({problem})")
@@ -111,7 +115,10 @@ def shared(processes: Processes, run: Path, note: Note) -> Checkpoint | None:
 
     def manifest() -> dict[str, Any] | None:
         nonlocal found
-        if any_saved(run):
+        if not any_saved(run):
+            _refuse_finished(run)
+            sweep(run)  # what a killed first save has left
+        else:
             found, warnings = latest(run)
             for warning in warnings:
                 note(warning)
@@ -139,6 +146,23 @@ def any_saved(run: Path) -> bool:
     return bool(_scan(run / "ckpt"))
 
 
+def stored_config(run: Path) -> dict[str, Any] | None:
+    """The configuration that the newest intact manifest holds; None without one. No weights are read."""
+    for path in reversed(_scan(run / "ckpt")):
+        found = _manifest(path)
+        if isinstance(found, dict):
+            config: dict[str, Any] | None = found.get("config")
+            return config
+    return None
+
+
+def _refuse_finished(run: Path) -> None:
+    """A run that has ended and whose checkpoints were deleted is not begun again: its metrics would be lost."""
+    if (run / "report" / "report.json").exists():
+        what = f"{run} has ended, and its checkpoints were deleted"
+        raise WeightsError(what, f"posezoo eval {run}; to train anew, posezoo train with another out=")
+
+
 def _scan(store: Path) -> list[Path]:
     """The checkpoint folders in order of their steps."""
     return sorted(path for path in store.glob("step-*") if path.is_dir())
@@ -146,10 +170,10 @@ def _scan(store: Path) -> list[Path]:
 
 def _check(path: Path) -> str:
     """What is wrong with a checkpoint; empty if nothing is."""
+    manifest = _manifest(path)
+    if isinstance(manifest, str):
+        return manifest
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["schema"] > SCHEMA:
-            return "written by a newer posezoo"
         for name in (WEIGHTS, STATE):
             data, entry = (path / name).read_bytes(), manifest["files"][name]
             if len(data) != entry["size"]:
@@ -158,9 +182,35 @@ def _check(path: Path) -> str:
                 return f"{name}: sha256 differs"
     except FileNotFoundError as error:
         return f"no {Path(str(error.filename)).name}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "manifest damaged"
+    except OSError as error:
+        return error.strerror or str(error)
     return ""
+
+
+def _manifest(path: Path) -> dict[str, Any] | str:
+    """A checkpoint's manifest, or what is wrong with it."""
+    try:
+        found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if found["schema"] > SCHEMA:
+            return "written by a newer posezoo"
+        kinds = {"step": int, "torch": str, "num_threads": int, "device": str, "data_digest": str, "files": dict}
+        good = all(type(found[key]) is kind for key, kind in kinds.items()) and found["step"] == int(path.name[5:])
+        for entry in (found["files"][name] for name in (WEIGHTS, STATE)):
+            good = good and type(entry["size"]) is int and type(entry["sha256"]) is str
+        if good and found.get("sum", (own := _sum(found))) == own:
+            manifest: dict[str, Any] = found
+            return manifest
+    except FileNotFoundError as error:
+        return f"no {Path(str(error.filename)).name}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return "manifest damaged"
+
+
+def _sum(manifest: Mapping[str, Any]) -> str:
+    """sha256 over all else that the manifest says."""
+    rest = {key: value for key, value in manifest.items() if key != "sum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _resource_error(error: OSError, store: Path, need: int) -> ResourceError:

@@ -6,7 +6,9 @@ to the architecture (`backbone=...`) or to a modifier (`hyper.rank=256`).
 
 from __future__ import annotations
 
+import json
 import math
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from posezoo.base.errors import UsageError
+from posezoo.base.paths import user_path
 from posezoo.catalogue import entries, plugins, settings
 from posezoo.catalogue.resolve import KnownData, KnownModel
 from posezoo.data.splits import method_of
@@ -24,6 +27,10 @@ Weight = Annotated[float, Field(ge=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 LogVariance = Annotated[float, Field(ge=-50, le=50)]
 """Its exp is within the range of float32."""
+
+
+ARGUMENTS = ("model", "data.name", "out")
+"""Keys of a run that are not settings of another one."""
 
 
 class _Section(BaseModel):
@@ -42,6 +49,10 @@ class DataSettings(_Section):
     images it lists are needed."""
     skip_bad: bool = False
     """Skip bad frames and list them in skipped.txt, instead of an error."""
+    fraction: float = Field(1.0, gt=0, le=1)
+    """Fraction of each scene's training frames that is trained on: how many images are enough?"""
+    fraction_by: Literal["nested", "contiguous", "random"] = "nested"
+    """Which: drawn so that a smaller fraction is part of a larger one; the first ones; drawn by the seed."""
     validation: float = Field(0.08, ge=0, lt=0.9)
     """Fraction of the training frames, in blocks of consecutive frames, kept for choosing the best epoch."""
 
@@ -178,6 +189,8 @@ class TrainConfig(_Section):
     data: DataSettings
     recipe: str
     """Source of the settings that are not given; by default chosen by the kind of data."""
+    start_from: str | None = None
+    """A run, model folder, alias or hf-hub: name whose weights the model starts from; --from on the command line."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of everything random."""
     epochs: PositiveInt = 30
@@ -190,8 +203,18 @@ class TrainConfig(_Section):
     """Frames per sample; above 1 the loss has relative terms too, and a batch has batch_size tuples."""
     tuple_gap: PositiveInt = 10
     """Distance in frames between the members of a tuple."""
+    limit_train: float = Field(1.0, gt=0, le=1)
+    """Fraction of an epoch's batches that is trained on, others in each epoch: for a quick look."""
+    overfit: int = Field(0, ge=0)
+    """Train on this many images, as they are, and validate on the same: a model that works learns them by heart."""
     equalise_scenes: bool = False
     """An epoch has as many samples of every scene as the largest has; frames of the others come more than once."""
+    accumulate: PositiveInt = 1
+    """Parts in which a batch is computed, one after another: less memory, the same gradient but for batch norms."""
+    compile: bool = False
+    """The network through torch.compile: minutes at the start, faster steps."""
+    read_every: int = Field(0, ge=0)
+    """Steps after which losses are read from the device, and a failed one is named; 0: 1 on a CPU, 10 on a GPU."""
     sync_batch_norm: bool = True
     """Batch norms see the batch of all processes; false: each process its own part."""
     workers: int = Field(0, ge=0)
@@ -206,6 +229,8 @@ class TrainConfig(_Section):
     """Give the model the mean and spread of the training positions."""
     normalise_pixels: Literal["backbone", "data"] = "backbone"
     """Whose pixel mean and deviation the model gets: the backbone's own, or that of the training images."""
+    track: Literal["auto", "tensorboard", "trackio", "wandb", "mlflow"] | None = "auto"
+    """Where metrics also go; auto: to TensorBoard, in the run folder, if it is installed; none: nowhere."""
     optim: OptimSettings = OptimSettings()
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -226,6 +251,7 @@ def configure(
 
     Raises UsageError with near names for unknown recipes and keys, and for `epochs` that phases do not have.
     """
+    _refuse_reserved(overrides)
     modifiers = {offer.spec.name: offer.load("config") for offer in model.modifiers}
     train, rest = _routed(overrides, modifiers, model.architecture.load("config", ModelConfig))
     # the extent of own data is known only after reading them; indoor settings suit both
@@ -245,6 +271,40 @@ def configure(
     return config, with_settings(model, rest, recipe=layers)
 
 
+def settings_of(path: str | Path) -> dict[str, Any]:
+    """The settings in a file, nested: a run's config.toml, what --print-config --format json prints, or KEY = VALUE.
+
+    The model and the data set are not settings: a run's are left out. Raises UsageError.
+    """
+    path = user_path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = json.loads(text) if path.suffix == ".json" else None
+        if rows is not None:
+            named = {row["key"]: row["value"] for row in rows}
+            return settings.nested({key: value for key, value in named.items() if key not in ARGUMENTS})
+        table = settings.from_toml(tomllib.loads(text))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or ascii(error)[:80]
+        raise UsageError(f"{path}: {why}", "a run's config.toml, a .json of --print-config, or KEY = VALUE") from None
+    if isinstance(table.get("train"), dict) and isinstance(table.get("model"), dict):
+        model = table["model"]
+        train = {key: value for key, value in table["train"].items() if key not in ("model", "out")}
+        train["data"] = {key: value for key, value in train.get("data", {}).items() if key != "name"}
+        own = {key: value for key, value in model.get("config", {}).items() if key not in PLACE_FIELDS}
+        table = {**own, **model.get("modifiers", {}), **train}
+    return settings.nested(table)
+
+
+def _refuse_reserved(overrides: Mapping[str, Any]) -> None:
+    """Raise UsageError for what is given in another way than as a setting."""
+    data = overrides.get("data", {})
+    if "model" in overrides:
+        raise UsageError("model= is not a setting", "the model's name is the first word: posezoo train NAME --data ...")
+    if not isinstance(data, Mapping) or "name" in data:
+        raise UsageError("data= is not a setting", "the data set is --data NAME; data.KEY=VALUE how to read it")
+
+
 def _unheard_epochs(config: TrainConfig) -> UsageError:
     """The error for a number of epochs that would change nothing."""
     counts, n = ", ".join(str(phase.epochs) for phase in config.phases), config.epochs
@@ -254,6 +314,10 @@ def _unheard_epochs(config: TrainConfig) -> UsageError:
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """So that a run can be resumed and evaluated from any folder."""
+    start = config.start_from
+    if start is not None and user_path(start.removeprefix("local-dir:")).is_dir():
+        start = f"local-dir:{user_path(start.removeprefix('local-dir:')).absolute()}"
+        config = config.model_copy(update={"start_from": start})
     paths = {key: getattr(config.data, key) for key in ("root", "split")}
     methods = [config.data.split] if config.data.split and method_of(config.data.split) else []
     paths = {key: path for key, path in paths.items() if path is not None and (key == "root" or path not in methods)}

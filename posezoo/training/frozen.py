@@ -70,9 +70,10 @@ class FrozenFeatures:
 
     def of(self, batch: Batch) -> Features:
         """The features of a batch's frames."""
-        places_B = torch.from_numpy(self.places[batch.rows.cpu().numpy()])
-        device = batch.rows.device
-        return Features(*(None if part is None else part[places_B].to(device) for part in self.parts))  # type: ignore[arg-type]
+        places_B = torch.from_numpy(self.places[batch.rows.numpy()])
+        device = batch.position.device
+        found = (None if part is None else part[places_B].to(device, non_blocking=True) for part in self.parts)
+        return Features(*found)  # type: ignore[arg-type]
 
 
 def scenes_of(model: PoseModel, batch: Batch) -> Tensor | None:

@@ -28,24 +28,27 @@ def coloured(
 ) -> Float[Tensor, "B 3 H W"]:
     """Brightness, contrast, saturation and hue varied for each image; images in [0, 1].
 
-    `uniforms_B5` in [0, 1) draws the four factors (brightness, contrast, saturation, turn of the hue) and their order.
+    `uniforms_B5`, on the CPU and in [0, 1), draws the four factors (brightness, contrast, saturation, turn of the hue)
+    and their order.
     What `augmentation` does not vary is left out.
     """
     limits = (augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue)
     if not any(limits):
         return images_BCHW
-    low = torch.tensor([*(max(0.0, 1 - limit) for limit in limits[:3]), -limits[3]], device=uniforms_B5.device)
-    high = torch.tensor([*(1 + limit for limit in limits[:3]), limits[3]], device=uniforms_B5.device)
+    low = torch.tensor([*(max(0.0, 1 - limit) for limit in limits[:3]), -limits[3]])
+    high = torch.tensor([*(1 + limit for limit in limits[:3]), limits[3]])
     factor_B4 = low + uniforms_B5[:, :4] * (high - low)
-    # one read of the device for all steps; planar, because each step reads whole channels
-    drawn = (uniforms_B5[:, 4] * len(ORDERS)).long().clamp(max=len(ORDERS) - 1).tolist()
+    # numbers of the host, so that no step waits for the device; planar, because each step reads whole channels
+    drawn = (uniforms_B5[:, 4] * len(ORDERS)).long().clamp(max=len(ORDERS) - 1).numpy()
+    device = images_BCHW.device
     result_BCHW = images_BCHW.clone(memory_format=torch.contiguous_format)
     for step in range(4):
         for change, vary in enumerate(STEPS):
             rows = [n for n, order in enumerate(drawn) if ORDERS[order][step] == change]
             if rows and limits[change]:
-                rows_N = torch.tensor(rows, device=images_BCHW.device)
-                varied_N3HW = vary(result_BCHW.index_select(0, rows_N), factor_B4[rows_N, change, None, None])
+                rows_N = torch.tensor(rows).to(device, non_blocking=True)
+                factor_N11 = factor_B4[rows, change, None, None].to(device, non_blocking=True)
+                varied_N3HW = vary(result_BCHW.index_select(0, rows_N), factor_N11)
                 result_BCHW.index_copy_(0, rows_N, varied_N3HW)
     return result_BCHW
 

@@ -5,6 +5,7 @@ choosing the best epoch: selection.py.
 from __future__ import annotations
 
 import contextlib
+import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,21 +18,26 @@ from posezoo.data.loader import WorkerLost
 from posezoo.evaluation.evaluate import evaluate
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
+from posezoo.training import curves
 from posezoo.training.average import averaged
 from posezoo.training.checkpoint import Checkpoint
 from posezoo.training.facts import selection_note
 from posezoo.training.phase import Phase
 from posezoo.training.place import learn_place
+from posezoo.training.rows import extends
 from posezoo.training.run import METRICS, RunFolder, utc_now
-from posezoo.training.saving import Saver, State
+from posezoo.training.saving import Saver, State, configuration
 from posezoo.training.selection import Selection
 from posezoo.training.setup import Job
+from posezoo.training.track import Tracker
+from posezoo.training.watch import Watch
 from posezoo.zoo import card
 from posezoo.zoo.find import CARD, Trained, find, read_config
-from posezoo.zoo.saved import load_found, write_card
+from posezoo.zoo.saved import load, load_found, write_card
+from posezoo.zoo.transfer import transfer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished run: its folder and the report of its best model."""
 
@@ -39,6 +45,12 @@ class Result:
     report: Report
     seconds: float
     """Spent in training, over all resumptions."""
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}, {self.seconds:.0f} s: {self.report!r}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>run folder: {html.escape(str(self.path))}</p>{self.report._repr_html_()}"
 
 
 class Loop:
@@ -49,8 +61,14 @@ class Loop:
         self.processes, self.stop = job.processes, job.processes.stop
         self.state = State()
         self.saver = Saver(job, folder, self.state)
+        self.saver.tell = self._tell
+        self.read_every = job.config.read_every or (10 if job.accelerator.device.type == "cuda" else 1)
         self.selection = Selection(job, folder)
         self.ticked_at = time.monotonic()
+        epochs = sum(phase.epochs for phase in job.config.plan)
+        self.watch = Watch(job.dataset.frames.select(job.train_rows), epochs)
+        kind = job.config.track if self.processes.is_main else None
+        self.tracker = Tracker(kind, folder.path, configuration(job), observer.note)
 
     def run(self, found: Checkpoint | None) -> Result:
         """All phases from the checkpoint on, then the report."""
@@ -58,10 +76,12 @@ class Loop:
         if found:
             vars(state).update(found.state["position"])
             self.job.model.load_state_dict(found.weights)
-            self.folder.rewind_metrics(state.step, state.epoch)
+            for problem in self.folder.rewind_metrics(state.step, state.epoch):
+                self.observer.note(problem)
         try:
             self._announce()
             if not found:
+                self._start_from()
                 self._learn_place()
             self._start_average()
             if found and self.job.average is not None:
@@ -78,7 +98,21 @@ class Loop:
                 self.saver.save(phase)
         finally:
             self.observer.end()
+            self.tracker.finish()
         return self._finish()
+
+    def _start_from(self) -> None:
+        """The weights of another model, if the configuration names one."""
+        name = self.job.config.start_from
+        if name is None:
+            return
+        with self.stop.at_once(f"reading {name}", f"posezoo resume {self.folder.path}"):
+            source = load(name, note=self.observer.note)
+            left = transfer(self.job.model, source)
+        kept = [scene for scene in source.config.scenes if scene in self.job.model.config.scenes]
+        shown = f", scenes {', '.join(kept)} as they were" if extends(self.job.blueprint) else ""
+        new = f"; {len(left)} tensors start anew ({', '.join(left[:3])})" if left else ""
+        self.observer.note(f"started from {name}{shown}{new}")
 
     def _learn_place(self) -> None:
         """What the model learns of the place before step 1."""
@@ -112,15 +146,16 @@ class Loop:
         """Every batch that the epoch has left, then validation."""
         state = self.state
         try:
-            for batch, weight in phase.batches(state.epoch, state.batch):
-                line = phase.step(batch, weight, state.step + 1)
+            for given in phase.batches(state.epoch, state.batch):
+                about = {"step": state.step + 1, "epoch": state.epoch, "phase": state.phase}
+                phase.step(given, state.step + 1, about)
                 state.batch += 1
                 state.step += 1
                 self._tick()
-                line = {"step": state.step, "epoch": state.epoch, "phase": state.phase, **line}
-                self._write(line)
-                self.observer.step(line)
+                if state.step % self.read_every == 0:
+                    self._tell(phase)
                 self.saver.after_step(phase)
+            self._tell(phase)
         except (WorkerLost, PluginError, NotFiniteError) as error:
             raise self._ended(error, phase) from error
         with self._saved_if_stopped(phase, f"validating after epoch {state.epoch + 1}"):
@@ -130,8 +165,17 @@ class Loop:
         self._tick()
         self._write(line)
         self.observer.epoch(line)
+        for warning in self.watch.epoch(line):
+            self.observer.note(warning)
         last = state.phase == len(self.job.config.plan) - 1 and state.epoch == phase.end_epoch
         self.selection.keep_if_best(state, line["score"], last)
+
+    def _tell(self, phase: Phase) -> None:
+        """Write down and show the steps that were made since the last time."""
+        for line in phase.read():
+            self._write(line)
+            self.watch.step(line)
+            self.observer.step(line)
 
     @contextlib.contextmanager
     def _saved_if_stopped(self, phase: Phase, doing: str) -> Iterator[None]:
@@ -149,6 +193,8 @@ class Loop:
             self._write({"step": step, "event": "not finite", "what": error.what, "images": list(error.images)})
             files = f"the batch's files and the last finite step are in {self.folder.path / METRICS}"
             return NotFiniteError(error.message, f"lower optim.lr; {files}")
+        if self.processes.world > 1:
+            phase.unread.clear()  # the others are elsewhere: nothing can be added up any more
         if isinstance(error, WorkerLost):
             what = f"a data worker died or hung at step {step}, checkpoint saved: {self.saver.save(phase)} ({error})"
             return ResourceError(what, f"out of memory? {resume}")
@@ -182,6 +228,7 @@ class Loop:
     def _write(self, line: dict[str, Any]) -> None:
         if self.processes.is_main:
             self.folder.append_metrics(line)
+            self.tracker.log(line)
 
     def _finish(self) -> Result:
         """The result: the best model loaded as users load it, evaluated, its card completed."""
@@ -205,6 +252,7 @@ class Loop:
         )
         if main:
             report.save(path / "report")
+            curves.save(path / METRICS, path / "curves.png", path / "report" / "curves.png")
             best = path / "best"
             if not card.is_handwritten(best / CARD):
                 write_card(best, card.text(read_config(best), report.to_dict()))

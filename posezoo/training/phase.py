@@ -6,10 +6,13 @@ Legend: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +35,31 @@ from posezoo.training.setup import Job, augmented_batch, make_loss, make_optimis
 AUTOCAST = {"bf16": torch.bfloat16}  # no fp16: without loss scaling its gradients vanish
 
 
+NORM, BALANCE = "gradient norm", "balance "
+"""What all processes have alike, the second for each number of it; the rest is their mean."""
+
+
+class Given(NamedTuple):
+    """A batch for one process."""
+
+    batch: Batch
+    weight: float
+    """A process whose part of a batch is larger than the others' counts more: the mean over processes of gradients and
+    losses is then that of the batch."""
+    parts: int
+    """In which it is computed, one after another."""
+
+
+@dataclass
+class _Unread:
+    """A step whose numbers are still on the device."""
+
+    number: int
+    line: dict[str, Any]
+    means: dict[str, Tensor]
+    given: Given
+
+
 class Phase:
     """A phase of a run. `prepare` and `begin` before the first step."""
 
@@ -45,6 +73,11 @@ class Phase:
         self.optimiser = make_optimiser(job, self.loss)
         self.features: frozen.FrozenFeatures | None = None
         self.network: nn.Module = job.model
+        self.unread: list[_Unread] = []
+        self.busy = 0.0
+        """Seconds in steps since the last `read`."""
+        self.failed: Tensor | None = None
+        """On the device: 1 from the first step on whose loss or gradient was not finite."""
 
     def restore(self, found: Checkpoint, begun: bool) -> None:
         """Continue from a checkpoint. `begun`: it was saved within this phase, not between the last one and this."""
@@ -63,36 +96,78 @@ class Phase:
 
     def begin(self) -> None:
         """Wrap the network for several processes."""
-        self.network = self.job.accelerator.prepare(_Network(self.job.model))
+        network = _Network(self.job.model)
+        self.network = self.job.accelerator.prepare(torch.compile(network) if self.job.config.compile else network)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass."""
         dtype = AUTOCAST.get(self.job.config.precision)
         return torch.autocast(self.job.accelerator.device.type, dtype) if dtype else nullcontext()
 
-    def batches(self, epoch: int, done: int) -> Iterator[tuple[Batch, float]]:
-        """The epoch's batches of this process, on its device, without the first `done`; with what each weighs.
-
-        A process whose part of a batch is larger than the others' weighs more: the mean over processes of gradients and
-        losses is then that of the batch. Raises WorkerLost.
-        """
-        job, accelerator = self.job, self.job.accelerator
+    def batches(self, epoch: int, done: int) -> Iterator[Given]:
+        """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
+        job, world = self.job, self.job.processes.world
         order = job.order(epoch, done, job.processes.rank)
         set_trainable(job.model, self.settings, job.config.optim)
         data = job.batches(epoch, images=self.features is None)
         batches = epoch_batches(data, order, job.config.workers if self.features is None else 0)
         for batch, part, size in zip(batches, order.batches, order.sizes, strict=False):
-            yield batch.to(accelerator.device), len(part) * job.processes.world / size
+            parts = max(1, min(job.config.accumulate, size // world))  # in all processes as many
+            yield Given(batch.to(job.accelerator.device), len(part) * world / size, parts)
 
-    def step(self, batch: Batch, weight: float, number: int) -> dict[str, Any]:
-        """The line for metrics.jsonl of a training step on one batch, the run's step `number`; `weight`: see `batches`.
+    def step(self, given: Given, number: int, about: Mapping[str, Any]) -> None:
+        """A training step, the run's step `number`: `read` tells how it went. Nothing in here waits for the device.
 
-        Raises NotFiniteError before weights change, PluginError for a plugin's model that raises.
+        `about` comes first in its line. Raises PluginError for a plugin's model that raises.
         """
-        start, config, accelerator = time.perf_counter(), self.job.config, self.job.accelerator
+        start, config = time.perf_counter(), self.job.config
         self._set_rates(number - 1)
         # dropout's numbers are a function of these three: a resumed run and each process draw their own again
         torch.manual_seed(step_seed(config.seed, number, self.job.processes.rank))
+        self.optimiser.zero_grad(set_to_none=True)
+        means: dict[str, Tensor] = {}
+        for count, (part, share) in enumerate(parts_of(given.batch, given.parts, config.tuple_length), 1):
+            with nullcontext() if count == given.parts else self.job.accelerator.no_sync(self.network):
+                found = self._backward(part, share * given.weight, number)
+            for name, value in found.items():
+                means[name] = means[name] + share * value if name in means else share * value
+        self._descend(means)
+        line = {**about, "lr": self.optimiser.param_groups[0]["lr"], "images": len(given.batch.rows) / given.weight}
+        self.unread.append(_Unread(number, line, means, given))
+        self.busy += time.perf_counter() - start
+
+    def read(self) -> list[dict[str, Any]]:
+        """The lines for metrics.jsonl of the steps since the last call: one wait for the device for all of them.
+
+        Raises NotFiniteError for the first that went wrong: since then weights have not changed.
+        """
+        unread, self.unread = self.unread, []
+        if not unread:
+            return []
+        start, processes = time.perf_counter(), self.job.processes
+        names = list(unread[0].means)
+        own_SN = torch.stack([torch.stack([one.means[name].double() for name in names]) for one in unread])
+        whole = [name != NORM and not name.startswith(BALANCE) for name in names]
+        weight_S = own_SN.new_tensor([one.given.weight / processes.world for one in unread])
+        mean_SN = processes.whole(own_SN * weight_S[:, None])
+        values = torch.cat([mean_SN, own_SN]).tolist()
+        rows, owns = values[: len(unread)], values[len(unread) :]
+        seconds, self.busy = self.busy + time.perf_counter() - start, 0.0
+        speed = processes.world * sum(one.line["images"] for one in unread) / max(seconds, 1e-9)
+        lines = []
+        for one, row, own in zip(unread, rows, owns, strict=True):
+            found = {n: (a if shared else b) for n, a, b, shared in zip(names, row, own, whole, strict=True)}
+            balance = [found.pop(name) for name in names if name.startswith(BALANCE)]
+            norm = found.pop(NORM)
+            for what, value in (("loss", found["loss"]), ("gradient", norm)):
+                if not abs(value) < float("inf"):
+                    raise self._not_finite(what, one, math.isfinite(own[0]))
+            facts = {key: value for key, value in one.line.items() if key not in ("images", "lr")}
+            lines.append({**facts, **found, "balance": balance, "lr": one.line["lr"], "images_per_s": speed})
+        return lines
+
+    def _backward(self, batch: Batch, weight: float, number: int) -> dict[str, Tensor]:
+        """The gradient of a part of a batch added to what is there; its losses and errors, on the device."""
         scene_B = frozen.scenes_of(self.job.model, batch)
         if self.features is None:
             varied = self.job.augmentation if self.settings.augment else UNVARIED
@@ -105,39 +180,33 @@ class Phase:
             output, brought = self._forward(number, target, None, *self.features.of(batch))
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
         total = sum(brought.values(), terms.total)
-        self.optimiser.zero_grad(set_to_none=True)
-        accelerator.backward(total * weight if weight != 1 else total)
-        if accelerator.num_processes > 1 and self.loss.balance.grad is not None:
-            # the balance is not part of the wrapped network, so its gradient is averaged here
-            self.loss.balance.grad = accelerator.reduce(self.loss.balance.grad, "mean")
-        norm = nn.utils.clip_grad_norm_(trainable(self.job.model), config.optim.clip)
+        self.job.accelerator.backward(total * weight if weight != 1 else total)
         with torch.no_grad():
-            position_m = torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean()
-            angle_deg = geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean()
-            read = {
-                "loss": total,
-                "position_loss": terms.position,
-                "rotation_loss": terms.rotation,
-                **{f"{name}_loss": value for name, value in brought.items()},
-                "position_m": position_m,
-                "orientation_deg": angle_deg,
+            return {
+                "loss": total.detach(),
+                "position_loss": terms.position.detach(),
+                "rotation_loss": terms.rotation.detach(),
+                **{f"{name}_loss": value.detach() for name, value in brought.items()},
+                "position_m": torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean(),
+                "orientation_deg": geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean(),
             }
-            # read all at once: each separate read would wait for the device
-            own = torch.stack([value.double() for value in read.values()])
-            mean = self.job.processes.whole(own * (weight / accelerator.num_processes))
-            values = torch.cat([mean, norm.double().view(1)]).tolist()
-        for what, value in (("loss", values[0]), ("gradient", values[-1])):
-            if not abs(value) < float("inf"):
-                raise self._not_finite(what, number, batch, bool(own.isfinite().all()))
+
+    def _descend(self, means: dict[str, Tensor]) -> None:
+        """Change the weights by the gradient that has been added up; not at all from the first that is not finite."""
+        if self.job.processes.world > 1 and self.loss.balance.grad is not None:
+            # the balance is not part of the wrapped network, so its gradient is averaged here
+            self.loss.balance.grad = self.job.accelerator.reduce(self.loss.balance.grad, "mean")
+        norm = nn.utils.clip_grad_norm_(trainable(self.job.model), self.job.config.optim.clip)
+        with torch.no_grad():
+            means[NORM] = norm.detach()
+            bad = (norm + means["loss"]).isfinite().logical_not().float()
+            self.failed = bad if self.failed is None else torch.maximum(self.failed, bad)
+        if self.optimiser.defaults["fused"]:
+            self.optimiser.found_inf = self.failed  # type: ignore[attr-defined] # 1: it changes nothing
         self.optimiser.step()
+        means |= {f"{BALANCE}{n}": value for n, value in enumerate(self.loss.balance.detach().clone().unbind())}
         if self.job.average is not None:
             self.job.average.update_parameters(self.job.model)
-        return {
-            **dict(zip(read, values, strict=False)),
-            "balance": self.loss.balance.tolist(),
-            "lr": self.optimiser.param_groups[0]["lr"],
-            "images_per_s": len(batch.rows) / weight * accelerator.num_processes / (time.perf_counter() - start),
-        }
 
     def _forward(self, number: int, *given: Any) -> tuple[PoseOutput, dict[str, Tensor]]:
         """What `_Network` gives. If a plugin's model raises, the error names it."""
@@ -160,10 +229,10 @@ class Phase:
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
 
-    def _not_finite(self, what: str, number: int, batch: Batch, finite: bool) -> NotFiniteError:
+    def _not_finite(self, what: str, one: _Unread, finite: bool) -> NotFiniteError:
         # nothing is saved: dropout has drawn its numbers and batch norm has seen this batch, so a resumed run would
         # differ from one that never stopped, or even start from statistics that are not finite
-        own = [self.job.dataset.frames.name(int(i)) for i in batch.rows]
+        number, own = one.number, [self.job.dataset.frames.name(int(i)) for i in one.given.batch.rows]
         parts = self.job.processes.gathered([own, finite])
         # those of the processes where it began; of all, if it is the gradient alone
         found = [files for files, good in parts if not good] or [files for files, _ in parts]
@@ -175,6 +244,14 @@ class Phase:
 def step_seed(seed: int, step: int, rank: int) -> int:
     """The seed of torch's random numbers in one step of one process."""
     return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8], "little") >> 1
+
+
+def parts_of(batch: Batch, count: int, tuple_length: int) -> Iterator[tuple[Batch, float]]:
+    """The batch in `count` parts of whole tuples, each with its share of the batch."""
+    size = len(batch.rows) // tuple_length
+    ends = [tuple_length * (size * n // count) for n in range(count + 1)]
+    for start, end in pairwise(ends):
+        yield Batch(*(tensor[start:end] for tensor in batch)), (end - start) / len(batch.rows)
 
 
 class _Network(nn.Module):

@@ -108,23 +108,41 @@ class RunFolder:
             self._metrics.write(json.dumps(line) + "\n")
             self._metrics.flush()
 
-    def rewind_metrics(self, step: int, epoch: int) -> None:
+    def rewind_metrics(self, step: int, epoch: int) -> list[str]:
         """Drop what comes after `step` and `epoch`, and a line that a kill cut short: they are about to be recomputed.
 
-        An epoch's evaluation has the step of its last batch; `epoch` shows whether it was done.
+        An epoch's evaluation has the step of its last batch; `epoch` shows whether it was done. Returns what is wrong
+        with the lines that stay: one that is no line of a run is dropped, a step that is missing is told.
         """
         path = self.path / METRICS
         if not path.exists() or self._lock is None:
-            return
-        kept = []
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
+            return []
+        kept, problems, last = [], [], 0
+        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, text in enumerate(texts, 1):
+            line = _metrics_line(text)
+            if line is None:
+                if number < len(texts):
+                    problems.append(f"{METRICS}: line {number} is damaged and was dropped")
                 continue
-            if line.get("step", 0) <= step and line.get("epoch", 0) <= epoch:
-                kept.append(text + "\n")
+            if line["step"] > step or line.get("epoch", 0) > epoch:
+                continue
+            kept.append(text + "\n")
+            if "loss" in line:
+                problems += [f"{METRICS}: step {line['step']} follows step {last}"] if line["step"] != last + 1 else []
+                last = line["step"]
         write_whole(path, "".join(kept), AGAIN)
+        return problems
+
+
+def _metrics_line(text: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl; None if it is none."""
+    try:
+        line = json.loads(text)
+        good = isinstance(line, dict) and type(line["step"]) is int and type(line.get("epoch", 0)) is int
+    except (ValueError, KeyError, RecursionError):
+        return None
+    return line if good else None
 
 
 def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outputs")) -> Path:
@@ -145,6 +163,14 @@ def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outp
     return path
 
 
+def newest_run(base: Path = Path("outputs")) -> Path:
+    """The run below `base` that was started last. Raises UsageError if there is none."""
+    runs = [path.parent for path in base.glob(f"*/*/*/{CONFIG}")]
+    if not runs:
+        raise UsageError(f"no run below {base}", "give a run folder: posezoo resume RUN")
+    return max(runs, key=lambda run: (run.name, run.stat().st_mtime))
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The run's config.toml. Raises UsageError if `path` holds no run, or the file is not a run's."""
     try:
@@ -161,6 +187,36 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path / CONFIG}: {error.args[0]} is missing", "restore it, or train again") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:  # not TOML, not UTF-8, not a run's
         raise UsageError(f"{path / CONFIG}: {error}", "restore it, or train again") from None
+
+
+FREE = (
+    *(f"train.{key}" for key in ("track", "read_every", "device", "workers", "checkpoint", "out", "data.root")),
+    "model.config.pretrained_backbone",
+)
+"""What may be changed between two parts of a run, as it changes no result (a device is told of)."""
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What two configurations differ in, as `train.optim.lr 0.0005 -> 0.001`; not what is `FREE`."""
+    found = []
+    for key in dict.fromkeys([*then, *now]):
+        name, old, new = f"{prefix}{key}", then.get(key), now.get(key)
+        if name in FREE:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{name}.")
+        elif old != new:
+            found.append(f"{name} {old} -> {new}")
+    return found
+
+
+def require_same(path: Path, then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+    """Raise UsageError if config.toml has been changed since the run's checkpoint was written."""
+    same = {key: as_stored(now.get(key)) for key in ("train", "model")}
+    found = differences(then, same) if then else []
+    if found:
+        what = f"{path / CONFIG} differs from what was trained: {', '.join(found[:3])}"
+        raise UsageError(what, "restore the file; for other settings start anew: posezoo train with another out=")
 
 
 def as_stored(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from posezoo.base.errors import Interrupted
 from posezoo.base.version import __version__
 from posezoo.training import checkpoint
 from posezoo.training.phase import Phase
-from posezoo.training.run import RunFolder
+from posezoo.training.run import RunFolder, as_stored
 from posezoo.training.setup import Job
 
 
@@ -31,6 +32,11 @@ class State:
     """Spent on steps and validation so far, over all resumptions."""
 
 
+def configuration(job: Job) -> dict[str, Any]:
+    """What config.toml holds, besides the version."""
+    return {"train": job.config.model_dump(), "model": job.blueprint.as_dict()}
+
+
 class Saver:
     """Saves a run's state. Only the main process writes; all of them agree when to save and when to stop."""
 
@@ -38,6 +44,8 @@ class Saver:
         self.job, self.folder, self.state = job, folder, state
         self.processes, self.stop = job.processes, job.processes.stop
         self.saved_at = time.monotonic()
+        self.tell: Callable[[Phase], None] = lambda phase: None
+        """Reads and writes what the device knows of the steps so far; before each save, which must be of good state."""
 
     def after_step(self, phase: Phase) -> None:
         """Save if enough steps or seconds have passed; save and raise Interrupted if any process was asked to stop."""
@@ -61,7 +69,8 @@ class Saver:
         return time.monotonic() - self.saved_at > wanted.every_seconds
 
     def save(self, phase: Phase) -> Path:
-        """The folder of the checkpoint, written."""
+        """The folder of the checkpoint, written. Raises NotFiniteError if a step since the last one went wrong."""
+        self.tell(phase)
         state = {
             "position": vars(self.state),
             "loss": phase.loss.state_dict(),
@@ -77,6 +86,7 @@ class Saver:
             "data_digest": self.job.dataset.digest,
             "inputs_digest": self.job.inputs_digest,
             "posezoo": __version__,
+            "config": as_stored(configuration(self.job)),
         }
         target = self.folder.path / "ckpt" / f"step-{self.state.step:09d}"
         if self.processes.is_main:

@@ -27,6 +27,7 @@ from posezoo.training.run import AGAIN, RunFolder
 from posezoo.training.saving import State
 from posezoo.training.setup import Job
 from posezoo.zoo import card
+from posezoo.zoo.find import CARD
 from posezoo.zoo.saved import save
 
 MEDIANS = ("median_position_m", "median_orientation_deg")
@@ -66,7 +67,9 @@ class Selection:
                 known = facts(self.job, state.best)
                 about = {"name": str(self.job.blueprint.name), "posezoo": __version__, **known}
                 about["disclosures"] = disclosures(self.job.judged)
-                save(self.job.judged, self.folder.path / "best", card.text(about, None), **known)
+                best = self.folder.path / "best"
+                own = (best / CARD).read_text(encoding="utf-8") if card.is_handwritten(best / CARD) else None
+                save(self.job.judged, best, own or card.text(about, None), **known)
                 if state.phase < len(self.job.config.plan) - 1:
                     self._keep_for_next(self._best_of(state.phase))
 

@@ -19,7 +19,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from posezoo.base.errors import DataError, PluginError, UsageError
+from posezoo.base.errors import PluginError, UsageError
 from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Observer
 from posezoo.catalogue import guard
@@ -28,15 +28,16 @@ from posezoo.data.images.cache import ImageCache
 from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.loader import Batch, BatchOrder, FrameBatches
 from posezoo.data.open import Dataset, open_dataset
-from posezoo.data.splits import frame_tuples, stretch_of_test, validation_blocks
+from posezoo.data.splits import frame_tuples
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
-from posezoo.training.augment import augmented, turns_of
+from posezoo.training.augment import UNVARIED, augmented, turns_of
 from posezoo.training.average import model_of
 from posezoo.training.config import AugmentSettings, OptimSettings, PhaseSettings, TrainConfig
 from posezoo.training.processes import Processes, alone
+from posezoo.training.rows import extends, rows_of, with_scenes_of
 from posezoo.zoo import pretrained
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build, load_backbones
@@ -83,7 +84,8 @@ class Job:
         """The batches of an epoch for process `rank`, from batch `start` on."""
         scene_N = self.dataset.frames.scene[self.train_rows] if self.config.equalise_scenes else None
         config, size, world = self.config, len(self.train_rows), self.processes.world
-        return BatchOrder(size, config.batch_size, config.seed, epoch, start, rank, world, scene_N)
+        share = config.limit_train
+        return BatchOrder(size, config.batch_size, config.seed, epoch, start, rank, world, scene_N, share)
 
     def batches(self, epoch: int, images: bool = True) -> FrameBatches:
         """The training frames, or tuples of them, as batches of one epoch, with or without the images."""
@@ -114,9 +116,10 @@ def _set_up(
         observer.progress("reading images", done, total)
 
     dataset = open_dataset(data, root=where.root, split=where.split, skip_bad=where.skip_bad, progress=reading)
+    dataset = with_scenes_of(blueprint, dataset)
     for note in (*dataset.notes, *dataset.remarks):
         observer.note(note)
-    train_rows, validation_rows = _rows(dataset, config)
+    train_rows, validation_rows = rows_of(dataset, config)
     dataset.require("test")
     with processes.first_of_machine("image cache"):
         cache = ImageCache.open(dataset.frames, reading)
@@ -140,6 +143,8 @@ def _set_up(
         config, blueprint, data, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
         varied, accelerator, unit_m, backbone_files, processes,
     )  # fmt: skip
+    if processes.world > 1 and config.compile and config.sync_batch_norm:
+        raise UsageError("compile=true with several processes", "sync_batch_norm=false, or compile=false")
     least = 2 * processes.world
     if processes.world > 1 and job.order(epoch=0).sizes[0] < least:
         what = f"{processes.world} processes share batches of {job.order(epoch=0).sizes[0]}"
@@ -220,15 +225,16 @@ def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Te
         images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
         return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
     # shape by shape: a picture is resized and cropped as in evaluation, whatever shares its batch
-    shape_B2, device = job.cache.shapes(batch.rows.cpu().numpy()), batch.images.device
+    shape_B2, device = job.cache.shapes(batch.rows.numpy()), batch.images.device
     parts, places = [], []
     for height, width in np.unique(shape_B2, axis=0).tolist():
-        rows = torch.from_numpy(np.flatnonzero((shape_B2 == (height, width)).all(axis=1))).to(device)
-        part = Batch(*(tensor[rows] for tensor in batch))
+        rows = torch.from_numpy(np.flatnonzero((shape_B2 == (height, width)).all(axis=1)))
+        there = rows.to(device, non_blocking=True)
+        part = Batch(*(tensor[there if tensor.device == device else rows] for tensor in batch))
         part = part._replace(images=part.images[..., :height, :width])
         parts.append(augmented(part, job.model.config, varied))
         places.append(rows)
-    order_B = torch.cat(places).argsort()
+    order_B = torch.cat(places).argsort().to(device, non_blocking=True)
     images_BCHW, quaternion_B4 = (torch.cat(pieces)[order_B] for pieces in zip(*parts, strict=True))
     return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
 
@@ -266,27 +272,11 @@ def _step_seconds(job: Job, images_BCHW: Tensor, low: bool) -> float:
     return time.perf_counter() - start
 
 
-def _rows(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation rows: the data set's own validation split, or blocks out of the training frames."""
-    frames = dataset.frames
-    train = np.flatnonzero(frames.split == "train")
-    dataset.require("train")
-    if config.selection == "test":
-        return train, np.flatnonzero(frames.split == "test")
-    own = np.flatnonzero(frames.split == "val")
-    if config.selection == "last" or len(own):
-        return train, own
-    held_out = validation_blocks(frames.select(train), config.data.validation, stretch_of_test(frames))
-    if np.sum(~held_out) < 2:
-        raise DataError(f'"{dataset.name}" has {len(train)} training images: too few', "at least 2 besides validation")
-    return train[~held_out], train[held_out]
-
-
 def _for_place(blueprint: Blueprint, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> Blueprint:
     position_N3 = dataset.frames.position[rows]
     decode = dataset.frames.decode
     fields: dict[str, Any] = {"scenes": dataset.frames.scenes, "decode": decode.key if decode else ""}
-    if config.normalise_position:
+    if config.normalise_position and not extends(blueprint):  # else what its scenes have learned would be elsewhere
         mean_3 = position_N3.mean(axis=0)
         fields |= {"position_mean": tuple(mean_3.tolist()), "position_std": _deviation_m(position_N3, config)}
     return blueprint.with_place(**fields)
@@ -312,7 +302,7 @@ def _unit_m(position_N3: np.ndarray, config: TrainConfig) -> float | tuple[float
 
 
 def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, observer: Observer) -> AugmentSettings:
-    varied = config.augment
+    varied = config.augment if not config.overfit else UNVARIED
     unknown = int(np.isnan(dataset.frames.intrinsics[rows]).any(axis=1).sum())
     if varied.geometry == "rotate" and unknown and varied.fov_deg is None:
         observer.note(

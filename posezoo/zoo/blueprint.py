@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from posezoo.nn.model import ModelConfig
 PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame", "decode")  # set by training, not by the user
 
 
+BACKBONE_FIELDS = ("backbone", "pretrained_backbone", "drop_path", "batch_norm_momentum")  # of a model that has one
+
+
 @dataclass(frozen=True)
 class Blueprint:
     """A known model with all its settings: what `build` needs, and what config.json holds."""
@@ -23,6 +26,8 @@ class Blueprint:
     known: KnownModel
     config: ModelConfig
     modifiers: tuple[tuple[str, Any], ...] = ()
+    asked: frozenset[str] = field(default=frozenset(), compare=False)
+    """Which of BACKBONE_FIELDS the user gave: a model without a backbone refuses them."""
 
     @property
     def name(self) -> names.ModelName:
@@ -70,7 +75,8 @@ def with_settings(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequenc
     for modifier in [key for key in plugins.modifiers() if key in values]:
         del values[modifier]  # settings of a modifier that this name does not have, e.g. from a recipe
     architecture = known.architecture.load("config", ModelConfig)
-    return Blueprint(known, settings.validated(architecture, values), tuple(chosen))
+    asked = frozenset(key for layer in layers for key in layer if key in BACKBONE_FIELDS)
+    return Blueprint(known, settings.validated(architecture, values), tuple(chosen), asked)
 
 
 def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:

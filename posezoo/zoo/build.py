@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from posezoo.base.errors import UsageError
 from posezoo.catalogue import guard, settings
 from posezoo.nn import backbones
 from posezoo.nn.model import PoseModel
@@ -23,7 +24,10 @@ def build(plan: Blueprint) -> PoseModel:
         model: PoseModel = model_class(config)
     for module in model.modules():
         if isinstance(module, backbones.Backbone):  # here, so that every architecture obeys
+            backbones.check_size(module, config.crop)
             module.regularise(config.drop_path, config.batch_norm_momentum)
+    if "backbone" in plan.asked and not has_backbone(model):
+        raise UsageError(f"{plan.name} has no backbone that could be chosen", f"leave out backbone={config.backbone}")
     for offer, (modifier, modifier_config) in zip(known.modifiers, plan.modifiers, strict=True):
         apply = offer.load("apply")
         with guard.guarded(offer.owner, f"applying +{modifier}"):
@@ -31,6 +35,11 @@ def build(plan: Blueprint) -> PoseModel:
     model.name = str(plan.name)
     model.blueprint = dataclasses.replace(plan, config=config)
     return model.eval()
+
+
+def has_backbone(model: PoseModel) -> bool:
+    """Whether a network of posezoo.nn.backbones is part of the model; else the settings of backbones mean nothing."""
+    return any(isinstance(module, backbones.Backbone) for module in model.modules())
 
 
 def create_model(name: str, **overrides: Any) -> PoseModel:

@@ -52,6 +52,7 @@ def text(
 
     `load_as`: the name to load it by. `licence`: of the weights. Published numbers are in the report's notes.
     """
+    config, report = _plain(config), _plain(report)
     training = config.get("training", {})
     title = f"{config['name']} on {training.get('data', 'data that are not stated')}"
     sections = [
@@ -63,6 +64,19 @@ def text(
         _USE.replace("NAME", load_as),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """All text in it on one line of a table of Markdown, without HTML and control characters: it may be untrusted."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    line = " ".join(value.split())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)
+    return line.replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
 
 
 def provenance(config: Mapping[str, Any]) -> str:

@@ -123,7 +123,10 @@ def _write(model: PoseModel, path: Path) -> None:
         program, dynamo=True, input_names=["images"], output_names=names, verbose=False, external_data=False
     )
     file.model.metadata_props[exported.KEY] = text
+    file.model.metadata_props[exported.SUM] = exported.NO_SUM
     file.save(path, external_data=False)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(exported.NO_SUM.encode(), exported.onnx_sum(content).encode(), 1))
 
 
 def _checked(model: PoseModel, file: Path, path: Path) -> tuple[float, float]:

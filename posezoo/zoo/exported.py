@@ -10,6 +10,7 @@ Python. It is opened only if the caller trusts its author.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 import zipfile
@@ -28,10 +29,12 @@ from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS, Poses
 from posezoo.base.version import __version__
 from posezoo.catalogue import settings
+from posezoo.nn.inputs import Picture
 from posezoo.nn.model import ModelConfig, predict_files
 from posezoo.nn.outputs import PoseOutput
 
-KEY = "posezoo"  # of the JSON text in the file
+KEY, SUM = "posezoo", "posezoo-sha256"  # of the JSON text in the file, and of the sha256 over all else
+NO_SUM = "0" * 64
 OUTPUTS = ("position", "quaternion", "scene")
 MAX_TEXT = 1 << 20  # bytes of JSON
 Run = Callable[[Tensor], Sequence[Tensor]]
@@ -54,9 +57,7 @@ class ExportedModel:
         position_B3, quaternion_B4, *scene = self._run(images_BCHW)
         return PoseOutput(position_B3, quaternion_B4, quaternion_B4, None, scene[0] if scene else None)
 
-    def predict(
-        self, images: Sequence[str | Path] | str | Path, batch_size: int = 32, note: Note = warnings.warn
-    ) -> Poses:
+    def predict(self, images: Picture | Sequence[Picture], batch_size: int = 32, note: Note = warnings.warn) -> Poses:
         """As `PoseModel.predict`. Raises DataError for a file that is not a readable image."""
         return predict_files(self, images, self.config, "cpu", batch_size, note)
 
@@ -92,22 +93,43 @@ def description(name: str, config: ModelConfig) -> str:
 
 
 def _load_onnx(path: Path) -> ExportedModel:
-    require("onnxruntime")
+    require("onnx", "onnxruntime")
     import onnxruntime
 
+    content = path.read_bytes()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # problems are raised anyway
     with _damaged(path):
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        _refuse_other_files(path, content)
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        facts = session.get_modelmeta().custom_metadata_map
+        text = facts.get(KEY)
         names = tuple(output.name for output in session.get_outputs())
     if text is None or names not in (OUTPUTS, OUTPUTS[:2]) or [i.name for i in session.get_inputs()] != ["images"]:
         raise _foreign(path)
+    described = _described(path, text)
+    if SUM in facts and facts[SUM] != onnx_sum(content, facts[SUM]):
+        raise WeightsError(f"{path} is damaged: sha256 differs from its own", "export it again")
 
     def run(images_BCHW: Tensor) -> list[Tensor]:
         return [torch.from_numpy(array) for array in session.run(None, {"images": images_BCHW.contiguous().numpy()})]
 
-    return ExportedModel(*_described(path, text), run)
+    return ExportedModel(*described, run)
+
+
+def onnx_sum(content: bytes, stored: str = NO_SUM) -> str:
+    """sha256 of an .onnx file as it was before its own sum, `stored`, was written into it."""
+    return hashlib.sha256(content.replace(stored.encode(), NO_SUM.encode(), 1)).hexdigest()
+
+
+def _refuse_other_files(path: Path, content: bytes) -> None:
+    """Raise WeightsError for a network whose numbers are in other files, which could be any file of this machine."""
+    import onnx
+    from onnx.external_data_helper import _get_all_tensors, uses_external_data
+
+    for tensor in _get_all_tensors(onnx.load_model_from_string(content)):
+        if uses_external_data(tensor):
+            raise WeightsError(f"{path} refers to other files for its numbers, which are not read", "export it again")
 
 
 def _load_pt2(path: Path, trust: bool) -> ExportedModel:

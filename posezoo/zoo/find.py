@@ -6,8 +6,11 @@ weights), `model.safetensors` and a model card `README.md`. Its bytes are checke
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +61,7 @@ def full_name(name: str | Path) -> str:
 
 def report_folder(name: str) -> Path:
     """Where a report of this trained model goes: beside a folder's model, else below outputs/."""
-    full = full_name(name)
+    full = name if name.startswith("baseline:") else full_name(name)
     if full.startswith("local-dir:"):
         return paths.user_path(full.removeprefix("local-dir:")) / "report"
     return Path("outputs") / "reports" / re.sub(r"[^A-Za-z0-9_.-]+", "-", full)
@@ -123,15 +126,51 @@ def parse_config(content: bytes, source: str) -> dict[str, Any]:
         weights = config["weights"]
         if not isinstance(weights["sha256"], str) or not isinstance(weights.get("size", 0), int):
             raise TypeError("weights: sha256 is text, size a number")
+        if config.get("sum", (own := sum_of(config))) != own:
+            raise ValueError("changed since it was written: its sum differs")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{source} is damaged: {ascii(error)[:80]}", "train or fetch it again") from None
     return config
 
 
+def sum_of(config: dict[str, Any]) -> str:
+    """sha256 over all else that a config.json says."""
+    rest = {key: value for key, value in config.items() if key != "sum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _in_folder(folder: Path) -> Trained:
-    config = read_config(folder)
-    path, expected = folder / WEIGHTS, config["weights"]
-    return Trained(config, str(folder), lambda: _exactly(path, expected.get("size"), expected["sha256"]))
+    """The model in a folder, which a run may replace at any moment: config and weights are those of one folder."""
+    path, config = folder / WEIGHTS, read_config(folder)
+    for _ in range(20):
+        handle = _opened(path)
+        before, config = config, read_config(folder)
+        if config == before:
+            break
+        if handle is not None:
+            os.close(handle)
+    expected = config["weights"]["sha256"], config["weights"].get("size")
+
+    def read() -> bytes:
+        if handle is None:
+            return _exactly(path, expected[1], expected[0])
+        content, problem = hub.checked_file(handle, path, expected[1], expected[0])
+        if problem:
+            raise WeightsError(f"weights damaged: {path}: {problem}", "train, fetch or install it again")
+        return content
+
+    found = Trained(config, str(folder), read)
+    if handle is not None:
+        weakref.finalize(found, os.close, handle)
+    return found
+
+
+def _opened(path: Path) -> int | None:
+    """The file's descriptor; None for what is no file, which is told when it is read."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK) if path.is_file() else None
+    except OSError:
+        return None
 
 
 def _on_hub(repository: str, revision: str, note: Note) -> Trained:

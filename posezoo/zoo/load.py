@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def load(
-    name: str | Path, device: str | torch.device = "cpu", *, trust: bool = False, note: Note = silent
+    name: str | Path, device: str | torch.device = "auto", *, trust: bool = False, note: Note = silent
 ) -> PoseModel | ExportedModel:
-    """A trained model in eval mode: an alias of `list_weights()`, a folder or `hf-hub:OWNER/REPO[@REV]`.
+    """A trained model in eval mode, on the GPU if there is one, of an alias, a folder or `hf-hub:OWNER/REPO[@REV]`.
 
     Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `trust`: open a `.pt2` file, which can run its author's
     code. `note` is called with what a branch or tag was resolved to. Raises UsageError, WeightsError, HubError.
@@ -28,7 +28,7 @@ def load(
     if text.endswith(EXPORTED):
         from posezoo.zoo import exported
 
-        if str(device) != "cpu":
+        if str(device) not in ("auto", "cpu"):
             raise UsageError(f"{text!a} on {device}: posezoo runs exported files on the cpu", "device cpu")
         return exported.load(text, trust)
     from posezoo.zoo import saved

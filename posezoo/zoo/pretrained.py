@@ -59,6 +59,12 @@ def find_backbone(name: str, given: bool | str = True) -> WeightsFile:
     return _from_hub(name, pin)
 
 
+def is_packaged(name: str) -> bool:
+    """Whether an installed package has the weights of this network."""
+    pin = entries.backbone_pins().get(name)
+    return pin is not None and find_spec(pin["package"]) is not None
+
+
 def read_state(file: WeightsFile) -> dict[str, Any]:
     """The tensors of a weights file; only safetensors, or a plain state dict whose sha256 the registry pins."""
     import torch

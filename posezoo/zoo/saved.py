@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from posezoo.base.errors import UsageError, WeightsError
+from posezoo.base.errors import PosezooError, UsageError, WeightsError
 from posezoo.base.files import tensors
 from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Note, silent
@@ -22,7 +22,7 @@ from posezoo.nn.model import PoseModel
 from posezoo.nn.place import disclosures
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
 from posezoo.zoo.build import build
-from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, full_name
+from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, full_name, sum_of
 
 
 def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **facts: Any) -> None:
@@ -52,6 +52,7 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
         **({"disclosures": lines} if (lines := disclosures(model)) else {}),
         **facts,
     }
+    config["sum"] = sum_of(config)
     files = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}
     folder = Path(folder)
     with writing(f"the model to {folder}", "free space or --out"), replacement(folder, folder=True) as temporary:
@@ -79,8 +80,11 @@ def load(name: str | Path, device: str | torch.device = "cpu", note: Note = sile
 def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
     """The model that `find` found; see `load`."""
     place = torch_device(device)
-    model = build(blueprint_from(found.config, Path(found.origin) / CONFIG))
-    state = tensors.tensors(found.read(), f"{found.origin}: {WEIGHTS}")
+    plan = blueprint_from(found.config, Path(found.origin) / CONFIG)
+    content = found.read()
+    state = tensors.tensors(content, f"{found.origin}: {WEIGHTS}")
+    _refuse_larger_than_file(plan, found.origin, len(content))
+    model = build(plan)
     if misfits := _misfits(model, state):
         raise WeightsError(
             f"{found.origin}: weights do not fit {found.config['name']}: {misfits}", "train, fetch or convert it again"
@@ -90,6 +94,21 @@ def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
         raise WeightsError(f"{found.origin}: weights are not finite", "train or fetch it again")
     model.origin = found.origin
     return model.to(place)
+
+
+def _refuse_larger_than_file(plan: Blueprint, origin: str, size: int) -> None:
+    """Raise WeightsError if the config describes a model that its weights file cannot hold, before memory is taken."""
+    try:
+        with torch.device("meta"):
+            state = build(plan).state_dict()
+    except PosezooError:
+        raise
+    except Exception:  # a plugin's model that cannot be built without memory: it is then built with it
+        return
+    least = sum(2 * value.numel() for value in state.values() if value.is_floating_point())  # as float16
+    if least > size:
+        what = f"its config describes weights of {least / 1e6:.0f} MB or more, and its file has {size / 1e6:.0f} MB"
+        raise WeightsError(f"{origin} is damaged: {what}", "train or fetch it again")
 
 
 def _misfits(model: PoseModel, state: Mapping[str, torch.Tensor]) -> str:

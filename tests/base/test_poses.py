@@ -97,3 +97,23 @@ def test_from_above_without_a_common_up_is_the_plane_of_motion() -> None:
 def test_undecodable_names_can_be_printed() -> None:
     assert printable("caf\udce9") == "caf\\udce9"
     assert printable("é") == "é"
+
+
+def test_poses_are_a_sequence_and_short_in_a_notebook() -> None:
+    quaternion = np.tile([1.0, 0, 0, 0], (30, 1))
+    poses = Poses(tuple(f"{n}.png" for n in range(30)), np.arange(90.0).reshape(30, 3), quaternion, ("hall",) * 30)
+    assert poses[3].image == "3.png"
+    assert poses[-1].position.tolist() == [87, 88, 89]
+    assert [pose.image for pose in poses] == list(poses.images)
+    assert poses[10:12].images == ("10.png", "11.png")
+    assert poses[poses.position[:, 0] > 80].images == ("27.png", "28.png", "29.png")
+    assert poses[[2, 0]].scenes == ("hall", "hall")
+    with pytest.raises(IndexError):
+        poses[30]
+    assert len(repr(poses)) < 100 and "30 poses of hall" in repr(poses)
+    assert poses._repr_html_().count("<tr>") == 11
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = poses.to_dataframe()
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame.columns) == ["image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene"]
+    assert frame.loc[3, "y"] == 10

@@ -96,3 +96,34 @@ def _with_nobody_at(stream: str, *arguments: str) -> subprocess.CompletedProcess
         return subprocess.run([sys.executable, *arguments], **streams, text=True, check=False, timeout=300)  # type: ignore[call-overload]
     finally:
         os.close(writer)
+
+
+def test_a_line_an_epoch_stays_with_the_best_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    from posezoo.cli.console import TrainView
+
+    view = TrainView()
+    facts = dict.fromkeys(("model", "data", "precision", "device", "backbone", "run"), "x")
+    view.start(
+        4, 0, facts | dict.fromkeys(("train_images", "validation_images", "parameters", "seed"), 1) | {"epochs": 3}
+    )
+    numbers = {"loss": 1.0, "position_m": 1.5, "orientation_deg": 2.5, "images_per_s": 9.0, "lr": 5e-4}
+    for epoch, error in enumerate((3.0, 2.0, 2.5)):
+        view.step({"step": epoch + 1, "epoch": epoch, **numbers})
+        view.epoch({"epoch": epoch + 1, "median_position_m": error, "median_orientation_deg": 1.0})
+    view.end()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert ["*best" in line for line in lines] == [True, True, False]
+    assert all("1.5 m 2.5 deg" in line and "lr 0.0005" in line for line in lines)
+
+
+def test_the_first_line_comes_before_torch(one_place: Path) -> None:
+    code = """
+import sys
+from posezoo.cli import run
+from posezoo.cli.console import TrainView
+TrainView.say = lambda self, text: (print("torch" in sys.modules, text), sys.exit(0))
+run(["train", "posenet", "--data", "demo-yard", "epochs=1"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.stdout.startswith("False posezoo 0."), ended

@@ -22,6 +22,7 @@ from posezoo.data.splits import (
     blocks,
     every_fifth_sequence,
     frame_tuples,
+    part_of,
     runs,
     stretch_of_test,
     validation_blocks,
@@ -328,3 +329,14 @@ def test_of_two_sequences_the_second_is_test_and_one_cannot_be_split() -> None:
     assert "1 of 2" in notes[0]
     with pytest.raises(DataError):
         every_fifth_sequence(frames([0, 0]), notes)
+
+
+@pytest.mark.parametrize("method", ["nested", "contiguous", "random"])
+def test_a_part_of_the_frames(method: str) -> None:
+    table = frames_of({"s1": 30, "s2": 10})
+    parts = {share: part_of(table, share, method, 3) for share in (0.01, 0.25, 0.5, 1.0)}
+    assert [int(part.sum()) for part in parts.values()] == [2, 10, 20, 40]
+    assert np.array_equal(part_of(table, 0.25, method, 4), parts[0.25]) == (method != "random")
+    if method != "random":
+        assert not (parts[0.25] & ~parts[0.5]).any(), "a smaller one is part of a larger one"
+    assert parts[0.25][:10].all() == (method == "contiguous")

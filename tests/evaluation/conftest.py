@@ -1,4 +1,4 @@
-"""Hand-made frames, and reports over them."""
+"""Hand-made frames, and reports over them; small data sets and runs (tests/small_runs.py)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import cache_home, no_pictures, notes, one_place, quiet_place, train, two_places
 
 from posezoo.base.poses import Poses
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
 from posezoo.evaluation.report import Report
+
+__all__ = ["cache_home", "no_pictures", "notes", "one_place", "quiet_place", "train", "two_places"]
 
 MakeFrames = Callable[..., Frames]
 MakeReport = Callable[..., Report]

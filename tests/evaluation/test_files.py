@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,3 +59,28 @@ def test_the_models_poses_in_the_forms_of_other_tools(
     x, y, z = found.methods[found.model].position[7]
     assert all(repr(float(value)) in lines[-53] for value in (x, y, z))
     assert found.export(form, tmp_path / form)[0] == path  # a report may be written again
+
+
+def test_evo_measures_the_same_errors_on_the_files(
+    make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path
+) -> None:
+    """evo's own program on the TUM files: position errors without alignment, and rotation angles, to six digits."""
+    program = shutil.which("evo_ape", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if program is None:
+        pytest.skip("evo is not installed: pip install evo")
+    report = make_report(make_frames())
+    for name, text in trajectories(report).items():
+        (tmp_path / name).write_text(text)
+    true, predicted = sorted(tmp_path.glob("*_true.txt"))[0], sorted(tmp_path.glob("*_predicted.txt"))[0]
+    for relation, which in (("trans_part", 0), ("angle_deg", 1)):
+        out = tmp_path / f"{relation}.zip"
+        told = subprocess.run(
+            [program, "tum", str(true), str(predicted), "-r", relation, "--save_results", str(out), "--no_warnings"],
+            env={**os.environ, "HOME": str(tmp_path), "MPLBACKEND": "agg"}, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr
+        with zipfile.ZipFile(out) as archive:
+            theirs = json.loads(archive.read("stats.json"))
+        ours = report.errors[report.model][which]
+        for name, value in {"median": np.median(ours), "mean": np.mean(ours), "max": np.max(ours)}.items():
+            assert theirs[name] == pytest.approx(value, rel=1e-6), (relation, name)

@@ -91,3 +91,13 @@ def test_a_thousand_scenes_stay_readable(make_frames: MakeFrames, make_report: M
     assert [row[0] for row in tables[title]] == [*(f"s{n:03d}" for n in range(25)), report.AVERAGE]
     assert len(found.to_dict()["results"]["scene"]) == 201 * len(found.methods)
     assert all(len(rows) <= 26 for rows in tables.values())
+
+
+def test_in_a_notebook(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    made = make_report(make_frames())
+    assert len(repr(made)) < 200 and made.model in repr(made)
+    assert 1000 > made._repr_html_().count("<td>") > 5
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = made.to_dataframe()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["method"].iloc[0] == made.model

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
 import torchvision
 from naming import naming
@@ -158,3 +160,73 @@ def test_a_block_belongs_to_them_once_all_its_layers_do() -> None:
 def test_a_network_that_does_not_say_where_its_stages_end() -> None:
     with pytest.raises(UsageError, match=naming("torchvision:resnet18", 0)):
         Backbone("torchvision:resnet18").early(1)
+
+
+FAMILIES = ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "convnext_atto"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("model", ["posenet", "ms-transformer"])
+def test_any_family_of_timm(model: str, name: str) -> None:
+    """Its embedding, and its tokens as a map, at a size that is not its own."""
+    small = {"position_layers": 1, "orientation_layers": 1} if model == "ms-transformer" else {}
+    built = create_model(model, backbone=name, pretrained_backbone=False, crop=96, resize=112, scenes=("a",), **small)
+    output = built.train()(torch.randn(2, 3, 96, 96))
+    output.position.sum().backward()
+    assert output.position.shape == (2, 3)
+    (backbone,) = (module for module in built.modules() if isinstance(module, Backbone))
+    assert all(torch.isfinite(p.grad).all() for p in backbone.parameters() if p.grad is not None)
+    assert sum(p.grad is not None for p in backbone.parameters()) > 10
+
+
+def _random_families() -> list[str]:
+    """30 families of timm, one network of each, the first with a short name; the same each time."""
+    families = random.Random(0).sample(sorted(timm.list_modules()), 45)
+    names = [min(found, key=len) for family in families if (found := timm.list_models(module=family))]
+    return names[:30]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _random_families())
+def test_random_families_of_timm(name: str) -> None:
+    """Each gives an embedding as wide as it says at a size that is proposed, or says why it gives none."""
+    own = timm.get_pretrained_cfg(name).input_size[-1]
+    for crop in (own, 224):
+        with torch.device("meta"), torch.no_grad():
+            backbone = Backbone(name, size=crop).eval()
+            try:
+                backbones.check_size(backbone, crop)
+            except UsageError as error:
+                assert name in error.message and "crop=" in error.hint + error.message
+                continue
+            assert backbone(torch.zeros(2, 3, crop, crop))[0].shape == (2, backbone.width)
+
+
+def test_a_size_that_a_network_cannot_take_is_refused_with_those_it_can() -> None:
+    with pytest.raises(UsageError, match=naming("efficientformer_l1", "crop=128")) as error:
+        create_model("posenet", backbone="efficientformer_l1", pretrained_backbone=False, crop=128, resize=160)
+    assert error.value.hint == "crop=224"
+    with pytest.raises(UsageError, match="crop=100") as error:
+        create_model("posenet", backbone="gcvit_xxtiny", pretrained_backbone=False, crop=100, resize=128)
+    assert "crop=96" in error.value.hint
+
+
+def test_a_plugin_that_does_not_say_the_size_gets_the_networks_own() -> None:
+    backbones.check_size(Backbone("vit_tiny_patch16_224"), 224)
+    backbones.check_size(Backbone("resnet18"), 100)
+    with pytest.raises(UsageError, match="224 pixels, crop=128") as error:
+        backbones.check_size(Backbone("vit_tiny_patch16_224"), 128)
+    assert "size=config.crop" in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_weights_of_another_size_are_stretched(name: str) -> None:
+    torch.manual_seed(0)
+    large, small = Backbone(name, size=224).eval(), Backbone(name, size=128).eval()
+    state = large.net.state_dict()
+    backbones.load_pretrained(small, state, by_order=False, source="a test")
+    same = [key for key, value in small.net.state_dict().items() if value.shape == state[key].shape]
+    assert len(same) > 100
+    assert all(torch.equal(small.net.state_dict()[key], state[key]) for key in same if "attn_mask" not in key)
+    with torch.no_grad():
+        assert torch.isfinite(small(torch.randn(1, 3, 128, 128))[0]).all()

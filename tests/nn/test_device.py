@@ -12,7 +12,15 @@ from posezoo.nn.device import torch_device
 
 def test_a_device_by_name() -> None:
     assert torch_device("cpu") == torch.device("cpu")
+    assert torch_device("auto") == torch.device("cuda" if torch.cuda.is_available() else "cpu")
     assert torch_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_auto_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert torch_device("auto") == torch.device("cuda")
+    with pytest.raises(UsageError, match="float64"):
+        torch_device("mps")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuba", "", "\x1b[31m", "cpu:x"])

@@ -114,3 +114,14 @@ def test_every_grid_of_the_catalogue_is_valid() -> None:
         plan = grid.cells(name, "demo-loop", Path("out"))
         assert len({cell.path for cell in plan}) == len(plan)
     assert configure(resolve.model("posenet"), resolve.data("demo-loop"), settings.nested({"hidden": 3778}))
+
+
+@pytest.mark.slow
+def test_cells_as_jobs_are_those_trained_here(one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit", reason="extra: cluster")
+    plans = [grid.cells("small", f"folder:{one_place}", tmp_path / name, [0], given=SETTINGS)[:2] for name in "ab"]
+    here = grid.run(plans[0], lambda cell: Notes())
+    jobs = grid.run_as_jobs(plans[1], tmp_path / "jobs", {}, Notes(), here=True)
+    assert jobs == here
+    monkeypatch.setattr(grid, "launch", lambda work, *given: work and pytest.fail("again"))
+    assert grid.run_as_jobs(plans[1], tmp_path / "jobs", {}, Notes(), here=True) == here

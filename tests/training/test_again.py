@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import small_data
 from small_runs import Train
 
+from posezoo.base.errors import UsageError, WeightsError
 from posezoo.training.again import evaluate
 
 
@@ -63,3 +65,47 @@ def test_the_other_frames_of_the_run(train: Train, subset: str) -> None:
     own: dict[str, Any] = {"train": range(24), "test": range(24, 32)}
     again = evaluate(train(epochs=1), subset=subset)
     assert list(again.frames.poses().images) == [f"yard/{n:02d}.png" for n in own[subset]]
+
+
+def new_recording(folder: Path, scene: str = "", split: str = "") -> Path:
+    """Nine frames of the place, under the folder's name, without a split unless one is given."""
+    rows = [{k: v for k, v in row.items() if k not in ("split", "scene")} for row in small_data.rows("yard")[:9]]
+    more = {"scene": scene} if scene else {}
+    return small_data.write(folder, [{**row, **more, **({"split": split} if split else {})} for row in rows])
+
+
+def test_a_new_recording_is_all_test_with_baselines_of_the_training_frames(train: Train, tmp_path: Path) -> None:
+    result = train(epochs=1)
+    report = evaluate(result, f"folder:{new_recording(tmp_path / 'tuesday')}")
+    assert (len(report.frames), set(report.frames.split), report.frames.scenes) == (9, {"test"}, ("yard",))
+    assert report.train is not None and len(report.train) == 24
+    mean = report.methods["mean training pose"].position
+    assert mean[0] == pytest.approx(result.report.train.position.mean(axis=0))
+    told = " ".join(report.notes)
+    assert '"tuesday"' in told and "baselines are made of the training frames" in told
+    ended = faults.in_process(
+        ["eval", str(result.path), "--data", f"folder:{tmp_path / 'tuesday'}", "--format", "json"]
+    )
+    assert ended.code == 0 and '"num_images": 9,' in ended.stdout
+
+
+def test_without_the_training_data_there_are_no_baselines(train: Train, tmp_path: Path) -> None:
+    data = small_data.one_place(tmp_path / "data")
+    result = train(data=data, epochs=1)
+    shutil.rmtree(data)
+    report = evaluate(
+        result, f"folder:{new_recording(tmp_path / 'tuesday', split='train')}", subset="test", split="test"
+    )
+    assert (list(report.methods), report.train) == (["posenet"], None)
+    assert any("no baselines" in note for note in report.notes)
+
+
+def test_the_scene_of_a_new_recording_is_named(train: Train, two_places: Path, tmp_path: Path) -> None:
+    result = train(data=two_places, epochs=1)
+    new = f"folder:{new_recording(tmp_path / 'tuesday')}"
+    with pytest.raises(WeightsError, match="--scene"):
+        evaluate(result, new)
+    with pytest.raises(UsageError, match="hall"):
+        evaluate(result, new, scene="kitchen")
+    known = result.report.frames.scenes
+    assert evaluate(result, new, scene=known[1]).frames.scenes == (known[1],)

@@ -17,7 +17,7 @@ from naming import naming
 from posezoo.base.errors import ResourceError, WeightsError
 from posezoo.training import checkpoint
 
-FACTS = {"torch": torch.__version__, "num_threads": 1}
+FACTS = {"torch": torch.__version__, "num_threads": 1, "device": "cpu", "data_digest": "d"}
 Damage = Callable[[Path], object]
 
 
@@ -155,7 +155,32 @@ def test_state_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"position": Path("x")}, path / checkpoint.STATE)
     manifest = json.loads((path / checkpoint.MANIFEST).read_text())
     data = path / checkpoint.STATE
+    del manifest["sum"]
     manifest["files"][checkpoint.STATE] = {"size": data.stat().st_size, "sha256": faults.sha256(data)}
     (path / checkpoint.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(WeightsError, match="step-000000001"):
         checkpoint.latest(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["schema", "step", "torch", "num_threads", "device", "data_digest", "files"])
+@pytest.mark.parametrize("value", [None, "7", [], -1])
+def test_a_damaged_manifest_is_told(tmp_path: Path, key: str, value: object) -> None:
+    """Whatever it says: no key that is read later may be missing or of another kind, no value another."""
+    save(tmp_path, 1)
+    path = save(tmp_path, 2) / checkpoint.MANIFEST
+    manifest = json.loads(path.read_text())
+    if value is None:
+        del manifest[key]
+    else:
+        manifest[key] = value
+    path.write_text(json.dumps(manifest))
+    found, warnings = checkpoint.latest(tmp_path)
+    assert found.manifest["step"] == 1
+    assert "manifest damaged" in warnings[0]
+
+
+def test_the_run_folder_has_vanished(tmp_path: Path) -> None:
+    """It is not made anew, without its configuration."""
+    with pytest.raises(ResourceError, match="vanished"):
+        save(tmp_path / "run", 1)
+    assert not (tmp_path / "run").exists()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from naming import naming
 
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, keys, resolve, settings
-from posezoo.training.config import TrainConfig, configure
+from posezoo.cli.keys import of_run
+from posezoo.training.config import TrainConfig, configure, settings_of
 from posezoo.zoo.blueprint import PLACE_FIELDS
 
 
@@ -226,3 +229,26 @@ def test_a_split_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pyte
     for given, kept in (("split.csv", str(tmp_path / "split.csv")), ("blocks", "blocks")):
         config, _ = configure(*known, {"data": {"split": given}}, root="photos")
         assert (config.data.split, config.data.root) == (kept, str(tmp_path / "photos"))
+
+
+def test_settings_of_a_file(tmp_path: Path) -> None:
+    """A run's own file, what --print-config prints, and lines: each gives the same run, and words on top win."""
+    place, model = resolve.data("demo-yard"), resolve.model("posenet+hyper")
+    given = {"epochs": 7, "hidden": 64, "hyper.rank": 8, "optim.lr": 0.003, "data.validation": 0.2}
+    config, plan = configure(model, place, settings.nested(given))
+    run = {"posezoo": "0", "train": config.model_dump(), "model": plan.as_dict()}
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(settings.to_toml(run)))
+    (tmp_path / "rows.json").write_text(json.dumps(of_run(model, place, settings.nested(given), None)))
+    (tmp_path / "lines.toml").write_text("".join(f"{key} = {value}\n" for key, value in given.items()))
+    for name in ("config.toml", "rows.json", "lines.toml"):
+        again = configure(model, place, settings_of(tmp_path / name))
+        assert again[0] == config, name
+        assert again[1].as_dict() == plan.as_dict(), name
+        other = configure(model, place, settings.merged(settings_of(tmp_path / name), {"epochs": 9}))
+        assert other[0].epochs == 9
+    for text in ("epochs = ", "[1, 2]", '{"key": 1}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(UsageError, match=r"bad\.json"):
+            settings_of(tmp_path / "bad.json")
+    with pytest.raises(UsageError, match="nothing"):
+        settings_of(tmp_path / "nothing")

@@ -15,10 +15,10 @@ import torch
 from small_runs import Notes, Train, changed, job, weights
 
 from posezoo.api import resume
-from posezoo.base.errors import (
-    NotFiniteError,
-)
+from posezoo.base.errors import Interrupted, NotFiniteError
+from posezoo.data.loader import Batch
 from posezoo.nn.model import PoseModel
+from posezoo.training.phase import Phase, _Network, parts_of
 
 
 def test_phase_trains_its_head_and_nothing_else(train: Train) -> None:
@@ -174,3 +174,92 @@ def test_gradients_are_clipped(train: Train, tmp_path: Path) -> None:
         norms[clip] = gradient_norm(train(phases=phases, out=str(tmp_path / str(clip)), **more).path)
     assert norms[float("inf")] > 0.2, "else there is nothing to clip"
     assert norms[0.125] == pytest.approx(0.125, rel=1e-3)
+
+
+def of(run: Path, key: str) -> list[float]:
+    return [line[key] for line in faults.metrics(run) if "loss" in line]
+
+
+def test_reading_seldom_changes_no_number(train: Train, tmp_path: Path) -> None:
+    """Checkpoints included: they are only of steps that have been read."""
+    whole = train(out=str(tmp_path / "each")).path
+    seldom = train(out=str(tmp_path / "seldom"), **{"read_every": 4, "checkpoint.every_steps": 2}).path
+    assert faults.numbers(seldom) == faults.numbers(whole)
+    with fault_points.at("step:sigterm:5"), pytest.raises(Interrupted):
+        train(out=str(tmp_path / "cut"), read_every=4)
+    resume(tmp_path / "cut", observer=Notes())
+    assert faults.numbers(tmp_path / "cut") == faults.numbers(whole)
+
+
+@pytest.mark.parametrize("every", [2, 100])
+def test_a_step_that_went_wrong_is_found_later_and_named(train: Train, tmp_path: Path, every: int) -> None:
+    """Weights stop at the last good step; nothing of what came after is kept."""
+    good = train(out=str(tmp_path / "good")).path
+    with fault_points.at("step:nan:5"), pytest.raises(NotFiniteError, match="step 5"):
+        train(read_every=every, **{"checkpoint.every_seconds": 1e9})
+    run = tmp_path / "run"
+    assert len(faults.metrics(run)[-1]["images"]) == 8
+    known = of(run, "loss")
+    assert known == of(good, "loss")[: len(known)]
+    assert len(known) >= 3, "the first epoch's are known"
+    assert faults.checkpoints(run) == []
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(train: Train, tmp_path: Path) -> None:
+    """The backbone frozen: its batch norms would see other batches. By plain descent, which shows the gradient."""
+    plain = {"optim.name": "adam", "optim.eps": 1e4, "optim.lr": 1e4, "loss.balance_lr": 1e4, "optim.clip": 0.5}
+    more = {**plain, "optim.betas": (0.0, 0.0), "optim.weight_decay": 0, "dropout": 0.0, "epochs": 1, "batch_size": 7}
+    more |= {"optim.backbone_lr": 0, "optim.warmup_epochs": 0, "optim.schedule": "constant"}
+    runs = [train(out=str(tmp_path / str(parts)), accumulate=parts, **more).path for parts in (1, 3)]
+    for key in ("loss", "position_m", "orientation_deg"):
+        np.testing.assert_allclose(of(runs[0], key), of(runs[1], key), rtol=1e-5)
+    np.testing.assert_allclose(of(runs[0], "balance"), of(runs[1], "balance"), rtol=1e-4, atol=1e-7)
+    assert np.abs(of(runs[0], "balance")[-1]).max() > 0.1, "the balance moves far"
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 1), (2, 1), (4, 1), (2, 3)])
+def test_parts_are_whole_tuples(count: int, length: int) -> None:
+    batch = Batch(*(torch.arange(4 * length) for _ in Batch._fields))
+    parts = list(parts_of(batch, count, length))
+    assert torch.cat([part.rows for part, _ in parts]).tolist() == list(range(4 * length))
+    assert all(len(part.rows) % length == 0 for part, _ in parts)
+    assert sum(share for _, share in parts) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("more", [{}, {"augment.appearance": "weather"}, {"augment.geometry": "crop", "accumulate": 2}])
+@pytest.mark.parametrize("model", ["posenet+hyper", pytest.param("ms-transformer", marks=pytest.mark.slow)])
+def test_no_step_waits_for_the_device(
+    one_place: Path, two_places: Path, model: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On torch's device without numbers ("meta"): whatever would read one back fails there, as it would wait on a GPU.
+
+    The numbers of the host (which frames, which augmentation) are on the CPU.
+    """
+    ready = job(two_places if model.startswith("ms") else one_place, model, **more)
+    given = next(Phase(ready, 0).batches(0, 0))
+    ready.model.to("meta")
+    monkeypatch.setattr(torch.optim.AdamW, "__init__", unfused(torch.optim.AdamW.__init__))
+    phase = Phase(ready, 0)
+    phase.loss.to("meta")
+    phase.optimiser = torch.optim.SGD(
+        [{"params": group["params"], "base_lr": 0.1} for group in phase.optimiser.param_groups]
+    )
+    phase.network = _Network(ready.model)  # accelerate would move it back
+    batch = given.batch.to("meta")
+    assert batch.images.device.type == "meta"
+    phase.step(given._replace(batch=batch), 1, {"step": 1})
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        phase.read()
+
+
+def unfused(start: Any) -> Any:
+    """The optimiser's constructor without the kernel that the device lacks."""
+    return lambda self, *given, **more: start(self, *given, **{**more, "fused": False})
+
+
+@pytest.mark.slow
+def test_compiled(train: Train, tmp_path: Path) -> None:
+    """The same numbers but for rounding, and a saved model with the usual names."""
+    plain, compiled = (train(out=str(tmp_path / str(on)), epochs=1, compile=on).path for on in (False, True))
+    np.testing.assert_allclose(of(plain, "loss"), of(compiled, "loss"), rtol=1e-3)
+    assert weights(plain, 3).keys() == weights(compiled, 3).keys()

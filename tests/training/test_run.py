@@ -14,7 +14,7 @@ from naming import naming
 from other_process import hold_run_folder
 
 from posezoo.base.errors import LockedError, ResourceError, UsageError
-from posezoo.training.run import RunFolder, new_run_path, read_config
+from posezoo.training.run import RunFolder, differences, new_run_path, newest_run, read_config
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
@@ -131,3 +131,38 @@ def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
             raise UsageError("wrong")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_the_newest_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run below"):
+        newest_run(tmp_path)
+    names = ("atloc/demo-loop/20261122T101500Z", "posenet/demo-yard/20261123T101500Z")
+    for name in (*names, "posenet/x/20261124T101500Z"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in names:
+        (tmp_path / name / "config.toml").touch()
+    assert newest_run(tmp_path) == tmp_path / names[1], "the third folder holds no run"
+
+
+def test_damaged_lines_of_the_metrics_are_told(tmp_path: Path) -> None:
+    """One that a kill cut short at the end is nothing unusual."""
+    with RunFolder(tmp_path / "run") as folder:
+        path = tmp_path / "run" / "metrics.jsonl"
+        lines = [json.dumps({"step": n, "epoch": 0, "loss": 1.0}) for n in (1, 2, 3, 4)]
+        damaged = [lines[0], '{"step": "x"}', lines[1], "[1, 2]", lines[3], '{"step": 5, "lo']
+        path.write_text("\n".join(damaged))
+        problems = folder.rewind_metrics(10, 5)
+        assert path.read_text().splitlines() == [lines[0], lines[1], lines[3]]
+        assert [problem.split(": ")[1].split(" ")[:2] for problem in problems] == [
+            ["line", "2"],
+            ["line", "4"],
+            ["step", "4"],
+        ]
+        assert folder.rewind_metrics(1, 5) == []
+
+
+def test_what_two_configurations_differ_in() -> None:
+    then = {"train": {"optim": {"lr": 0.1, "eps": 1}, "workers": 0, "data": {"root": "a", "name": "b"}}, "model": {}}
+    now = {"train": {"optim": {"lr": 0.2, "eps": 1}, "workers": 2, "data": {"root": "c", "name": "b"}}, "model": {}}
+    assert differences(then, now) == ["train.optim.lr 0.1 -> 0.2"]
+    assert differences(then, then) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -25,11 +26,15 @@ from posezoo.api import resume
 from posezoo.base.errors import (
     DataError,
     LockedError,
+    ResourceError,
     UsageError,
     WeightsError,
 )
+from posezoo.catalogue import resolve, settings
 from posezoo.training.again import evaluate
+from posezoo.training.config import configure
 from posezoo.training.run import RunFolder
+from posezoo.training.train import tried
 from posezoo.zoo.saved import load
 
 
@@ -150,7 +155,8 @@ def test_changed_data(train: Train, tmp_path: Path, change: Any) -> None:
 def test_other_versions_are_said(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train(epochs=1).path
     manifest = next((run / "ckpt").glob("step-*/manifest.json"))
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "torch": "1.0"}))
+    facts = {key: value for key, value in json.loads(manifest.read_text()).items() if key != "sum"}
+    manifest.write_text(json.dumps({**facts, "torch": "1.0"}))
     notes = Notes()
     resume(run, observer=notes)
     assert any("not bit-identical: torch 1.0 ->" in note for note in notes.notes)
@@ -181,3 +187,87 @@ def test_images_deleted_and_poses_edited_while_a_run_reads_them_change_nothing(
     assert losses[0] == losses[1] != []
     with pytest.raises(DataError, match=naming("gone")):
         evaluate(tmp_path / "run-gone")
+
+
+def edited(run: Path, old: str, new: str) -> None:
+    text = (run / "config.toml").read_text()
+    assert text.count(old) == 1
+    (run / "config.toml").write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("\nlr = 0.0005", "\nlr = 0.001", "train.optim.lr 0.0005 -> 0.001"),
+        ("\nhidden = 64", "\nhidden = 65", "model.config.hidden 64 -> 65"),
+        ('\nsplit = "none"', '\nsplit = "blocks"', "train.data.split None -> blocks"),
+    ],
+)
+def test_an_edited_configuration_is_refused(train: Train, old: str, new: str, word: str) -> None:
+    """By resume and by evaluation: what is written down would not be what was trained."""
+    run = train(epochs=1, **{"optim.lr": 0.0005}).path
+    before = faults.digests(run / "ckpt"), faults.digests(run / "best"), faults.numbers(run)
+    edited(run, old, new)
+    for again in (lambda: resume(run, observer=Notes()), lambda: evaluate(run)):
+        with pytest.raises(UsageError, match=re.escape(word)) as error:
+            again()
+        assert "out=" in error.value.hint
+    assert (faults.digests(run / "ckpt"), faults.digests(run / "best"), faults.numbers(run)) == before
+
+
+def test_what_changes_no_result_may_be_edited(train: Train) -> None:
+    run = train(epochs=1).path
+    edited(run, "workers = 0", "workers = 1")
+    edited(run, "keep = 2", "keep = 1")
+    resume(run, observer=Notes())
+
+
+def test_a_finished_run_without_its_checkpoints_is_not_trained_again(train: Train) -> None:
+    run = train(epochs=1).path
+    shutil.rmtree(run / "ckpt")
+    before = faults.digests(run)
+    with pytest.raises(WeightsError, match="deleted") as error:
+        resume(run, observer=Notes())
+    assert f"posezoo eval {run}" in error.value.hint
+    assert {k: v for k, v in faults.digests(run).items() if k != "run.lock"} == {
+        k: v for k, v in before.items() if k != "run.lock"
+    }
+
+
+def test_what_a_killed_first_save_has_left_is_removed(train: Train) -> None:
+    """And a hand-written card survives, though the best model is saved again."""
+    run = train(epochs=1).path
+    shutil.rmtree(run / "report")
+    (run / "best" / "README.md").write_text("mine")
+    (run / "ckpt" / "step-000000003").rename(run / "ckpt" / ".tmp-step-000000003-1234abcd")
+    resume(run, observer=Notes())
+    assert faults.checkpoints(run) == ["step-000000003"]
+    assert (run / "best" / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("key", ["model", "data", "data.name"])
+def test_what_is_no_setting_is_refused(train: Train, key: str) -> None:
+    plan = resolve.model("posenet"), resolve.data("demo-yard")
+    with pytest.raises(UsageError, match="is not a setting"):
+        configure(*plan, settings.nested({key: "x"}))
+
+
+def test_the_run_folder_is_removed_while_it_trains(train: Train, tmp_path: Path) -> None:
+    class Vandal(Notes):
+        def step(self, line: dict[str, Any]) -> None:
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    given = small_data.settings("posenet", out=str(tmp_path / "run"), epochs=2, **{"checkpoint.every_steps": 2})
+    with pytest.raises(ResourceError, match="vanished"):
+        api.train("posenet", f"folder:{small_data.one_place(tmp_path / 'data')}", observer=Vandal(), **given)
+    assert not (tmp_path / "run" / "ckpt").exists()
+
+
+def test_a_dry_run_tells_and_writes_nothing(one_place: Path, tmp_path: Path) -> None:
+    given = settings.nested(small_data.settings("posenet", out=str(tmp_path / "run")))
+    found = tried(resolve.model("posenet"), resolve.data(f"folder:{one_place}"), given, observer=Notes())
+    assert (found["epochs"], found["steps"], found["test images"]) == (2, 6, 8)
+    assert len(found["loss of two steps"]) == 2
+    assert all(math.isfinite(loss) for loss in found["loss of two steps"])
+    assert found["seconds a step"] > 0
+    assert not (tmp_path / "run").exists()

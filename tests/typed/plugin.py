@@ -64,7 +64,7 @@ class Plain(PoseModel):
 
     def __init__(self, config: PlainConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone)
+        self.backbone = Backbone(config.backbone, size=config.crop)
         self.image_dim = self.backbone.width
         self.position_head = MLPHead((self.image_dim, config.hidden, 3))
         self.orientation_head = MLPHead((self.image_dim, config.hidden, NUMBERS[config.rotation]), activation="gelu")

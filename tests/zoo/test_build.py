@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import safetensors.torch
 import torch
 from small_models import small
 
-from posezoo.base.errors import HubError, WeightsError
+from posezoo.base.errors import HubError, UsageError, WeightsError
 from posezoo.nn.backbones import create_timm
 from posezoo.zoo import pretrained
 from posezoo.zoo.blueprint import Blueprint
@@ -93,3 +95,52 @@ def test_backbone_weights_that_do_not_fit(tmp_path: Path, damage: str) -> None:
 
 
 # prediction
+
+
+BARE = """
+import torch
+from posezoo.nn.heads import MLPHead
+from posezoo.nn.model import ModelConfig, PoseModel
+from posezoo.nn.outputs import Features
+
+
+class Bare(PoseModel):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.image_dim = 8
+        self.layer = torch.nn.Linear(3, 8)
+        self.position_head, self.orientation_head = MLPHead((8, 3)), MLPHead((8, 4))
+
+    def encode(self, images_BCHW, scene_B=None):
+        image_BE = self.layer(images_BCHW.mean((-2, -1)))
+        return Features(position=image_BE, orientation=image_BE, image=image_BE)
+"""
+
+
+def test_a_model_without_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_plugins: None) -> None:
+    """It says so, refuses a backbone, and image retrieval has a packaged one's features."""
+    from posezoo.cli.info import one
+    from posezoo.evaluation.retrieval import retrieval_features
+    from posezoo.plugin import scaffold
+
+    folder = scaffold.new_plugin("bare", "model", tmp_path / "posezoo-bare", {})
+    (package,) = (path.parent for path in folder.rglob("__init__.py") if path.parent.name == "posezoo_bare")
+    (package / "model.py").write_text(BARE)
+    init = (package / "__init__.py").read_text()
+    (package / "__init__.py").write_text(re.sub(r"posezoo_bare\.model:\w+Config", "posezoo.nn.model:ModelConfig", init))
+    monkeypatch.setenv("POSEZOO_PLUGIN_PATH", str(folder))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(UsageError, match="no backbone"):
+        create_model("bare", backbone="resnet18")
+    model = create_model("bare", crop=64, resize=80)
+    assert model(torch.zeros(1, 3, 64, 64)).position.shape == (1, 3)
+    shown = one("bare", {})
+    assert not {"backbone", "pretrained_backbone", "drop_path"} & shown["settings"].keys()
+    assert {"crop", "rotation"} <= shown["settings"].keys()
+    features = retrieval_features(model)
+    assert features is not None
+    images = torch.randint(0, 256, (2, 3, 80, 100), dtype=torch.uint8)
+    with torch.no_grad():
+        assert features(images).shape == (2, 1280)
+    for name in [name for name in sys.modules if name.startswith("posezoo_bare")]:
+        del sys.modules[name]

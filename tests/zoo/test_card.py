@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -141,3 +142,19 @@ def test_what_the_reader_said_stays_in_report_card_and_info(
     assert (info["training"]["unit"], result.report.to_dict()["unit"]) == ("scene units", "scene units")
     (_, header, _), *_ = result.report.table_rows()
     assert "median scene units" in header and "median m" not in header
+
+
+def test_nothing_from_a_config_or_report_becomes_html_or_moves_the_cursor() -> None:
+    bad = "<script>alert(1)</script>\x1b[2J|\n# own title"
+    training = {"data": bad, "recipe": bad, "selection": bad, "backbone_weights": [{"source": bad, "sha256": bad}]}
+    row = {"method": bad, "group": bad, "num": 3, "median_position_m": 1.0, "median_orientation_deg": 2.0}
+    report = {"model": bad, "data": "d", "split": bad, "ground_truth": bad, "notes": [bad], "results": {"scene": [row]}}
+    content = card.text({"name": bad, "posezoo": bad, "training": training, "disclosures": [bad]}, report)
+    read = ModelCard(content)
+    assert "<script>" not in read.text
+    assert "\x1b" not in content
+    titles = [line for line in read.text.splitlines() if line.startswith("# ")]
+    assert len(titles) == 1
+    assert titles[0].startswith("# &lt;script")
+    (table,) = [line for line in read.text.splitlines() if "weights chosen by" in line]
+    assert len(re.findall(r"(?<!\\)\|", table)) == 3, "three borders of two cells"

@@ -109,7 +109,7 @@ def test_an_onnx_file_cannot_name_other_files(files: dict[str, Path], tmp_path: 
     model = onnx.load(files["onnx"])
     onnx.save(model, tmp_path / "b.onnx", save_as_external_data=True, location="weights", size_threshold=0)
     assert (tmp_path / "weights").exists()
-    refused(tmp_path / "b.onnx", "damaged")
+    refused(tmp_path / "b.onnx", "damaged|refers to other files")
 
 
 def test_without_onnxruntime_one_line_says_what_to_install(
@@ -123,3 +123,19 @@ def test_without_onnxruntime_one_line_says_what_to_install(
 def test_a_file_needs_no_plugin(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fresh_plugins: None) -> None:
     monkeypatch.setenv("POSEZOO_PLUGINS", "")
     assert json.loads(exported.description("x", posezoo.load(files["onnx"]).config))["config"]["crop"] == 64
+
+
+def test_one_changed_bit_in_the_numbers_of_an_onnx_file(files: dict[str, Path], tmp_path: Path) -> None:
+    """onnxruntime reads it without a word."""
+    content = bytearray(files["onnx"].read_bytes())
+    content[len(content) // 2] ^= 1
+    path = tmp_path / "b.onnx"
+    path.write_bytes(content)
+    refused(path, "sha256 differs|damaged")
+
+
+def test_an_onnx_file_that_reads_other_files(files: dict[str, Path], tmp_path: Path) -> None:
+    file = onnx.load(files["onnx"])
+    path = tmp_path / "b.onnx"
+    onnx.save(file, path, save_as_external_data=True, location="secret.bin", size_threshold=0)
+    refused(path, "refers to other files")

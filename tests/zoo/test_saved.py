@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -20,7 +23,7 @@ from posezoo.base.files import tensors
 from posezoo.catalogue import entries
 from posezoo.zoo import pretrained
 from posezoo.zoo.build import create_model
-from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, model_folder, read_config
+from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, model_folder, read_config
 from posezoo.zoo.saved import load, save, write_card
 
 ATLOC = {**{key: value for key, value in SMALL.items() if key != "hidden"}, "feature": 16}
@@ -60,6 +63,7 @@ def rewrite(folder: Path, content: bytes) -> None:
     """Other weights with a config.json that agrees: what a wrong export would look like."""
     (folder / WEIGHTS).write_bytes(content)
     config = json.loads((folder / CONFIG).read_text())
+    del config["sum"]
     config["weights"] |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (folder / CONFIG).write_text(json.dumps(config))
 
@@ -76,7 +80,7 @@ def change_state(change: Callable[[dict[str, torch.Tensor]], object]) -> Callabl
 def change_config(**changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         config = json.loads((folder / CONFIG).read_text())
-        (folder / CONFIG).write_text(json.dumps(config | changes))
+        (folder / CONFIG).write_text(json.dumps({k: v for k, v in config.items() if k != "sum"} | changes))
 
     return apply
 
@@ -202,3 +206,68 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match=naming(tmp_path / "file" / "model")):
         save(small("posenet"), tmp_path / "file" / "model", "card")
+
+
+def test_a_model_that_is_replaced_while_it_is_loaded(copy: Path) -> None:
+    """It is the one or the other, never damaged: training replaces best/ whenever an epoch is better."""
+    model, stop = small(), threading.Event()
+    name, tensor = next(iter(model.named_parameters()))
+
+    def saved_as(number: int) -> None:
+        with torch.no_grad():
+            tensor.fill_(number)
+        save(model, copy, "card", number=number)
+
+    def replace() -> None:
+        number = 0
+        while not stop.is_set():
+            saved_as(number := number + 1)
+
+    saved_as(0)
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        seen: dict[int, Trained] = {}
+        until = time.monotonic() + 60
+        while len(seen) < 5 and time.monotonic() < until:
+            one = find(f"local-dir:{copy}")
+            seen.setdefault(one.config["number"], one)
+        for number, one in seen.items():  # also those that have been replaced since they were found
+            assert safetensors.torch.load(one.read())[name].unique().tolist() == [number]
+        assert len(seen) == 5
+    finally:
+        stop.set()
+        writer.join()
+
+
+@pytest.mark.parametrize("key", ["position_std", "position_mean", "std", "mean"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+def test_numbers_that_spoil_every_pose_are_refused(copy: Path, key: str, value: float) -> None:
+    if value == 0.0 and key.endswith("mean"):
+        return
+    config = json.loads((copy / CONFIG).read_text())
+    del config["sum"]
+    config["config"][key] = [1.0, value, 1.0]
+    (copy / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=key):
+        load(copy)
+
+
+def test_a_config_of_a_giant_takes_no_memory(copy: Path) -> None:
+    config = json.loads((copy / CONFIG).read_text())
+    del config["sum"]
+    config["config"]["hidden"] = 1_000_000
+    (copy / CONFIG).write_text(json.dumps(config))
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(WeightsError, match="MB"):
+        load(copy)
+    assert psutil.Process().memory_info().rss - before < 200e6
+
+
+def test_one_changed_digit_of_a_config_is_told(copy: Path) -> None:
+    text = (copy / CONFIG).read_text()
+    place = text.index('"position_std"')
+    digit = next(n for n in range(place, len(text)) if text[n] in "12345678")
+    (copy / CONFIG).write_text(text[:digit] + str(int(text[digit]) + 1) + text[digit + 1 :])
+    with pytest.raises(WeightsError, match="sum"):
+        load(copy)

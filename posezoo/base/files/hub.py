@@ -129,12 +129,20 @@ def read(
 
 def checked_content(path: Path, size: int | None, sha256: str, limit: int = 1 << 40) -> tuple[bytes, str]:
     """The file's content, and what is wrong with it: read once, so that what is checked is what is used."""
-    found = path.stat().st_size
+    with path.open("rb", buffering=0) as file:
+        return checked_file(file.fileno(), path, size, sha256, limit)
+
+
+def checked_file(handle: int, path: Path, size: int | None, sha256: str, limit: int = 1 << 40) -> tuple[bytes, str]:
+    """The same for an open file, which `path` may no longer name."""
+    found = os.fstat(handle).st_size
     if size is not None and found != size:
         return b"", f"file is {found} bytes, expected {size}"
     if found > limit:
         return b"", f"file is {found} bytes (at most {limit})"
-    content = path.read_bytes()
+    with os.fdopen(os.dup(handle), "rb") as file:
+        file.seek(0)
+        content = file.read()
     digest, pinned = hashlib.sha256(content).hexdigest(), sha256
     if not pinned:  # the hub's cache names a file by its digest: sha256 of large files, git's sha1 of small ones
         pinned = path.resolve().name

@@ -8,10 +8,12 @@ it (`decode`), and its predictions turn photographs too.
 from __future__ import annotations
 
 import contextlib
+import io
 import stat
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -44,21 +46,27 @@ def _open_image(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[
 
     Warning filters belong to the whole process, and pictures are read in threads. Raises what is in `_DAMAGE`.
     """
+    with Path(path).open("rb") as file, _opened(file, str(path), formats) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def _opened(file: IO[bytes], name: str, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+    """As `_open_image`, of a file that is open."""
     Image.init()
-    with Path(path).open("rb") as file:
-        start = file.read(16)
-        for factory, accept in (Image.OPEN[name] for name in formats):
-            try:
-                if accept is not None and accept(start) is not True:
-                    continue
-                file.seek(0)
-                image = factory(file, str(path))
-            except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open: perhaps another format
+    start = file.read(16)
+    for factory, accept in (Image.OPEN[name] for name in formats):
+        try:
+            if accept is not None and accept(start) is not True:
                 continue
-            with image:
-                yield image
-            return
-    raise UnidentifiedImageError(f"cannot identify image file {str(path)!r}")
+            file.seek(0)
+            image = factory(file, name)
+        except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open: perhaps another format
+            continue
+        with image:
+            yield image
+        return
+    raise UnidentifiedImageError(f"cannot identify image file {name!r}")
 
 
 def exif_transposed(image: Image.Image, options: Mapping[str, str] = {}) -> Image.Image:
@@ -158,18 +166,42 @@ def read_sized(
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file")
         with _open_image(path) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise DataError(f"{path}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
-            rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
-            size = resized_size(*rgb.size, short_edge)
-            return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR)), rgb.size
+            return _read(image, str(path), short_edge, decode)
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
     except _DAMAGE as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
+
+
+def read_upload(data: bytes, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
+    """As `read_image`, of a file's bytes that nobody vouches for. Raises DataError that calls them the upload."""
+    if not data:
+        raise DataError("the upload is empty")
+    try:
+        with _opened(io.BytesIO(data), "upload") as image:
+            return _read(image, "the upload", short_edge, decode)[0]
+    except UnidentifiedImageError:
+        raise DataError(f"the upload is not an image ({', '.join(FORMATS)} are read)") from None
+    except _DAMAGE as error:
+        raise DataError(f"the upload is damaged: {error or 'no image'}") from error
+
+
+def _read(image: Image.Image, name: str, short_edge: int, decode: Decode | None) -> tuple[np.ndarray, tuple[int, int]]:
+    """The pixels at this short edge, and the (width, height) of the picture before."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{name}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
+    rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
+    return sized(rgb, short_edge), rgb.size
+
+
+def sized(image: Image.Image, short_edge: int = CACHE_SHORT_EDGE) -> np.ndarray:
+    """As `read_image`, of a picture that is in memory already, as it is: a video's frame."""
+    rgb = _to_rgb(image)
+    size = resized_size(*rgb.size, short_edge)
+    return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))
 
 
 def is_grey(path: str | Path) -> bool:

@@ -6,6 +6,7 @@ What is being written is called `.tmp-<name>-<random>`; only a kill leaves one, 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
@@ -40,6 +41,19 @@ def write_whole(path: Path, content: bytes | str, hint: str = "") -> None:
 
 
 @contextlib.contextmanager
+def growing(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that appends text to the new file at `path`, which can be read meanwhile. Raises ResourceError."""
+    with writing(path), path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+
+        def append(text: str) -> None:
+            with writing(path):
+                file.write(text)
+                file.flush()
+
+        yield append
+
+
+@contextlib.contextmanager
 def replacement(path: Path, folder: bool = False, replaces: Callable[[], bool] = lambda: True) -> Iterator[Path]:
     """A temporary path beside `path`: what the caller writes there becomes `path`, or nothing does. Raises OSError.
 
@@ -58,7 +72,7 @@ def replacement(path: Path, folder: bool = False, replaces: Callable[[], bool] =
         except OSError:
             if not (folder and path.is_dir()):
                 raise
-            if replaces():
+            if replaces() and not _exchange(temporary, path):
                 old = temporary.with_name(f"{temporary.name}-old")
                 path.rename(old)  # two renames: a kill between them leaves the old folder under this name
                 temporary.replace(path)
@@ -75,6 +89,16 @@ def sweep(folder: Path) -> list[Path]:
     for path in found:
         _remove(path)
     return found
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Give each of two paths on one disk the other's name in one step; whether the system can (Linux, most disks)."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(exchange(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), both) == 0)
 
 
 def _remove(path: Path) -> None:

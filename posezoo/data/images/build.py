@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from posezoo.base.paths import printable_path
 from posezoo.data.table import Frames
 
 PIXELS = "pixels.u8"
-VERSION = 2  # raise it when decoding, resizing or the file format changes
+VERSION = 3  # raise it when decoding, resizing or the file format changes
 INDEX = np.dtype(
     {
-        "names": ["offset", "height", "width", "stored_height", "stored_width", "sha256"],
-        "formats": ["<i8", "<i4", "<i4", "<i4", "<i4", "S64"],
+        "names": ["offset", "height", "width", "stored_height", "stored_width", "crc32", "sha256"],
+        "formats": ["<i8", "<i4", "<i4", "<i4", "<i4", "<u4", "S64"],
     }
 )
 
@@ -73,8 +74,9 @@ def _write(frames: Frames, digests: list[bytes], folder: Path, progress: Progres
             elif not findings:  # after the first bad image the rest is only checked
                 image_HWC, (stored_width, stored_height) = result
                 height, width = image_HWC.shape[:2]
-                index[n] = (offset, height, width, stored_height, stored_width, digests[n])
-                pixels.write(np.ascontiguousarray(image_HWC).data)
+                content = np.ascontiguousarray(image_HWC).data
+                index[n] = (offset, height, width, stored_height, stored_width, zlib.crc32(content), digests[n])
+                pixels.write(content)
                 offset += image_HWC.nbytes
             if progress:
                 progress(n + 1, len(frames))

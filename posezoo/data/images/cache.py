@@ -1,26 +1,28 @@
 """The image cache: every image once as uint8 RGB with short edge 256, back to back in one file.
 
     <cache>/images/<key>/pixels.u8      all images, row by row, channels last
-    <cache>/images/<key>/index.npy      offset, size, size of the stored image and sha256 of each
+    <cache>/images/<key>/index.npy      offset, size, size of the stored image, sha256 of it, and crc32 of the pixels
     <cache>/images/digests/*.json       sha256 of files seen before, by path, size and time: hashing 30 GB is slow
 
 `key` is a sha256 over the format's version, the short edge, how files that are not ordinary pictures are decoded, and
 the sha256 of every source file in order, so a changed image makes a new cache and an old one is never wrong. A cache is
 built in a folder of its own and renamed into place: it exists completely or not at all. Pixels are read with preadv,
 not mapped: the memory a process holds stays flat over an epoch, a fork or pickle costs nothing, and a file cut short is
-an error instead of a bus error.
+an error instead of a bus error. What a process reads of an image for the first time must have its crc32.
 
 Legend: B batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
 import stat
 import threading
 import weakref
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +53,7 @@ class ImageCache:
         self._intrinsics_N4 = intrinsics * scale_N4
         self._file: int | None = None
         self._lock = threading.Lock()
+        self._seen_N = np.zeros(len(index), dtype=bool)
 
     @staticmethod
     def open(frames: Frames, progress: Progress | None = None) -> ImageCache:
@@ -98,9 +101,11 @@ class ImageCache:
         for n, (offset, h, w) in enumerate(rows[["offset", "height", "width"]].tolist()):
             if (h, w) == (height, width):
                 self._read(file, pixels_BHWC[n], offset)
+                self._check(int(index_B[n]), pixels_BHWC[n])
                 continue
             image_HWC = np.empty((h, w, 3), dtype=np.uint8)
             self._read(file, image_HWC, offset)
+            self._check(int(index_B[n]), image_HWC)
             pixels_BHWC[n] = 0
             pixels_BHWC[n, :h, :w] = image_HWC
         return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2), intrinsics_B4
@@ -128,12 +133,23 @@ class ImageCache:
                 raise ResourceError(f"image cache {self.folder / PIXELS} was cut short while in use", "start again")
             view, offset = view[count:], offset + count
 
+    def _check(self, number: int, image_HWC: np.ndarray) -> None:
+        """Raise ResourceError if the pixels are not those that were written; the cache is then built anew next time."""
+        if self._seen_N[number]:
+            return
+        if zlib.crc32(image_HWC.data) != int(self._index["crc32"][number]):
+            with contextlib.suppress(OSError):
+                (self.folder / "index.npy").unlink(missing_ok=True)
+            what = f"image cache {self.folder / PIXELS}: the pixels of image {number} have changed on the disk"
+            raise ResourceError(what, "start again, which builds it anew; check the disk if it comes back")
+        self._seen_N[number] = True
+
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "index": self._index, "intrinsics": self._intrinsics_N4}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.folder, self._index, self._intrinsics_N4 = state["folder"], state["index"], state["intrinsics"]
-        self._file, self._lock = None, threading.Lock()
+        self._file, self._lock, self._seen_N = None, threading.Lock(), np.zeros(len(self._index), dtype=bool)
 
 
 def cache_folder() -> Path:

@@ -125,7 +125,7 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
         swept = sweep(target.parent)
         assert [path.name.startswith(f"{TEMPORARY}b-") for path in swept] == [True] * len(swept)
         assert names(target.parent) in (["b"], [])
-    assert moment > 7
+    assert moment >= 7
     assert found == {"oldold", "newnew"}
 
 
@@ -156,3 +156,32 @@ def test_a_lock_that_is_held(tmp_path: Path) -> None:
     assert told == ["wait"]
     with pytest.raises(FileExistsError):
         lock(tmp_path / "lock" / "x")
+
+
+def test_a_folder_that_is_replaced_is_never_absent(tmp_path: Path) -> None:
+    folder, seen, stop = tmp_path / "best", [], threading.Event()
+    fill(folder, "0")
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.append((folder / "a").exists())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for n in range(200):
+        fill(folder, str(n))
+    stop.set()
+    reader.join()
+    assert len(seen) > 100
+    assert all(seen)
+    assert names(tmp_path) == ["best"]
+
+
+def test_a_folder_is_replaced_where_the_system_cannot_exchange_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posezoo.base.files.write._exchange", lambda one, other: False)
+    for text in ("1", "2"):
+        fill(tmp_path / "best", text)
+    assert (tmp_path / "best/deep/b").read_text() == "2"
+    assert names(tmp_path) == ["best"]

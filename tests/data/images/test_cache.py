@@ -222,3 +222,19 @@ def test_real_images_come_back_in_any_order(real_data: Path) -> None:
         np.testing.assert_array_equal(image, read_image(frames.path(int(row))))
         with Image.open(frames.path(int(row))) as picture_file:
             np.testing.assert_array_equal(image, v2.Resize(256)(picture_file.convert("RGB")))
+
+
+def test_changed_pixels_are_told_and_built_anew(tmp_path: Path) -> None:
+    """One bit: it would change every loss from there on, without a word."""
+    frames = make_frames(tmp_path / "d", [(64, 48)] * 3)
+    cache = ImageCache.open(frames)
+    good = cache.batch([0, 1, 2])[0]
+    path = cache.folder / "pixels.u8"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    damaged = pickle.loads(pickle.dumps(ImageCache.open(frames)))  # noqa: S301
+    damaged.batch([0, 2])
+    with pytest.raises(ResourceError, match="image 1"):
+        damaged.batch([0, 1])
+    assert torch.equal(ImageCache.open(frames).batch([0, 1, 2])[0], good)

@@ -28,7 +28,7 @@ class Hello(PoseModel):
 
     def __init__(self, config: HelloConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone)
+        self.backbone = Backbone(config.backbone, size=config.crop)
         self.image_dim = self.backbone.width
         self.position_head = MLPHead((self.image_dim, config.hidden, 3))
         self.orientation_head = MLPHead((self.image_dim, config.hidden, NUMBERS[config.rotation]))

@@ -1,0 +1,44 @@
+"""`posezoo map`: from videos or photographs of a place to a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posezoo.cli.options import Format
+
+
+def map_(
+    sources: Annotated[list[Path], typer.Argument(help="Videos, or folders of photographs.")],
+    out: Annotated[Path, typer.Option(help="The folder of the place; called again, it continues there.")],
+    conditions: Annotated[str, typer.Option(help="One for each source, for example sun,rain.")] = "",
+    scale_from: Annotated[
+        str,
+        typer.Option(
+            metavar="WAY",
+            help="known-distance:A,B=3.2, two-points:A:X,Y:X,Y=1.8, gps, FILE.csv (image, x, y, z), FILE.txt (TUM).",
+        ),
+    ] = "",
+    frames: Annotated[int, typer.Option(min=3, help="The most frames that are taken of a video.")] = 300,
+    format: Format = "human",
+) -> None:
+    """Map a place: frames of videos, poses by structure from motion, a report; then train on colmap:PLACE.
+
+    Example: posezoo map walk.mp4 --out kitchen
+    """
+    from posezoo.cli.console import watching
+    from posezoo.place.build import map_place
+
+    words = [word.strip() for word in conditions.split(",")] if conditions else []
+    with watching(format == "quiet") as view:
+        report = map_place(sources, out, conditions=words, scale_from=scale_from, limit=frames, progress=view.progress)
+    if format == "json":
+        typer.echo(json.dumps(report.as_dict(), indent=1))
+    elif format == "human":
+        for line in report.lines():
+            typer.echo(line)
+        typer.echo(f"report: {out}/report.md, above.png, worst.jpg")
+        typer.echo(f"next: posezoo data verify colmap:{out}   posezoo train posenet+anchors --data colmap:{out}")

@@ -1,0 +1,75 @@
+"""`posezoo predict`: poses of files, folders, globs, videos and cameras, written as they come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from posezoo.cli import complete
+from posezoo.cli.options import Device, Format, Trust, Whole
+from posezoo.cli.output import print_content
+
+
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder, local-dir:PATH, hf-hub:OWNER/REPO, an alias or an exported file.",
+            autocompletion=complete.trained,
+        ),
+    ],
+    images: Annotated[
+        list[str], typer.Argument(help="Images, folders, globs ('day*/*.jpg'), videos, camera:0.", metavar="IMAGES...")
+    ],
+    to: Annotated[
+        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf", "labels"],
+        typer.Option(help="Form of the poses."),
+    ] = "table",
+    out: Annotated[Path | None, typer.Option(help="Write to this file, as it goes, instead of stdout.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="A line a picture at once: for videos and cameras.")] = False,
+    every: Annotated[int, typer.Option(min=1, help="Of videos and cameras only each so manieth frame.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures that the network reads together.")] = 32,
+    exif: Annotated[
+        bool | None, typer.Option("--exif/--no-exif", help="Turn photographs by their EXIF tag; else as in training.")
+    ] = None,
+    device: Device = "auto",
+    trust: Trust = False,
+    format: Format = "human",
+    no_truncate: Whole = False,
+) -> None:
+    """Camera poses of pictures, no ground truth needed: camera-to-world, metres, quaternion (w, x, y, z).
+
+    Example: posezoo predict outputs/atloc+hyper/demo-loop/20261122T101500Z photo.jpg --to tum
+    """
+    from posezoo.base.poses import printable
+    from posezoo.cli import rows
+    from posezoo.cli.console import TrainView
+    from posezoo.zoo import written
+    from posezoo.zoo.find import full_name
+    from posezoo.zoo.load import load
+    from posezoo.zoo.stream import joined, predict_stream
+
+    view = TrainView(format == "quiet")
+    batches = predict_stream(
+        load(full_name(model), device, trust=trust, note=view.note),
+        images,
+        batch_size=1 if follow else batch,
+        every=every,
+        exif=exif,
+        note=view.note,
+        progress=None if follow else lambda done, total: view.progress("predicting", done, total),
+    )
+    try:
+        if to == "table" and out is None and format == "human" and not follow:
+            print_content(rows.poses(joined(list(batches))), "human", "poses", no_truncate)
+            return
+        form = "json" if format == "json" and not follow else "csv" if to == "table" else to
+        if out is not None:
+            written.to_file(out, form, batches)
+        elif format != "quiet":
+            for text in written.texts(form, batches):
+                typer.echo(printable(text), nl=False)
+    finally:
+        view.end()

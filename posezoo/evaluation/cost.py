@@ -1,0 +1,85 @@
+"""What an answer costs: milliseconds a picture, parameters, bytes. One picture at a time, as a robot would ask.
+
+Latency is measured after a warm-up, each answer brought back to the processor before the clock stops: the median and
+the 95th percentile, of the network alone (from prepared pixels) and from the image file (decoded, resized, prepared).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from posezoo.base.files.pictures import read_image
+from posezoo.base.spec import Decode
+from posezoo.nn.model import evaluating
+
+Cost = dict[str, Any]
+"""parameters, bytes; if measured latency_ms_p50, latency_ms_p95, file_ms_p50, file_ms_p95, device, threads."""
+REPEATS, SECONDS, WARM_UP = 30, 1.0, 3
+
+
+def cost_of(
+    network: nn.Module,
+    prepare: Callable[[Tensor], Tensor],
+    path: Path,
+    *,
+    answer: Callable[[Tensor], Tensor],
+    device: torch.device,
+    decode: Decode | None = None,
+    more_bytes: int = 0,
+) -> Cost:
+    """The cost of a network's answer on the image at `path`.
+
+    `prepare`: uint8 (1, 3, H, W) to what it reads; `answer`: that to anything that depends on all of the work.
+    `more_bytes`: what it needs beside its own tensors.
+    """
+
+    def load() -> Tensor:
+        return prepare(torch.from_numpy(read_image(path, decode=decode).copy()).permute(2, 0, 1)[None].to(device))
+
+    with evaluating(network), torch.inference_mode():
+        ready = load()
+        alone = _milliseconds(lambda: answer(ready))
+        whole = _milliseconds(lambda: answer(load()))
+    return {
+        **size_of(network, more_bytes),
+        **{f"latency_ms_{name}": round(value, 3) for name, value in zip(("p50", "p95"), alone, strict=True)},
+        **{f"file_ms_{name}": round(value, 3) for name, value in zip(("p50", "p95"), whole, strict=True)},
+        **{"device": device.type, "threads": torch.get_num_threads()},
+    }
+
+
+def size_of(network: nn.Module, more_bytes: int = 0) -> Cost:
+    """Parameters and bytes alone."""
+    tensors = [*network.parameters(), *network.buffers()]
+    stored = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return {"parameters": sum(p.numel() for p in network.parameters()), "bytes": stored + more_bytes}
+
+
+def words(method: str, cost: Cost) -> str:
+    """The cost on one line."""
+    size = f"{cost['bytes'] / 1e6:.1f} MB" if cost["bytes"] >= 1e5 else f"{cost['bytes']} bytes"
+    line = f"{method}: {cost['parameters']:,} parameters, {size}"
+    if "latency_ms_p50" not in cost:
+        return line
+    alone, whole = (f"{cost[f'{k}_ms_p50']:.1f} ms (p95 {cost[f'{k}_ms_p95']:.1f})" for k in ("latency", "file"))
+    threads = f", {cost['threads']} thread{'s' * (cost['threads'] > 1)}" if cost["device"] == "cpu" else ""
+    return f"{line}, {alone} a picture, {whole} from its file ({cost['device']}{threads})"
+
+
+def _milliseconds(work: Callable[[], Tensor]) -> tuple[float, float]:
+    """Median and 95th percentile of the time that `work` takes."""
+    for _ in range(WARM_UP):
+        work().cpu()
+    taken: list[float] = []
+    while len(taken) < REPEATS and (sum(taken) < SECONDS or len(taken) < WARM_UP):
+        begun = time.perf_counter()
+        work().cpu()
+        taken.append(time.perf_counter() - begun)
+    return float(1e3 * np.median(taken)), float(1e3 * np.percentile(taken, 95, method="higher"))

@@ -1,0 +1,69 @@
+"""What `predict` takes: image files, folders of them, or pictures in memory.
+
+Legend: N pictures, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from posezoo.base.errors import DataError
+from posezoo.base.files import pictures
+from posezoo.base.paths import user_path
+
+Picture: TypeAlias = "str | Path | np.ndarray | Tensor | Image.Image"
+"""A file or folder; or in memory, RGB: an array (H, W, 3) or (H, W), a tensor (3, H, W), both uint8; or Pillow's."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+
+
+def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
+    """The pictures one by one: the files of a folder in order of name, the members of a batch (N, ...).
+
+    Raises DataError for a folder without images.
+    """
+    if isinstance(images, (np.ndarray, Tensor)):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, (str, Path)):
+        folder = user_path(images)
+        if not folder.is_dir():
+            return [images]
+        files: list[Picture] = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+        if not files:
+            raise DataError(f"{folder}: no images in it", f"read are {', '.join(SUFFIXES)}")
+        return files
+    if isinstance(images, Image.Image):
+        return [images]
+    return [one for image in images for one in listed(image)]
+
+
+def names(images: Sequence[Picture]) -> list[str]:
+    """The files' paths; pictures in memory are called by their number."""
+    return [str(image) if isinstance(image, (str, Path)) else f"image {n}" for n, image in enumerate(images)]
+
+
+def in_memory(image: np.ndarray | Tensor | Image.Image) -> np.ndarray:
+    """The picture as `pictures.read_image` gives a file. Raises DataError for another shape or type."""
+    if isinstance(image, Tensor):
+        array = image.detach().cpu().numpy()
+        array = array.transpose(1, 2, 0) if array.ndim == 3 else array
+    else:
+        array = np.asarray(image)
+    if isinstance(image, Image.Image):
+        return pictures.sized(image)
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
+        what = f"a picture of shape {tuple(image.shape)} and type {image.dtype}"
+        raise DataError(what, "uint8 RGB: an array (H, W, 3) or a tensor (3, H, W)")
+    return pictures.sized(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+
+
+def read(image: Picture, decode: pictures.Decode | None) -> Tensor:
+    """The picture as uint8 (3, H, W), short edge 256, turned upright if `decode` turns files."""
+    array = pictures.read_image(image, decode=decode) if isinstance(image, (str, Path)) else in_memory(image)
+    return torch.from_numpy(array.copy()).permute(2, 0, 1)

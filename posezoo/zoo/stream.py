@@ -1,0 +1,207 @@
+"""Poses of what people point at: files, folders, globs, videos, a camera. A batch at a time; memory stays flat.
+
+    photo.jpg  photos/  'day*/*.jpg'  walk.mp4  camera:0  camera:rtsp://HOST/STREAM
+
+Pictures are decoded in parallel while the network computes. Frames of a video are called `walk.mp4#000012`, with their
+time in the video; times of pictures are read from names that are times.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files import pictures, videos
+from posezoo.base.observe import Note, Progress, parallel
+from posezoo.base.paths import natural, user_path
+from posezoo.base.poses import Poses
+from posezoo.base.spec import Decode
+from posezoo.nn.model import ModelConfig, PoseModel, evaluating, network_input, poses_of, refuse_raw
+
+if TYPE_CHECKING:
+    from posezoo.zoo.exported import ExportedModel
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+CAMERA = "camera:"
+_TIMES = ((r"\d{9,10}\.\d{1,9}", 1e6), (r"\d{13}", 1e3), (r"\d{16}", 1.0), (r"\d{19}", 1e-3))
+
+
+class Item(NamedTuple):
+    """A picture to come: a file, or a frame that a video or camera has given."""
+
+    name: str
+    timestamp: int
+    """Microseconds, -1: unknown."""
+    source: Path | Image.Image
+
+
+class _Read(NamedTuple):
+    item: Item
+    image: np.ndarray  # (H, W, 3) uint8, short edge 256
+    turned: bool
+    """It has an EXIF orientation."""
+
+
+def predict_stream(
+    model: PoseModel | ExportedModel,
+    sources: Sequence[str | Path],
+    *,
+    batch_size: int = 32,
+    every: int = 1,
+    exif: bool | None = None,
+    note: Note = warnings.warn,
+    progress: Progress | None = None,
+) -> Iterator[Poses]:
+    """The poses of all pictures of the sources, in order, a batch at a time.
+
+    `every`: of videos and cameras only each so manieth frame. `exif`: turn photographs as their EXIF orientation says,
+    or not; None: as in training. `progress` is called where the number of pictures is known. Raises DataError for what
+    cannot be read, UsageError for a package that is missing.
+    """
+    config = model.config
+    decode = pictures.UPRIGHT if (config.decode == pictures.UPRIGHT.key if exif is None else exif) else None
+    items, total = _items(sources, every)
+    batch: list[_Read] = []
+    done = turned = 0
+    # nothing is read ahead for one at a time: what a camera sees is wanted now
+    each = map if batch_size == 1 else parallel
+    for read in each(lambda item: _read(item, decode, config), items):
+        batch.append(read)
+        turned += read.turned
+        if len(batch) == batch_size:
+            yield _poses(model, batch)
+            done, batch = done + len(batch), []
+            if progress and total:
+                progress(done, total)
+    if batch:
+        yield _poses(model, batch)
+    if turned and decode is None:
+        what = f"{turned} images have an EXIF orientation: ignored, as in training"
+        note(f"{what} (--exif turns them; data option exif=true trains on turned pictures)")
+
+
+def predict_pictures(model: PoseModel | ExportedModel, images: Sequence[Image.Image]) -> Poses:
+    """The poses of pictures that are in memory already, as they are: of a robot's camera, say."""
+    return _poses(
+        model, [_Read(Item(str(n), -1, image), pictures.sized(image), False) for n, image in enumerate(images)]
+    )
+
+
+def joined(parts: Sequence[Poses]) -> Poses:
+    """Poses one after another."""
+    if not parts:
+        return Poses((), np.zeros((0, 3)), np.zeros((0, 4)))
+    return Poses(
+        tuple(name for part in parts for name in part.images),
+        np.concatenate([part.position for part in parts]),
+        np.concatenate([part.quaternion for part in parts]),
+        tuple(name for part in parts for name in part.scenes),
+        tuple(stamp for part in parts for stamp in part.timestamps),
+    )
+
+
+def time_of(name: str) -> int:
+    """The time in microseconds that a file is named by: seconds with a point, or 13, 16 or 19 digits; -1: none."""
+    stem = Path(name).stem if Path(name).suffix.lower() in SUFFIXES else Path(name).name
+    for pattern, scale in _TIMES:
+        if re.fullmatch(pattern, stem, re.ASCII):
+            whole, _, part = stem.partition(".")
+            return int(whole) * 1_000_000 + int((part + "000000")[:6]) if part else round(int(stem) * scale)
+    return -1
+
+
+def _items(sources: Sequence[str | Path], every: int) -> tuple[Iterator[Item], int | None]:
+    """(the pictures, how many; None if videos or a camera are among them). Raises DataError for what is not there."""
+    found: list[list[Path] | str | Path] = []
+    for source in sources:
+        text, path = str(source), user_path(source)
+        if text.startswith(CAMERA):
+            found.append(text.removeprefix(CAMERA))
+        elif path.is_dir():
+            below = sorted((p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES), key=lambda p: natural(str(p)))
+            if not below:
+                raise DataError(f"{path}: no images in it", f"read are {', '.join(SUFFIXES)}")
+            found.append(below)
+        elif not os.path.lexists(path) and glob.has_magic(text):
+            names = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path's starts in one folder)
+            matches = sorted(map(Path, names), key=lambda p: natural(str(p)))
+            if not matches:
+                raise DataError(f"{text}: matches no file")
+            found += [p if p.suffix.lower() in videos.VIDEOS else [p] for p in matches if not p.is_dir()]
+        else:
+            found.append(path if path.suffix.lower() in videos.VIDEOS else [path])
+    total = sum(map(len, found)) if all(isinstance(one, list) for one in found) else None  # type: ignore[arg-type]
+    return _each(found, every), total
+
+
+def _each(found: Sequence[list[Path] | str | Path], every: int) -> Iterator[Item]:
+    for one in found:
+        if isinstance(one, list):
+            yield from (Item(str(path), time_of(path.name), path) for path in one)
+        elif isinstance(one, Path):
+            for number, frame in enumerate(videos.frames(one)):
+                if number % every == 0:
+                    stamp = round(videos.seconds(frame, number) * 1_000_000)
+                    yield Item(f"{one}#{number:06d}", stamp, videos.upright(frame))
+        else:
+            yield from _camera(one, every)
+
+
+def _camera(which: str, every: int) -> Iterator[Item]:
+    """Frames of a camera by its number, or of a device or stream by its address, until it ends."""
+    if find_spec("cv2") is None:
+        raise UsageError("a camera needs opencv", "pip install 'posezoo[camera]'")
+    import cv2
+
+    capture = cv2.VideoCapture(int(which) if which.isdecimal() and len(which) < 4 else which)
+    try:
+        if not capture.isOpened():
+            raise DataError(f"{CAMERA}{which}: no such camera", "camera:0 is the first one")
+        number = 0
+        while True:
+            there, frame = capture.read()
+            if not there:
+                return
+            if number % every == 0:
+                picture = Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))  # it gives blue first
+                yield Item(f"{CAMERA}{which}#{number:06d}", time.time_ns() // 1000, picture)
+            number += 1
+    finally:
+        capture.release()
+
+
+def _read(item: Item, decode: Decode | None, config: ModelConfig) -> _Read:
+    if isinstance(item.source, Image.Image):
+        return _Read(item, pictures.sized(item.source), False)
+    refuse_raw(item.source, config)
+    turned = decode is None and pictures.orientation_of(item.source) != 1
+    return _Read(item, pictures.read_image(item.source, decode=decode), turned)
+
+
+def _poses(model: PoseModel | ExportedModel, batch: Sequence[_Read]) -> Poses:
+    """The poses of one batch. The modes of torch are set here alone: between batches the caller's code runs."""
+    device = model.device if isinstance(model, PoseModel) else torch.device("cpu")
+    with torch.inference_mode(), evaluating(model) if isinstance(model, PoseModel) else nullcontext():
+        prepared = []
+        for read in batch:  # one by one: pictures of different shapes share a batch once they are cropped
+            image_BCHW = torch.from_numpy(read.image.copy()).permute(2, 0, 1)[None]
+            prepared.append(network_input(image_BCHW.to(device), model.config))
+        output = model(torch.cat(prepared))
+    poses = poses_of([read.item.name for read in batch], [output], model.config.scenes)
+    return replace(poses, timestamps=tuple(read.item.timestamp for read in batch))

@@ -1,0 +1,39 @@
+"""posezoo map: what it prints, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import demo_video
+import faults
+import pytest
+import small_data
+from naming import naming
+
+pytest.importorskip("pycolmap", reason="the extra map")
+pytest.importorskip("av", reason="the extra map")
+
+
+def test_a_video_becomes_a_place_a_data_set_and_a_model(tmp_path: Path) -> None:
+    demo_video.video(tmp_path / "walk.mp4", 8)
+    ended = faults.in_process(["map", str(tmp_path / "walk.mp4"), "--out", str(tmp_path / "p"), "--format", "json"])
+    assert ended.code == 0, ended
+    assert json.loads(ended.stdout)["registered"] >= 6
+    data = f"colmap:{tmp_path / 'p'}"
+    checked = faults.in_process(["data", "verify", data])
+    assert checked.code == 0, checked
+    few = {"anchors.count": 3, "anchors.key_dim": 8, "batch_size": 2, "epochs": 1, "out": str(tmp_path / "run")}
+    words = small_data.words({**small_data.settings("posenet+anchors"), **few, "selection": "last"})
+    trained = faults.in_process(["train", "posenet+anchors", "--data", data, *words, "--format", "json"])
+    assert trained.code == 0, trained
+    assert json.loads(trained.stdout)["unit"] == "scene units"
+    photo = next((tmp_path / "p/images/walk").iterdir())
+    assert faults.in_process(["predict", str(tmp_path / "run"), str(photo)]).code == 0
+
+
+def test_refusals(tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "p")]
+    faults.assert_fails(["map", str(tmp_path / "none.mp4"), *out], 3, naming("none.mp4"))
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    faults.assert_fails(["map", str(tmp_path / "a.mp4"), *out], 3, naming("a.mp4"))

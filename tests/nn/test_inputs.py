@@ -1,0 +1,55 @@
+"""What predict takes: files, folders and pictures in memory are the same pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from posezoo.base.errors import DataError
+from posezoo.nn import inputs
+from posezoo.zoo.build import create_model
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Three pictures and a file that is none."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 60, 80, 3), dtype=np.uint8)
+    for n, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{n}.png")
+    (tmp_path / "notes.txt").touch()
+    return [tmp_path / f"{n}.png" for n in range(3)]
+
+
+def test_every_form_gives_the_same_poses(files: list[Path]) -> None:
+    model = create_model("posenet", backbone="test_efficientnet", pretrained_backbone=False, resize=64, crop=64)
+    expected = model.predict(files)
+    pillow = [Image.open(path) for path in files]
+    arrays = [np.asarray(image) for image in pillow]
+    tensors = torch.stack([torch.from_numpy(array.copy()).permute(2, 0, 1) for array in arrays])
+    for given in (files[0].parent, str(files[0].parent), pillow, arrays, np.stack(arrays), tensors, list(tensors)):
+        found = model.predict(given)
+        np.testing.assert_array_equal(found.position, expected.position)
+        np.testing.assert_array_equal(found.quaternion, expected.quaternion)
+    assert model.predict(files[0].parent).images == expected.images
+    assert model.predict([*arrays[:1], files[1]]).images == ("image 0", str(files[1]))
+    assert len(model.predict(pillow[0])) == len(model.predict(arrays[0])) == len(model.predict(str(files[0]))) == 1
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), torch.zeros(4, 4, 3, dtype=torch.uint8)]
+)
+def test_other_arrays_are_refused(image: np.ndarray | torch.Tensor) -> None:
+    with pytest.raises(DataError, match="uint8 RGB"):
+        inputs.in_memory(image)
+
+
+def test_grey_pictures_and_folders_without_any(tmp_path: Path) -> None:
+    grey = np.arange(300 * 300, dtype=np.uint64).reshape(300, 300).astype(np.uint8)
+    assert inputs.in_memory(grey).shape == (256, 256, 3)
+    np.testing.assert_array_equal(inputs.in_memory(grey[..., None]), inputs.in_memory(grey))
+    with pytest.raises(DataError, match="no images in it"):
+        inputs.listed(tmp_path)

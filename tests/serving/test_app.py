@@ -1,0 +1,171 @@
+"""The web application, by a real client: poses as predicted, bad uploads refused, fifty clients answered."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import struct
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the extra serve")
+pytest.importorskip("uvicorn", reason="the extra serve")
+
+from served import asked, jpeg, running, small_model
+
+from posezoo.nn.model import PoseModel
+
+MAX_BYTES = 200_000
+
+
+@pytest.fixture(scope="module")
+def model() -> PoseModel:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def port(model: PoseModel) -> Iterator[int]:
+    with running(model, max_bytes=MAX_BYTES, timeout_s=5.0) as number:
+        yield number
+
+
+def form(name: str, data: bytes) -> tuple[bytes, dict[str, str]]:
+    head = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="../../x.jpg"\r\n\r\n'.encode()
+    return head + data + b"\r\n--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def test_an_image_gets_the_pose_that_predict_gives(port: int, model: PoseModel, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    expected = model.predict(tmp_path / "a.jpg")
+    for body, headers in ((jpeg(), {"Content-Type": "image/jpeg"}), form("image", jpeg())):
+        status, answer = asked(port, body=body, headers=headers)
+        assert status == 200, answer
+        np.testing.assert_allclose(answer["position"], expected.position[0], atol=1e-5)
+        np.testing.assert_allclose(answer["quaternion"], expected.quaternion[0], atol=1e-5)
+        assert (answer["scene"], answer["radius"]) == (model.config.scenes[0], None)
+
+
+def test_its_facts_and_its_page(port: int, model: PoseModel) -> None:
+    assert asked(port, "GET", "/")[1]["model"] == model.name
+    assert asked(port, "GET", "/health") == (200, {"status": "ok"})
+    page = asked(port, "GET", "/openapi.json")[1]
+    assert {"multipart/form-data", "image/jpeg"} == page["paths"]["/pose"]["post"]["requestBody"]["content"].keys()
+    assert "quaternion" in page["components"]["schemas"]["Pose"]["properties"]
+
+
+def bomb() -> bytes:
+    """A PNG of 144 megapixels in some bytes."""
+    data = io.BytesIO()
+    Image.new("1", (12_000, 12_000)).save(data, "PNG")
+    return data.getvalue()
+
+
+def header_bomb() -> bytes:
+    """A BMP that claims 2^31 rows."""
+    return b"BM" + struct.pack("<IHHI", 100, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 2**15, 2**30, 1, 24, *[0] * 6)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"hello", 400),
+        (b"<html>", 400),
+        (jpeg()[:500], 400),
+        (bomb(), 400),
+        (header_bomb(), 400),
+        (b"\x80\x04pickle", 400),
+        (b"\0" * (MAX_BYTES + 1), 413),
+    ],
+)
+def test_bad_uploads_are_refused(port: int, body: bytes, status: int) -> None:
+    for content, headers in ((body, {}), form("image", body)):
+        found, answer = asked(port, body=content, headers=headers)
+        assert found == status, answer
+        assert answer.keys() == {"error", "hint"}
+        assert "Traceback" not in answer["error"] and "/" not in answer["error"].replace("JPEG/PNG", "")
+    assert asked(port, body=jpeg())[0] == 200
+
+
+def test_other_requests_are_refused(port: int) -> None:
+    assert asked(port, body=form("picture", jpeg())[0], headers=form("", b"")[1])[0] == 400
+    assert asked(port, "GET", "/pose")[0] == 405
+    assert asked(port, "GET", "/../etc/passwd")[0] == 404
+
+
+def test_an_upload_of_unknown_length_is_counted(port: int) -> None:
+    """Chunked: no length is told beforehand."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        client.request("POST", "/pose", iter([b"\0" * 50_000] * 10), encode_chunked=True)
+        assert client.getresponse().status == 413
+    except (BrokenPipeError, ConnectionResetError):  # it has closed already, which is as good
+        pass
+    finally:
+        client.close()
+    assert asked(port, body=jpeg())[0] == 200
+
+
+def test_an_upload_that_does_not_come_ends(model: PoseModel) -> None:
+    with running(model, timeout_s=0.3) as port:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        client.putrequest("POST", "/pose")
+        client.putheader("Content-Length", "1000")
+        client.endheaders(b"begin")
+        assert client.getresponse().status == 408
+        client.close()
+
+
+def test_a_network_that_fails_or_waits_is_told(model: PoseModel) -> None:
+    class Slow(torch.nn.Module):
+        name, config = "slow", model.config
+
+        def forward(self, images: Any) -> Any:
+            time.sleep(1.0)
+            raise RuntimeError("no")
+
+    with running(Slow(), timeout_s=0.4, waiting=1, batch=1) as port, ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda n: asked(port, body=jpeg(n))[0], range(6)))
+    assert set(found) <= {500, 503, 504} and {503, 504} <= set(found)
+
+
+def load(model: PoseModel, clients: int, each: int) -> list[float]:
+    """Seconds of every request, all of which must be answered with the pose of its own image."""
+    pictures = [jpeg(n) for n in range(20)]
+    with running(model) as port:
+        expected = [asked(port, body=picture)[1]["position"] for picture in pictures]
+
+        def one(client: int) -> list[float]:
+            seconds = []
+            for n in range(each):
+                which = (client + n) % len(pictures)
+                began = time.monotonic()
+                status, answer = asked(port, body=pictures[which])
+                assert status == 200
+                seconds.append(time.monotonic() - began)
+                np.testing.assert_allclose(answer["position"], expected[which], atol=1e-5)
+            return seconds
+
+        with ThreadPoolExecutor(clients) as pool:
+            return [second for part in pool.map(one, range(clients)) for second in part]
+
+
+def test_fifty_clients_are_all_answered(model: PoseModel) -> None:
+    seconds = load(model, 50, 2)
+    assert len(seconds) == 100 and np.percentile(seconds, 95) < 20
+
+
+@pytest.mark.slow
+def test_fifty_clients_for_long(model: PoseModel) -> None:
+    seconds = load(model, 50, 40)
+    p50, p95 = np.percentile(seconds, [50, 95])
+    print(f"2000 requests of 50 clients: p50 {p50:.3f} s, p95 {p95:.3f} s")
+    assert len(seconds) == 2000 and p95 < 10 * p50

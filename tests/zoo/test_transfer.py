@@ -1,0 +1,92 @@
+"""A model that starts from another's weights: what is taken, what grows, what starts anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_data
+import torch
+from small_models import SMALL
+from small_runs import Notes, Train
+
+from posezoo import api
+from posezoo.base.errors import UsageError
+from posezoo.nn.model import PoseModel
+from posezoo.training.run import read_config
+from posezoo.zoo.blueprint import blueprint
+from posezoo.zoo.build import build
+from posezoo.zoo.saved import load
+from posezoo.zoo.transfer import transfer
+
+
+def made(name: str, seed: int, scenes: tuple[str, ...] = ("scene",), **more: Any) -> PoseModel:
+    torch.manual_seed(seed)
+    own = small_data.SLIM["ms-transformer"] if name.startswith("ms") else SMALL
+    shared = {key: SMALL[key] for key in ("backbone", "pretrained_backbone", "resize", "crop")}
+    return build(blueprint(name, {**shared, **own, **more}).with_place(scenes=scenes))
+
+
+def test_everything_of_the_same_shape_is_taken() -> None:
+    model, source = made("posenet+hyper", 0), made("posenet", 1)
+    left = transfer(model, source)
+    assert left
+    assert all("generator" in name or "embed" in name or "hyper" in name.lower() or "_head" in name for name in left)
+    own, theirs = model.state_dict(), source.state_dict()
+    assert all(torch.equal(own[name], theirs[name]) for name in own if name in theirs and name not in left)
+
+
+def test_old_scenes_keep_their_numbers_and_new_ones_start_anew() -> None:
+    start = made("ms-transformer.per-scene", 0, ("hall", "yard", "attic")).state_dict()
+    model = made("ms-transformer.per-scene", 0, ("hall", "yard", "attic"))
+    source = made("ms-transformer.per-scene", 1, ("yard", "hall"))
+    assert transfer(model, source) == []
+    own, theirs = model.state_dict(), source.state_dict()
+    grown = [name for name in own if own[name].shape != theirs[name].shape]
+    assert len(grown) >= 4, "banks of heads, queries, the choice of the scene"
+    for name in grown:
+        parts, old = own[name].view(3, -1), theirs[name].view(2, -1)
+        assert torch.equal(parts[:2], old[[1, 0]]), name
+        assert torch.equal(parts[2], start[name].view(3, -1)[2]), name
+
+
+def test_a_model_of_another_kind() -> None:
+    source = made("posenet", 1)
+    model = made("ms-transformer", 0, ("a", "b"), backbone="resnet10t")
+    with pytest.raises(UsageError, match="posenet"):
+        transfer(model, source)
+
+
+def test_a_new_place_for_a_model_of_one(train: Train, tmp_path: Path, notes: Notes) -> None:
+    first = train(epochs=1, out=str(tmp_path / "first")).path
+    other = small_data.write(tmp_path / "hall", small_data.rows("hall", 40.0))
+    frozen = {"phases": [{"train": "position", "epochs": 1}], "start_from": str(first)}
+    second = train("posenet", other, out=str(tmp_path / "second"), **frozen).path
+    assert any("started from" in note for note in notes.notes)
+    one, two = (load(f"local-dir:{run}").state_dict() for run in (first, second))
+    moved = {name for name in one if not torch.equal(one[name], two[name])}
+    assert moved
+    assert all(name.startswith("position_head.") for name in moved)
+    assert read_config(second)["train"]["start_from"] == f"local-dir:{first}"
+
+
+@pytest.mark.slow
+def test_a_scene_is_added_to_a_model_of_several(train: Train, two_places: Path, tmp_path: Path) -> None:
+    """Its old scenes keep numbers and answers where what they share is frozen."""
+    settings = {"epochs": 1, "optim.weight_decay": 0}
+    first = train("ms-transformer.per-scene", two_places, out=str(tmp_path / "first"), **settings).path
+    cellar = small_data.write(tmp_path / "cellar", small_data.rows("cellar", 90.0))
+    more = {"phases": [{"train": "position", "epochs": 1}], "optim.weight_decay": 0}
+    run = train("ms-transformer.per-scene", cellar, out=str(tmp_path / "run"), start_from=str(first), **more).path
+    before, after = load(f"local-dir:{first}"), load(f"local-dir:{run}")
+    assert after.config.scenes == (*before.config.scenes, "cellar")
+    assert after.config.position_mean == before.config.position_mean
+    images = [two_places / "yard/01.png", two_places / "hall/02.png"]
+    told = torch.tensor([after.config.scenes.index(name) for name in ("yard", "hall")])
+    with torch.inference_mode():
+        pictures = torch.stack([torch.rand(3, before.config.crop, before.config.crop) for _ in images])
+        one, two = before(pictures, told), after(pictures, told)
+    torch.testing.assert_close(one.position, two.position)
+    report = api.evaluate(run, observer=Notes())
+    assert set(report.frames.scenes) >= {"cellar"}

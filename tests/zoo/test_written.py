@@ -1,0 +1,41 @@
+"""Text that grows is the text of all poses at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posezoo.base.errors import ResourceError
+from posezoo.base.poses import Poses
+from posezoo.zoo.stream import joined
+from posezoo.zoo.written import FORMS, texts, to_file
+
+
+def poses(count: int, first: int = 0, times: bool = False) -> Poses:
+    names = tuple(f"{n}.png" for n in range(first, first + count))
+    position = np.arange(3.0 * first, 3.0 * (first + count)).reshape(-1, 3)
+    stamps = tuple(range(first, first + count)) if times else (-1,) * count
+    return Poses(names, position, np.tile([1.0, 0, 0, 0], (count, 1)), ("s",) * count, stamps)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("parts", [[], [3], [2, 2, 1]])
+def test_in_parts_as_in_one(form: str, parts: list[int]) -> None:
+    batches = [poses(count, sum(parts[:n])) for n, count in enumerate(parts)]
+    assert "".join(texts(form, batches)) == getattr(joined(batches), f"to_{form}")()
+
+
+def test_a_batch_can_be_read_before_the_next_comes(tmp_path: Path) -> None:
+    seen = []
+
+    def batches() -> object:
+        for n in range(3):
+            yield poses(2, 2 * n, times=True)
+            seen.append((tmp_path / "a.txt").read_text().count("\n"))
+
+    to_file(tmp_path / "a.txt", "tum", batches())  # type: ignore[arg-type]
+    assert seen == [2, 4, 6]
+    with pytest.raises(ResourceError):
+        to_file(tmp_path / "no/a.txt", "csv", [poses(1)])
