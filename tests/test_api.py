@@ -64,5 +64,5 @@ def test_models_by_pattern_and_what_is_pretrained() -> None:
     assert posezoo.list_models("atloc*", exclude="*+*") == [
         *("atloc", "atloc.3d", "atloc.4d", "atloc.lstm", "atloc.plus", "atloc.wide")
     ]
-    assert posezoo.list_models(pretrained=True) == ["atloc-hyper-demo", "posenet-hyper-demo"]
-    assert posezoo.list_models("posenet*", pretrained=True) == ["posenet-hyper-demo"]
+    assert posezoo.list_models(pretrained=True) == ["atloc-anchors-hyper-demo", "posenet-anchors-demo"]
+    assert posezoo.list_models("posenet*", pretrained=True) == ["posenet-anchors-demo"]

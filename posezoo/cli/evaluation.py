@@ -83,7 +83,7 @@ def compare(
 ) -> None:
     """Models on the same images: better, not distinguishable or worse than the first, overall and where.
 
-    Example: posezoo compare outputs/posenet/demo-loop/20261122T101500Z posenet-hyper-demo
+    Example: posezoo compare outputs/posenet/demo-loop/20261122T101500Z posenet-anchors-demo
     """
     from posezoo.cli.console import TrainView
     from posezoo.training.again import compare as compare_models

@@ -85,8 +85,8 @@ def test_runs_and_trained_models(script: Path, tmp_path: Path) -> None:
         (run / "config.toml").touch()
     run_names = [f"outputs/atloc+hyper/demo-loop/{time_}" for time_ in ("20261122T101500Z", "20261123T101500Z")]
     assert offered(script, "posezoo resume out", tmp_path) == run_names
-    assert offered(script, "posezoo eval posenet-hyper-d", tmp_path) == ["posenet-hyper-demo"]
-    assert set(offered(script, "posezoo predict ", tmp_path)) >= {"atloc-hyper-demo", *run_names}
+    assert offered(script, "posezoo eval posenet-anchors-d", tmp_path) == ["posenet-anchors-demo"]
+    assert set(offered(script, "posezoo predict ", tmp_path)) >= {"atloc-anchors-hyper-demo", *run_names}
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -41,8 +41,8 @@ def test_errors_on_a_data_set() -> None:
 
 def test_fewer_rows() -> None:
     assert [row["name"] for row in listed("posenet*", "--exclude", "*[.+]*")] == ["posenet"]
-    assert [row["name"] for row in listed("--pretrained")] == ["atloc-hyper-demo", "posenet-hyper-demo"]
-    assert [row["name"] for row in listed("posenet*", "--pretrained")] == ["posenet-hyper-demo"]
+    assert [row["name"] for row in listed("--pretrained")] == ["atloc-anchors-hyper-demo", "posenet-anchors-demo"]
+    assert [row["name"] for row in listed("posenet*", "--pretrained")] == ["posenet-anchors-demo"]
 
 
 def test_near_names_where_nothing_matches() -> None:

@@ -26,7 +26,7 @@ COMMANDS = [
     ["doctor"],
     ["plugins"],
     ["train", LONGEST, "--data", "7scenes", "--print-config"],
-    *(["info", name] for name in ("posenet+hyper", "7scenes-chess", "robotcar-loop", "atloc-hyper-demo")),
+    *(["info", name] for name in ("posenet+hyper", "7scenes-chess", "robotcar-loop", "atloc-anchors-hyper-demo")),
     pytest.param(["info", LONGEST], marks=pytest.mark.slow),
 ]
 
