@@ -136,6 +136,10 @@ def _opened(subject: _Subject, watch: Observer) -> tuple[Dataset, Dataset | None
 
     if not subject.is_new_recording:
         return opened(subject.choice, BLOCKS), None
+    if digest := subject.facts.get("data_digest"):  # a model folder names no path, but it knows what the frames were
+        dataset = opened(subject.choice, BLOCKS)
+        if dataset.digest == digest:
+            return dataset, None
     dataset = opened(subject.choice, ALL_TEST)
     trained = subject.trained
     if trained is not None:
