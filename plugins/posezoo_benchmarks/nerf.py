@@ -155,11 +155,10 @@ def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, 
 def _lens(values: dict[str, Any]) -> Lens | None:
     """The distortion by k1 to k4, p1, p2, as nerfstudio has it; a camera_model that is neither is passed on by name."""
     model = values.get("camera_model", "OPENCV")
-    if model == "OPENCV_FISHEYE":
-        keys = ("k1", "k2", "k3", "k4")
-    elif model in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE"):
-        model, keys = "POLYNOMIAL", ("k1", "k2", "k3", "k4", "p1", "p2")
-    else:
+    keys: tuple[str, ...] = ("k1", "k2", "k3", "k4")
+    if model in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE"):
+        model, keys = "POLYNOMIAL", (*keys, "p1", "p2")
+    elif model != "OPENCV_FISHEYE":
         return Lens(str(model), (1.0,))
     given = [values.get(key, 0.0) for key in keys]
     numbers = tuple(float(value) if _is_number(value) else 0.0 for value in given)
