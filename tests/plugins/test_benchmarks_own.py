@@ -273,7 +273,7 @@ def test_kitti(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1 2 3\n", "poses.txt:1: expected 8 or 12 columns, got 3"),
+        ("1 2 3\n", "poses.txt:1: expected 8 or 12 or 16 columns, got 3"),
         ("", "neither TUM (8 columns) nor KITTI (12 columns)"),
         ("1 0 0 0 0 0 0 0\n", "poses.txt:1: quaternion is not unit: |q| = 0"),
         ("1 0 0 0 0 1 0 0 0 0 1 nan\n", "poses.txt:1: value 12 is not a finite number"),
@@ -393,3 +393,28 @@ def test_lenses_of_transforms_json(tmp_path: Path) -> None:
     (tmp_path / "transforms.json").write_text(json.dumps(content))
     with pytest.raises(UsageError, match="exif"):
         open_dataset(f"nerf:{tmp_path}?exif=true")
+
+
+def test_whole_matrices_beside_depth_images(tmp_path: Path) -> None:
+    """4x4 rows, `depth/` beside the pictures, and an intrinsics file in each of its forms."""
+    pictures(tmp_path, [f"{folder}/{n}.png" for folder in ("rgb", "depth") for n in range(4)])
+    rows = []
+    for rotation, centre in zip(ROTATION, CENTRE, strict=True):
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), centre
+        rows.append(" ".join(map(repr, matrix.ravel().tolist())))
+    (tmp_path / "poses.txt").write_text("\n".join(rows))
+    result = folder_of(tmp_path)
+    assert result.findings == []
+    check(result, [f"rgb/{n}.png" for n in range(4)])
+    for name, text, intrinsics, lens in (
+        ("intrinsics.txt", "50 51 32 24", (50, 51, 32, 24), None),
+        ("intrinsics.txt", "50 0 32\n0 51 24\n0 0 1\n", (50, 51, 32, 24), None),
+        ("calibration.txt", "50 51 32 24 0.1 0.2 0.3 0.4\n", (50, 51, 32, 24), (0.1, 0.2, 0, 0, 0.3, 0.4)),
+        ("calib.txt", "P0: 1 0 2 0 0 3 4 0 0 0 1 0\nP2: 50 0 32 7 0 51 24 8 0 0 1 9\nTr: 1\n", (50, 51, 32, 24), None),
+    ):
+        (tmp_path / name).write_text(text)
+        frame = folder_of(tmp_path).frames[0]
+        assert frame.intrinsics == intrinsics, name
+        assert frame.lens == (Lens("POLYNOMIAL", lens) if lens else None)
+        (tmp_path / name).unlink()
