@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posezoo.base.errors import DataError, HubError, PosezooError, UsageError
+from posezoo.base.errors import DataError, HubError, PosezooError, UsageError, WeightsError
 from posezoo.base.observe import Note, Observer
 from posezoo.base.paths import user_path, without_folders
 from posezoo.catalogue import names
@@ -116,11 +116,23 @@ def _stored(model: str | Path | PoseModel | Result | Report) -> Report | None:
         return model.report
     if isinstance(model, PoseModel):
         return None
-    folder = user_path(str(model).removeprefix("local-dir:"))
-    for place in (folder / "report", folder, folder.parent / "report"):
-        if (place / stored.FILE).is_file():
-            return Report.load(place)
-    return None
+    folder = _report_in(str(model))
+    return None if folder is None else Report.load(folder)
+
+
+def stored_report(run: str | Path) -> tuple[Path, Report]:
+    """The folder of a run's report, and the report as it was measured. Raises WeightsError."""
+    folder = _report_in(str(run))
+    if folder is None:
+        raise WeightsError(f"{run}: no report", f"posezoo eval {run} writes it")
+    return folder, Report.load(folder)
+
+
+def _report_in(run: str) -> Path | None:
+    """Where a run or model folder's report is stored, or the folder of a report itself."""
+    folder = user_path(run.removeprefix("local-dir:"))
+    places = (folder / "report", folder, folder.parent / "report")
+    return next((place for place in places if (place / stored.FILE).is_file()), None)
 
 
 def _opened(subject: _Subject, watch: Observer) -> tuple[Dataset, Dataset | None]:
@@ -236,7 +248,7 @@ def _subject(
         if choice.data is None:
             root, split = choice.root or trained.root, choice.split or trained.split
             choice = _DataChoice(trained.data, root, split, choice.skip_bad or trained.skip_bad)
-    facts = found.config.get("training", {})
+    facts = {**found.config.get("training", {}), "weights_sha256": found.config["weights"]["sha256"]}
     catalogued = _if_catalogued(facts.get("data"))
     choice = choice._replace(data=choice.data or catalogued)
     if trained is None and catalogued:
