@@ -69,12 +69,11 @@ def gallery_text() -> str:
     from posezoo.cli import rows
 
     lines = ["# Gallery", "", "Written by `python docs/make.py` from the catalogue. `posezoo list` shows the same.", ""]
-    lines += ["## Models", "", "| model | M parameters | MB | ms | what | paper |", "|---|---|---|---|---|---|"]
+    lines += ["## Models", "", "| model | M parameters | MB | ms | what |", "|---|---|---|---|---|"]
     for row in rows.models():
-        numbers = (str(row[key]) for key in ("params", "MB", "ms"))
-        lines.append(
-            f"| `{row['name']}` | {' | '.join(numbers)} | {row['summary']} | {row['paper']} |".replace("  ", " ")
-        )
+        numbers = " | ".join(str(row[key]) for key in ("params", "MB", "ms"))
+        words = "; ".join(filter(None, (row["summary"], row["paper"]))).replace("|", "\\|")
+        lines.append(f"| `{row['name']}` | {numbers} | {words} |")
     lines += ["", "MB: in float32. ms: CPU milliseconds an image, one at a time on one core.", ""]
     lines += ["## Trained models", "", "| alias | model | data | weights |", "|---|---|---|---|"]
     for row in rows.weights():
