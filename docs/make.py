@@ -21,7 +21,7 @@ from posezoo.catalogue.settings import setting_text
 
 ROOT = Path(__file__).parent.parent
 KEYS, SIZES = ROOT / "registry" / "keys.toml", ROOT / "registry" / "sizes" / "models.toml"
-MOST_VALUES = 12
+GALLERY = ROOT / "docs" / "gallery.md"
 ROUNDS = 15
 
 
@@ -64,6 +64,38 @@ def sizes_text(names: list[str], speeds: dict[str, float | None]) -> str:
     return f"{head}\n\n{tomli_w.dumps(cards)}"
 
 
+def gallery_text() -> str:
+    """docs/gallery.md: the models and the data sets of the catalogue, with their numbers."""
+    from posezoo.cli import rows
+
+    lines = ["# Gallery", "", "Written by `python docs/make.py` from the catalogue. `posezoo list` shows the same.", ""]
+    lines += ["## Models", "", "| model | M parameters | MB | ms | what |", "|---|---|---|---|---|"]
+    for row in rows.models():
+        numbers = " | ".join(str(row[key]) for key in ("params", "MB", "ms"))
+        words = "; ".join(filter(None, (row["summary"], row["paper"]))).replace("|", "\\|")
+        lines.append(f"| `{row['name']}` | {numbers} | {words} |")
+    lines += ["", "MB: in float32. ms: CPU milliseconds an image, one at a time on one core.", ""]
+    lines += ["## Trained models", "", "| alias | model | data | weights |", "|---|---|---|---|"]
+    for row in rows.weights():
+        lines.append(f"| `{row['name']}` | `{row['model']}` | `{row['data']}` | {row['weights']} |")
+    lines += ["", "## Data sets", "", "| data set | kind | what | frames | licence |", "|---|---|---|---|---|"]
+    for name, card in sorted(entries.data_cards().items()):
+        counts = ", ".join(f"{count:,} {split}" for split, count in card.frames.items()) or "in the package"
+        summary = f"[{card.summary}]({card.page})" if card.page else card.summary
+        lines.append(f"| `{name}` | {card.kind} | {summary} | {counts} | {card.licence} |")
+    lines += ["", "## Results", ""]
+    lines += ["Medians that the catalogue knows, the best of each model: `posezoo list --data NAME`.", ""]
+    for name in sorted(entries.data_cards()):
+        best = sorted(entries.best_results(name).items(), key=lambda item: item[1][1].position_m)
+        if best:
+            lines += [f"### {name}", "", "| model | m | deg | by |", "|---|---|---|---|"]
+            for model, (table, row) in best:
+                degrees = "-" if row.orientation_deg is None else row.orientation_deg
+                lines.append(f"| `{model}` | {row.position_m} | {degrees} | {table.source} |")
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def measured_ms(names: list[str]) -> dict[str, float | None]:
     """CPU milliseconds an image of each model, one image at a time on one core; the quickest of the rounds."""
     import torch
@@ -92,6 +124,7 @@ def main(words: list[str]) -> None:
     names = list_models()
     speeds = measured_ms(names) if "speed" in words else {key: card.ms for key, card in entries.size_cards().items()}
     write_whole(SIZES, sizes_text(names, speeds), "")
+    write_whole(GALLERY, gallery_text(), "")
 
 
 if __name__ == "__main__":

@@ -40,3 +40,8 @@ def test_sizes_are_current(make: ModuleType) -> None:
 def test_all_sizes_are_current(make: ModuleType) -> None:
     speeds = {name: card.ms for name, card in entries.size_cards().items()}
     assert make.SIZES.read_text(encoding="utf-8") == make.sizes_text(list_models(), speeds)
+
+
+def test_the_gallery_is_current(make: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSEZOO_DATA", raising=False)
+    assert make.GALLERY.read_text(encoding="utf-8") == make.gallery_text()

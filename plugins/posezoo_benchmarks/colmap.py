@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posezoo.plugin import UNKNOWN_UNIT, Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin import UNKNOWN_UNIT, Finding, Frame, Lens, ReadRequest, ReadResult
 from posezoo.plugin.reading import natural, numbers, read_lines, read_text, rotation_matrix
 from posezoo_benchmarks.options import only, positive
 
@@ -77,9 +77,6 @@ def read(request: ReadRequest) -> ReadResult:
     images = [image for image in images if _is_good(image, cameras, shown[1], result.findings)]
     images.sort(key=lambda image: natural(image.name))
     result.frames = _frames(request, images, prefix, cameras, scale, shown[1])
-    bent = sorted({kind for kind, _, parameters in cameras.values() if any(parameters[MODELS[kind][2] + 2 :])})
-    if bent:
-        result.notes.append(f"lens distortion is not corrected ({', '.join(bent)})")
     place = _place(request.root, result.findings)
     result.frames = [
         dataclasses.replace(
@@ -166,6 +163,7 @@ def _frames(
                 intrinsics=intrinsics,
                 source=(shown, image.line),
                 camera_size=size,
+                lens=Lens(kind, tuple(parameters[focals + 2 :])) if parameters[focals + 2 :] else None,
             )
         )
     return frames

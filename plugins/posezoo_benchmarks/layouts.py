@@ -24,7 +24,8 @@ SEQUENCE/vo/vo.csv                         for poses=vo only"""
 FOLDER = """\
 poses.csv    image,x,y,z,qw,qx,qy,qz and, where known, scene, split, sequence, timestamp, condition, fx, fy, cx, cy
 ...          images, named in poses.csv relative to this folder
-or groundtruth.txt (TUM) or poses.txt (KITTI) in place of poses.csv"""
+or groundtruth.txt (TUM) or poses.txt (KITTI, or 4x4 matrices) in place of poses.csv
+calib.txt, calibration.txt or intrinsics.txt beside those: the camera"""
 
 LABELS = """\
 labels.csv   scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4; q is (w, x, y, z)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.plugin import UNKNOWN_UNIT, DataError, Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin import UNKNOWN_UNIT, DataError, Finding, Frame, Lens, ReadRequest, ReadResult
 from posezoo.plugin.reading import image_size, read_text
 from posezoo_benchmarks.matrices import not_rigid, quaternions
 from posezoo_benchmarks.options import only, positive
@@ -115,6 +115,7 @@ def _frame(
         intrinsics=_intrinsics({**content, **entry}, root, image),
         source=(name, 0),
         camera_size=_camera_size({**content, **entry}),
+        lens=_lens({**content, **entry}),
     )
 
 
@@ -149,6 +150,19 @@ def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, 
         return None
     fy = given.get("fl_y", focal)
     return (focal, fy, given.get("cx", width / 2), given.get("cy", height / 2)) if fy > 0 else None
+
+
+def _lens(values: dict[str, Any]) -> Lens | None:
+    """The distortion by k1 to k4, p1, p2, as nerfstudio has it; a camera_model that is neither is passed on by name."""
+    model = values.get("camera_model", "OPENCV")
+    keys: tuple[str, ...] = ("k1", "k2", "k3", "k4")
+    if model in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE"):
+        model, keys = "POLYNOMIAL", (*keys, "p1", "p2")
+    elif model != "OPENCV_FISHEYE":
+        return Lens(str(model), (1.0,))
+    given = [values.get(key, 0.0) for key in keys]
+    numbers = tuple(float(value) if _is_number(value) else 0.0 for value in given)
+    return Lens(model, numbers) if any(numbers) else None
 
 
 def _camera_size(values: dict[str, Any]) -> tuple[int, int] | None:

@@ -5,24 +5,31 @@ TUM    groundtruth.txt, lines `time tx ty tz qx qy qz qw` in seconds, camera-to-
 KITTI  poses.txt, twelve numbers a line: the upper 3x4 of the camera-to-world matrix. Line n is the n-th image by name,
        in natural order: 2.png before 10.png.
 
+       Sixteen numbers are the whole 4x4 matrix, as HoloLens and RGB-D recorders write it.
+
 `poses=FILE` names another file, `images=FOLDER` the images' folder below the root. A file with eight columns is TUM,
-with twelve KITTI.
+with twelve or sixteen KITTI. Folders of depth images and masks beside the pictures are passed over. Intrinsics are
+those of KITTI's calib.txt (`P2`, else `P0`), or of calibration.txt or intrinsics.txt: `fx fy cx cy`, then perhaps
+OpenCV's `k1 k2 p1 p2 [k3]`, or a 3x3 matrix.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 
-from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin import Finding, Frame, Lens, ReadRequest, ReadResult
 from posezoo.plugin.reading import natural, numbers, read_lines
 from posezoo_benchmarks.interpolation import interpolated, track
 from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import positive
 
 NAMES = ("groundtruth.txt", "poses.txt")
+CAMERAS = ("calib.txt", "calibration.txt", "intrinsics.txt")
+NO_PICTURES = ("depth", "depths", "mask", "masks", "semantic", "confidence")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm", ".bmp")
 Row = tuple[int, list[str], list[float]]
 
@@ -40,15 +47,38 @@ def file(request: ReadRequest) -> Path | None:
 def read(request: ReadRequest, path: Path, scene: str) -> ReadResult:
     """The frames of the file's poses."""
     result = ReadResult()
-    rows = _rows(request.root / path, str(path), (8, 12), result.findings)
+    rows = _rows(request.root / path, str(path), (8, 12, 16), result.findings)
     widths = {len(row[2]) for row in rows}
     if widths == {8}:
         _tum(request, str(path), rows, scene, result)
-    elif widths == {12}:
+    elif widths in ({12}, {16}):
         _kitti(request, str(path), rows, scene, result)
     elif not result.findings:
         result.findings.append(Finding(str(path), 0, "neither TUM (8 columns) nor KITTI (12 columns) poses"))
+    intrinsics, lens = _camera(request.root, result.findings)
+    if intrinsics is not None:
+        result.frames = [dataclasses.replace(frame, intrinsics=intrinsics, lens=lens) for frame in result.frames]
     return result
+
+
+def _camera(root: Path, findings: list[Finding]) -> tuple[tuple[float, float, float, float] | None, Lens | None]:
+    """The intrinsics and distortion of the folder's camera file; (None, None) if there is none that is understood."""
+    name = next((name for name in CAMERAS if (root / name).is_file()), None)
+    lines = [words for _, raw in read_lines(root / name, name, findings) if (words := raw.split())] if name else []
+    named = {words[0]: words[1:] for words in lines if words[0].endswith(":")}
+    if named:
+        words = next((named[key] for key in ("P2:", "P_rect_02:", "P0:", "P_rect_00:") if key in named), [])
+        found = numbers(words, str(name), 0, findings) if len(words) == 12 else None
+        return ((found[0], found[5], found[2], found[6]) if found else None), None
+    words = [word for line in lines if not line[0].startswith("#") for word in line]
+    found = numbers(words, str(name), 0, findings) if len(words) in (4, 8, 9) else None
+    if not found:
+        return None, None
+    if len(found) == 9 and found[6:] == [0, 0, 1]:
+        return (found[0], found[4], found[2], found[5]), None
+    k1, k2, p1, p2, k3 = (*found[4:], 0.0, 0.0, 0.0, 0.0, 0.0)[:5]
+    lens = Lens("POLYNOMIAL", (k1, k2, k3, 0.0, p1, p2)) if any(found[4:]) else None
+    return (found[0], found[1], found[2], found[3]), lens
 
 
 def _tum(request: ReadRequest, name: str, rows: list[Row], scene: str, result: ReadResult) -> None:
@@ -102,7 +132,8 @@ def _kitti(request: ReadRequest, name: str, rows: list[Row], scene: str, result:
         result.findings.append(Finding(name, 0, f"{len(rows)} poses, but {len(images)} images (images=FOLDER)"))
         return
     matrix_N44 = np.tile(np.eye(4), (len(rows), 1, 1))
-    matrix_N44[:, :3] = np.reshape([values for _, _, values in rows], (-1, 3, 4))
+    values_NM = np.array([values for _, _, values in rows])
+    matrix_N44[:, : values_NM.shape[1] // 4] = values_NM.reshape(len(rows), -1, 4)
     wrong = problems(matrix_N44)
     matrix_N44[[bool(problem) for problem in wrong]] = np.eye(4)
     quaternion_N4 = quaternions(matrix_N44[:, :3, :3])
@@ -120,8 +151,10 @@ def _images(request: ReadRequest) -> list[str]:
     base = root / request.options.get("images", ".")
     if not base.resolve().is_relative_to(root.resolve()):
         return []
-    found = (str(path.relative_to(root)) for path in base.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return sorted(found, key=natural)
+    found = [path.relative_to(root) for path in base.rglob("*") if path.suffix.lower() in SUFFIXES]
+    if "images" not in request.options:
+        found = [path for path in found if not any(part.lower() in NO_PICTURES for part in path.parts[:-1])] or found
+    return sorted(map(str, found), key=natural)
 
 
 def _rows(path: Path, shown: str, widths: tuple[int, ...], findings: list[Finding]) -> list[Row]:

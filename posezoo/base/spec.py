@@ -99,6 +99,17 @@ class CatalogueSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Lens:
+    """The distortion of a camera: COLMAP's name of the kind, and the parameters that follow the centre.
+
+    Pictures are corrected when the image cache is built; `intrinsics` hold for the corrected ones too.
+    """
+
+    kind: str
+    parameters: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One image with its pose, as a reader found it.
 
@@ -121,12 +132,15 @@ class Frame:
     camera_size: tuple[int, int] | None = None
     """(width, height) of the pictures that `intrinsics` are for, where the data say it: images are often stored
     smaller, and posezoo then scales the intrinsics. None: those of the stored image."""
+    lens: Lens | None = None
+    """Distortion that has to be corrected; it needs `intrinsics`."""
 
     def with_quaternion(self, quaternion: tuple[float, float, float, float]) -> Frame:
         """The frame with another quaternion. `dataclasses.replace` takes five times as long, and there may be 1e5."""
         return Frame(
             self.image, self.position, quaternion, self.scene, self.split, self.sequence, self.timestamp,
             self.condition, self.intrinsics, self.source, self.camera_size,
+            self.lens,
         )  # fmt: skip
 
 

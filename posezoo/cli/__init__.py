@@ -72,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
         package = (error.name or "").partition(".")[0]
         if not package or package.startswith("posezoo"):
             return _bug(error, debug)
-        return _fail(UsageError(f"package {package} is needed and not installed", "pip install posezoo"), debug)
+        return _fail(UsageError(f"package {package} is needed and not installed", f"pip install {package}"), debug)
     except RuntimeError as error:
         if out_of_memory(error):
             return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)

@@ -139,6 +139,7 @@ def resume(
 
 app.command("eval")(evaluation.evaluate)
 app.command("compare")(evaluation.compare)
+app.command("report")(evaluation.report)
 
 
 app.command()(predict)

@@ -1,4 +1,4 @@
-"""The commands that measure: evaluate a model, compare several."""
+"""The commands that measure: evaluate a model, compare several, write a report again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from posezoo.cli import complete
 from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Whole
-from posezoo.cli.output import print_comparison, print_report
+from posezoo.cli.output import print_comparison, print_content, print_report
 
 
 def evaluate(
@@ -44,7 +44,7 @@ def evaluate(
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
-    """Evaluate a trained model beside the baselines; write report.json, predictions.csv, TUM files and pictures.
+    """Evaluate a trained model beside the baselines; write report.html, predictions.csv, TUM files, pictures.
 
     Example: posezoo eval outputs/atloc+hyper/demo-loop/20261122T101500Z
     """
@@ -93,3 +93,30 @@ def compare(
         *models, data=data, root=root, split=split, subset=subset, skip_bad=skip_bad, device=device, observer=view
     )
     print_comparison(found, format, no_truncate)
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(help="A run folder, or a folder that has a report.", autocompletion=complete.runs)
+    ],
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the medians as a LaTeX table (booktabs).")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print every row as CSV.")] = False,
+    format: Format = "human",
+) -> None:
+    """Write report.html and report.md again from what was measured; nothing is computed anew.
+
+    Example: posezoo report outputs/atloc+hyper/demo-loop/20261122T101500Z --open
+    """
+    from posezoo.base.poses import printable
+    from posezoo.evaluation import page
+    from posezoo.training.again import stored_report
+
+    folder, found = stored_report(run)
+    if latex or csv:
+        typer.echo(printable((page.latex if latex else page.csv)(found)), nl=False)
+        return
+    written = [str(path) for path in found.write_pages(folder)]
+    print_content({"page": written[0], "text": written[1]}, format, "report")
+    if show:
+        typer.launch(written[0])

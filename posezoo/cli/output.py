@@ -91,7 +91,7 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str, whole
         typer.echo(f"note: {note}")
     if report.selection:
         typer.echo(f"weights: {report.selection}")
-    typer.echo(f"report: {folder}/report.json, predictions.csv, trajectory.png, errors.png")
+    typer.echo(f"report: {folder}/report.html (report.json, predictions.csv and pictures beside it)")
     if run is not None:
         typer.echo(f"next: posezoo predict {run} IMAGE...   posezoo eval {run}")
 

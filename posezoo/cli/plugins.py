@@ -78,8 +78,12 @@ def check(
     from posezoo.testing.run import raise_if_failed, table
 
     view = TrainView(format != "human")
+
+    def told(outcome: run.Outcome) -> None:
+        view.say(f"{'FAILS' if outcome.problem else 'ok':5} {outcome.check} {outcome.infusion}".rstrip())
+
     outcomes = run.check(
-        name, settings.parse(overrides or []), lambda done, total: view.progress("checking", done, total)
+        name, settings.parse(overrides or []), lambda done, total: view.progress("checking", done, total), told
     )
     if format == "json":
         typer.echo(json.dumps([outcome._asdict() for outcome in outcomes], indent=1))

@@ -197,6 +197,7 @@ def _inspected(
         rows = chosen.applied(rows, {os.path.normpath(row.image) for row in result.frames}, findings)
     rows = validation.unique(rows, findings, notes)
     rows = validation.scaled_to_stored(rows, source.root, findings, notes)
+    rows = validation.with_known_lenses(rows, source.exif, findings, notes)
     rows = splits.checked_words(rows, findings) if method is None else rows
     decode = result.decode
     if source.exif:

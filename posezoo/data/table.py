@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from posezoo.base.poses import Poses
-from posezoo.base.spec import Decode, Frame
+from posezoo.base.spec import Decode, Frame, Lens
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ class Frames:
     ground_truth: str = "original"
     decode: Decode | None = None
     """How files that are not ordinary pictures are read."""
+    lens: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))  # (N,), or empty: no distortion
+    lenses: tuple[Lens | None, ...] = ()
+    """What `lens` counts."""
+
+    def lens_of(self, i: int) -> Lens | None:
+        """The distortion of image i that is corrected."""
+        return self.lenses[self.lens[i]] if len(self.lens) else None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,7 +58,7 @@ class Frames:
         if not isinstance(index, slice) and index.dtype != bool:
             index = index.astype(np.int64)  # an empty list is float
         columns: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return dataclasses.replace(self, **{name: column[index] for name, column in columns.items()})
+        return dataclasses.replace(self, **{name: column[index] for name, column in columns.items() if len(column)})
 
     def of_split(self, split: str) -> Frames:
         """The frames of one split: train, val or test."""
@@ -75,6 +82,9 @@ class Frames:
         scenes = tuple(sorted({row.scene for row in rows}))
         index = {scene: n for n, scene in enumerate(scenes)}
         unknown = (np.nan,) * 4
+        lenses = tuple(dict.fromkeys(row.lens for row in rows))
+        number = {lens: n for n, lens in enumerate(lenses)}
+        bent = lenses not in ((), (None,))
         return Frames(
             root=root,
             images=np.array([os.fsencode(row.image) for row in rows], dtype=np.bytes_),
@@ -89,4 +99,6 @@ class Frames:
             intrinsics=np.array([row.intrinsics or unknown for row in rows], dtype=np.float64).reshape(-1, 4),
             ground_truth=ground_truth,
             decode=decode,
+            lens=np.array([number[row.lens] for row in rows] if bent else [], dtype=np.int32),
+            lenses=lenses if bent else (),
         )

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.base.errors import DataError, Finding, PluginError
-from posezoo.base.files import pictures
+from posezoo.base.errors import DataError, Finding, PluginError, UsageError
+from posezoo.base.files import lenses, pictures
 from posezoo.base.observe import parallel
 from posezoo.base.paths import printable_path
 from posezoo.base.spec import Frame
@@ -24,6 +24,7 @@ FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use;
 UNIT_ERROR = 1e-3  # | |q| - 1 | above this is not rounding: a finding, unless normalising was requested
 OUTSIDE = "points outside the data set"
 LINKED = " (follow-symlinks=true follows links)"
+NARROW = 0.5
 SAMPLED = 200  # from twice as many images on, only a sample is opened for a note
 UNIT_NOTE = 1e-6  # above this a note says that quaternions were normalised
 
@@ -139,9 +140,46 @@ def note_photographs(rows: Sequence[Frame], root: Path, upright: bool, notes: li
             f"{turned} of {count} have an EXIF orientation: ignored, poses refer to the stored pixels"
             " (exif=true turns them)"
         )
+    note_shape(paths, notes)
     animated = sum(pictures.is_animated(path) for path in paths)
     if animated:
         notes.append(f"{animated} of {count} hold several pictures: the first of each is read")
+
+
+def with_known_lenses(rows: Sequence[Frame], exif: bool, findings: list[Finding], notes: list[str]) -> list[Frame]:
+    """The rows whose distortion can be corrected, or that have none; a lens without distortion is none.
+
+    Raises UsageError for a lens that cannot be turned together with its pictures.
+    """
+    kept, kinds = [], set()
+    for row in rows:
+        lens = row.lens if row.lens is not None and any(row.lens.parameters) else None
+        if lens is not None and (row.intrinsics is None or not lenses.known(lens.kind)):
+            what = "without intrinsics" if lenses.known(lens.kind) else "of an unknown kind"
+            findings.append(Finding(*row.source, f"lens {lens.kind[:40]!a} {what} ({printable_path(row.image)})"))
+            continue
+        if lens is not None and exif and not lenses.turns(lens):
+            raise UsageError(f"exif=true cannot turn lenses of kind {lens.kind}", "turn and undistort the pictures")
+        kinds |= {lens.kind} if lens is not None else set()
+        kept.append(row if lens is row.lens else dataclasses.replace(row, lens=None))
+    if kinds:
+        what = f"lens distortion is corrected ({', '.join(sorted(kinds))})"
+        notes.append(f"{what}: posezoo predict reads photographs as they are")
+    return kept
+
+
+def note_shape(paths: Sequence[Path], notes: list[str]) -> None:
+    """A note on pictures of which a square in the middle is less than half: that is what networks read."""
+    if not paths:
+        return
+    try:
+        width, height = pictures.image_size(paths[0])
+    except DataError:  # the image cache reports it
+        return
+    share = min(width, height) / max(width, height)
+    if share < NARROW:
+        side = "width" if width > height else "height"
+        notes.append(f"pictures are {width}x{height}: networks read the middle {100 * share:.0f} % of their {side}")
 
 
 def note_unknown_intrinsics(rows: Sequence[Frame], notes: list[str]) -> None:

@@ -128,6 +128,13 @@ def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
     return Comparison(first.data, first.split, tuple(names), models, differences)
 
 
+def ranking_differences(report: Results, first: str, other: str) -> list[Difference]:
+    """How two methods of one report differ, in position and in orientation: over the scenes' average, or all images."""
+    by = "scene" if 1 < len(report.groups("scene")) <= MOST_INTERVALS else "overall"
+    found = _differences(report, by, report.errors[first], report.errors[other])
+    return [one for one in found if one.group == (AVERAGE if by == "scene" else "overall")]
+
+
 def _differences(
     frames: Results, by: str, first: tuple[Floats, Floats], other: tuple[Floats, Floats]
 ) -> list[Difference]:

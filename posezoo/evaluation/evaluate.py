@@ -133,7 +133,11 @@ def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[st
 
 def _facts(training: Mapping[str, Any]) -> dict[str, Any]:
     """What of a model's config.json belongs beside its errors."""
-    return {key: training[key] for key in ("data", "data_digest", "seed", "recipe", "commit") if key in training}
+    return {
+        key: training[key]
+        for key in ("data", "data_digest", "seed", "recipe", "commit", "weights_sha256")
+        if key in training
+    }
 
 
 def _costs(model: nn.Module, frames: Frames, device: torch.device) -> dict[str, cost.Cost]:

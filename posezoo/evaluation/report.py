@@ -24,7 +24,7 @@ from posezoo.base.poses import CONVENTIONS
 from posezoo.base.shown import data_frame, html_table
 from posezoo.evaluation import baselines, cost, files, metrics, stored
 from posezoo.evaluation.intervals import DRAWS
-from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Results, Row
+from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Row, Table, Worded
 from posezoo.zoo.find import REPORT
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ FIGURES = ("trajectory", "errors")
 COSTS = ("parameters", "bytes", "latency_ms_p50", "latency_ms_p95", "file_ms_p50", "file_ms_p95")
 MAX_LINES = 25  # of a printed table of groups
 
-Table = tuple[str, list[str], list[list[str]]]
-
 
 @dataclass(frozen=True, repr=False)
-class Report(Results):
+class Report(Worded):
     """The results of one model and of the baselines on the frames of one split, to be read, drawn and saved."""
 
     def __repr__(self) -> str:
@@ -183,13 +181,22 @@ class Report(Results):
         """The files of the model's poses, written to `folder` in a form of `posezoo data export`."""
         return files.export(self, form, Path(folder))
 
+    def write_pages(self, folder: Path) -> list[Path]:
+        """report.html and report.md, written to `folder`. Raises ResourceError."""
+        from posezoo.evaluation import page
+
+        texts = {folder / "report.html": page.html(self), folder / "report.md": page.markdown(self)}
+        for path, text in texts.items():
+            files.write_text(path, text)
+        return list(texts)
+
     @classmethod
     def load(cls, folder: str | Path) -> Report:
         """The report that `save` wrote to `folder`, with every pose. Raises WeightsError."""
         return cls(**stored.load(user_path(folder)))
 
     def save(self, folder: str | Path) -> Path:
-        """The folder, with report.json, measured.npz, predictions.csv, tum/*.txt and figures. Raises ResourceError."""
+        """The folder, with report.json, .html and .md, poses, TUM files and figures written. Raises ResourceError."""
         folder = Path(folder)
         with writing(folder):
             (folder / "tum").mkdir(parents=True, exist_ok=True)
@@ -198,6 +205,7 @@ class Report(Results):
         files.write_text(folder / "predictions.csv", files.predictions(self))
         for name, text in files.trajectories(self).items():
             files.write_text(folder / "tum" / name, text)
+        self.write_pages(folder)
         for kind in FIGURES:
             self.plot(kind, folder / f"{kind}.png")
         return folder

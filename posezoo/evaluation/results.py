@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +25,8 @@ MOST_INTERVALS = 50
 """Groups of a grouping: with more of them none has an interval, which would take a minute for a thousand scenes."""
 
 Row = dict[str, Any]
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, header, rows."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,33 @@ class Results:
         rows = self.rows("scene")
         last = rows[-1]["group"]
         return {row["method"]: row for row in rows if row["group"] == last}
+
+
+class Worded(Results, ABC):
+    """Results that are told in words and tables: what a page is made of."""
+
+    @property
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """Lines for the reader."""
+
+    @property
+    @abstractmethod
+    def intervals_note(self) -> str:
+        """How the intervals of the first table were made."""
+
+    @property
+    @abstractmethod
+    def cost_lines(self) -> list[str]:
+        """What an answer of each method costs, where it was measured."""
+
+    @abstractmethod
+    def table_rows(self) -> list[Table]:
+        """The tables to print."""
+
+    @abstractmethod
+    def to_dict(self) -> Row:
+        """Everything as plain data."""
 
 
 def _spread(key: str, found: Interval | None) -> Row:

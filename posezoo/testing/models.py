@@ -6,8 +6,7 @@
         model = "yourmodel"
 
 pytest runs each check with each infusion; `posezoo plugins check yourmodel` runs the same checks without pytest.
-A check raises PluginError with one line that says what is wrong. It needs no network and no data: the model is small,
-with random weights.
+A check raises PluginError with one line that says what is wrong. It needs no network and no data.
 Legend: B batch, C channels, H height, W width, S scenes.
 """
 
@@ -47,7 +46,7 @@ SMALL: Mapping[str, Any] = {
     "scenes": SCENES,
     "position_mean": (10.0, -3.0, 1.0),
     "position_std": (2.0, 3.0, 0.5),
-    # `paper` has live generators: a zero start would hide what comes after them
+    # `paper`: a zero start would hide what comes after the generators
     "hyper": {"code_position": 8, "code_orientation": 12, "rank": 4, "init": "paper"},
 }
 
@@ -318,9 +317,10 @@ def _learned(model: PoseModel, known: place.Place) -> dict[str, Tensor]:
 
 
 def _failed(what: str, error: Exception) -> Exception:
-    """The PluginError for a call of torch that failed, with the first lines of its reason."""
+    """The PluginError for a call of torch that failed, with the first lines of its reason, and the cure if known."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return PluginError(f"{what} failed: {type(error).__name__}: {' '.join(lines[:2])[:160]}")
+    cure = "images.shape[0] instead of len(images), which fixes the batch" if "specializ" in str(error) else ""
+    return PluginError(f"{what} failed: {type(error).__name__}: {' '.join(lines[:2])[:160]}", cure)
 
 
 def _equal(one: PoseOutput, other: PoseOutput, message: str) -> None:

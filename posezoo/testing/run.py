@@ -23,11 +23,17 @@ class Outcome(NamedTuple):
     problem: str
 
 
-def check(name: str, overrides: Mapping[str, Any] = {}, progress: Progress | None = None) -> list[Outcome]:
+def check(
+    name: str,
+    overrides: Mapping[str, Any] = {},
+    progress: Progress | None = None,
+    told: Callable[[Outcome], object] | None = None,
+) -> list[Outcome]:
     """The outcome of every check on a model (`hello`, `posenet+tta`), a modifier or a data format, without pytest.
 
     A modifier alone (`tta`) is checked on the first of posezoo's own models, a data format on an empty folder, or on
-    data (`hello-data:PATH`). `overrides` as for `posezoo.create_model`. Raises UsageError for unknown names.
+    data (`hello-data:PATH`). `overrides` as for `posezoo.create_model`. `told` is called with each outcome at once.
+    Raises UsageError for unknown names.
     """
     suite, pairs = _suite(name, overrides)
     outcomes = []
@@ -35,6 +41,8 @@ def check(name: str, overrides: Mapping[str, Any] = {}, progress: Progress | Non
         outcomes.append(Outcome(_words(method.__name__), "".join(infusions), _problem(method, *infusions)))
         if progress:
             progress(len(outcomes), len(pairs))
+        if told:
+            told(outcomes[-1])
     return outcomes
 
 

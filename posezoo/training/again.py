@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from posezoo.base.errors import HubError, PosezooError, UsageError
+from posezoo.base.errors import DataError, HubError, PosezooError, UsageError, WeightsError
 from posezoo.base.observe import Note, Observer
 from posezoo.base.paths import user_path, without_folders
 from posezoo.catalogue import names
 from posezoo.data.open import Dataset, open_dataset
-from posezoo.data.splits import ALL_TEST, BLOCKS, Method
+from posezoo.data.splits import ALL_TEST, BLOCKS, Method, stretch_of_test, validation_blocks
 from posezoo.evaluation import named, stored
 from posezoo.evaluation.compare import Comparison
 from posezoo.evaluation.compare import compare as compare_reports
@@ -61,6 +62,8 @@ def evaluate(
     if subject.choice.data is None:
         raise UsageError("no data set given", "--data NAME, see posezoo data list")
     dataset, training = _opened(subject, watch)
+    if subset == "val" and data is None and subject.held_out is not None:
+        dataset = with_validation(dataset, subject.held_out)
     dataset = as_known_scenes(dataset, subject.model.config.scenes, scene)
     for remark in dataset.remarks:
         watch.note(remark)
@@ -113,11 +116,23 @@ def _stored(model: str | Path | PoseModel | Result | Report) -> Report | None:
         return model.report
     if isinstance(model, PoseModel):
         return None
-    folder = user_path(str(model).removeprefix("local-dir:"))
-    for place in (folder / "report", folder, folder.parent / "report"):
-        if (place / stored.FILE).is_file():
-            return Report.load(place)
-    return None
+    folder = _report_in(str(model))
+    return None if folder is None else Report.load(folder)
+
+
+def stored_report(run: str | Path) -> tuple[Path, Report]:
+    """The folder of a run's report, and the report as it was measured. Raises WeightsError."""
+    folder = _report_in(str(run))
+    if folder is None:
+        raise WeightsError(f"{run}: no report", f"posezoo eval {run} writes it")
+    return folder, Report.load(folder)
+
+
+def _report_in(run: str) -> Path | None:
+    """Where a run or model folder's report is stored, or the folder of a report itself."""
+    folder = user_path(run.removeprefix("local-dir:"))
+    places = (folder / "report", folder, folder.parent / "report")
+    return next((place for place in places if (place / stored.FILE).is_file()), None)
 
 
 def _opened(subject: _Subject, watch: Observer) -> tuple[Dataset, Dataset | None]:
@@ -178,6 +193,8 @@ class _Subject(NamedTuple):
     """What it was trained on, as far as that is known."""
     found: bool = False
     """Whether it was found by name: a model built in memory has not been trained on anything that is known."""
+    held_out: float | None = None
+    """Of a run: the fraction of its training frames that it kept for validation."""
 
     @property
     def is_new_recording(self) -> bool:
@@ -235,12 +252,29 @@ def _subject(
         if choice.data is None:
             root, split = choice.root or trained.root, choice.split or trained.split
             choice = _DataChoice(trained.data, root, split, choice.skip_bad or trained.skip_bad)
-    facts = found.config.get("training", {})
+    facts = {**found.config.get("training", {}), "weights_sha256": found.config["weights"]["sha256"]}
     catalogued = _if_catalogued(facts.get("data"))
     choice = choice._replace(data=choice.data or catalogued)
     if trained is None and catalogued:
         trained = _DataChoice(catalogued, None, None, False)
-    return _Subject(load_found(found, device), choice, backbone, facts, trained, True)
+    held_out = config["train"] if (path / CONFIG).is_file() else None
+    fraction = held_out["data"]["validation"] if held_out and held_out["selection"] == "validation" else 0.0
+    return _Subject(load_found(found, device), choice, backbone, facts, trained, True, fraction if held_out else None)
+
+
+def with_validation(dataset: Dataset, fraction: float) -> Dataset:
+    """The data set with the frames that a run held out of its training frames as `val`; its own if it has some.
+
+    `fraction`: the run's `data.validation`; 0: it held out none. Raises DataError if there are none.
+    """
+    frames = dataset.frames
+    if (frames.split == "val").any():
+        return dataset
+    if not fraction:
+        raise DataError("the run kept no frames for validation", "train with selection=validation, or --subset test")
+    train, split = np.flatnonzero(frames.split == "train"), frames.split.copy()
+    split[train[validation_blocks(frames.select(train), fraction, stretch_of_test(frames))]] = "val"
+    return dataclasses.replace(dataset, frames=dataclasses.replace(frames, split=split))
 
 
 def _if_catalogued(data: str | None) -> str | None:

@@ -240,13 +240,14 @@ class Loop:
 
     def _evaluated(self) -> Result:
         job, path, main = self.job, self.folder.path, self.processes.is_main
-        model = load_found(self._best(path), job.accelerator.device)
+        found = self._best(path)
         report = evaluate(
-            model,
+            load_found(found, job.accelerator.device),
             job.dataset,
             cache=job.cache,
             embed=retrieval_features(job.model),
             selection=selection_note(job.config, self.state.best),
+            trained={**found.config["training"], "weights_sha256": found.config["weights"]["sha256"]},
             progress=lambda done, total: self.observer.progress("evaluating", done, total),
             share=self.processes,
         )

@@ -24,7 +24,7 @@ from posezoo import cli
 from posezoo.cli.commands import app
 
 COMMANDS = ["list", "info", "settings", "doctor", "train", "resume", "eval", "compare", "predict", "export", "parity"]
-COMMANDS += ["map", "serve"]
+COMMANDS += ["map", "serve", "report"]
 BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
 DATA_COMMANDS = [
     f"data {word}" for word in ("corrupt", "export", "how-to", "list", "make-ecl", "plot", "prepare", "stats", "verify")
@@ -169,7 +169,7 @@ ODD = [
     *("scenes=['a','a']", "resize=64", "mean=[1]", "nan", "-1", "--subset", "train", "loading", "*", "[", "[a", "?"),
 ]
 SAFE = [["list"], ["info"], ["doctor"], ["data"], ["data", "list"], ["data", "plot"], ["data", "verify"]]
-SAFE += [["eval"], ["compare"], ["predict"], ["resume"], ["bench"], ["export"], ["parity"], []]
+SAFE += [["eval"], ["compare"], ["report"], ["predict"], ["resume"], ["bench"], ["export"], ["parity"], []]
 SURROGATES = st.characters(codec=None, categories=None)
 token = st.one_of(st.sampled_from(ODD), st.sampled_from(ODD), st.text(SURROGATES, max_size=12))
 

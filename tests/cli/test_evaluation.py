@@ -43,3 +43,15 @@ def test_compare_refuses_other_images(train: Train, two_places: Path) -> None:
     assert "--data" in ended.stderr
     assert faults.in_process(["compare", str(first)]).code == 2
     assert faults.in_process(["compare", str(first), "nowhere"]).code == 4
+
+
+def test_a_report_is_written_again(train: Train) -> None:
+    run = train(epochs=1).path
+    page, text = run / "report" / "report.html", run / "report" / "report.md"
+    before = page.read_text()
+    page.unlink()
+    assert strict_json(ok("report", str(run), "--format", "json")) == {"page": str(page), "text": str(text)}
+    assert page.read_text() == before
+    assert ok("report", str(run / "report"), "--latex").count("&") >= 4
+    assert ok("report", str(run), "--csv").startswith("by,")
+    assert faults.in_process(["report", str(run.parent / "nowhere")]).code == 4

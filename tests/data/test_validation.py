@@ -148,3 +148,12 @@ def test_of_many_photographs_some_are_looked_at(tmp_path: Path) -> None:
     validation.note_photographs(rows, tmp_path, False, notes)
     (note,) = notes
     assert note.startswith("200 of 200 sampled images")
+
+
+def test_wide_pictures_are_told(make_folder: MakeFolder) -> None:
+    folder = make_folder([pose_row(f"{n}.png", n) for n in range(3)])
+    assert not any("networks read" in note for note in open_dataset(f"folder:{folder}").notes)
+    for n in range(3):
+        Image.new("RGB", (124, 37)).save(folder / f"{n}.png")  # KITTI's shape
+    (told,) = [note for note in open_dataset(f"folder:{folder}").notes if "networks read" in note]
+    assert "30 % of their width" in told

@@ -17,7 +17,9 @@ from posezoo_benchmarks import colmap, nerf, own_data
 from scipy.spatial.transform import Rotation
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.spec import ReadRequest, ReadResult
+from posezoo.base.files import lenses
+from posezoo.base.spec import Lens, ReadRequest, ReadResult
+from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import open_dataset
 
 # four cameras by hand: camera-to-world rotations and centres
@@ -81,7 +83,7 @@ def test_colmap(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     check(result)
     assert [frame.intrinsics for frame in result.frames[:2]] == [(50, 50, 32, 24), (51, 52, 31.5, 24.5)]
     assert [frame.sequence for frame in result.frames] == ["", "", "sub", "sub"]
-    assert any("lens distortion is not corrected (SIMPLE_RADIAL)" in note for note in result.notes)
+    assert [frame.lens for frame in result.frames[:2]] == [Lens("SIMPLE_RADIAL", (0.1,)), None]
     assert any("no scale" in note for note in result.notes)
 
 
@@ -271,7 +273,7 @@ def test_kitti(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1 2 3\n", "poses.txt:1: expected 8 or 12 columns, got 3"),
+        ("1 2 3\n", "poses.txt:1: expected 8 or 12 or 16 columns, got 3"),
         ("", "neither TUM (8 columns) nor KITTI (12 columns)"),
         ("1 0 0 0 0 0 0 0\n", "poses.txt:1: quaternion is not unit: |q| = 0"),
         ("1 0 0 0 0 1 0 0 0 0 1 nan\n", "poses.txt:1: value 12 is not a finite number"),
@@ -339,3 +341,80 @@ def test_a_linked_folder_names_the_option(tmp_path: Path) -> None:
         open_dataset(f"folder:{tmp_path / 'here'}")
     assert "follow-symlinks=true" in str(caught.value.findings[0])
     assert len(open_dataset(f"folder:{tmp_path / 'here'}?follow-symlinks=true").frames) == 1
+
+
+# Lenses ------------------------------------------------------------------------------------------------------------
+
+
+def test_lens_distortion_is_corrected_in_the_cache(tmp_path: Path) -> None:
+    """A grid seen through a lens is straight in the cache, and the cache knows which lens it was made for."""
+    size, focal = (640, 480), 700.0
+    lens = Lens("SIMPLE_RADIAL", (-0.4,))
+    straight = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    straight[:, 100:110] = 255  # a wall's edge, far from the middle
+    # what the lens makes of it: each pixel of its picture, brought back by fixed-point iteration
+    u, v = np.meshgrid((np.arange(size[0]) + 0.5 - 320) / focal, (np.arange(size[1]) + 0.5 - 240) / focal)
+    x, y = u.copy(), v.copy()
+    for _ in range(50):
+        a, b = lenses.distorted(lens, x, y)
+        x, y = x + u - a, y + v - b
+    columns = (x * focal + 320 - 0.5).round().astype(int).clip(0, size[0] - 1)
+    rows = (y * focal + 240 - 0.5).round().astype(int).clip(0, size[1] - 1)
+    seen = straight[rows, columns]
+    Image.fromarray(seen).save(tmp_path / "a.png")
+    (tmp_path / "cameras.txt").write_text(f"1 SIMPLE_RADIAL 640 480 {focal} 320 240 -0.4\n")
+    (tmp_path / "images.txt").write_text("1 1 0 0 0 0 0 0 1 a.png\n\n")
+    dataset = open_dataset(f"colmap:{tmp_path}", split="test")
+    assert any("corrected (SIMPLE_RADIAL)" in note for note in dataset.notes)
+    cache = ImageCache.open(dataset.frames)
+    images, intrinsics = cache.batch([0])
+    np.testing.assert_allclose(intrinsics[0], np.array([focal, focal, 320, 240]) * ([341 / 640, 256 / 480] * 2))
+    lines = images[0, 0].numpy()
+    bend = [int(line.argmax()) for line in lines[8:-8]]
+    assert max(bend) - min(bend) <= 2, "the edge is straight"
+    (tmp_path / "cameras.txt").write_text(f"1 SIMPLE_PINHOLE 640 480 {focal} 320 240\n")
+    plain = ImageCache.open(open_dataset(f"colmap:{tmp_path}", split="test").frames)
+    assert plain.folder != cache.folder
+    bent = [int(line.argmax()) for line in plain.batch([0])[0][0, 0].numpy()[8:-8]]
+    assert max(bent) - min(bent) > 3
+
+
+def test_lenses_of_transforms_json(tmp_path: Path) -> None:
+    content = transforms() | {"k1": 0.1, "k2": -0.02, "k3": 0.003, "k4": 0, "p1": 0.001, "p2": 0.002}
+    (pictures(tmp_path) / "transforms.json").write_text(json.dumps(content))
+    frames = nerf.read(ReadRequest(tmp_path)).frames
+    assert frames[0].lens == Lens("POLYNOMIAL", (0.1, -0.02, 0.003, 0, 0.001, 0.002))
+    (tmp_path / "transforms.json").write_text(json.dumps(content | {"camera_model": "OPENCV_FISHEYE"}))
+    assert nerf.read(ReadRequest(tmp_path)).frames[0].lens == Lens("OPENCV_FISHEYE", (0.1, -0.02, 0.003, 0))
+    assert open_dataset(f"nerf:{tmp_path}").frames.lens_of(0) is not None
+    (tmp_path / "transforms.json").write_text(json.dumps(content | {"camera_model": "EQUIRECTANGULAR"}))
+    with pytest.raises(DataError, match="EQUIRECTANGULAR"):
+        open_dataset(f"nerf:{tmp_path}")
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="exif"):
+        open_dataset(f"nerf:{tmp_path}?exif=true")
+
+
+def test_whole_matrices_beside_depth_images(tmp_path: Path) -> None:
+    """4x4 rows, `depth/` beside the pictures, and an intrinsics file in each of its forms."""
+    pictures(tmp_path, [f"{folder}/{n}.png" for folder in ("rgb", "depth") for n in range(4)])
+    rows = []
+    for rotation, centre in zip(ROTATION, CENTRE, strict=True):
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), centre
+        rows.append(" ".join(map(repr, matrix.ravel().tolist())))
+    (tmp_path / "poses.txt").write_text("\n".join(rows))
+    result = folder_of(tmp_path)
+    assert result.findings == []
+    check(result, [f"rgb/{n}.png" for n in range(4)])
+    for name, text, intrinsics, lens in (
+        ("intrinsics.txt", "50 51 32 24", (50, 51, 32, 24), None),
+        ("intrinsics.txt", "50 0 32\n0 51 24\n0 0 1\n", (50, 51, 32, 24), None),
+        ("calibration.txt", "50 51 32 24 0.1 0.2 0.3 0.4\n", (50, 51, 32, 24), (0.1, 0.2, 0, 0, 0.3, 0.4)),
+        ("calib.txt", "P0: 1 0 2 0 0 3 4 0 0 0 1 0\nP2: 50 0 32 7 0 51 24 8 0 0 1 9\nTr: 1\n", (50, 51, 32, 24), None),
+    ):
+        (tmp_path / name).write_text(text)
+        frame = folder_of(tmp_path).frames[0]
+        assert frame.intrinsics == intrinsics, name
+        assert frame.lens == (Lens("POLYNOMIAL", lens) if lens else None)
+        (tmp_path / name).unlink()

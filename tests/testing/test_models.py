@@ -27,3 +27,11 @@ def test_each_check_finds_what_it_looks_for(name: str, check: str, infusion: str
 def test_every_check_has_a_case() -> None:
     checks = {name for name in dir(ModelConformance) if name.startswith("test_")}
     assert {check for _, check, *_ in CASES} == checks
+
+
+def test_a_batch_that_torch_fixed_comes_with_the_cure() -> None:
+    from posezoo.testing import models
+
+    told = str(models._failed("torch.export", ValueError("batch: the code specialized it to be a constant (3)")))
+    assert "images.shape[0] instead of len(images)" in told
+    assert "shape[0]" not in str(models._failed("torch.export", ValueError("something else")))

@@ -54,7 +54,9 @@ def test_readers_and_modifiers_without_pytest(monkeypatch: pytest.MonkeyPatch, t
 def test_without_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ModelConformance, "traced", ())
     seen: list[tuple[int, int]] = []
-    outcomes = run.check("dropping", progress=lambda done, total: seen.append((done, total)))
+    told: list[run.Outcome] = []
+    outcomes = run.check("dropping", progress=lambda done, total: seen.append((done, total)), told=told.append)
+    assert told == outcomes, "each as it comes"
     failed = {outcome.check for outcome in outcomes if outcome.problem}
     assert {"eval is deterministic", "batch order and size do not matter"} <= failed
     assert "other sides" not in failed

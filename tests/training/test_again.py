@@ -12,7 +12,7 @@ import pytest
 import small_data
 from small_runs import Train
 
-from posezoo.base.errors import UsageError, WeightsError
+from posezoo.base.errors import DataError, UsageError, WeightsError
 from posezoo.training.again import evaluate
 
 
@@ -109,3 +109,16 @@ def test_the_scene_of_a_new_recording_is_named(train: Train, two_places: Path, t
         evaluate(result, new, scene="kitchen")
     known = result.report.frames.scenes
     assert evaluate(result, new, scene=known[1]).frames.scenes == (known[1],)
+
+
+def test_the_frames_kept_for_validation_are_a_subset(train: Train, one_place: Path) -> None:
+    result = train(data=one_place, epochs=1, selection="validation")
+    report = evaluate(result.path, subset="val")
+    assert report.split == "val"
+    assert (len(report.frames), len(report.train or ())) == (6, 18), "as train says: 18 training, 6 validation images"
+    assert not set(report.frames.images) & set((report.train or report.frames).images)
+
+
+def test_a_run_without_validation_frames_says_so(train: Train, one_place: Path) -> None:
+    with pytest.raises(DataError, match="selection=validation"):
+        evaluate(train(data=one_place, epochs=1, selection="last").path, subset="val")

@@ -4,11 +4,12 @@
     <cache>/images/<key>/index.npy      offset, size, size of the stored image, sha256 of it, and crc32 of the pixels
     <cache>/images/digests/*.json       sha256 of files seen before, by path, size and time: hashing 30 GB is slow
 
-`key` is a sha256 over the format's version, the short edge, how files that are not ordinary pictures are decoded, and
-the sha256 of every source file in order, so a changed image makes a new cache and an old one is never wrong. A cache is
-built in a folder of its own and renamed into place: it exists completely or not at all. Pixels are read with preadv,
-not mapped: the memory a process holds stays flat over an epoch, a fork or pickle costs nothing, and a file cut short is
-an error instead of a bus error. What a process reads of an image for the first time must have its crc32.
+`key` is a sha256 over the format's version, the short edge, how files that are not ordinary pictures are decoded, which
+distortion is corrected, and the sha256 of every source file in order, so a changed image makes a new cache and an old
+one is never wrong. A cache is built in a folder of its own and renamed into place: it exists completely or not at all.
+Pixels are read with preadv, not mapped: the memory a process holds stays flat over an epoch, a fork or pickle costs
+nothing, and a file cut short is an error instead of a bus error. What a process reads of an image for the first time
+must have its crc32.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -33,6 +34,7 @@ import torch
 from torch import Tensor
 
 from posezoo.base.errors import Finding, ResourceError
+from posezoo.base.files import lenses
 from posezoo.base.files.pictures import CACHE_SHORT_EDGE
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import printable_path, user_path
@@ -64,7 +66,8 @@ class ImageCache:
         home = cache_folder() / "images"
         digests = _digests(frames, home, progress)
         decode = f" {frames.decode.key}" if frames.decode else ""
-        key = hashlib.sha256(f"{VERSION} {CACHE_SHORT_EDGE}{decode}\n".encode() + b"\n".join(digests)).hexdigest()
+        what = f"{VERSION} {CACHE_SHORT_EDGE}{decode}{_lenses(frames)}\n"
+        key = hashlib.sha256(what.encode() + b"\n".join(digests)).hexdigest()
         index = valid_index(home / key, digests)
         if index is None:
             build_cache(frames, digests, home, key, progress)
@@ -150,6 +153,15 @@ class ImageCache:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.folder, self._index, self._intrinsics_N4 = state["folder"], state["index"], state["intrinsics"]
         self._file, self._lock, self._seen_N = None, threading.Lock(), np.zeros(len(self._index), dtype=bool)
+
+
+def _lenses(frames: Frames) -> str:
+    """What the correction of distortion depends on; empty where there is none."""
+    if not len(frames.lens):
+        return ""
+    digest = hashlib.sha256(repr(frames.lenses).encode())
+    digest.update(frames.lens.astype("<i4").tobytes() + frames.intrinsics.astype("<f8").tobytes())
+    return f" lenses {lenses.VERSION} {digest.hexdigest()}"
 
 
 def cache_folder() -> Path:

@@ -1,0 +1,289 @@
+"""The report that people open: one HTML file with its pictures, style and script in it, which asks nothing of anybody.
+
+Also the report as Markdown, as a LaTeX table and as CSV. The pages are the templates beside this module.
+
+Legend: N test images, M training images.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from posezoo.base.errors import PosezooError
+from posezoo.base.files.pictures import read_image
+from posezoo.base.paths import without_folders
+from posezoo.base.poses import axes_from_above, table
+from posezoo.data.table import Frames
+from posezoo.evaluation import baselines
+from posezoo.evaluation.compare import UNITS, ranking_differences
+from posezoo.evaluation.results import MEDIANS, Worded
+
+MOST_IMAGES = 2000
+"""Images in the plan view, evenly chosen; those of most and least error are always among them."""
+MOST_THUMBS = 400
+EXTREMES = 6
+THUMB_EDGE, QUALITY = 120, 60
+_COLOURS = ("--model", "--mean", "--near", "--oracle")
+
+
+def html(report: Worded) -> str:
+    """The report as one self-contained page."""
+    shown = _Shown(report)
+    style, script = (Markup(_read(name)) for name in ("report.css", "report.js"))
+    # no "</script>" and no comment can begin inside of the data
+    data = Markup(json.dumps(shown.data(), allow_nan=False, ensure_ascii=True).replace("<", "\\u003c"))
+    names = [{"name": name, "colour": _COLOURS[n % 4]} for n, name in enumerate(report.methods)]
+    more = {"style": style, "script": script, "data": data, "methods": names, "unit": report.unit}
+    return _template("report.html.j2").render(
+        _words(report), **more, scenes=report.frames.scenes, axis=shown.axis, left_out=shown.left_out,
+        extremes=shown.extremes(),
+    )  # fmt: skip
+
+
+def markdown(report: Worded) -> str:
+    """The report's words and tables as Markdown."""
+    return _template("report.md.j2").render(_words(report))
+
+
+def latex(report: Worded) -> str:
+    """Median position and orientation of every method by scene or condition, for booktabs; `%` lines say what it is."""
+    by = "scene" if len(report.groups("scene")) > 1 else "condition"
+    rows = report.rows(by) if len(report.groups(by)) > 1 else []
+    rows = [*rows, *(report.rows("overall") if not rows or by == "condition" else [])]
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    lines = [
+        f"% {report.data}, {report.split}, {report.ground_truth} ground truth: median {report.unit}, median deg",
+        rf"\begin{{tabular}}{{l{'c' * len(groups)}}}",
+        r"\toprule",
+        " & ".join(["method", *map(_tex, groups)]) + r" \\",
+        r"\midrule",
+    ]
+    for method in report.methods:
+        own = {row["group"]: row for row in rows if row["method"] == method}
+        cells = [", ".join(_number(own[group][key]) for key in MEDIANS) for group in groups]
+        lines.append(" & ".join([_tex(method), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def csv(report: Worded) -> str:
+    """Every row of every grouping as CSV; intervals in two columns."""
+    rows = []
+    for by, found in report.to_dict()["results"].items():
+        for row in found:
+            flat = {"by": by}
+            for key, value in row.items():
+                if key.endswith("_ci95"):
+                    flat |= dict(zip((f"{key}_low", f"{key}_high"), value or ("", ""), strict=True))
+                else:
+                    flat[key] = "" if value is None else value
+            rows.append(flat)
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return table({key: [row.get(key, "") for row in rows] for key in columns})
+
+
+def verdict(report: Worded) -> list[str]:
+    """The report in some sentences: how good, and what of the baselines it beats, by paired differences."""
+    row = report.headline[report.model]
+    typical = f"{_number(row[MEDIANS[0]])} {report.unit} and {_number(row[MEDIANS[1]])} degrees"
+    sentences = [f"Half of the images are located within {typical}."]
+    for name in (baselines.MEAN, baselines.RETRIEVAL):
+        if name in report.methods and name != report.model:
+            found = ranking_differences(report, name, report.model)
+            units = {**UNITS, "position": report.unit}
+            parts = [f"{o.verdict} in {o.error} ({_ends(o.difference)} {units[o.error]})" for o in found]
+            sentences.append(f"Compared with the {name} it is {' and '.join(parts)}.")
+    if row["num_failed"]:
+        sentences.append(f"It gave no finite pose for {row['num_failed']} of {row['num']} images.")
+    return sentences
+
+
+def provenance(report: Worded) -> dict[str, Any]:
+    """Where the numbers come from."""
+    settings, versions = report.settings, report.to_dict()["versions"]
+    trained = settings.get("trained", {})
+    weights = str(settings.get("weights", ""))
+    known = {
+        "command": f"posezoo eval {without_folders(weights) or report.model} --data {without_folders(report.data)}",
+        "model": report.model,
+        "weights": without_folders(weights),
+        "sha256 of the weights": trained.get("weights_sha256"),
+        "weights chosen by": report.selection,
+        "trained on": trained.get("data") and without_folders(str(trained["data"])),
+        "digest of the training data": trained.get("data_digest"),
+        "recipe": trained.get("recipe"),
+        "seed": trained.get("seed"),
+        "commit": trained.get("commit"),
+        "evaluated on": f"{without_folders(report.data)}, {report.split}: {len(report.frames)} images",
+        "digest of the data": report.data_digest,
+        "ground truth": report.ground_truth,
+        "versions": ", ".join(f"{name} {value}" for name, value in versions.items()),
+    }
+    return {name: value for name, value in known.items() if value not in (None, "")}
+
+
+class _Shown:
+    """What the plan view and the thumbnails show."""
+
+    def __init__(self, report: Worded) -> None:
+        self.report, frames = report, report.frames
+        self.metres_N, self.degrees_N = report.errors[report.model]
+        order_N = np.argsort(self.metres_N, kind="stable")
+        self.best_n, self.worst_n = order_N[:EXTREMES], order_N[::-1][:EXTREMES]
+        even_n = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_IMAGES)).astype(np.int64))
+        self.rows_n = np.unique(np.concatenate([even_n, self.best_n, self.worst_n]))
+        self.left_out = "" if len(self.rows_n) == len(frames) else f"{len(self.rows_n)} of {len(frames)} images shown."
+        self.pair = list(axes_from_above(frames.position, frames.quaternion))
+        self.axis = "xyz"[({0, 1, 2} - set(self.pair)).pop()]
+        self.thumbs: list[str] = []
+        self.of_file: dict[str, int | None] = {}
+        # those of the extremes first: they are shown whatever happens
+        step = max(1, len(self.rows_n) // (MOST_THUMBS // 2))
+        self.pictured = {int(n) for n in (*self.best_n, *self.worst_n, *self.rows_n[::step])}
+
+    def data(self) -> dict[str, Any]:
+        """What the script reads."""
+        report, train = self.report, self.report.train
+        finite_N = self.metres_N[np.isfinite(self.metres_N)]
+        low, high = np.percentile(finite_N, [5, 95]) if len(finite_N) else (0.1, 1.0)
+        near_N = self._nearest()
+        images = [self._image(int(n), near_N) for n in self.rows_n]
+        curves = {
+            error: [_curve(report.errors[method][which]) for method in report.methods]
+            for which, error in enumerate(UNITS)
+        }
+        step = max(1, len(train) // 4000) if train is not None else 1
+        return {
+            "unit": report.unit,
+            "heat": [max(float(low), 1e-4), max(float(high), 2e-4, 1.5 * float(low))],
+            "images": images,
+            "train": [] if train is None else [self._place(train, n) for n in range(0, len(train), step)],
+            "curves": curves,
+            "thumbs": self.thumbs,
+        }
+
+    def extremes(self) -> list[dict[str, Any]]:
+        """The worst and the best images."""
+        groups = []
+        for title, rows in (("Worst images", self.worst_n), ("Best images", self.best_n)):
+            images = []
+            for n in rows.tolist():
+                number = self._thumb(self.report.frames, n)
+                words = f"{_number(self.metres_N[n])} {self.report.unit}, {_number(self.degrees_N[n])} deg"
+                source = None if number is None else Markup(self.thumbs[number])
+                index = int(np.searchsorted(self.rows_n, n))
+                images.append({"index": index, "source": source, "words": words, "name": _name(self.report.frames, n)})
+            groups.append({"title": title, "images": images})
+        return groups
+
+    def _image(self, n: int, near_N: np.ndarray) -> dict[str, Any]:
+        report, train = self.report, self.report.train
+        predicted_3 = report.methods[report.model].position[n]
+        near = None
+        if train is not None and near_N[n] >= 0:
+            away = float(np.linalg.norm(train.position[near_N[n]] - report.frames.position[n]))
+            number = self._thumb(train, int(near_N[n])) if n in self.pictured else None
+            near = {"name": _name(train, int(near_N[n])), "metres": _finite(away), "thumb": number}
+        return {
+            **self._place(report.frames, n),
+            "name": _name(report.frames, n),
+            "predicted": predicted_3[self.pair].tolist() if np.isfinite(predicted_3).all() else None,
+            "metres": _finite(self.metres_N[n]),
+            "degrees": _finite(self.degrees_N[n]),
+            "thumb": self._thumb(report.frames, n) if n in self.pictured else None,
+            "near": near,
+        }
+
+    def _place(self, frames: Frames, n: int) -> dict[str, Any]:
+        scenes = self.report.frames.scenes
+        name = frames.scenes[frames.scene[n]]
+        scene = scenes.index(name) if name in scenes else -1
+        return {"at": [round(float(x), 3) for x in frames.position[n][self.pair]], "scene": scene}
+
+    def _nearest(self) -> np.ndarray:
+        """The row of each test image's nearest training image (by features, else by position), -1 for none."""
+        report, train = self.report, self.report.train
+        poses = report.methods.get(baselines.RETRIEVAL) or report.methods.get(baselines.ORACLE)
+        if train is None or poses is None:
+            return np.full(len(report.frames), -1)
+        rows = {position.tobytes(): n for n, position in enumerate(np.ascontiguousarray(train.position))}
+        return np.array([rows.get(position.tobytes(), -1) for position in np.ascontiguousarray(poses.position)])
+
+    def _thumb(self, frames: Frames, n: int) -> int | None:
+        """The number of the image's thumbnail; None if its file is not here any more."""
+        path = str(frames.path(n))
+        if path not in self.of_file:
+            try:
+                pixels = read_image(path, THUMB_EDGE, frames.decode)
+            except PosezooError:
+                self.of_file[path] = None
+            else:
+                content = io.BytesIO()
+                Image.fromarray(pixels).save(content, "JPEG", quality=QUALITY)
+                self.of_file[path] = len(self.thumbs)
+                self.thumbs.append(f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}")
+        return self.of_file[path]
+
+
+def _words(report: Worded) -> dict[str, Any]:
+    """What both forms of the report say."""
+    return {
+        "title": f"{report.model} on {without_folders(report.data)}",
+        "verdict": verdict(report),
+        "tables": [
+            {"title": without_folders(title), "header": header, "rows": rows}
+            for title, header, rows in report.table_rows()
+        ],
+        "intervals": report.intervals_note,
+        "costs": report.cost_lines,
+        "notes": [without_folders(note) for note in report.notes],
+        "provenance": provenance(report),
+    }
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_read), autoescape=name.endswith(".html.j2"), trim_blocks=False
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    return environment.get_template(name)
+
+
+def _read(name: str) -> str:
+    return (files("posezoo.evaluation") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _curve(error_N: np.ndarray, points: int = 200) -> list[float | None]:
+    """The sorted errors at evenly spaced shares of the images."""
+    place = np.linspace(0, len(error_N) - 1, min(points, max(2, len(error_N)))).round().astype(np.int64)
+    return [_finite(value) for value in np.sort(error_N)[place]]
+
+
+def _finite(value: float) -> float | None:
+    return float(f"{value:.4g}") if np.isfinite(value) else None
+
+
+def _name(frames: Frames, n: int) -> str:
+    return frames.name(n).encode("utf-8", "backslashreplace").decode()
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def _ends(found: Any) -> str:
+    return f"{_number(found.low)} to {_number(found.high)}"
+
+
+def _tex(text: str) -> str:
+    words: Iterable[str] = (f"\\{c}" if c in "&%$#_{}" else c for c in text or "(none)")
+    return "".join(words)
