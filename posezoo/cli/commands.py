@@ -18,6 +18,7 @@ from posezoo.cli.plugins import app as plugins_app
 from posezoo.cli.predict import predict
 from posezoo.cli.serve import serve
 from posezoo.cli.show import app as show_app
+from posezoo.cli.study import app as study_app
 from posezoo.cli.weights import app as weights_app
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.add_typer(show_app)  # without a name: its commands are posezoo's own
 app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
+app.add_typer(study_app, name="study")
 app.add_typer(weights_app, name="weights")
 app.command("map")(map_)
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from posezoo.base.errors import PosezooError
 from posezoo.base.files.pictures import read_image
 from posezoo.base.spec import Decode
 from posezoo.nn.model import evaluating
@@ -40,19 +41,32 @@ def cost_of(
     `more_bytes`: what it needs beside its own tensors.
     """
 
-    def load() -> Tensor:
-        return prepare(torch.from_numpy(read_image(path, decode=decode).copy()).permute(2, 0, 1)[None].to(device))
+    def prepared(pixels: np.ndarray) -> Tensor:
+        return prepare(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(device))
 
     with evaluating(network), torch.inference_mode():
-        ready = load()
+        try:
+            pixels, whole = (
+                read_image(path, decode=decode),
+                _milliseconds(lambda: answer(prepared(read_image(path, decode=decode)))),
+            )
+        except PosezooError:  # the evaluation reads the image cache; the file itself may be gone by now
+            pixels, whole = np.zeros((256, 341, 3), dtype=np.uint8), None
+        ready = prepared(pixels)
         alone = _milliseconds(lambda: answer(ready))
-        whole = _milliseconds(lambda: answer(load()))
-    return {
-        **size_of(network, more_bytes),
-        **{f"latency_ms_{name}": round(value, 3) for name, value in zip(("p50", "p95"), alone, strict=True)},
-        **{f"file_ms_{name}": round(value, 3) for name, value in zip(("p50", "p95"), whole, strict=True)},
-        **{"device": device.type, "threads": torch.get_num_threads()},
-    }
+    return (
+        size_of(network, more_bytes)
+        | _times("latency", alone)
+        | _times("file", whole)
+        | {
+            "device": device.type,
+            "threads": torch.get_num_threads(),
+        }
+    )
+
+
+def _times(what: str, taken: tuple[float, float] | None) -> Cost:
+    return {} if taken is None else {f"{what}_ms_p50": round(taken[0], 3), f"{what}_ms_p95": round(taken[1], 3)}
 
 
 def size_of(network: nn.Module, more_bytes: int = 0) -> Cost:
@@ -68,9 +82,14 @@ def words(method: str, cost: Cost) -> str:
     line = f"{method}: {cost['parameters']:,} parameters, {size}"
     if "latency_ms_p50" not in cost:
         return line
-    alone, whole = (f"{cost[f'{k}_ms_p50']:.1f} ms (p95 {cost[f'{k}_ms_p95']:.1f})" for k in ("latency", "file"))
+    kinds = {"latency": "a picture", "file": "from its file"}
+    times = [
+        f"{cost[f'{kind}_ms_p50']:.1f} ms (p95 {cost[f'{kind}_ms_p95']:.1f}) {what}"
+        for kind, what in kinds.items()
+        if f"{kind}_ms_p50" in cost
+    ]
     threads = f", {cost['threads']} thread{'s' * (cost['threads'] > 1)}" if cost["device"] == "cpu" else ""
-    return f"{line}, {alone} a picture, {whole} from its file ({cost['device']}{threads})"
+    return f"{line}, {', '.join(times)} ({cost['device']}{threads})"
 
 
 def _milliseconds(work: Callable[[], Tensor]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from posezoo import cli
 from posezoo.cli.commands import app
 
 COMMANDS = ["list", "info", "settings", "doctor", "train", "resume", "eval", "compare", "predict", "export", "parity"]
-COMMANDS += ["map", "serve", "report"]
+COMMANDS += ["map", "serve", "report", "study error-map"]
 BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
 DATA_COMMANDS = [
     f"data {word}" for word in ("corrupt", "export", "how-to", "list", "make-ecl", "plot", "prepare", "stats", "verify")

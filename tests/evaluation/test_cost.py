@@ -50,3 +50,17 @@ def test_size_alone_in_words() -> None:
     assert "1,001,000 parameters" in line
     assert "4.0 MB" in line
     assert "ms" not in line
+
+
+def test_a_file_that_is_gone_is_not_timed(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    found = cost.cost_of(
+        network,
+        lambda images_BCHW: images_BCHW[..., :2, :2].float(),
+        tmp_path / "gone.png",
+        answer=network,
+        device=torch.device("cpu"),
+    )
+    assert found["latency_ms_p50"] > 0
+    assert "file_ms_p50" not in found
+    assert "from its file" not in cost.words("x", found)

@@ -1,0 +1,50 @@
+"""The error map: turning by hand, numbers, and its command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+from command_line import ok, strict_json
+from small_runs import Train
+
+from posezoo.base.spec import Frame
+from posezoo.data.table import Frames
+from posezoo.studies import error_map
+
+
+def test_turning_by_hand() -> None:
+    """Metre by metre straight on, then a quarter turn at once, then on."""
+    quarter = (float(np.sqrt(0.5)), 0.0, float(np.sqrt(0.5)), 0.0)
+    rows = [
+        Frame(f"{n}.png", (float(n), 0.0, 0.0), (1.0, 0.0, 0.0, 0.0) if n < 8 else quarter, split="test", timestamp=n)
+        for n in range(16)
+    ]
+    turn_N = error_map.turning(Frames.from_rows(Path(), rows))
+    np.testing.assert_allclose(turn_N[:3], 0, atol=1e-6)
+    np.testing.assert_allclose(turn_N[3:8], 90, atol=1e-6)
+    np.testing.assert_allclose(turn_N[8:11], 0, atol=1e-6)
+    assert np.isnan(turn_N[11:]).all()
+
+
+def test_ranks_correlate() -> None:
+    a_N = np.array([1.0, 2, 3, 4, np.nan])
+    assert error_map._spearman(a_N, np.array([10.0, 200, 3000, 40000, 1])) == pytest.approx(1)
+    assert error_map._spearman(a_N, np.array([4.0, 3, 2, -np.inf, 1])) == pytest.approx(-1)
+    assert error_map._spearman(a_N, np.ones(5)) is None
+
+
+def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_place: Path) -> None:
+    first, other = (train(epochs=1, seed=seed, out=f"run{seed}").path for seed in (0, 1))
+    out = tmp_path / "study"
+    found = strict_json(ok("study", "error-map", str(first), str(other), "--out", str(out), "--format", "json"))
+    assert found == json.loads((out / "study.json").read_text())
+    assert (out / "error-map.png").read_bytes().startswith(b"\x89PNG")
+    assert found["verdict"].startswith("B is ")
+    assert 0 <= found["share_improved"] <= 1
+    assert "B is" in ok("study", "error-map", str(first), str(first), "--out", str(out))
+    assert strict_json((out / "study.json").read_text())["share_improved"] == 0
+    assert faults.in_process(["study", "error-map", str(first), str(tmp_path / "nowhere")]).code == 4
