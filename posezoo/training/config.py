@@ -176,7 +176,7 @@ class CheckpointSettings(_Section):
     every_steps: int = Field(0, ge=0)
     """Steps between two checkpoints; 0: by time only."""
     every_seconds: float = Field(60.0, gt=0, allow_inf_nan=True)
-    """Seconds between two checkpoints; inf: never by time."""
+    """Seconds between two checkpoints, from 60 on more where saving takes over 2 % of them; inf: never by time."""
     keep: PositiveInt = 2
     """How many of the newest checkpoints are kept."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from posezoo.evaluation import figures
 
@@ -37,8 +38,9 @@ def draw(lines: list[dict[str, Any]]) -> Figure:
             panel.plot(*zip(*points, strict=True), "o-", color=_VALIDATION, markersize=3, label="validation (median)")
         panel.set_xlabel("step")
         panel.set_ylabel(label)
-        if key != "loss" and len(y_N) and (y_N > 0).all():
+        if key != "loss" and len(y_N) and y_N.min() > 0 and y_N.max() > 10 * y_N.min():
             panel.set_yscale("log")
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.spines[["top", "right"]].set_visible(False)
     axes[-1].legend(frameon=False)
     return figure

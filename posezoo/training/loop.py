@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posezoo.base.errors import Interrupted, NotFiniteError, PluginError, ResourceError
+from posezoo.base.errors import Interrupted, LostError, NotFiniteError, PluginError, ResourceError
 from posezoo.base.observe import Observer
 from posezoo.data.loader import WorkerLost
 from posezoo.evaluation.evaluate import evaluate
@@ -24,6 +24,7 @@ from posezoo.training.checkpoint import Checkpoint
 from posezoo.training.facts import selection_note
 from posezoo.training.phase import Phase
 from posezoo.training.place import learn_place
+from posezoo.training.processes import is_lost
 from posezoo.training.rows import extends
 from posezoo.training.run import METRICS, RunFolder, utc_now
 from posezoo.training.saving import Saver, State, configuration
@@ -71,7 +72,16 @@ class Loop:
         self.tracker = Tracker(kind, folder.path, configuration(job), observer.note)
 
     def run(self, found: Checkpoint | None) -> Result:
-        """All phases from the checkpoint on, then the report."""
+        """All phases from the checkpoint on, then the report. Raises LostError if another process is lost."""
+        try:
+            return self._run(found)
+        except RuntimeError as error:
+            if not is_lost(error):
+                raise
+            what = f"another of the {self.processes.world} processes was lost at step {self.state.step}"
+            raise LostError(what, f"posezoo resume {self.folder.path}") from error
+
+    def _run(self, found: Checkpoint | None) -> Result:
         state, plan = self.state, self.job.config.plan
         if found:
             vars(state).update(found.state["position"])

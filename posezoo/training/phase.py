@@ -216,8 +216,9 @@ class Phase:
             try:
                 found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
             except RuntimeError as error:
-                if is_lost(error):  # the model's processes meet in here
-                    raise LostError("another process was lost in a step") from error
+                if is_lost(error):  # the processes meet in here, and it is no plugin's fault
+                    what = f"another of the {self.job.processes.world} processes was lost at step {number}"
+                    raise LostError(what, "posezoo resume RUN") from error
                 raise
             return found
 

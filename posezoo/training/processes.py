@@ -289,13 +289,16 @@ def _as_told(error: BaseException, processes: Processes) -> BaseException:
             others = [rank for rank in range(processes.world) if rank != processes.rank]
             if stop.signal and any(store.check([f"ended/{rank}"]) for rank in others):
                 return Interrupted(f"stopped by {stop.name} with the other processes", "", stop.exit_code)
-            error = LostError(f"another of the {processes.world} processes was lost", "posezoo resume RUN")
+            if not isinstance(error, LostError):
+                error = LostError(f"another of the {processes.world} processes was lost", "posezoo resume RUN")
         message = error.message if isinstance(error, PosezooError) else f"{type(error).__name__}: {error}"
         words = json.dumps({"rank": processes.rank, "message": message[:300], "code": exit_code_of(error)})
         if store.compare_set("failed", "", words) == words.encode():
             return error
         return _failure(store, patience=0) or error
-    return LostError("another process was lost, with the store", "posezoo resume RUN") if lost else error
+    if lost and not isinstance(error, LostError):
+        return LostError("another process was lost, with the store", "posezoo resume RUN")
+    return error
 
 
 def is_lost(error: BaseException) -> bool:

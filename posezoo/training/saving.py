@@ -17,6 +17,9 @@ from posezoo.training.phase import Phase
 from posezoo.training.run import RunFolder, as_stored
 from posezoo.training.setup import Job
 
+MINUTE, SHARE = 60.0, 0.02
+"""With as many seconds between checkpoints or more, saving takes at most this part of the time."""
+
 
 @dataclass
 class State:
@@ -43,7 +46,7 @@ class Saver:
     def __init__(self, job: Job, folder: RunFolder, state: State) -> None:
         self.job, self.folder, self.state = job, folder, state
         self.processes, self.stop = job.processes, job.processes.stop
-        self.saved_at = time.monotonic()
+        self.saved_at, self.took = time.monotonic(), 0.0
         self.tell: Callable[[Phase], None] = lambda phase: None
         """Reads and writes what the device knows of the steps so far; before each save, which must be of good state."""
 
@@ -66,11 +69,15 @@ class Saver:
         wanted = self.job.config.checkpoint
         if wanted.every_steps and self.state.step % wanted.every_steps == 0:
             return True
-        return time.monotonic() - self.saved_at > wanted.every_seconds
+        seconds = wanted.every_seconds
+        if seconds >= MINUTE:  # whoever wants it more often knows why
+            seconds = max(seconds, self.took / SHARE)
+        return time.monotonic() - self.saved_at > seconds
 
     def save(self, phase: Phase) -> Path:
         """The folder of the checkpoint, written. Raises NotFiniteError if a step since the last one went wrong."""
         self.tell(phase)
+        begun = time.monotonic()
         state = {
             "position": vars(self.state),
             "loss": phase.loss.state_dict(),
@@ -93,4 +100,5 @@ class Saver:
             weights, keep = self.job.model.state_dict(), self.job.config.checkpoint.keep
             target = checkpoint.save(self.folder.path, self.state.step, weights, state, facts, keep)
         self.saved_at = time.monotonic()
+        self.took = self.saved_at - begun
         return target

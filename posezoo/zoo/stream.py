@@ -78,12 +78,12 @@ def predict_stream(
     decode = pictures.UPRIGHT if (config.decode == pictures.UPRIGHT.key if exif is None else exif) else None
     items, total = _items(sources, every)
     batch: list[_Read] = []
-    done = turned = 0
+    done = turned = count = 0
     # nothing is read ahead for one at a time: what a camera sees is wanted now
     each = map if batch_size == 1 else parallel
     for read in each(lambda item: _read(item, decode, config), items):
         batch.append(read)
-        turned += read.turned
+        turned, count = turned + read.turned, count + 1
         if len(batch) == batch_size:
             yield _poses(model, batch)
             done, batch = done + len(batch), []
@@ -92,7 +92,7 @@ def predict_stream(
     if batch:
         yield _poses(model, batch)
     if turned and decode is None:
-        what = f"{turned} images have an EXIF orientation: ignored, as in training"
+        what = f"{turned} of {count} images have an EXIF orientation: ignored, as in training"
         note(f"{what} (--exif turns them; data option exif=true trains on turned pictures)")
 
 

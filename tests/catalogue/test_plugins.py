@@ -226,6 +226,7 @@ def test_list_says_what_is_off_and_what_is_slow(tmp_path: Path) -> None:
     assert off == "note: plugin importing (pz-importing 1.0) is off: No module named 'not_there'"
     assert re.fullmatch(r"note: plugin slow \(pz-slow 1.0\) is on; it takes \d+\.\d s to import", slow)
     assert "slow+hyper" in done.stdout
+    assert off in posezoo("data", "list", path=tmp_path).stderr.splitlines(), "its data sets may be what is missed"
 
 
 def test_a_plugin_that_hangs_is_off(tmp_path: Path) -> None:

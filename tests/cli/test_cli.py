@@ -223,3 +223,17 @@ def test_exit_codes_are_those_of_the_table() -> None:
     }
     assert cli.run(["--version"]) == 0
     assert math.isfinite(errors.Interrupted("", "", 130).exit_code)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["[enforce fail at alloc_cpu.cpp:123] DefaultCPUAllocator: can't allocate memory: 8 bytes", "CUDA out of memory"],
+)
+def test_out_of_memory_in_torch_is_no_bug(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("posezoo.training.train.set_up", full)
+    faults.assert_fails(
+        ["train", "posenet", "--data", "demo-yard", "--format", "quiet"], 6, "out of memory.*batch_size"
+    )

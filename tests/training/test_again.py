@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from small_runs import Train
 
 from posezoo.base.errors import DataError, UsageError, WeightsError
 from posezoo.training.again import evaluate
+from posezoo.training.checkpoint import stored_config
+from posezoo.zoo.saved import load
 
 
 def test_evaluation_again_gives_the_same(train: Train) -> None:
@@ -122,3 +125,23 @@ def test_the_frames_kept_for_validation_are_a_subset(train: Train, one_place: Pa
 def test_a_run_without_validation_frames_says_so(train: Train, one_place: Path) -> None:
     with pytest.raises(DataError, match="selection=validation"):
         evaluate(train(data=one_place, epochs=1, selection="last").path, subset="val")
+
+
+@pytest.mark.slow
+def test_a_run_is_read_while_it_trains(one_place: Path, tmp_path: Path) -> None:
+    """Its best model is replaced and its checkpoints come and go: whoever reads gets one of them, whole."""
+    run, ended = tmp_path / "run", []
+    settings = small_data.settings("posenet", out=str(run), epochs=12, **{"checkpoint.every_steps": 1})
+    words = ["train", "posenet", "--data", f"folder:{one_place}", *small_data.words(settings), "--format", "quiet"]
+    training = threading.Thread(target=lambda: ended.append(faults.own_process(words)))
+    training.start()
+    read = 0
+    while training.is_alive():
+        if (run / "best" / "config.json").exists():
+            assert not load(f"local-dir:{run}").training
+            read += 1
+        if any((run / "ckpt").glob("step-*")):
+            stored_config(run)
+    training.join()
+    assert ended[0].code == 0, ended
+    assert read > 5

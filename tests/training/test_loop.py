@@ -5,20 +5,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import faults
 import numpy as np
 import pytest
+import small_data
 from naming import naming
 from small_runs import Notes, Train
 
+from posezoo import api
 from posezoo.api import resume
 from posezoo.base.errors import (
     Interrupted,
     ResourceError,
 )
+from posezoo.training.run import read_config
 
 
 def test_same_seed_same_run_other_seed_other_run(train: Train, tmp_path: Path) -> None:
@@ -68,3 +72,29 @@ def test_killed_data_worker(train: Train, tmp_path: Path, monkeypatch: pytest.Mo
     assert faults.checkpoints(run) == [f"step-{steps:09d}"]
     resume(run, observer=Notes())
     assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole"), **more).path)
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 5e8], ids=["back", "beyond 2038"])
+def test_a_clock_that_jumps_changes_nothing(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    """Durations are from a clock that never jumps, checkpoints are ordered by step."""
+    whole = train(out=str(tmp_path / "whole")).path
+    real = time.time
+
+    class Jump(Notes):
+        def step(self, line: dict[str, Any]) -> None:
+            if line["step"] == 3:
+                monkeypatch.setattr(time, "time", lambda: real() + jump)
+
+    run = tmp_path / "run"
+    given = small_data.settings("posenet", out=str(run), **{"checkpoint.every_steps": 2})
+    result = api.train("posenet", f"folder:{data_of(whole)}", observer=Jump(), **given)
+    assert faults.numbers(run) == faults.numbers(whole)
+    assert 0 < result.seconds < 600
+    assert faults.checkpoints(run) == ["step-000000004", "step-000000006"]
+
+
+def data_of(run: Path) -> str:
+    """The folder that a run was trained on."""
+    return str(read_config(run)["train"]["data"]["name"]).removeprefix("folder:")

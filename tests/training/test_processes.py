@@ -159,6 +159,7 @@ def test_what_ends_one_ends_all(
     assert word in lines[0]
     if "cache" in fault[0]:
         return
+    assert bool(list(Path("run").glob("crash-*"))) == (1 in codes), "a lost process is no bug"
     assert faults.checkpoints(Path("run"))[0] == "step-000000002"
     notes = Notes()
     resume("run", observer=notes)

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import platform
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import faults
@@ -14,7 +16,7 @@ from naming import naming
 from other_process import hold_run_folder
 
 from posezoo.base.errors import LockedError, ResourceError, UsageError
-from posezoo.training.run import RunFolder, differences, new_run_path, newest_run, read_config
+from posezoo.training.run import RunFolder, differences, new_run_path, newest_run, read_config, utc_now
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
@@ -166,3 +168,18 @@ def test_what_two_configurations_differ_in() -> None:
     now = {"train": {"optim": {"lr": 0.2, "eps": 1}, "workers": 2, "data": {"root": "c", "name": "b"}}, "model": {}}
     assert differences(then, now) == ["train.optim.lr 0.1 -> 0.2"]
     assert differences(then, then) == []
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/New_York"])
+def test_stamps_are_utc_wherever_the_machine_is(tmp_path: Path, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        before = datetime.now(UTC)
+        path, stamp = new_run_path(None, "posenet", "demo-loop", tmp_path), utc_now()
+        for text, form in ((path.name, "%Y%m%dT%H%M%SZ"), (stamp, "%Y-%m-%dT%H:%M:%SZ")):
+            told = datetime.strptime(text, form).replace(tzinfo=UTC)
+            assert abs((told - before).total_seconds()) < 10
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import fault_points
 import faults
@@ -10,9 +11,9 @@ import pytest
 from small_runs import Notes, Train
 
 from posezoo.api import resume
-from posezoo.base.errors import (
-    PosezooError,
-)
+from posezoo.base.errors import PosezooError
+from posezoo.training.config import CheckpointSettings
+from posezoo.training.saving import Saver, State
 
 
 def test_damaged_checkpoint_is_replaced_when_its_step_comes_again(train: Train) -> None:
@@ -41,3 +42,14 @@ def test_saved_when_enough_seconds_have_passed(train: Train, tmp_path: Path) -> 
     assert faults.checkpoints(often) == [f"step-00000000{step}" for step in (1, 2, 3)]
     never = {"checkpoint.every_seconds": 1e6, "checkpoint.keep": 100, "out": str(tmp_path / "seldom")}
     assert faults.checkpoints(train(epochs=1, **never).path) == ["step-000000003"], "the end of a phase always"
+
+
+def test_slow_saves_are_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one takes two seconds, a hundred pass until the next."""
+    saver = Saver.__new__(Saver)
+    saver.state, saver.saved_at, saver.took = State(step=7), 0.0, 2.0
+    for wanted, now, due in ((60, 61, False), (60, 101, True), (200, 150, False), (200, 201, True), (5, 6, True)):
+        checkpoints = CheckpointSettings(every_seconds=wanted)
+        saver.job = SimpleNamespace(config=SimpleNamespace(checkpoint=checkpoints))  # type: ignore[assignment]
+        monkeypatch.setattr("posezoo.training.saving.time.monotonic", lambda now=now: now)
+        assert saver._due() == due, (wanted, now)

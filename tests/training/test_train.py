@@ -9,7 +9,10 @@ import csv
 import json
 import math
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -271,3 +274,15 @@ def test_a_dry_run_tells_and_writes_nothing(one_place: Path, tmp_path: Path) -> 
     assert all(math.isfinite(loss) for loss in found["loss of two steps"])
     assert found["seconds a step"] > 0
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("where", ["> /dev/full 2> /dev/full", "2>&1 | true"])
+def test_no_one_listens(one_place: Path, tmp_path: Path, where: str) -> None:
+    """A full or closed terminal never ends a run."""
+    words = small_data.words(small_data.settings("posenet", out="run", epochs=1))
+    line = shlex.join([sys.executable, "-m", "posezoo", "train", "posenet", "--data", f"folder:{one_place}", *words])
+    subprocess.run(["bash", "-c", f"{line} {where}"], timeout=200, check=False)
+    assert (tmp_path / "run" / "report" / "report.json").exists()
+    assert [line["step"] for line in faults.metrics(tmp_path / "run") if "loss" in line] == [1, 2, 3]

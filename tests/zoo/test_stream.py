@@ -76,7 +76,7 @@ def test_photographs_are_turned_on_request(model: PoseModel, tmp_path: Path) -> 
     turned = predicted(model, tmp_path / "a.jpg", exif=True, note=notes.append)
     assert notes == []
     plain = predicted(model, tmp_path / "a.jpg", note=notes.append)
-    assert "1 images" in notes[0] and "--exif" in notes[0]
+    assert "1 of 1 images" in notes[0] and "--exif" in notes[0]
     upright = predicted(model, tmp_path / "b.png")
     apart = [np.abs(turned.position - other.position).max() for other in (upright, plain)]
     assert apart[0] < 0.2 * apart[1]
