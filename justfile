@@ -23,6 +23,10 @@ lint:
 docs:
     mkdocs build --strict
 
+# What follows from the code and the catalogue, written anew: keys for completion, sizes, the gallery
+make:
+    python docs/make.py
+
 # Small faults put into the code, which the tests must find
 mutate *arguments:
     python tools/mutate.py {{ arguments }}
