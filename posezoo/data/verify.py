@@ -72,7 +72,7 @@ class Verified:
         found = sum(self.counts.values())
         if not self.missing and self.findings:
             return problems(self.name, self.findings)
-        if not found:
+        if not self.missing and not found:
             return DataError(f"{self.name} has no frames", self.share or "check its path and options")
         if not self.missing:
             hint = "the notes say why; fetch the missing files, or list only what is here"

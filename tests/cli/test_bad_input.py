@@ -243,7 +243,7 @@ def test_existing_run_and_run_in_use(data: Path) -> None:
 CONFIGS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     "a typing error": (
         lambda text: text.replace("clip =", "clipp ="),
-        r"train\.optim\.clipp.*did you mean .optim\.clip",
+        r"train\.optim\.clipp.*did you mean .train\.optim\.clip\b",
     ),
     "another type": (
         lambda text: text.replace("\nepochs = 2", '\nepochs = "many"'),
@@ -305,7 +305,7 @@ main()
     assert done.stderr.startswith("posezoo: error: ")
     assert done.stderr.count("\n") == 1
     assert "torchvision" in done.stderr
-    assert done.stderr.endswith(": pip install posezoo\n")
+    assert done.stderr.endswith(": pip install torchvision\n")
 
 
 def test_out_that_cannot_be_written(data: Path) -> None:

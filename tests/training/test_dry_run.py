@@ -59,7 +59,9 @@ def zoo_of_models(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def arguments(name: str, data: Path, out: str = "run") -> list[str]:
-    words = small_data.words({**small_data.FAST, "rotation": "quaternion", "out": out})
+    # these models have no backbone of the zoo's, and so none to choose
+    settings = {key: value for key, value in small_data.FAST.items() if "backbone" not in key}
+    words = small_data.words({**settings, "rotation": "quaternion", "out": out})
     return ["train", name, "--data", f"folder:{data}", "--format", "quiet", *words]
 
 
@@ -85,7 +87,7 @@ def test_a_model_that_breaks_the_contract(name: str, one_place: Path) -> None:
 
 @pytest.mark.usefixtures("zoo_of_models")
 def test_a_model_that_keeps_it_trains(one_place: Path, no_pictures: None) -> None:
-    ended = faults.in_process([*arguments("good+hyper", one_place), "hyper.rank=4", "epochs=1"])
+    ended = faults.in_process([*arguments("good+hyper", one_place), "hyper.rank=4"])
     assert ended.code == 0, ended
 
 

@@ -24,7 +24,7 @@ from posezoo.zoo.build import create_model
         ("posenet", {"backbone": "torchvision:googlenot"}, ["unknown backbone", '"torchvision:googlenet"']),
         ("ms-transformer", {"hidden": 4, "backbone": "torchvision:resnet18"}, ["gives no feature maps"]),
         ("posenet", {"backbon": "resnet18"}, ["backbon", '"backbone"']),
-        ("posenet+hyper", {"hyper.rnk": 3}, ["hyper.rnk", '"rank"']),
+        ("posenet+hyper", {"hyper.rnk": 3}, ["hyper.rnk", '"hyper.rank"']),
         ("posenet", {"backbone": "resnet1"}, ["unknown backbone", "resnet"]),
         ("posenet", {"crop": "big"}, ["crop='big'"]),
         ("posenet", {"crop": 300}, ["crop=300", "resize=256"]),
