@@ -61,6 +61,7 @@ def several_processes(argv: Sequence[str], faults_of: Sequence[str], timeout: fl
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo"}
+        meeting["OMP_NUM_THREADS"] = "1"  # as torchrun sets it
     size = str(len(faults_of))
     places = [
         {"RANK": str(n), "LOCAL_RANK": str(n), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}

@@ -67,7 +67,7 @@ def test_every_command_is_known_here() -> None:
 def test_help_of_the_whole() -> None:
     text = ok("--help")
     assert "Example: posezoo train atloc+hyper --data demo-loop" in text
-    assert all(command in text for command in (*COMMANDS, "bench", "data", "plugins", "weights"))
+    assert all(command.split()[0] in text for command in (*COMMANDS, "bench", "data", "plugins", "weights"))
     assert all(command.split()[1] in ok("data", "--help") for command in DATA_COMMANDS)
     assert all(command.split()[1] in ok("weights", "--help") for command in WEIGHTS_COMMANDS)
 

@@ -27,7 +27,7 @@ def test_train_for_people(one_place: Path, no_pictures: None) -> None:
     argv = small_data.words(small_data.settings("posenet", epochs=1, out="run"))
     ended = faults.in_process(["train", "posenet", "--data", f"folder:{one_place}", *argv])
     assert ended.code == 0
-    for word in ("mean training pose", "nearest pose", "report: run/report/report.json", "next: posezoo predict run"):
+    for word in ("mean training pose", "nearest pose", "report: run/report/report.html", "next: posezoo predict run"):
         assert word.lower() in " ".join(ended.stdout.lower().split()), ended.stdout
     assert "18 training and 6 validation images" in " ".join(ended.stderr.split())
     assert "\x1b" not in ended.stdout + ended.stderr

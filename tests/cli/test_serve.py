@@ -21,7 +21,11 @@ from posezoo.zoo.saved import save
 def test_it_answers_and_ends_on_ctrl_c(tmp_path: Path) -> None:
     save(small_model(), tmp_path / "m", "a card")
     words = [sys.executable, "-m", "posezoo", "serve", str(tmp_path / "m"), "--port", "0"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+
+    def heard() -> None:  # a job in the background of a shell ignores Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)/pose", line)

@@ -87,7 +87,7 @@ def test_alias_in_every_command(small: str, one_place: Path, no_pictures: None) 
     assert report["report"] == "outputs/reports/small"
     assert Path("outputs/reports/small/report.json").is_file()
     named = ok("eval", f"hf-hub:{REPOSITORY}@{small}", "--data", f"folder:{one_place}", "--out", "report")
-    assert "report: report/report.json" in named
+    assert "report: report/report.html" in named
     of_hub = json.loads(Path("report/report.json").read_text())
     assert of_hub["settings"]["weights"] == f"hf-hub:{REPOSITORY}@{small}"
     rows = [of["results"]["overall"][0].items() for of in (of_hub, report)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from pathlib import Path
@@ -97,9 +98,13 @@ def test_ctrl_c_is_heard_while_it_computes() -> None:
         started.wait(5)
         _thread.interrupt_main()
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        structure._run(endless)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            structure._run(endless)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_cannot_be_mapped(tmp_path: Path, walk: tuple[Path, np.ndarray]) -> None:

@@ -46,8 +46,10 @@ def wait(path: str) -> None:
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs import this module by its name."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    """Jobs import this module by its name, tests.studies.test_launch, wherever posezoo is installed."""
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    )
 
 
 def work(call: object, *names: Path) -> list[Work]:

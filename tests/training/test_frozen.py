@@ -64,7 +64,8 @@ def test_the_backbone_sees_each_image_once_a_phase(train: Train, monkeypatch: py
         train(phases=[{"train": "position", "epochs": 5, "augment": False}], selection="last", precision="fp32")
     finally:
         watch.remove()
-    assert seen == [2, 2, *[8] * 3, 8]  # the dry run, 24 training images once, the evaluation
+    # the dry run, 24 training images once, the evaluation; single images are the report's latency
+    assert [count for count in seen if count > 1] == [2, 2, *[8] * 3, 8]
 
 
 def test_a_stopped_phase_goes_on_to_the_last_digit(train: Train, tmp_path: Path) -> None:
