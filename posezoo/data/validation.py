@@ -179,7 +179,8 @@ def note_shape(paths: Sequence[Path], notes: list[str]) -> None:
     share = min(width, height) / max(width, height)
     if share < NARROW:
         side = "width" if width > height else "height"
-        notes.append(f"pictures are {width}x{height}: networks read the middle {100 * share:.0f} % of their {side}")
+        what = f"pictures are {width}x{height}: networks read the middle {100 * share:.0f} % of their {side}"
+        notes.append(f"{what} (all of it with the model's setting fit=pad or fit=stretch)")
 
 
 def note_unknown_intrinsics(rows: Sequence[Frame], notes: list[str]) -> None:

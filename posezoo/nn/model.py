@@ -54,9 +54,11 @@ class ModelConfig:
     rotation: geometry.Representation = "quaternion"
     """The numbers in which the orientation head expresses a rotation."""
     resize: Side = 256
-    """Short edge in pixels before the crop."""
+    """Edge in pixels before the crop; the short one unless `fit` says another."""
     crop: Side = 224
     """Side in pixels of the square the network reads; at most resize."""
+    fit: transforms.Fit = "crop"
+    """Which edge of a picture is resized to `resize`: `crop` the short one, `pad` the long one, `stretch` both."""
     mean: tuple[Level, Level, Level] | None = None
     """Pixel mean in [0, 1]; none: the backbone's own, written in when the model is created."""
     std: tuple[Spread, Spread, Spread] | None = None
@@ -201,7 +203,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def network_input(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 3 crop crop"]:
     """What a network with this configuration reads, from uint8 images (B, 3, H, W): resize, centre crop, normalise."""
     assert config.mean is not None and config.std is not None, "zoo.create_model writes them in"
-    return transforms.preprocess(images_BCHW, config.resize, config.crop, config.mean, config.std)
+    return transforms.preprocess(images_BCHW, config.resize, config.crop, config.mean, config.std, fit=config.fit)
 
 
 @torch.inference_mode()

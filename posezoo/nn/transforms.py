@@ -8,10 +8,16 @@ Two stages, the same in training, evaluation and prediction, so that a saved mod
 Sides and corners are torchvision's to the pixel: `Resize(256)` and `CenterCrop(224)` of a file give the same image as
 both stages with `resize=256` and `crop=224`. Another `resize` starts from the picture of short edge 256.
 
+What becomes of a picture that is not square says `fit`: `crop` gives its short edge `resize` pixels and leaves the rest
+to the crop, `stretch` gives them to both edges, `pad` to the long one. Beside a picture that is smaller than the crop
+the network reads zero, the mean colour.
+
 Legend: B batch, C channels, H height, W width, 3 camera axes.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -21,6 +27,8 @@ from torchvision.transforms.v2 import functional as TF
 
 from posezoo.base.files.pictures import resized_size
 
+Fit = Literal["crop", "stretch", "pad"]
+
 
 def preprocess(
     images_BCHW: Tensor,
@@ -29,13 +37,19 @@ def preprocess(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     offset_B2: Tensor | None = None,
+    fit: Fit = "crop",
 ) -> Float[Tensor, "B 3 crop crop"]:
-    """What the network reads: short edge `resize`, a square crop, normalised by `mean` and `std`.
+    """What the network reads: resized by `fit`, a square crop, normalised by `mean` and `std`.
 
     `images_BCHW` is uint8. `offset_B2` in [0, 1] places the crop between the left/top and the right/bottom edge;
     None crops the centre.
     """
-    images_BCHW = resized(images_BCHW, resize)
+    images_BCHW = resized(images_BCHW, resize, fit)
+    shown = images_BCHW.shape[-2:]
+    top, left = centre_corner(*shown, crop)
+    if min(top, left) < 0:
+        right, below = crop - shown[1] + left, crop - shown[0] + top
+        images_BCHW = F.pad(images_BCHW, [max(0, side) for side in (-left, right, -top, below)])
     height, width = images_BCHW.shape[-2:]
     if offset_B2 is None:
         top, left = centre_corner(height, width, crop)
@@ -52,22 +66,47 @@ def preprocess(
     floats_BHWC = images_BCHW.movedim(1, -1).to(torch.float32, memory_format=torch.contiguous_format)
     mean_3, std_3 = (torch.tensor(values, device=images_BCHW.device) for values in (mean, std))
     floats_BHWC.flatten(2).sub_((255 * mean_3).repeat(crop)).div_((255 * std_3).repeat(crop))
-    return floats_BHWC.movedim(-1, 1)
+    return blanked(floats_BHWC.movedim(-1, 1), *shown)
 
 
-def resized(images_BCHW: Tensor, resize: int) -> Tensor:
-    """The images with short edge `resize`, antialiased bilinear."""
+def resized(images_BCHW: Tensor, resize: int, fit: Fit = "crop") -> Tensor:
+    """The images with the edges that `fit` gives them, antialiased bilinear."""
     height, width = images_BCHW.shape[-2:]
-    if min(height, width) == resize:
+    new_width, new_height = fitted_size(width, height, resize, fit)
+    if (new_height, new_width) == (height, width):
         return images_BCHW
-    new_width, new_height = resized_size(width, height, resize)
     resized_BCHW: Tensor = TF.resize(images_BCHW, [new_height, new_width])
     return resized_BCHW
 
 
+def fitted_size(width: int, height: int, resize: int, fit: Fit) -> tuple[int, int]:
+    """(width, height) of a picture before the crop."""
+    if fit == "stretch":
+        return resize, resize
+    if fit == "pad":
+        long = max(width, height)
+        return max(1, round(resize * width / long)), max(1, round(resize * height / long))
+    return resized_size(width, height, resize)
+
+
 def centre_corner(height: int, width: int, crop: int) -> tuple[int, int]:
-    """(top, left) of the centre crop as torchvision's CenterCrop: round((side - crop) / 2), halves to the even one."""
-    return round((height - crop) / 2), round((width - crop) / 2)
+    """(top, left) of the centre crop as torchvision's CenterCrop: round((side - crop) / 2), halves to the even one.
+
+    Negative where the picture is smaller than the crop; then halves go up.
+    """
+    top, left = (round((side - crop) / 2) if side >= crop else -((crop - side) // 2) for side in (height, width))
+    return top, left
+
+
+def blanked(images_BCHW: Tensor, height: int, width: int) -> Tensor:
+    """Centre crops of pictures of this size, normalised: zero, in place, where the picture has ended."""
+    crop = images_BCHW.shape[-1]
+    top, left = centre_corner(height, width, crop)
+    for axis, before, side in ((-2, -top, height), (-1, -left, width)):
+        if side < crop:
+            images_BCHW.narrow(axis, 0, before).zero_()
+            images_BCHW.narrow(axis, before + side, crop - side - before).zero_()
+    return images_BCHW
 
 
 def normalised(images_BCHW: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:

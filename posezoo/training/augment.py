@@ -30,18 +30,22 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) 
     """The network's input (B, 3, crop, crop) and the true quaternions (B, 4) float64 of what it shows."""
     assert config.mean is not None and config.std is not None
     quaternion_B4 = batch.quaternion
-    images_BCHW = transforms.resized(batch.images, config.resize)
+    images_BCHW = transforms.resized(batch.images, config.resize, config.fit)
+    height, width = images_BCHW.shape[-2:]
     if augmentation.geometry == "rotate":
         images_BCHW, quaternion_B4 = _rotated(images_BCHW, batch, config, augmentation)
     else:
         drawn_B2 = batch.uniforms[:, :2].to(images_BCHW.device, non_blocking=True)
         offset_B2 = drawn_B2 if augmentation.geometry == "crop" else None
-        images_BCHW = transforms.preprocess(images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2)
+        images_BCHW = transforms.preprocess(
+            images_BCHW, config.resize, config.crop, (0, 0, 0), (1, 1, 1), offset_B2, config.fit
+        )
     images_BCHW = coloured(images_BCHW, batch.uniforms[:, 3:8], augmentation)
     if augmentation.appearance:
         kind, strength = augmentation.appearance, augmentation.appearance_strength
         images_BCHW = with_appearance(images_BCHW, batch.uniforms[:, 8:10], kind, strength)
-    return transforms.normalised(images_BCHW, config.mean, config.std), quaternion_B4
+    images_BCHW = transforms.normalised(images_BCHW, config.mean, config.std)
+    return transforms.blanked(images_BCHW, height, width), quaternion_B4
 
 
 def _rotated(

@@ -154,6 +154,42 @@ def test_resize_is_antialiased_and_leaves_the_right_size_alone() -> None:
     assert (middle - 127.5).abs().max() < 8
 
 
+# pictures that are not square
+
+
+@pytest.mark.parametrize(("width", "height"), [(845, 256), (256, 845), (341, 256), (256, 256)])
+def test_stretched_pictures_are_read_from_edge_to_edge(width: int, height: int) -> None:
+    images = random_images(2, height, width)
+    expected = by_hand(TF.resize(images, [96, 96])[..., 8:88, 8:88])
+    torch.testing.assert_close(preprocess(images, 96, 80, MEAN, STD, fit="stretch"), expected, atol=1e-5, rtol=1e-5)
+    whole = preprocess(images, 96, 96, MEAN, STD, fit="stretch")
+    torch.testing.assert_close(whole, by_hand(TF.resize(images, [96, 96])), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "height"), [(845, 256), (256, 845), (341, 256), (256, 341), (256, 256)])
+@pytest.mark.parametrize("crop", [96, 80])
+def test_padded_pictures_keep_their_shape_and_lie_in_the_middle_of_zeros(width: int, height: int, crop: int) -> None:
+    """Against torchvision, whose CenterCrop pads too: pictures and a mask of them take the same way."""
+    images = random_images(2, height, width)
+    long = max(width, height)
+    small = TF.resize(images, [round(96 * height / long), round(96 * width / long)])
+    assert max(small.shape[-2:]) == 96
+    found = preprocess(images, 96, crop, MEAN, STD, fit="pad")
+    there = v2.CenterCrop(crop)(torch.ones(1, 1, *small.shape[-2:])).expand_as(found) > 0
+    expected = torch.where(there, by_hand(v2.CenterCrop(crop)(small)), torch.zeros(()))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_random_crop_of_padded_pictures_moves_along_them() -> None:
+    images = random_images(2, 256, 845)
+    ends = preprocess(images, 96, 80, MEAN, STD, torch.tensor([[0.0, 0.0], [1.0, 1.0]]), "pad")
+    small = by_hand(TF.resize(images, [29, 96]))
+    rows = slice(25, 25 + 29)
+    for n, columns in enumerate((slice(0, 80), slice(16, 96))):
+        torch.testing.assert_close(ends[n, :, rows], small[n, ..., columns], atol=1e-5, rtol=1e-5)
+    assert not ends[:, :, :25].any() and not ends[:, :, 54:].any()
+
+
 # the pose-true rotation
 
 

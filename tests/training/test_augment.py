@@ -82,6 +82,25 @@ def test_turned_image_and_label_agree_with_the_world(batch: Batch) -> None:
     assert unturned > 5 * right
 
 
+@pytest.mark.parametrize(("fit", "rows"), [("stretch", slice(0, 128)), ("pad", slice(42, 85))])
+def test_intrinsics_follow_the_fit_of_wide_pictures(batch: Batch, fit: transforms.Fit, rows: slice) -> None:
+    """As above, of pictures three times as wide as high: the turned image is what a camera of the new label shows."""
+    config = dataclasses.replace(CONFIG, fit=fit, resize=128, crop=128)
+    camera_B4 = torch.tensor([[FOCAL, FOCAL, 384.0, 128.0]]).expand(6, -1)
+    images = (seen(batch.quaternion, 768, 256, FOCAL) * 255).round().to(torch.uint8)
+    given = batch._replace(images=images, intrinsics=camera_B4)
+    found, label = augmented(given, config, varied_by(yaw=10, pitch=2, roll=3))
+    assert geometry.angle_deg(label, batch.quaternion).min() > 0.5, "the cameras turned"
+    truth = transforms.resized(seen(label, 768, 256, FOCAL), 128, fit)
+    inner = (..., slice(9, -9), slice(20, -20))  # what is seen beyond the picture is mirrored
+    assert (plain(found)[..., rows, :][inner] - truth[inner]).abs().mean() < 0.01
+    still, _ = augmented(given, config, varied_by(geometry="centre"))
+    assert (plain(still)[..., rows, :][inner] - truth[inner]).abs().mean() > 0.05
+    beside = torch.ones(128, dtype=torch.bool)
+    beside[rows] = False
+    assert not found[..., beside, :].any() and not still[..., beside, :].any()
+
+
 @pytest.mark.parametrize("size", [(259, 256), (256, 260)])
 def test_intrinsics_are_scaled_by_their_own_sides(size: tuple[int, int]) -> None:
     """A resized side is a whole number of pixels, so the two sides are scaled a little differently, 1 % here."""

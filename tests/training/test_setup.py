@@ -38,6 +38,7 @@ from posezoo.zoo.find import read_config
 from posezoo.zoo.saved import load
 
 UTM = (5_735_800.0, 620_000.0)
+UNCOLOURED = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 
 
 def moved(folder: Path, target: Path) -> Path:
@@ -341,14 +342,15 @@ def test_validation_frames_come_in_blocks(tmp_path: Path) -> None:
     assert np.sum(np.diff(held) > 1) <= 1, "consecutive frames"
 
 
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
 @pytest.mark.parametrize("geometry", ["rotate", "crop", "centre"])
-def test_an_image_is_prepared_alike_whatever_shapes_share_its_batch(tmp_path: Path, geometry: str) -> None:
+def test_an_image_is_prepared_alike_whatever_shapes_share_its_batch(tmp_path: Path, geometry: str, fit: str) -> None:
     data = small_data.write(tmp_path / "data", small_data.rows("yard"))
     for n in range(1, 32, 3):  # upright pictures and wide ones among the others
         name = data / f"yard/{n:02d}.png"
         with Image.open(name) as image:
             image.resize((72, 96) if n % 2 else (128, 72)).save(name)
-    ready = job(data, crop=48, selection="last")
+    ready = job(data, crop=48, selection="last", fit=fit)
     varied = ready.augmentation.model_copy(update={"geometry": geometry})
     frames, config = ready.batches(1), ready.model.config
     batch = frames[list(range(12))]
@@ -362,6 +364,10 @@ def test_an_image_is_prepared_alike_whatever_shapes_share_its_batch(tmp_path: Pa
         if geometry == "centre":
             plain, _ = setup.augmented_batch(ready, alone, UNVARIED)
             torch.testing.assert_close(plain, ready.model.prepare(alone.images), atol=1e-5, rtol=0)
+        if geometry == "rotate":  # by nothing: training and evaluation see one camera
+            still = ready.augmentation.model_copy(update={"yaw": 0.0, "pitch": 0.0, "roll": 0.0} | UNCOLOURED)
+            found, _ = augmented(alone, config, still)
+            torch.testing.assert_close(found, ready.model.prepare(alone.images), atol=2e-3, rtol=0)
 
 
 def test_position_scale_is_that_of_the_training_frames(one_place: Path) -> None:
