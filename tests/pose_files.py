@@ -8,7 +8,7 @@ import io
 import numpy as np
 from command_line import strict_json
 
-from posezoo.base.poses import rotation_matrix
+from posezoo.base.rotation import rotation_matrix
 
 
 def parse_csv(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
+from posezoo.base.rotation import rotation_matrix
 from posezoo.base.shown import data_frame, html_table
 
 if TYPE_CHECKING:
     import pandas
 
+    from posezoo.base.picture import Picture
 
-UPRIGHT = 0.8  # of the cameras' mean up vector is along one world axis: they agree on it
+
 CONVENTIONS = 1
 """Version of: camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
 
@@ -159,18 +161,19 @@ class Poses:
         keys = ("image", "position", "quaternion", "scene")
         return json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1) + "\n"
 
-    def plot(self, path: str | Path | None = None) -> Any:
-        """A matplotlib figure of the positions seen from above with viewing directions; saved if `path` is given."""
-        from matplotlib.figure import Figure
+    def plot(self, path: str | Path | None = None, theme: str = "light") -> Picture:
+        """The cameras seen from above with their headings, a panel for each scene; saved too if `path` is given.
 
-        figure = Figure(figsize=(7, 6), layout="constrained")
-        axes = figure.add_subplot()
-        forward_N3 = rotation_matrix(self.quaternion)[:, :, 2]
-        a, b = axes_from_above(self.position, self.quaternion)
-        axes.quiver(self.position[:, a], self.position[:, b], forward_N3[:, a], forward_N3[:, b], color="tab:blue")
-        axes.set(xlabel=f"{'xyz'[a]} (m)", ylabel=f"{'xyz'[b]} (m)", aspect="equal")
+        `theme`: light or dark, the page it is for. `path` ends in .png, .svg or .pdf. Raises UsageError, ResourceError.
+        """
+        from posezoo.base import picture, plan  # matplotlib takes a second to import
+
+        names = np.array(self.scenes or ("",) * len(self))
+        scenes = {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+        with picture.themed(theme):
+            figure = plan.plan_of_poses(scenes, self.position, self.quaternion)
         if path:
-            figure.savefig(path, dpi=120)
+            figure.save(Path(path))
         return figure
 
 
@@ -181,36 +184,6 @@ def table(columns: Mapping[str, Sequence[Any]]) -> str:
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return out.getvalue()
-
-
-def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
-    """The rotation matrices (..., 3, 3) of unit quaternions (..., 4) in (w, x, y, z) order.
-
-    In numpy, for readers and reports, which import no torch; posezoo.nn.geometry has the same for batches of tensors.
-    """
-    w, x, y, z = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
-
-
-def axes_from_above(position: np.ndarray, quaternion: np.ndarray) -> tuple[int, int]:
-    """The world axes that point right and up in a picture of the place from above, which is then not mirrored.
-
-    Above is the world axis that the cameras of poses (N, 3), (N, 4) have over their heads; where they agree on none,
-    the one along which they move least, on its side where their heads are rather.
-    """
-    if not len(position):
-        return 0, 1
-    up_3 = -rotation_matrix(quaternion)[:, :, 1].mean(axis=0)  # y of a camera points down
-    axis = int(np.abs(up_3).argmax())
-    if abs(up_3[axis]) < UPRIGHT * max(1.0, float(np.linalg.norm(up_3))):
-        axis = int(np.ptp(position, axis=0).argmin())
-    right, up = (axis + 1) % 3, (axis + 2) % 3  # right x up points to the viewer if the axis does
-    return (right, up) if up_3[axis] >= 0 else (up, right)
 
 
 def printable(text: str) -> str:

@@ -141,7 +141,7 @@ def plot(
     from posezoo.catalogue.names import parse_data, with_options
     from posezoo.cli.console import watching
     from posezoo.data.open import open_dataset
-    from posezoo.evaluation.figures import save_dataset_plot
+    from posezoo.data.plot import save_dataset_plot
 
     name = with_options(name, options or [])
     with watching(format == "quiet"):

@@ -102,6 +102,7 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print the medians as a LaTeX table (booktabs).")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print every row as CSV.")] = False,
+    figures: Annotated[str, typer.Option(help="Write the figures in this form too: svg or pdf, for a paper.")] = "",
     format: Format = "human",
 ) -> None:
     """Write report.html and report.md again from what was measured; nothing is computed anew.
@@ -117,6 +118,8 @@ def report(
         typer.echo(printable((page.latex if latex else page.csv)(found)), nl=False)
         return
     written = [str(path) for path in found.write_pages(folder)]
-    print_content({"page": written[0], "text": written[1]}, format, "report")
+    drawn = [str(path) for path in found.draw(folder, figures)] if figures else []
+    more = {"figures": drawn} if drawn else {}
+    print_content({"page": written[0], "text": written[1], **more}, format, "report")
     if show:
         typer.launch(written[0])

@@ -22,7 +22,8 @@ from PIL import Image
 from posezoo.base.errors import PosezooError
 from posezoo.base.files.pictures import read_image
 from posezoo.base.paths import without_folders
-from posezoo.base.poses import axes_from_above, table
+from posezoo.base.poses import table
+from posezoo.base.rotation import axes_from_above
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
 from posezoo.evaluation.compare import UNITS, ranking_differences

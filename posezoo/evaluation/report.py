@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from posezoo.base.errors import unknown_name
 from posezoo.base.files.write import write_whole, writing
@@ -29,10 +29,12 @@ from posezoo.zoo.find import REPORT
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
+
+    from posezoo.base.picture import Picture
 
 FORMAT = 1  # version of report.json
-FIGURES = ("trajectory", "errors")
+Figures = Literal["trajectory", "errors"]
+FIGURES: tuple[Figures, ...] = get_args(Figures)
 COSTS = ("parameters", "bytes", "latency_ms_p50", "latency_ms_p95", "file_ms_p50", "file_ms_p95")
 MAX_LINES = 25  # of a printed table of groups
 
@@ -166,16 +168,28 @@ class Report(Worded):
             shown = shown[:MAX_LINES] + last
         return title, header, shown
 
-    def plot(self, kind: str, path: str | Path | None = None) -> Figure:
-        """The figure `kind` ("trajectory" or "errors"); saved too if `path` is given."""
+    def plot(self, kind: Figures, path: str | Path | None = None, theme: str = "light") -> Picture:
+        """The figure `kind`, "trajectory" or "errors", for light or dark pages; saved too if `path` is given.
+
+        `path` ends in .png, .svg or .pdf. Raises UsageError, ResourceError.
+        """
         if kind not in FIGURES:
             raise unknown_name("figure", kind, FIGURES, "one of " + ", ".join(FIGURES))
-        from posezoo.evaluation import figures  # matplotlib takes a second to import
+        from posezoo.base import picture  # matplotlib takes a second to import
+        from posezoo.evaluation import figures
 
-        figure = figures.trajectory(self) if kind == "trajectory" else figures.errors(self)
+        with picture.themed(theme):
+            figure = figures.trajectory(self) if kind == "trajectory" else figures.errors(self)
         if path:
-            figures.save(figure, Path(path))
+            figure.save(Path(path))
         return figure
+
+    def draw(self, folder: Path, form: str = "png") -> list[Path]:
+        """Both figures, written to `folder` as png, svg or pdf. Raises UsageError, ResourceError."""
+        paths = {kind: folder / f"{kind}.{form}" for kind in FIGURES}
+        for kind, path in paths.items():
+            self.plot(kind, path)
+        return list(paths.values())
 
     def export(self, form: str, folder: str | Path) -> list[Path]:
         """The files of the model's poses, written to `folder` in a form of `posezoo data export`."""
@@ -206,8 +220,7 @@ class Report(Worded):
         for name, text in files.trajectories(self).items():
             files.write_text(folder / "tum" / name, text)
         self.write_pages(folder)
-        for kind in FIGURES:
-            self.plot(kind, folder / f"{kind}.png")
+        self.draw(folder)
         return folder
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.paths import natural
-from posezoo.base.poses import axes_from_above
+from posezoo.base.rotation import axes_from_above
 from posezoo.place.sources import Recording
 from posezoo.place.world import World
 

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from posezoo.base.files.write import write_whole, writing
-from posezoo.base.poses import axes_from_above
+from posezoo.base.rotation import axes_from_above
 from posezoo.data.splits import runs
 from posezoo.data.table import Frames
 from posezoo.evaluation import figures

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pose_files import PARSERS
 from scipy.spatial.transform import Rotation
 
-from posezoo.base.poses import Poses, axes_from_above, printable, rotation_matrix
+from posezoo.base.errors import UsageError
+from posezoo.base.poses import Poses, printable
+from posezoo.base.rotation import axes_from_above, rotation_matrix
 
 
 def test_forms_agree_on_hard_poses() -> None:
@@ -65,33 +68,26 @@ def test_arrows_point_where_the_cameras_look() -> None:
     np.testing.assert_allclose(np.stack([arrows.U, arrows.V], 1), looking_N3[:, axes], atol=1e-12)
 
 
+def test_the_picture_has_a_panel_for_each_scene_with_its_path(tmp_path: Path) -> None:
+    poses, _ = turned(5)
+    poses.position[4] = np.nan
+    poses = dataclasses.replace(poses, scenes=("hall", "hall", "hall", "yard", "yard"))
+    figure = poses.plot(tmp_path / "plan.svg", theme="dark")
+    hall, yard = figure.axes
+    assert "hall: 3" in hall.get_title() and "yard: 2" in yard.get_title() and "1 not finite" in yard.get_title()
+    assert sum(len(line.get_xdata()) for line in hall.lines) == 3, "the path"
+    assert hall.get_xlabel() and hall.xaxis.get_gridlines()[0].get_visible()
+    assert "<svg" in (tmp_path / "plan.svg").read_text()
+    assert len(poses[:0].plot().axes) == 1
+    with pytest.raises(UsageError, match="sepia"):
+        poses.plot(theme="sepia")
+
+
 def test_times_in_seconds_or_numbers() -> None:
     poses, _ = turned(2)
     assert poses.stamps() == ["0", "1"]
     assert dataclasses.replace(poses, timestamps=(1_500_000, 20)).stamps() == ["1.500000", "0.000020"]
     assert dataclasses.replace(poses, timestamps=(1_500_000, -1)).stamps() == ["0", "1"], "one is not known"
-
-
-STEEP = np.array([[0.0, 0.0, 0.0], [1.0, 5.0, 9.0]])  # moves least along x
-
-
-@pytest.mark.parametrize(
-    ("up", "axes"),  # right x up of the picture is the world's up: a turn to the left is one to the left
-    [([0, -1, 0], (0, 2)), ([0, 1, 0], (2, 0)), ([0, 0, 1], (0, 1)), ([0, 0, -1], (1, 0)), ([1, 0, 0], (1, 2))],
-)
-def test_from_above_is_what_the_cameras_have_over_their_heads(up: list[int], axes: tuple[int, int]) -> None:
-    forward = np.roll(up, 1)
-    camera = np.stack([np.cross(-np.array(up), forward), -np.array(up), forward], axis=1)
-    x, y, z, w = Rotation.from_matrix(camera).as_quat()
-    assert axes_from_above(STEEP, np.array([[w, x, y, z]] * 2)) == axes
-    right, above = (np.eye(3)[axis] for axis in axes)
-    np.testing.assert_allclose(np.cross(right, above), up)
-
-
-def test_from_above_without_a_common_up_is_the_plane_of_motion() -> None:
-    upside = np.array([[1.0, 0, 0, 0], [0, 0, 0, 1.0]])  # one camera on its head
-    assert set(axes_from_above(STEEP, upside)) == {1, 2}
-    assert axes_from_above(np.zeros((0, 3)), np.zeros((0, 4))) == (0, 1)
 
 
 def test_undecodable_names_can_be_printed() -> None:

@@ -54,4 +54,6 @@ def test_a_report_is_written_again(train: Train) -> None:
     assert page.read_text() == before
     assert ok("report", str(run / "report"), "--latex").count("&") >= 4
     assert ok("report", str(run), "--csv").startswith("by,")
+    drawn = strict_json(ok("report", str(run), "--figures", "pdf", "--format", "json"))["figures"]
+    assert drawn == [str(run / "report" / f"{kind}.pdf") for kind in ("trajectory", "errors")]
     assert faults.in_process(["report", str(run.parent / "nowhere")]).code == 4

@@ -10,35 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.quiver import Quiver
 from naming import naming
-from scipy.spatial.transform import Rotation
 
-from posezoo.base.errors import DataError, ResourceError, UsageError
-from posezoo.base.spec import Frame
-from posezoo.data.open import Dataset
+from posezoo.base.errors import ResourceError, UsageError
+from posezoo.base.rotation import rotation_matrix
 from posezoo.data.table import Frames
-from posezoo.evaluation import figures, report
-
-
-@pytest.mark.parametrize("flat", [0, 1, 2])
-def test_arrows_point_where_the_cameras_look(flat: int) -> None:
-    """The camera's z axis in the world, along the two axes that are shown: a column of the rotation, not a row."""
-    random = np.random.default_rng(flat)
-    position_N3 = random.normal(size=(6, 3)) * np.where(np.arange(3) == flat, 0.01, 5.0)
-    turns = Rotation.random(6, random_state=flat)
-    w_last_N4 = turns.as_quat()
-    rows = [
-        Frame(f"{n}.png", tuple(p), (q[3], q[0], q[1], q[2]), scene="a", split="train", timestamp=n)
-        for n, (p, q) in enumerate(zip(position_N3.tolist(), w_last_N4.tolist(), strict=True))
-    ]
-    figure = figures.dataset_paths(Dataset("turned", "indoor", Frames.from_rows(Path(), rows)))
-    (axes,) = figure.axes
-    (arrows,) = [drawn for drawn in axes.collections if isinstance(drawn, Quiver)]
-    shown = [axis for axis in range(3) if axis != flat]
-    assert [axes.get_xlabel()[0], axes.get_ylabel()[0]] == ["xyz"[axis] for axis in shown]
-    looking_N3 = turns.apply([0.0, 0.0, 1.0])
-    np.testing.assert_allclose(np.stack([arrows.U, arrows.V], 1), looking_N3[:, shown], atol=1e-12)
-    np.testing.assert_allclose(arrows.get_offsets(), position_N3[:, shown], atol=1e-12)
-
+from posezoo.evaluation import report
 
 MakeFrames = Callable[..., Frames]
 
@@ -76,16 +52,36 @@ def test_picture_formats(make_frames: MakeFrames, make_report: MakeReport, tmp_p
     found = make_report(make_frames())
     found.plot("errors", tmp_path / "errors.svg")
     assert "<svg" in (tmp_path / "errors.svg").read_text()
+    assert all(path.read_bytes().startswith(b"%PDF") for path in found.draw(tmp_path, "pdf"))
     with pytest.raises(UsageError, match=r"errors\.xyz"):
         found.plot("errors", tmp_path / "errors.xyz")
     with pytest.raises(ResourceError, match=naming(tmp_path / "absent")):
         found.plot("errors", tmp_path / "absent" / "errors.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["errors.svg"]
+    assert {path.name for path in tmp_path.iterdir()} == {"errors.svg", "errors.pdf", "trajectory.pdf"}
 
 
-def test_the_figure_of_a_data_set(make_frames: MakeFrames, tmp_path: Path) -> None:
-    data = Dataset("three", "indoor", make_frames(("a", "b", "c")))
-    path = figures.save_dataset_plot(data, tmp_path / "three.png")
-    assert matplotlib.image.imread(path)[..., :3].std() > 0.05
-    with pytest.raises(DataError, match=naming("none")):
-        figures.save_dataset_plot(Dataset("none", "indoor", data.frames.of_split("val")), path)
+def test_headings_are_drawn_where_the_model_looks(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    found = make_report(make_frames(num=20), spread=0.01)
+    panel, bar = found.plot("trajectory").axes
+    (arrows,) = [drawn for drawn in panel.collections if isinstance(drawn, Quiver)]
+    poses = found.methods[found.model]
+    axes = ["xyz".index(label[0]) for label in (panel.get_xlabel(), panel.get_ylabel())]
+    looking_N3 = rotation_matrix(poses.quaternion)[:, :, 2]
+    np.testing.assert_allclose(np.stack([arrows.U, arrows.V], 1), looking_N3[:, axes], atol=1e-12)
+    np.testing.assert_allclose(arrows.get_offsets(), poses.position[:, axes], atol=1e-12)
+    np.testing.assert_array_equal(arrows.get_array(), found.errors[found.model][0])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_is_outside_is_drawn_at_the_edge_and_explained(
+    make_frames: MakeFrames, make_report: MakeReport, theme: str
+) -> None:
+    found = make_report(make_frames(num=200), spread=0.001)
+    (before,) = (text.get_text() for text in found.plot("trajectory", theme=theme).legends[0].texts[-1:])
+    assert "outside" not in before
+    found.methods[found.model].position[:1] = 1e4
+    found.errors[found.model][0][:1] = 1e4
+    figure = found.plot("trajectory", theme=theme)
+    assert "outside" in figure.legends[0].texts[-1].get_text() and "1 outside" in figure.axes[0].get_title()
+    crosses = figure.axes[0].collections[-1].get_offsets()
+    np.testing.assert_allclose(crosses, [[figure.axes[0].get_xlim()[1], figure.axes[0].get_ylim()[1]]])

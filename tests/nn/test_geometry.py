@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from posezoo.base.errors import WeightsError
-from posezoo.base.poses import rotation_matrix
+from posezoo.base.rotation import rotation_matrix
 from posezoo.nn import geometry
 
 F64 = torch.float64

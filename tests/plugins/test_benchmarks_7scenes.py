@@ -21,7 +21,7 @@ from posezoo_benchmarks.matrices import quaternions
 from scipy.spatial.transform import Rotation
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.poses import rotation_matrix
+from posezoo.base.rotation import rotation_matrix
 from posezoo.base.spec import ReadRequest, ReadResult
 
 EYE = "1 0 0 1\n0 1 0 2\n0 0 1 3\n0 0 0 1\n"
