@@ -163,8 +163,7 @@ def with_known_lenses(rows: Sequence[Frame], exif: bool, findings: list[Finding]
         kinds |= {lens.kind} if lens is not None else set()
         kept.append(row if lens is row.lens else dataclasses.replace(row, lens=None))
     if kinds:
-        what = f"lens distortion is corrected ({', '.join(sorted(kinds))})"
-        notes.append(f"{what}: posezoo predict reads photographs as they are")
+        notes.append(f"lens distortion is corrected ({', '.join(sorted(kinds))})")
     return kept
 
 
@@ -215,7 +214,7 @@ def scaled_to_stored(rows: Sequence[Frame], root: Path, findings: list[Finding],
         camera = row.camera_size
         if size is None or camera is None or size == camera or row.intrinsics is None:
             kept.append(row)
-        elif _one_ratio(size, camera):
+        elif lenses.one_ratio(size, camera):
             x, y = size[0] / camera[0], size[1] / camera[1]
             fx, fy, cx, cy = row.intrinsics
             kept.append(dataclasses.replace(row, intrinsics=(fx * x, fy * y, cx * x, cy * y)))
@@ -237,14 +236,6 @@ def _stored_size(row: Frame, root: Path) -> tuple[int, int] | None:
         return pictures.image_size(root / row.image)
     except DataError:
         return None
-
-
-def _one_ratio(size: tuple[int, int], camera: tuple[int, int]) -> bool:
-    """Whether a picture of the camera's size, made larger or smaller, has this one, each side rounded either way."""
-    if min(camera) < 1:
-        return False
-    least = max((side - 1) / whole for side, whole in zip(size, camera, strict=True))
-    return least <= min((side + 1) / whole for side, whole in zip(size, camera, strict=True))
 
 
 def unique(rows: Sequence[Frame], findings: list[Finding], notes: list[str]) -> list[Frame]:

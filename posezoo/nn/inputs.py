@@ -16,6 +16,7 @@ from torch import Tensor
 
 from posezoo.base.errors import DataError
 from posezoo.base.files import pictures
+from posezoo.base.files.lenses import LensOf
 from posezoo.base.paths import user_path
 
 Picture: TypeAlias = "str | Path | np.ndarray | Tensor | Image.Image"
@@ -48,7 +49,7 @@ def names(images: Sequence[Picture]) -> list[str]:
     return [str(image) if isinstance(image, (str, Path)) else f"image {n}" for n, image in enumerate(images)]
 
 
-def in_memory(image: np.ndarray | Tensor | Image.Image) -> np.ndarray:
+def in_memory(image: np.ndarray | Tensor | Image.Image, lens_of: LensOf | None = None) -> np.ndarray:
     """The picture as `pictures.read_image` gives a file. Raises DataError for another shape or type."""
     if isinstance(image, Tensor):
         array = image.detach().cpu().numpy()
@@ -56,14 +57,18 @@ def in_memory(image: np.ndarray | Tensor | Image.Image) -> np.ndarray:
     else:
         array = np.asarray(image)
     if isinstance(image, Image.Image):
-        return pictures.sized(image)
+        return pictures.sized(image, lens_of=lens_of)
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
         what = f"a picture of shape {tuple(image.shape)} and type {image.dtype}"
         raise DataError(what, "uint8 RGB: an array (H, W, 3) or a tensor (3, H, W)")
-    return pictures.sized(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+    grey_or_rgb = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+    return pictures.sized(grey_or_rgb, lens_of=lens_of)
 
 
-def read(image: Picture, decode: pictures.Decode | None) -> Tensor:
-    """The picture as uint8 (3, H, W), short edge 256, turned upright if `decode` turns files."""
-    array = pictures.read_image(image, decode=decode) if isinstance(image, (str, Path)) else in_memory(image)
+def read(image: Picture, decode: pictures.Decode | None, lens_of: LensOf | None = None) -> Tensor:
+    """The picture as uint8 (3, H, W), short edge 256, turned upright if `decode` turns files, lenses corrected."""
+    if isinstance(image, (str, Path)):
+        array = pictures.read_image(image, decode=decode, lens_of=lens_of)
+    else:
+        array = in_memory(image, lens_of)
     return torch.from_numpy(array.copy()).permute(2, 0, 1)

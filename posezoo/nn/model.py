@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.files import pictures
+from posezoo.base.files import lenses, pictures
 from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Note
 from posezoo.base.poses import Poses
@@ -74,6 +74,8 @@ class ModelConfig:
     """The frame in which the orientation head was trained; the model's answer is camera-to-world in any case."""
     decode: str = ""
     """How the training pictures were decoded (`Decode.key`): empty, as stored; `exif 1`, turned upright."""
+    lenses: tuple[str, ...] = ()
+    """The training pictures' distortion, which is corrected: a camera for each shape (posezoo.base.files.lenses)."""
 
     def __post_init__(self) -> None:
         if self.crop > self.resize or self.crop < 32:
@@ -83,6 +85,11 @@ class ModelConfig:
             )
         if 0 in self.position_std:  # every camera would be at the mean
             raise UsageError(f"position_std={self.position_std}: not numbers but 0", "the deviation of the positions")
+        try:
+            for one in self.lenses:
+                lenses.parsed(one)
+        except (ValueError, TypeError, IndexError) as error:
+            raise UsageError(f"lenses: {error}", "KIND WIDTH HEIGHT FX FY CX CY NUMBERS...") from None
         if len(set(self.scenes)) != len(self.scenes) or not self.scenes:
             raise UsageError(f"scene names must differ: {', '.join(self.scenes)}", "give each scene its own name")
 
@@ -217,11 +224,14 @@ def predict_files(
 ) -> Poses:
     """The poses that `network` (prepared images to output) gives for pictures, in order."""
     given = inputs.listed(images)
-    decode = _decode([image for image in given if isinstance(image, (str, Path))], config, note)
+    files = [image for image in given if isinstance(image, (str, Path))]
+    decode, lens_of = _decode(files, config, note), lenses.lens_of(config.lenses)
+    if lens_of is not None:
+        note_other_lenses(sum(lens_of(*pictures.image_size(path, decode)) is None for path in files), len(files), note)
     outputs = []
     for start in range(0, len(given), batch_size):
         # prepared one by one: photographs of different shapes share a batch once they are cropped
-        images_CHW = (inputs.read(image, decode) for image in given[start : start + batch_size])
+        images_CHW = (inputs.read(image, decode, lens_of) for image in given[start : start + batch_size])
         prepared = [network_input(image_CHW[None].to(device), config) for image_CHW in images_CHW]
         outputs.append(network(torch.cat(prepared)))
     return poses_of(inputs.names(given), outputs, config.scenes)
@@ -238,6 +248,13 @@ def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Dec
         what = f"{turned} of {len(paths)} images have an EXIF orientation: ignored, as in training"
         note(f"{what} (data option exif=true trains on turned pictures)")
     return None
+
+
+def note_other_lenses(others: int, count: int, note: Note) -> None:
+    """A note on pictures that another camera seems to have taken than those of which the model knows the distortion."""
+    if others:
+        what = f"{others} of {count} images have another shape than the training cameras'"
+        note(f"{what}: they are read as they are, with the distortion of their lens")
 
 
 def refuse_raw(path: str | Path, config: ModelConfig) -> None:

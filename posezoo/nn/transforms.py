@@ -45,10 +45,10 @@ def preprocess(
     None crops the centre.
     """
     images_BCHW = resized(images_BCHW, resize, fit)
-    shown = images_BCHW.shape[-2:]
-    top, left = centre_corner(*shown, crop)
+    shown_height, shown_width = images_BCHW.shape[-2:]
+    top, left = centre_corner(shown_height, shown_width, crop)
     if min(top, left) < 0:
-        right, below = crop - shown[1] + left, crop - shown[0] + top
+        right, below = crop - shown_width + left, crop - shown_height + top
         images_BCHW = F.pad(images_BCHW, [max(0, side) for side in (-left, right, -top, below)])
     height, width = images_BCHW.shape[-2:]
     if offset_B2 is None:
@@ -66,7 +66,7 @@ def preprocess(
     floats_BHWC = images_BCHW.movedim(1, -1).to(torch.float32, memory_format=torch.contiguous_format)
     mean_3, std_3 = (torch.tensor(values, device=images_BCHW.device) for values in (mean, std))
     floats_BHWC.flatten(2).sub_((255 * mean_3).repeat(crop)).div_((255 * std_3).repeat(crop))
-    return blanked(floats_BHWC.movedim(-1, 1), *shown)
+    return blanked(floats_BHWC.movedim(-1, 1), shown_height, shown_width)
 
 
 def resized(images_BCHW: Tensor, resize: int, fit: Fit = "crop") -> Tensor:

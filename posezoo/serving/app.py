@@ -19,6 +19,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,7 +31,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from posezoo.base.errors import DataError
-from posezoo.base.files import pictures
+from posezoo.base.files import lenses, pictures
 from posezoo.base.version import __version__
 from posezoo.nn.model import PoseModel, evaluating, network_input, poses_of
 
@@ -76,7 +77,8 @@ class Facts(BaseModel):
 def create_app(model: PoseModel | ExportedModel, limits: Limits = Limits()) -> FastAPI:
     """The application around a loaded model."""
     queue = _Queue(model, limits)
-    upright = model.config.decode == pictures.UPRIGHT.key
+    decode = pictures.UPRIGHT if model.config.decode == pictures.UPRIGHT.key else None
+    lens_of = lenses.lens_of(model.config.lenses)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -107,8 +109,8 @@ def create_app(model: PoseModel | ExportedModel, limits: Limits = Limits()) -> F
         data = await _within(_body(request, limits.max_bytes), limits.timeout_s, 408, "the upload took too long")
         loop = asyncio.get_running_loop()
         try:
-            decode = pictures.UPRIGHT if upright else None
-            image = await loop.run_in_executor(None, lambda: pictures.read_upload(data, decode=decode))
+            read = partial(pictures.read_upload, data, decode=decode, lens_of=lens_of)
+            image = await loop.run_in_executor(None, read)
         except DataError as error:
             raise _refused(400, error.message, error.hint or "send a JPEG or PNG") from None
         return await _within(queue.pose_of(image), limits.timeout_s, 504, "the network took too long")

@@ -35,6 +35,7 @@ from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
 from posezoo.training.augment import UNVARIED, augmented, turns_of
 from posezoo.training.average import model_of
+from posezoo.training.cameras import training_lenses
 from posezoo.training.config import AugmentSettings, OptimSettings, PhaseSettings, TrainConfig
 from posezoo.training.processes import Processes, alone
 from posezoo.training.rows import extends, rows_of, with_scenes_of
@@ -126,6 +127,9 @@ def _set_up(
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
     plan = _for_place(blueprint, dataset, train_rows, config)
+    if len(dataset.frames.lens):
+        sizes = cache.stored_sizes(train_rows)
+        plan = plan.with_place(lenses=training_lenses(dataset.frames.select(train_rows), sizes, observer.note))
     if config.normalise_pixels == "data" and plan.config.mean is None:
         mean, std = pixel_statistics(
             cache, train_rows, lambda done, total: observer.progress("pixel statistics", done, total)

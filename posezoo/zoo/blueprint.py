@@ -13,8 +13,8 @@ from posezoo.catalogue import names, plugins, resolve, settings
 from posezoo.catalogue.resolve import KnownModel
 from posezoo.nn.model import ModelConfig
 
-PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame", "decode")  # set by training, not by the user
-
+PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame", "decode", "lenses")
+"""What training sets, not the user."""
 
 BACKBONE_FIELDS = ("backbone", "pretrained_backbone", "drop_path", "batch_norm_momentum")  # of a model that has one
 

@@ -27,12 +27,21 @@ import torch
 from PIL import Image
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.files import pictures, videos
+from posezoo.base.files import lenses, pictures, videos
+from posezoo.base.files.lenses import LensOf
 from posezoo.base.observe import Note, Progress, parallel
 from posezoo.base.paths import natural, user_path
 from posezoo.base.poses import Poses
 from posezoo.base.spec import Decode
-from posezoo.nn.model import ModelConfig, PoseModel, evaluating, network_input, poses_of, refuse_raw
+from posezoo.nn.model import (
+    ModelConfig,
+    PoseModel,
+    evaluating,
+    network_input,
+    note_other_lenses,
+    poses_of,
+    refuse_raw,
+)
 
 if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
@@ -56,6 +65,8 @@ class _Read(NamedTuple):
     image: np.ndarray  # (H, W, 3) uint8, short edge 256
     turned: bool
     """It has an EXIF orientation."""
+    size: tuple[int, int]
+    """Width and height of the whole picture."""
 
 
 def predict_stream(
@@ -78,12 +89,14 @@ def predict_stream(
     decode = pictures.UPRIGHT if (config.decode == pictures.UPRIGHT.key if exif is None else exif) else None
     items, total = _items(sources, every)
     batch: list[_Read] = []
-    done = turned = count = 0
+    lens_of = lenses.lens_of(config.lenses)
+    done = turned = others = count = 0
     # nothing is read ahead for one at a time: what a camera sees is wanted now
     each = map if batch_size == 1 else parallel
-    for read in each(lambda item: _read(item, decode, config), items):
+    for read in each(lambda item: _read(item, decode, config, lens_of), items):
         batch.append(read)
         turned, count = turned + read.turned, count + 1
+        others += lens_of is not None and lens_of(*read.size) is None
         if len(batch) == batch_size:
             yield _poses(model, batch)
             done, batch = done + len(batch), []
@@ -94,13 +107,13 @@ def predict_stream(
     if turned and decode is None:
         what = f"{turned} of {count} images have an EXIF orientation: ignored, as in training"
         note(f"{what} (--exif turns them; data option exif=true trains on turned pictures)")
+    note_other_lenses(others, count, note)
 
 
 def predict_pictures(model: PoseModel | ExportedModel, images: Sequence[Image.Image]) -> Poses:
-    """The poses of pictures that are in memory already, as they are: of a robot's camera, say."""
-    return _poses(
-        model, [_Read(Item(str(n), -1, image), pictures.sized(image), False) for n, image in enumerate(images)]
-    )
+    """The poses of pictures that are in memory already, not turned: of a robot's camera, say."""
+    lens_of = lenses.lens_of(model.config.lenses)
+    return _poses(model, [_in_memory(Item(str(n), -1, image), image, lens_of) for n, image in enumerate(images)])
 
 
 def joined(parts: Sequence[Poses]) -> Poses:
@@ -186,12 +199,17 @@ def _camera(which: str, every: int) -> Iterator[Item]:
         capture.release()
 
 
-def _read(item: Item, decode: Decode | None, config: ModelConfig) -> _Read:
+def _read(item: Item, decode: Decode | None, config: ModelConfig, lens_of: LensOf | None) -> _Read:
     if isinstance(item.source, Image.Image):
-        return _Read(item, pictures.sized(item.source), False)
+        return _in_memory(item, item.source, lens_of)
     refuse_raw(item.source, config)
     turned = decode is None and pictures.orientation_of(item.source) != 1
-    return _Read(item, pictures.read_image(item.source, decode=decode), turned)
+    image, size = pictures.read_sized(item.source, decode=decode, lens_of=lens_of)
+    return _Read(item, image, turned, size)
+
+
+def _in_memory(item: Item, picture: Image.Image, lens_of: LensOf | None) -> _Read:
+    return _Read(item, pictures.sized(picture, lens_of=lens_of), False, picture.size)
 
 
 def _poses(model: PoseModel | ExportedModel, batch: Sequence[_Read]) -> Poses:

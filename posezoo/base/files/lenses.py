@@ -4,12 +4,16 @@ A lens maps x = X / Z, y = Y / Z of a point before the camera to where it is see
 The names and parameters are COLMAP's (src/colmap/sensor/models.h); `POLYNOMIAL` is nerfstudio's (k1, k2, k3, k4, p1,
 p2). A corrected picture has the focal lengths and centre of the original: what it lacks at its edges is repeated.
 
+A trained model knows the lens of its training pictures as a text, `KIND WIDTH HEIGHT FX FY CX CY NUMBERS...`, one for
+each shape; pictures of that shape are taken to be of the same camera.
+
 Legend: H height, W width, C channels; r is the distance from the axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,6 +21,8 @@ from posezoo.base.spec import Lens
 
 Camera = tuple[float, float, float, float]
 Points = tuple[np.ndarray, np.ndarray]
+LensOf = Callable[[int, int], tuple[Lens, Camera] | None]
+"""(width, height) of a picture to its lens and camera in its pixels; None where it has no distortion that is known."""
 VERSION = 1  # raise it when corrected pixels change
 TANGENTIAL = {"OPENCV": (2, 4), "FULL_OPENCV": (2, 4), "THIN_PRISM_FISHEYE": (2, 4), "POLYNOMIAL": (4, 6)}
 """Kinds whose distortion is not the same all round, and which parameters make it so."""
@@ -37,6 +43,47 @@ def turns(lens: Lens) -> bool:
     low, high = TANGENTIAL.get(lens.kind, (0, 0))
     more = lens.parameters[6:] if lens.kind == "THIN_PRISM_FISHEYE" else ()
     return not any((*lens.parameters[low:high], *more))
+
+
+def lens_of(texts: Sequence[str]) -> LensOf | None:
+    """What finds the lens that a trained model knows for a picture; None for a model that knows none."""
+    if not texts:
+        return None
+    known = [parsed(text) for text in texts]
+
+    def found(width: int, height: int) -> tuple[Lens, Camera] | None:
+        for lens, (x, y, centre_x, centre_y), size in known:
+            if one_ratio((width, height), size):
+                a, b = width / size[0], height / size[1]
+                return lens, (x * a, y * b, centre_x * a, centre_y * b)
+        return None
+
+    return found
+
+
+def text(lens: Lens, camera: Camera, size: tuple[int, int]) -> str:
+    """The lens of pictures of this size (width, height), as a trained model keeps it."""
+    return " ".join([lens.kind, *map(str, size), *(repr(float(x)) for x in (*camera, *lens.parameters))])
+
+
+def parsed(text: str) -> tuple[Lens, Camera, tuple[int, int]]:
+    """What `text` wrote. Raises ValueError for anything else."""
+    kind, *words = text.split()
+    numbers = tuple(float(word) for word in words)
+    if not known(kind) or not all(map(math.isfinite, numbers)) or len(numbers) > 20 or min(numbers[:4]) <= 0:
+        raise ValueError(f"{text[:60]!a} is no lens")
+    width, height, fx, fy, cx, cy = numbers[:6]
+    lens = Lens(kind, numbers[6:])
+    distorted(lens, np.zeros(1), np.zeros(1))  # as many numbers as its kind has
+    return lens, (fx, fy, cx, cy), (int(width), int(height))
+
+
+def one_ratio(size: tuple[int, int], camera: tuple[int, int]) -> bool:
+    """Whether a picture of the camera's size, made larger or smaller, has this one, each side rounded either way."""
+    if min(camera) < 1:
+        return False
+    least = max((side - 1) / whole for side, whole in zip(size, camera, strict=True))
+    return least <= min((side + 1) / whole for side, whole in zip(size, camera, strict=True))
 
 
 def corrected(image_HWC: np.ndarray, camera: Camera, lens: Lens) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from posezoo.base.errors import DataError
+from posezoo.base.files.lenses import LensOf, corrected
 from posezoo.base.spec import Decode, load_object
 
 # by content, not by name; keeps PostScript (which starts a program) and forty rare parsers away
@@ -145,18 +146,20 @@ def resized_size(width: int, height: int, short_edge: int) -> tuple[int, int]:
     return short_edge * width // short, short_edge * height // short
 
 
-def read_image(path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
+def read_image(
+    path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None, lens_of: LensOf | None = None
+) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3), resized with antialiasing so that its short edge is `short_edge`.
 
     Orientation tags are ignored, unless `decode` turns: poses refer to the stored pixels. 16-bit images are
     scaled, not clipped; transparent ones are composited on black. `decode` turns other files, such as a sensor's raw
-    pixels, into pictures. Raises DataError that names the file.
+    pixels, into pictures; the distortion that `lens_of` knows is corrected. Raises DataError that names the file.
     """
-    return read_sized(path, short_edge, decode)[0]
+    return read_sized(path, short_edge, decode, lens_of)[0]
 
 
 def read_sized(
-    path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None
+    path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None, lens_of: LensOf | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """As `read_image`, and the (width, height) of the picture before it was resized."""
     path = Path(path)
@@ -166,7 +169,7 @@ def read_sized(
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file")
         with _open_image(path) as image:
-            return _read(image, str(path), short_edge, decode)
+            return _read(image, str(path), short_edge, decode, lens_of)
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:
@@ -175,32 +178,42 @@ def read_sized(
         raise DataError(f"{path}: {error or 'damaged image'}") from error
 
 
-def read_upload(data: bytes, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None) -> np.ndarray:
+def read_upload(
+    data: bytes, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None, lens_of: LensOf | None = None
+) -> np.ndarray:
     """As `read_image`, of a file's bytes that nobody vouches for. Raises DataError that calls them the upload."""
     if not data:
         raise DataError("the upload is empty")
     try:
         with _opened(io.BytesIO(data), "upload") as image:
-            return _read(image, "the upload", short_edge, decode)[0]
+            return _read(image, "the upload", short_edge, decode, lens_of)[0]
     except UnidentifiedImageError:
         raise DataError(f"the upload is not an image ({', '.join(FORMATS)} are read)") from None
     except _DAMAGE as error:
         raise DataError(f"the upload is damaged: {error or 'no image'}") from error
 
 
-def _read(image: Image.Image, name: str, short_edge: int, decode: Decode | None) -> tuple[np.ndarray, tuple[int, int]]:
+def _read(
+    image: Image.Image, name: str, short_edge: int, decode: Decode | None, lens_of: LensOf | None
+) -> tuple[np.ndarray, tuple[int, int]]:
     """The pixels at this short edge, and the (width, height) of the picture before."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{name}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
     rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
-    return sized(rgb, short_edge), rgb.size
+    return sized(rgb, short_edge, lens_of), rgb.size
 
 
-def sized(image: Image.Image, short_edge: int = CACHE_SHORT_EDGE) -> np.ndarray:
+def sized(image: Image.Image, short_edge: int = CACHE_SHORT_EDGE, lens_of: LensOf | None = None) -> np.ndarray:
     """As `read_image`, of a picture that is in memory already, as it is: a video's frame."""
     rgb = _to_rgb(image)
     size = resized_size(*rgb.size, short_edge)
+    if lens_of is not None and (found := lens_of(*rgb.size)) is not None:
+        lens, (fx, fy, cx, cy) = found
+        # corrected at twice the size: sampling then loses nothing that the smaller picture would show
+        large_HWC = sized(rgb, 2 * short_edge)
+        x, y = large_HWC.shape[1] / rgb.width, large_HWC.shape[0] / rgb.height
+        rgb = Image.fromarray(corrected(large_HWC, (fx * x, fy * y, cx * x, cy * y), lens))
     return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))
 
 

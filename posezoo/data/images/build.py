@@ -14,11 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from posezoo.base.errors import DataError, Finding
-from posezoo.base.files import lenses
-from posezoo.base.files.pictures import CACHE_SHORT_EDGE, read_sized, resized_size
+from posezoo.base.files.pictures import read_sized
 from posezoo.base.files.write import replacement, writing
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import printable_path
@@ -109,13 +107,8 @@ def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Fin
         lens, intrinsics = frames.lens_of(i), frames.intrinsics[i]
         if lens is None or np.isnan(intrinsics).any():
             return read_sized(path, decode=frames.decode)
-        # corrected at twice the size: sampling then loses nothing that the cache would show
-        large_HWC, (width, height) = read_sized(path, 2 * CACHE_SHORT_EDGE, frames.decode)
-        x, y = large_HWC.shape[1] / width, large_HWC.shape[0] / height
-        fx, fy, cx, cy = intrinsics.tolist()
-        straight_HWC = lenses.corrected(large_HWC, (fx * x, fy * y, cx * x, cy * y), lens)
-        size = resized_size(width, height, CACHE_SHORT_EDGE)
-        return np.asarray(Image.fromarray(straight_HWC).resize(size, Image.Resampling.BILINEAR)), (width, height)
+        known = lens, tuple(intrinsics.tolist())
+        return read_sized(path, decode=frames.decode, lens_of=lambda width, height: known)
     except DataError as error:
         return Finding(printable_path(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
 

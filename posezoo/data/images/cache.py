@@ -89,6 +89,11 @@ class ImageCache:
         rows = self._index[np.asarray(indices, dtype=np.int64)]
         return np.stack([rows["height"], rows["width"]], axis=1)
 
+    def stored_sizes(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(width, height) of each of these images before it was made smaller, (B, 2)."""
+        rows = self._index[np.asarray(indices, dtype=np.int64)]
+        return np.stack([rows["stored_width"], rows["stored_height"]], axis=1)
+
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Images (B, 3, H, W) uint8 and intrinsics (B, 4) in their pixels (NaN: unknown).
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from posezoo.base.files.lenses import corrected, distorted, known, turns
+from posezoo.base.files.lenses import corrected, distorted, known, lens_of, parsed, text, turns
 from posezoo.base.spec import Lens
 
 LENSES = [
@@ -59,3 +59,26 @@ def test_which_lenses_may_be_turned() -> None:
     assert turns(Lens("RADIAL", (0.1, 0.2))) and turns(Lens("OPENCV", (0.1, 0.2, 0, 0)))
     assert not turns(Lens("OPENCV", (0.1, 0.2, 0.1, 0))) and not turns(LENSES[-2])
     assert known("FOV") and not known("EQUIRECTANGULAR")
+
+
+@pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.kind)
+def test_a_lens_is_read_back_as_it_was_written(lens: Lens) -> None:
+    camera, size = (300.1, 310.7, 321.0, 239.5), (640, 480)
+    written = text(lens, camera, size)
+    assert parsed(written) == (lens, camera, size)
+    find = lens_of([written])
+    assert find is not None and find(480, 640) is None
+    assert find(320, 240) == (lens, tuple(number / 2 for number in camera))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "", "PINHOLE 640 480 300 300 320 240", "RADIAL 640 480 300 300 320", "FULL_OPENCV 640 480 300 300 320 240 0.1",
+        "RADIAL 640 480 nan 300 320 240 0.1", "RADIAL 0 480 300 300 320 240 0.1", "RADIAL 640 480 a 300 320 240 0.1",
+        "RADIAL 640 480 300 300 320 240" + " 0.1" * 90,
+    ],
+)  # fmt: skip
+def test_what_is_no_lens(wrong: str) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        parsed(wrong)
