@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from posezoo.nn.model import ModelConfig, PoseModel
     from posezoo.place.build import map_place
     from posezoo.training.again import compare, evaluate
+    from posezoo.training.calibrate import calibrate
     from posezoo.training.loop import Result
     from posezoo.zoo.build import create_model
     from posezoo.zoo.convert import Converted
@@ -60,6 +61,7 @@ _HOME = {
     "parity": "posezoo.zoo.parity",
     "train": "posezoo.api",
     "evaluate": "posezoo.training.again",
+    "calibrate": "posezoo.training.calibrate",
     "compare": "posezoo.training.again",
     "convert_weights": "posezoo.api",
     "list_models": "posezoo.api",
@@ -108,6 +110,7 @@ __all__ = [  # written out for type checkers
     "Report",
     "Result",
     "__version__",
+    "calibrate",
     "compare",
     "convert_weights",
     "create_model",

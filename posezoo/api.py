@@ -65,6 +65,7 @@ def pull(name: str) -> str:
 
     found = find(full_name(name))
     found.read()
+    found.read_estimate()
     return found.origin
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from posezoo.nn.estimate import Calibration, ErrorEstimate
 from posezoo.nn.model import PoseModel
 from posezoo.zoo.build import create_model
 
@@ -24,3 +25,13 @@ HYPER = {"code_position": 4, "code_orientation": 4, "init": "paper"}
 def small(name: str = "posenet+hyper", **overrides: Any) -> PoseModel:
     torch.manual_seed(0)
     return create_model(name, **{**SMALL, "hyper": HYPER, **overrides})
+
+
+def with_estimate(model: PoseModel) -> PoseModel:
+    """The model, calibrated: every image that has an embedding is familiar; its radii are 1.5 m and 20 deg."""
+    torch.manual_seed(0)
+    scenes_M = torch.arange(20) % len(model.config.scenes)
+    known = ErrorEstimate.of(torch.rand(20, model.image_dim), torch.randn(20, 3), scenes_M)
+    edge, metres, degrees = (torch.tensor([value]) for value in (1e-3, 1.5, 20.0))
+    model.estimate = known.with_radii(edge, metres, degrees, Calibration("made up", 99, 0.9))
+    return model

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from posezoo.base.picture import Picture
 
 
+ESTIMATES = ("familiarity", "radius_m", "radius_deg")
+"""What a calibrated model says of each pose beside it."""
 CONVENTIONS = 1
 """Version of: camera-to-world, metres, quaternion (w, x, y, z) with w >= 0, camera axes x right, y down, z forward."""
 
@@ -37,6 +39,13 @@ class Pose(NamedTuple):
     quaternion: np.ndarray
     """(4,) w, x, y, z."""
     scene: str = ""
+    familiarity: float | None = None
+    """How much the image looks like training images of where it was placed, 0 to 1; None: the model is not calibrated.
+    """
+    radius_m: float | None = None
+    """Metres within which the true position lies, nine times of ten; inf: the image is like no other."""
+    radius_deg: float | None = None
+    """The same for the rotation."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,6 +60,10 @@ class Poses:
     quaternion: np.ndarray  # (N, 4)
     scenes: tuple[str, ...] = ()
     timestamps: tuple[int, ...] = ()  # microseconds; empty: unknown
+    # of calibrated models: see Pose
+    familiarity: np.ndarray | None = None  # (N,)
+    radius_m: np.ndarray | None = None  # (N,)
+    radius_deg: np.ndarray | None = None  # (N,)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,12 +76,25 @@ class Poses:
         """One pose by its number, or the poses of a slice, of numbers or of a mask."""
         if isinstance(place, (int, np.integer)):
             scene = self.scenes[place] if self.scenes else ""
-            return Pose(self.images[place], self.position[place], self.quaternion[place], scene)
+            known = {name: float(values_N[place]) for name, values_N in self.estimates.items()}
+            return Pose(self.images[place], self.position[place], self.quaternion[place], scene, **known)
         chosen = np.arange(len(self))[place]
         texts = (tuple(words[n] for n in chosen) if words else () for words in (self.images, self.scenes))
         images, scenes = texts
         stamps = tuple(self.timestamps[n] for n in chosen) if self.timestamps else ()
-        return Poses(images, self.position[chosen], self.quaternion[chosen], scenes, stamps)
+        known = {name: values_N[chosen] for name, values_N in self.estimates.items()}
+        return Poses(images, self.position[chosen], self.quaternion[chosen], scenes, stamps, **known)
+
+    @property
+    def estimates(self) -> dict[str, np.ndarray]:
+        """What a calibrated model says of each pose: name (of `ESTIMATES`) -> (N,); empty otherwise."""
+        named = {name: getattr(self, name) for name in ESTIMATES}
+        return {name: values_N for name, values_N in named.items() if values_N is not None}
+
+    @property
+    def unfamiliar(self) -> int:
+        """How many images are like no image that the radii come from: their poses may be anything."""
+        return 0 if self.radius_m is None else int(np.isinf(self.radius_m).sum())
 
     def __iter__(self) -> Iterator[Pose]:
         return (self[n] for n in range(len(self)))
@@ -84,14 +110,18 @@ class Poses:
         )
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A pandas table: image, x, y, z (metres), qw, qx, qy, qz, scene. Raises UsageError without pandas."""
+        """A pandas table: image, x, y, z (metres), qw, qx, qy, qz, scene, and what `estimates` has.
+
+        Raises UsageError without pandas.
+        """
         return data_frame(self._table())
 
     def _table(self, digits: int | None = None) -> dict[str, Sequence[Any]]:
         numbers_7N = np.hstack([self.position, self.quaternion]).astype(np.float64).T
         rounded = (numbers_7N if digits is None else numbers_7N.round(digits)).tolist()
         named = dict(zip(["x", "y", "z", "qw", "qx", "qy", "qz"], rounded, strict=True))
-        return {"image": self.images, **named, "scene": self.scenes or ("",) * len(self)}
+        more = {name: values_N.round(4).tolist() for name, values_N in self.estimates.items()}
+        return {"image": self.images, **named, "scene": self.scenes or ("",) * len(self), **more}
 
     def matrix(self) -> np.ndarray:
         """The camera-to-world matrices, (N, 4, 4)."""
@@ -101,9 +131,13 @@ class Poses:
         return matrix_N44
 
     def to_csv(self, more: Mapping[str, Sequence[Any]] | None = None) -> str:
-        """Columns image, x, y, z, qw, qx, qy, qz, scene and `more` (column -> values): what `folder:PATH` reads."""
+        """Columns image, x, y, z, qw, qx, qy, qz, scene and `more` (column -> values): what `folder:PATH` reads.
+
+        Of a calibrated model also familiarity, radius_m and radius_deg.
+        """
         scenes = self.scenes or ("",) * len(self)
-        columns = {"image": self.images, **self._columns("x y z qw qx qy qz"), "scene": scenes, **(more or {})}
+        known = {name: [f"{value:.4g}" for value in values_N] for name, values_N in self.estimates.items()}
+        columns = {"image": self.images, **self._columns("x y z qw qx qy qz"), "scene": scenes, **known, **(more or {})}
         return table(columns)
 
     def to_labels(self, splits: Sequence[str] = (), sequences: Sequence[str] = ()) -> str:
@@ -155,10 +189,17 @@ class Poses:
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
-        """A JSON list of objects with image, position, quaternion and scene."""
+        """A JSON list of objects with image, position, quaternion and scene.
+
+        Of a calibrated model also familiarity, radius_m and radius_deg; null stands for an infinite radius.
+        """
         scenes = self.scenes or ("",) * len(self)
-        rows = zip(self.images, self.position.tolist(), self.quaternion.tolist(), scenes, strict=True)
-        keys = ("image", "position", "quaternion", "scene")
+        known = {
+            name: [float(f"{value:.4g}") if np.isfinite(value) else None for value in values_N]
+            for name, values_N in self.estimates.items()
+        }
+        rows = zip(self.images, self.position.tolist(), self.quaternion.tolist(), scenes, *known.values(), strict=True)
+        keys = ("image", "position", "quaternion", "scene", *known)
         return json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1) + "\n"
 
     def plot(self, path: str | Path | None = None, theme: str = "light") -> Picture:

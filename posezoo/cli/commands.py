@@ -140,6 +140,7 @@ def resume(
 
 
 app.command("eval")(evaluation.evaluate)
+app.command("calibrate")(evaluation.calibrate)
 app.command("compare")(evaluation.compare)
 app.command("report")(evaluation.report)
 

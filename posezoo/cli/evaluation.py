@@ -62,6 +62,40 @@ def evaluate(
     print_report(report, folder, None, format, no_truncate)
 
 
+def calibrate(
+    model: Annotated[
+        str, typer.Argument(help="A run folder, or local-dir:PATH of a model folder.", autocompletion=complete.trained)
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="A new recording of the place; without it, the frames that the run held apart.",
+            autocompletion=complete.data,
+        ),
+    ] = None,
+    root: Root = None,
+    scene: Annotated[str | None, typer.Option(help="The model's name for the one scene of the data.")] = None,
+    skip_bad: SkipBad = False,
+    device: Device = "auto",
+    format: Format = "human",
+    no_truncate: Whole = False,
+) -> None:
+    """Find how far off poses may be, from frames not trained on: predictions then come with a radius and familiarity.
+
+    Example: posezoo calibrate outputs/atloc+hyper/demo-loop/20261122T101500Z --data folder:new-walk
+    """
+    from posezoo.cli.console import TrainView
+    from posezoo.training.calibrate import calibrate as calibrate_model
+
+    view = TrainView(format == "quiet")
+    try:
+        found = calibrate_model(model, data, root=root, scene=scene, skip_bad=skip_bad, device=device, observer=view)
+    finally:
+        view.end()
+    print_content(found.rows(), format, "calibrated", no_truncate)
+
+
 def compare(
     models: Annotated[
         list[str],

@@ -203,14 +203,20 @@ def plugin_remarks() -> list[str]:
 
 
 def poses(found: Poses) -> list[dict[str, str]]:
-    """One row for each pose, rounded for reading; the scene only where there are several."""
+    """One row for each pose, rounded for reading; the scene only where there are several, radii where known."""
     paths = [Path(image) for image in found.images]
     short = len({path.name for path in paths}) == len(paths)
     rows = []
-    for path, t_3, q_4, scene in zip(paths, found.position, found.quaternion, found.scenes, strict=True):
-        position, turn = " ".join(f"{v:.3f}" for v in t_3), " ".join(f"{v:.4f}" for v in q_4)
+    for path, pose in zip(paths, found, strict=True):
+        position, turn = " ".join(f"{v:.3f}" for v in pose.position), " ".join(f"{v:.4f}" for v in pose.quaternion)
         row = {"image": path.name if short else str(path), "x y z (m)": position, "qw qx qy qz": turn}
-        rows.append(row | ({"scene": scene} if len(set(found.scenes)) > 1 else {}))
+        row |= {"scene": pose.scene} if len(set(found.scenes)) > 1 else {}
+        if pose.radius_m is not None:
+            row |= {
+                "radius m, deg": f"{pose.radius_m:.2f}, {pose.radius_deg:.1f}",
+                "familiar": f"{pose.familiarity:.2f}",
+            }
+        rows.append(row)
     return rows
 
 

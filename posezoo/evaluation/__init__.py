@@ -12,6 +12,7 @@ figures.py    trajectory and cumulative errors (matplotlib)
 named.py      baselines by name, as reports of their own
 cost.py       milliseconds, parameters, bytes
 compare.py    models on the same images, paired
+calibration.py radii that hold, from images held apart
 page.py       report.html and report.md (templates/), LaTeX, CSV
 stored.py     a report's measurements, to be read again
 files.py      texts of the report's files

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from posezoo.base.errors import Interrupted, UsageError, WeightsError
 from posezoo.base.observe import Progress
-from posezoo.base.poses import Poses
+from posezoo.base.poses import ESTIMATES, Poses
 from posezoo.catalogue import entries
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset
@@ -205,8 +205,8 @@ def predict_frames(
     indices_N = np.asarray(indices, dtype=np.int64)
     assert len(indices_N) == len(frames), "one image a frame"
     position_N3, quaternion_N4 = np.zeros((len(indices_N), 3)), np.zeros((len(indices_N), 4))
-    scene_N = np.zeros(len(indices_N), dtype=np.int64)
-    chooses = False
+    scene_N, estimate_N3 = np.zeros(len(indices_N), dtype=np.int64), np.zeros((len(indices_N), len(ESTIMATES)))
+    chooses = estimates = False
     own_M = _own_rows(len(indices_N), share)
     with evaluating(model), torch.inference_mode():
         for own, images_BCHW in _batches(cache, indices_N[own_M], batch_size, device, should_stop, progress):
@@ -217,12 +217,18 @@ def predict_frames(
             # with one scene there is nothing to choose
             if output.scene is not None and len(model.config.scenes) > 1:
                 scene_N[rows], chooses = output.scene.cpu().numpy(), True
+            if output.radius_m is not None:
+                known = [getattr(output, name).cpu().double() for name in ESTIMATES]
+                estimate_N3[rows], estimates = torch.stack(known, dim=-1).numpy(), True
     if share is not None:
-        position_N3, quaternion_N4, scene_N = map(share.summed, (position_N3, quaternion_N4, scene_N))
-        chooses = bool(share.largest(int(chooses))[0])
+        arrays = position_N3, quaternion_N4, scene_N, estimate_N3
+        position_N3, quaternion_N4, scene_N, estimate_N3 = map(share.summed, arrays)
+        chooses, estimates = map(bool, share.largest(int(chooses), int(estimates)))
     true = frames.poses()
     names = tuple(model.config.scenes[n] for n in scene_N) if chooses else true.scenes
-    return Poses(true.images, position_N3, quaternion_N4, names, true.timestamps), scene_N if chooses else None
+    more = dict(zip(ESTIMATES, estimate_N3.T, strict=True)) if estimates else {}
+    poses = Poses(true.images, position_N3, quaternion_N4, names, true.timestamps, **more)
+    return poses, scene_N if chooses else None
 
 
 def embed_frames(

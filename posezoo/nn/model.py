@@ -25,9 +25,10 @@ from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files import lenses, pictures
 from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Note
-from posezoo.base.poses import Poses
+from posezoo.base.poses import ESTIMATES, Poses
 from posezoo.base.spec import Decode
 from posezoo.nn import geometry, inputs, transforms
+from posezoo.nn.estimate import ErrorEstimate
 from posezoo.nn.folding import fold_batch_norms
 from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
@@ -115,6 +116,7 @@ class PoseModel(nn.Module, abc.ABC):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.estimate: ErrorEstimate | None = None  # of a calibrated model: how far off a pose may be
         # not saved with the weights: only the configuration holds them. float64, because UTM
         # coordinates of 5.7e6 m have steps of 0.5 m in float32
         for name in ("position_mean", "position_std"):
@@ -140,8 +142,10 @@ class PoseModel(nn.Module, abc.ABC):
     def forward(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> PoseOutput:
         """The poses of prepared images (see `prepare`): position in metres in the world, rotation camera-to-world."""
         with self._precision():
-            features = self.features_for_heads(images_BCHW, scene_B)
-        return self.pose_of(features)
+            encode = self.features_for_heads if self.estimate is None else self.encode
+            features = encode(images_BCHW, scene_B)
+        output = self.pose_of(features)
+        return output if self.estimate is None else self.estimate(features, output)
 
     def pose_of(self, features: Features) -> PoseOutput:
         """The poses that the heads read from features: the second half of `forward`."""
@@ -234,7 +238,15 @@ def predict_files(
         images_CHW = (inputs.read(image, decode, lens_of) for image in given[start : start + batch_size])
         prepared = [network_input(image_CHW[None].to(device), config) for image_CHW in images_CHW]
         outputs.append(network(torch.cat(prepared)))
-    return poses_of(inputs.names(given), outputs, config.scenes)
+    poses = poses_of(inputs.names(given), outputs, config.scenes)
+    if poses.unfamiliar:
+        note(unfamiliar_note(poses.unfamiliar, len(poses)))
+    return poses
+
+
+def unfamiliar_note(unfamiliar: int, count: int) -> str:
+    """The line for the user about images that are like no other."""
+    return f"{unfamiliar} of {count} images are unfamiliar, like no training image near their pose: it may be anything"
 
 
 def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:
@@ -276,4 +288,11 @@ def poses_of(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tup
         names: tuple[str, ...] = (scenes[0],) * len(paths)
     else:
         names = tuple(scenes[int(i)] for i in torch.cat([scene for scene in index if scene is not None]))
-    return Poses(tuple(str(path) for path in paths), position_N3, quaternion_N4, names)
+    estimates = {name: joined_numbers([getattr(output, name) for output in outputs]) for name in ESTIMATES}
+    return Poses(tuple(str(path) for path in paths), position_N3, quaternion_N4, names, **estimates)
+
+
+def joined_numbers(parts: Sequence[Tensor | None]) -> np.ndarray | None:
+    """What all batches say of their images, one after another, float64; None where one says nothing."""
+    known = [part.double().cpu().numpy() for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None

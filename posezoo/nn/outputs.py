@@ -29,3 +29,7 @@ class PoseOutput(NamedTuple):
     quaternion: Tensor  # (B, 4) camera-to-world, (w, x, y, z), unit, w >= 0
     scene_logits: Tensor | None = None  # (B, S)
     scene: Tensor | None = None  # (B,)
+    # of calibrated models (posezoo.nn.estimate); a pose whose image is like no other has infinite radii
+    familiarity: Tensor | None = None  # (B,) 0 to 1
+    radius_m: Tensor | None = None  # (B,) metres
+    radius_deg: Tensor | None = None  # (B,)

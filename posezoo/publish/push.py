@@ -39,6 +39,8 @@ def push(model: str | Path, repository: str, *, private: bool = False, note: Not
     text = path.read_text(encoding="utf-8") if path.is_file() else card.text(found.config, None)
     text = text.replace(HERE, f"hf-hub:{repository}")
     files = {CONFIG: config, WEIGHTS: weights, CARD: text.encode()}
+    if (estimate := found.read_estimate()) is not None:
+        files[found.config["estimate"]["file"]] = estimate
     commit, kept = hub.guarded(lambda: _commit(repository, files, private), repository, len(weights))
     if kept:
         note(f"the card of {repository} is hand-written and is kept")

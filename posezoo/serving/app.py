@@ -61,8 +61,12 @@ class Pose(BaseModel):
     position: list[float] = Field(description="of the camera centre: x, y, z")
     quaternion: list[float] = Field(description="w, x, y, z; unit, w >= 0; camera axes x right, y down, z forward")
     scene: str = Field(description="the model's scene")
-    radius: float | None = Field(None, description="expected error of the position, where the model gives one")
-    familiarity: float | None = Field(None, description="how much it looks like the training images, 0 to 1, if known")
+    radius_m: float | None = Field(None, description="the true position lies within, nine times of ten; null: unknown")
+    radius_deg: float | None = Field(None, description="the same for the rotation, in degrees")
+    familiarity: float | None = Field(
+        None,
+        description="how much it looks like training images of that place, 0 to 1; null: the model is not calibrated",
+    )
 
 
 class Facts(BaseModel):
@@ -212,14 +216,13 @@ class _Queue:
             tensors = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(device) for image in images]
             output = model(torch.cat([network_input(image_BCHW, model.config) for image_BCHW in tensors]))
         poses = poses_of([""] * len(images), [output], model.config.scenes)
-        extras = {name: getattr(output, name, None) for name in ("radius", "familiarity")}
-        rows = zip(poses.position.tolist(), poses.quaternion.tolist(), poses.scenes, strict=True)
         return [
             Pose(
-                position=position,
-                quaternion=quaternion,
-                scene=scene,
-                **{name: float(values[n]) for name, values in extras.items() if values is not None},
+                position=pose.position.tolist(),
+                quaternion=pose.quaternion.tolist(),
+                scene=pose.scene,
+                # JSON has no infinity: a radius that is not known is null
+                **{name: float(values[n]) for name, values in poses.estimates.items() if np.isfinite(values[n])},
             )
-            for n, (position, quaternion, scene) in enumerate(rows)
+            for n, pose in enumerate(poses)
         ]

@@ -10,4 +10,6 @@ saving.py      the state of a run, and when it is saved
 checkpoint.py  the store that survives a kill at any moment
 run.py         the run folder: lock, config.toml, metrics.jsonl
 again.py       evaluate a run, a saved model or an alias
+radii.py       how far off poses may be, at the end of a run
+calibrate.py   the same for a trained model
 """

@@ -57,8 +57,8 @@ def evaluate(
     """
     watch = observer or Observer()
     if named.is_named(model):
-        return _baseline(str(model), _DataChoice(data, root, split, skip_bad), subset, device, watch)
-    subject = _subject(model, _DataChoice(data, root, split, skip_bad), device, watch)
+        return _baseline(str(model), DataChoice(data, root, split, skip_bad), subset, device, watch)
+    subject = _subject(model, DataChoice(data, root, split, skip_bad), device, watch)
     if subject.choice.data is None:
         raise UsageError("no data set given", "--data NAME, see posezoo data list")
     dataset, training = _opened(subject, watch)
@@ -135,31 +135,32 @@ def _report_in(run: str) -> Path | None:
     return next((place for place in places if (place / stored.FILE).is_file()), None)
 
 
-def _opened(subject: _Subject, watch: Observer) -> tuple[Dataset, Dataset | None]:
+def opened(choice: DataChoice, watch: Observer, unsplit: Method = BLOCKS) -> Dataset:
+    """The data chosen."""
+    assert choice.data is not None
+    return open_dataset(
+        choice.data,
+        root=choice.root,
+        split=choice.split,
+        skip_bad=choice.skip_bad,
+        unsplit=unsplit,
+        progress=lambda done, total: watch.progress("reading images", done, total),
+    )
+
+
+def _opened(subject: Subject, watch: Observer) -> tuple[Dataset, Dataset | None]:
     """The data to evaluate on and, if they are a new recording of the trained place, those that it was trained on."""
-
-    def opened(choice: _DataChoice, unsplit: Method) -> Dataset:
-        assert choice.data is not None
-        return open_dataset(
-            choice.data,
-            root=choice.root,
-            split=choice.split,
-            skip_bad=choice.skip_bad,
-            unsplit=unsplit,
-            progress=lambda done, total: watch.progress("reading images", done, total),
-        )
-
     if not subject.is_new_recording:
-        return opened(subject.choice, BLOCKS), None
+        return opened(subject.choice, watch), None
     if digest := subject.facts.get("data_digest"):  # a model folder names no path, but it knows what the frames were
-        dataset = opened(subject.choice, BLOCKS)
+        dataset = opened(subject.choice, watch)
         if dataset.digest == digest:
             return dataset, None
-    dataset = opened(subject.choice, ALL_TEST)
+    dataset = opened(subject.choice, watch, ALL_TEST)
     trained = subject.trained
     if trained is not None:
         try:
-            training = opened(trained, BLOCKS)
+            training = opened(trained, watch)
             note = f"baselines are made of the training frames of {names.parse_data(str(trained.data)).public}"
             return dataclasses.replace(dataset, notes=(*dataset.notes, note)), training
         except PosezooError as error:
@@ -171,7 +172,7 @@ def _opened(subject: _Subject, watch: Observer) -> tuple[Dataset, Dataset | None
     return dataclasses.replace(dataset, frames=frames, notes=(*dataset.notes, f"no baselines: {why}")), None
 
 
-class _DataChoice(NamedTuple):
+class DataChoice(NamedTuple):
     """Which data to evaluate on, and how to read them."""
 
     data: str | None
@@ -180,27 +181,44 @@ class _DataChoice(NamedTuple):
     skip_bad: bool
 
 
-class _Subject(NamedTuple):
+class Subject(NamedTuple):
     """What is evaluated, and on what."""
 
     model: PoseModel
-    choice: _DataChoice
+    choice: DataChoice
     backbone: bool | str | None
     """The source of its backbone's pretrained weights, for image retrieval."""
     facts: Mapping[str, Any] = {}
     """What its config.json says of the training."""
-    trained: _DataChoice | None = None
+    trained: DataChoice | None = None
     """What it was trained on, as far as that is known."""
     found: bool = False
     """Whether it was found by name: a model built in memory has not been trained on anything that is known."""
     held_out: float | None = None
-    """Of a run: the fraction of its training frames that it kept for validation."""
+    """Of a run: the fraction of its training frames that it held apart, to choose the epoch or to calibrate."""
 
     @property
     def is_new_recording(self) -> bool:
         """Whether own data are evaluated that are not those it was trained on."""
         data, known = str(self.choice.data), str(self.trained.data) if self.trained else ""
-        return self.found and bool(names.parse_data(data).reader) and _place(data) != _place(known)
+        return self.found and bool(names.parse_data(data).reader) and not same_place(data, known)
+
+
+def same_place(data: str, other: str) -> bool:
+    """Whether two data names read one folder, or one data set of the catalogue."""
+    return _place(data) == _place(other)
+
+
+def found_subject(
+    model: str | Path,
+    data: str | None,
+    root: str | Path | None,
+    skip_bad: bool,
+    device: str | torch.device,
+    watch: Observer,
+) -> Subject:
+    """A trained model by its name, and the data chosen or else those that it was trained on."""
+    return _subject(model, DataChoice(data, root, None, skip_bad), device, watch)
 
 
 def _place(data: str) -> str:
@@ -211,7 +229,7 @@ def _place(data: str) -> str:
     return str(name.path.absolute()) if name.path else name.name
 
 
-def _baseline(name: str, choice: _DataChoice, subset: str, device: str | torch.device, watch: Observer) -> Report:
+def _baseline(name: str, choice: DataChoice, subset: str, device: str | torch.device, watch: Observer) -> Report:
     """The report of a baseline, by its name."""
     named.parse(name)
     if choice.data is None:
@@ -235,11 +253,11 @@ def _baseline(name: str, choice: _DataChoice, subset: str, device: str | torch.d
 
 
 def _subject(
-    model: str | Path | PoseModel | Result, choice: _DataChoice, device: str | torch.device, watch: Observer
-) -> _Subject:
+    model: str | Path | PoseModel | Result, choice: DataChoice, device: str | torch.device, watch: Observer
+) -> Subject:
     """The loaded model, and the data chosen or else those that it was trained on."""
     if isinstance(model, PoseModel):
-        return _Subject(model, choice, model.config.pretrained_backbone)
+        return Subject(model, choice, model.config.pretrained_backbone)
     given, backbone = model.path if isinstance(model, Result) else model, None
     found = find(full_name(given), watch.note)
     path = user_path(str(given).removeprefix("local-dir:"))
@@ -248,30 +266,34 @@ def _subject(
         config = read_config(path)
         require_same(path, stored_config(path), config)
         own, backbone = config["train"]["data"], config["model"]["config"]["pretrained_backbone"]
-        trained = _DataChoice(own["name"], own.get("root"), own.get("split"), own.get("skip_bad", False))
+        trained = DataChoice(own["name"], own.get("root"), own.get("split"), own.get("skip_bad", False))
         if choice.data is None:
             root, split = choice.root or trained.root, choice.split or trained.split
-            choice = _DataChoice(trained.data, root, split, choice.skip_bad or trained.skip_bad)
+            choice = DataChoice(trained.data, root, split, choice.skip_bad or trained.skip_bad)
     facts = {**found.config.get("training", {}), "weights_sha256": found.config["weights"]["sha256"]}
     catalogued = _if_catalogued(facts.get("data"))
     choice = choice._replace(data=choice.data or catalogued)
     if trained is None and catalogued:
-        trained = _DataChoice(catalogued, None, None, False)
+        trained = DataChoice(catalogued, None, None, False)
     held_out = config["train"] if (path / CONFIG).is_file() else None
-    fraction = held_out["data"]["validation"] if held_out and held_out["selection"] == "validation" else 0.0
-    return _Subject(load_found(found, device), choice, backbone, facts, trained, True, fraction if held_out else None)
+    fraction = 0.0
+    if held_out and held_out["selection"] != "test":
+        own = {"validation": "validation", "last": "calibration"}[held_out["selection"]]
+        fraction = held_out["data"].get(own, 0.0)
+    return Subject(load_found(found, device), choice, backbone, facts, trained, True, fraction if held_out else None)
 
 
 def with_validation(dataset: Dataset, fraction: float) -> Dataset:
     """The data set with the frames that a run held out of its training frames as `val`; its own if it has some.
 
-    `fraction`: the run's `data.validation`; 0: it held out none. Raises DataError if there are none.
+    `fraction`: the run's `data.validation` or `data.calibration`; 0: it held out none. Raises DataError then.
     """
     frames = dataset.frames
     if (frames.split == "val").any():
         return dataset
     if not fraction:
-        raise DataError("the run kept no frames for validation", "train with selection=validation, or --subset test")
+        hint = "train with selection=validation or data.calibration=0.1, or --subset test"
+        raise DataError("the run kept no frames for validation", hint)
     train, split = np.flatnonzero(frames.split == "train"), frames.split.copy()
     split[train[validation_blocks(frames.select(train), fraction, stretch_of_test(frames))]] = "val"
     return dataclasses.replace(dataset, frames=dataclasses.replace(frames, split=split))

@@ -55,6 +55,8 @@ class DataSettings(_Section):
     """Which: drawn so that a smaller fraction is part of a larger one; the first ones; drawn by the seed."""
     validation: float = Field(0.08, ge=0, lt=0.9)
     """Fraction of the training frames, in blocks of consecutive frames, kept for choosing the best epoch."""
+    calibration: float = Field(0.0, ge=0, lt=0.9)
+    """The same for radii (`radius_m`) where the last epoch is kept; frames that choose the epoch give radii too."""
 
 
 class OptimSettings(_Section):

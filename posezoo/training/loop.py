@@ -25,6 +25,7 @@ from posezoo.training.facts import selection_note
 from posezoo.training.phase import Phase
 from posezoo.training.place import learn_place
 from posezoo.training.processes import is_lost
+from posezoo.training.radii import calibrate_run
 from posezoo.training.rows import extends
 from posezoo.training.run import METRICS, RunFolder, utc_now
 from posezoo.training.saving import Saver, State, configuration
@@ -34,7 +35,7 @@ from posezoo.training.track import Tracker
 from posezoo.training.watch import Watch
 from posezoo.zoo import card
 from posezoo.zoo.find import CARD, Trained, find, read_config
-from posezoo.zoo.saved import load, load_found, write_card
+from posezoo.zoo.saved import load, load_found, save_estimate, write_card
 from posezoo.zoo.transfer import transfer
 
 
@@ -251,8 +252,12 @@ class Loop:
     def _evaluated(self) -> Result:
         job, path, main = self.job, self.folder.path, self.processes.is_main
         found = self._best(path)
+        model = load_found(found, job.accelerator.device)
+        if calibrate_run(job, model, self.observer) and main:
+            assert model.estimate is not None
+            save_estimate(path / "best", model.estimate)
         report = evaluate(
-            load_found(found, job.accelerator.device),
+            model,
             job.dataset,
             cache=job.cache,
             embed=retrieval_features(job.model),
@@ -275,4 +280,4 @@ class Loop:
         found = find(f"local-dir:{path}") if self.processes.is_main else None
         origin, config = self.processes.told(lambda: (found.origin, found.config) if found else ("", {}))
         content = self.processes.told_bytes(lambda: found.read() if found else b"")
-        return Trained(config, origin, lambda: content)
+        return Trained({key: value for key, value in config.items() if key != "estimate"}, origin, lambda: content)

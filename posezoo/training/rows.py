@@ -33,9 +33,10 @@ def _apart(dataset: Dataset, train: np.ndarray, config: TrainConfig) -> tuple[np
     if config.selection == "test":
         return train, np.flatnonzero(frames.split == "test")
     own = np.flatnonzero(frames.split == "val")
-    if config.selection == "last" or len(own):
+    fraction = config.data.calibration if config.selection == "last" else config.data.validation
+    if len(own) or (config.selection == "last" and not fraction):
         return train, own
-    held_out = validation_blocks(frames.select(train), config.data.validation, stretch_of_test(frames))
+    held_out = validation_blocks(frames.select(train), fraction, stretch_of_test(frames))
     if np.sum(~held_out) < 2:
         raise DataError(f'"{dataset.name}" has {len(train)} training images: too few', "at least 2 besides validation")
     return train[~held_out], train[held_out]

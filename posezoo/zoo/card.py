@@ -135,6 +135,8 @@ def _training(config: Mapping[str, Any], licence: str) -> str:
         "weights chosen by": training.get("selection", "not stated"),
         "stored as": config.get("weights", {}).get("dtype", "float32"),
     }
+    if about := config.get("estimate"):
+        rows["radii"] = f"hold for {100 * about['coverage']:.0f} % of {about['count']} images: {about['source']}"
     rows |= {"licence of the weights": licence} if licence else {}
     rows |= {"training data in it": "; ".join(lines)} if (lines := config.get("disclosures")) else {}
     return "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in rows.items())
@@ -190,7 +192,7 @@ def text_of(model: str | Path) -> str:
     found = find(full_name(name))
     alias = entries.weights_cards().get(name)
     load_as = name if alias else found.origin if found.folder is None else HERE
-    return text(found.config, _report(found.folder), load_as=load_as, licence=alias.licence if alias else "")
+    return text(found.config, report_of(found.folder), load_as=load_as, licence=alias.licence if alias else "")
 
 
 def write(path: Path, content: str) -> None:
@@ -201,7 +203,7 @@ def write(path: Path, content: str) -> None:
         path.write_text(content, encoding="utf-8")  # in place: it may be a pipe or a device
 
 
-def _report(folder: Path | None) -> dict[str, Any] | None:
+def report_of(folder: Path | None) -> dict[str, Any] | None:
     """The report of a run or of a built model."""
     if folder is None:
         return None

@@ -2,7 +2,8 @@
 
 In: `images`, float (B, 3, crop, crop), as from `PoseModel.prepare`, any B. Out: `position` (B, 3) float64, the
 camera centre in metres in the world; `quaternion` (B, 4), camera-to-world, (w, x, y, z), unit, w >= 0; multi-scene
-models also `scene` (B,), index into the scene names.
+models also `scene` (B,), index into the scene names; calibrated ones `familiarity`, `radius_m` and `radius_deg`, each
+(B,), of posezoo.nn.estimate.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from posezoo.base.files import pictures
 from posezoo.base.files.write import TEMPORARY, replacement, writing
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
+from posezoo.base.poses import ESTIMATES
 from posezoo.catalogue import entries
 from posezoo.nn.model import PoseModel, evaluating
 from posezoo.zoo import exported
@@ -62,7 +64,8 @@ class _Outputs(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         out = self.model(images)
-        return (out.position, out.quaternion) + (() if out.scene is None else (out.scene,))
+        more = [value for value in (out.scene, *(getattr(out, name) for name in ESTIMATES)) if value is not None]
+        return (out.position, out.quaternion, *more)
 
 
 def export(
@@ -118,7 +121,7 @@ def _write(model: PoseModel, path: Path) -> None:
     if path.suffix == ".pt2":
         torch.export.save(program, path, extra_files={f"{exported.KEY}.json": text})
         return
-    names: list[str] = list(exported.OUTPUTS[: len(program.graph_signature.user_outputs)])
+    names = list(exported.outputs(len(program.graph_signature.user_outputs)))
     file: Any = torch.onnx.export(
         program, dynamo=True, input_names=["images"], output_names=names, verbose=False, external_data=False
     )

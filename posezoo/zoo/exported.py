@@ -26,7 +26,7 @@ from torch import Tensor
 from posezoo.base.errors import PosezooError, UsageError, WeightsError
 from posezoo.base.observe import Note
 from posezoo.base.paths import user_path
-from posezoo.base.poses import CONVENTIONS, Poses
+from posezoo.base.poses import CONVENTIONS, ESTIMATES, Poses
 from posezoo.base.version import __version__
 from posezoo.catalogue import settings
 from posezoo.nn.inputs import Picture
@@ -35,7 +35,7 @@ from posezoo.nn.outputs import PoseOutput
 
 KEY, SUM = "posezoo", "posezoo-sha256"  # of the JSON text in the file, and of the sha256 over all else
 NO_SUM = "0" * 64
-OUTPUTS = ("position", "quaternion", "scene")
+POSE, SCENE = ("position", "quaternion"), ("scene",)
 MAX_TEXT = 1 << 20  # bytes of JSON
 Run = Callable[[Tensor], Sequence[Tensor]]
 
@@ -54,12 +54,18 @@ class ExportedModel:
             raise UsageError(
                 f"{self.name}: images of shape {given}, expected (B, {size})", "posezoo.nn.model.network_input"
             )
-        position_B3, quaternion_B4, *scene = self._run(images_BCHW)
-        return PoseOutput(position_B3, quaternion_B4, quaternion_B4, None, scene[0] if scene else None)
+        values = self._run(images_BCHW)
+        found = dict(zip(outputs(len(values)), values, strict=True))
+        return PoseOutput(rotation=found["quaternion"], **found)
 
     def predict(self, images: Picture | Sequence[Picture], batch_size: int = 32, note: Note = warnings.warn) -> Poses:
         """As `PoseModel.predict`. Raises DataError for a file that is not a readable image."""
         return predict_files(self, images, self.config, "cpu", batch_size, note)
+
+
+def outputs(count: int) -> tuple[str, ...]:
+    """The names of a file's outputs by their number: the pose, the scene where it is chosen, and estimates if any."""
+    return POSE + (SCENE if count % len(ESTIMATES) == 0 else ()) + (ESTIMATES if count > len(ESTIMATES) else ())
 
 
 def load(path: str | Path, trust: bool = False) -> ExportedModel:
@@ -105,7 +111,7 @@ def _load_onnx(path: Path) -> ExportedModel:
         facts = session.get_modelmeta().custom_metadata_map
         text = facts.get(KEY)
         names = tuple(output.name for output in session.get_outputs())
-    if text is None or names not in (OUTPUTS, OUTPUTS[:2]) or [i.name for i in session.get_inputs()] != ["images"]:
+    if text is None or names != outputs(len(names)) or [i.name for i in session.get_inputs()] != ["images"]:
         raise _foreign(path)
     described = _described(path, text)
     if SUM in facts and facts[SUM] != onnx_sum(content, facts[SUM]):

@@ -1,7 +1,8 @@
 """Find a trained model by its name: a folder, a repository of the hub, or an alias of the catalogue. No torch.
 
 A trained model is a folder or repository with `config.json` (everything needed to use it, and the sha256 of the
-weights), `model.safetensors` and a model card `README.md`. Its bytes are checked each time they are read.
+weights), `model.safetensors` and a model card `README.md`; a calibrated one also has `estimate-....safetensors`. Its
+bytes are checked each time they are read.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from posezoo.catalogue import entries, forms, names
 EXPORTED = (".onnx", ".pt2")  # endings of files that `posezoo export` wrote
 CONFIG, WEIGHTS, CARD, REPORT = "config.json", "model.safetensors", "README.md", "report.json"
 MAX_CONFIG = 1 << 20
+MAX_ESTIMATE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class Trained:
     """The weights file's content, of the right size and sha256. Raises WeightsError, HubError."""
     licence: str = ""
     """Of the weights, or where it is stated; empty for a folder."""
+    read_file: Callable[[str, int, str], bytes] | None = None
+    """The content of another of its files: of this name, size and sha256. Raises as `read`."""
+
+    def read_estimate(self) -> bytes | None:
+        """The content of the file of its error estimate; None if it is not calibrated. Raises as `read`."""
+        about = self.config.get("estimate")
+        if about is None or self.read_file is None:
+            return None
+        return self.read_file(about["file"], about["size"], about["sha256"])
 
     @property
     def folder(self) -> Path | None:
@@ -126,11 +137,24 @@ def parse_config(content: bytes, source: str) -> dict[str, Any]:
         weights = config["weights"]
         if not isinstance(weights["sha256"], str) or not isinstance(weights.get("size", 0), int):
             raise TypeError("weights: sha256 is text, size a number")
+        _check_estimate(config.get("estimate"))
         if config.get("sum", (own := sum_of(config))) != own:
             raise ValueError("changed since it was written: its sum differs")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{source} is damaged: {ascii(error)[:80]}", "train or fetch it again") from None
     return config
+
+
+def _check_estimate(about: Any) -> None:
+    """Raise TypeError or ValueError for what does not describe the file of an error estimate."""
+    if about is None:
+        return
+    if not re.fullmatch(r"estimate-[0-9a-f]{8}\.safetensors", about["file"]) or not 0 < about["size"] <= MAX_ESTIMATE:
+        raise ValueError("estimate: not a file of posezoo's")
+    if not isinstance(about["sha256"], str) or not isinstance(about["source"], str):
+        raise TypeError("estimate: sha256 and source are text")
+    if not isinstance(about["count"], int) or not 0 < about["coverage"] < 1:
+        raise TypeError("estimate: count and coverage are numbers")
 
 
 def sum_of(config: dict[str, Any]) -> str:
@@ -159,7 +183,7 @@ def _in_folder(folder: Path) -> Trained:
             raise WeightsError(f"weights damaged: {path}: {problem}", "train, fetch or install it again")
         return content
 
-    found = Trained(config, str(folder), read)
+    found = Trained(config, str(folder), read, read_file=lambda file, size, sha: _exactly(folder / file, size, sha))
     if handle is not None:
         weakref.finalize(found, os.close, handle)
     return found
@@ -183,7 +207,10 @@ def _on_hub(repository: str, revision: str, note: Note) -> Trained:
         _tell_licence(repository, WEIGHTS, commit, licence, note)
         return hub.read(repository, WEIGHTS, commit, expected.get("size"), expected["sha256"], note=note)
 
-    return Trained(config, place, read, licence)
+    def read_file(file: str, size: int, sha256: str) -> bytes:
+        return hub.read(repository, file, commit, size, sha256, note=note)
+
+    return Trained(config, place, read, licence, read_file)
 
 
 def _by_alias(alias: str, note: Note) -> Trained:
@@ -194,6 +221,10 @@ def _by_alias(alias: str, note: Note) -> Trained:
         folder = forms.package_folder(entry.repository)
         config = _exactly(folder / CONFIG, None, entry.config_sha256)
         origin, read = str(folder), lambda: _exactly(folder / entry.file, entry.size, entry.sha256)
+
+        def read_file(file: str, size: int, sha256: str) -> bytes:
+            return _exactly(folder / file, size, sha256)
+
     else:
         place = (entry.full_repository, entry.revision)
         config, origin = _config_of(*place, entry.config_sha256, note), f"hf-hub:{place[0]}@{place[1]}"
@@ -202,7 +233,10 @@ def _by_alias(alias: str, note: Note) -> Trained:
             _tell_licence(place[0], entry.file, place[1], entry.licence, note)
             return hub.read(place[0], entry.file, place[1], entry.size, entry.sha256, note=note)
 
-    return Trained(parse_config(config, f"{alias}: {CONFIG}"), origin, read, entry.licence)
+        def read_file(file: str, size: int, sha256: str) -> bytes:
+            return hub.read(place[0], file, place[1], size, sha256, note=note)
+
+    return Trained(parse_config(config, f"{alias}: {CONFIG}"), origin, read, entry.licence, read_file)
 
 
 def _commit(repository: str, revision: str, note: Note) -> str:

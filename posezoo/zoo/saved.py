@@ -18,11 +18,12 @@ from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
 from posezoo.base.version import __version__
 from posezoo.nn.device import torch_device
+from posezoo.nn.estimate import Calibration, ErrorEstimate
 from posezoo.nn.model import PoseModel
 from posezoo.nn.place import disclosures
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
 from posezoo.zoo.build import build
-from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, full_name, sum_of
+from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, full_name, read_config, sum_of
 
 
 def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **facts: Any) -> None:
@@ -52,8 +53,11 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
         **({"disclosures": lines} if (lines := disclosures(model)) else {}),
         **facts,
     }
-    config["sum"] = sum_of(config)
-    files = {WEIGHTS: content, CONFIG: (json.dumps(config, indent=1) + "\n").encode(), CARD: card.encode()}
+    files = {WEIGHTS: content, CARD: card.encode()}
+    if model.estimate is not None:
+        config["estimate"], file = _described(model.estimate)
+        files[config["estimate"]["file"]] = file
+    files[CONFIG] = _dumped(config)
     folder = Path(folder)
     with writing(f"the model to {folder}", "free space or --out"), replacement(folder, folder=True) as temporary:
         for name, data in files.items():
@@ -63,6 +67,35 @@ def save(model: PoseModel, folder: Path, card: str, dtype: str = "float32", **fa
 def write_card(folder: Path, card: str) -> None:
     """Replace the model card of a saved model."""
     write_whole(folder / CARD, card)
+
+
+def save_estimate(folder: Path, estimate: ErrorEstimate) -> None:
+    """Put an error estimate into the folder of a saved model; its weights stay as they are. Raises ResourceError.
+
+    At any moment the folder is whole: config.json, replaced last, names the file.
+    """
+    config = read_config(folder)
+    config["estimate"], content = _described(estimate)
+    lines = [line for line in config.get("disclosures", []) if "(error estimate)" not in line]
+    config["disclosures"] = [*lines, estimate.disclosure]
+    own = folder / config["estimate"]["file"]
+    write_whole(own, content)
+    write_whole(folder / CONFIG, _dumped(config))
+    with writing(folder):
+        for other in set(folder.glob("estimate-*.safetensors")) - {own}:
+            other.unlink()
+
+
+def _described(estimate: ErrorEstimate) -> tuple[dict[str, Any], bytes]:
+    """(what config.json says of the estimate, the content of its file)."""
+    content = tensors.dump({name: value.cpu() for name, value in estimate.tensors().items()})
+    digest = hashlib.sha256(content).hexdigest()
+    about = {"file": f"estimate-{digest[:8]}.safetensors", "size": len(content), "sha256": digest}
+    return {**about, **estimate.calibration._asdict()}, content
+
+
+def _dumped(config: dict[str, Any]) -> bytes:
+    return (json.dumps({**config, "sum": sum_of(config)}, indent=1) + "\n").encode()
 
 
 def load(name: str | Path, device: str | torch.device = "cpu", note: Note = silent) -> PoseModel:
@@ -92,6 +125,10 @@ def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
     model.load_state_dict(state, strict=True)
     if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
         raise WeightsError(f"{found.origin}: weights are not finite", "train or fetch it again")
+    if (more := found.read_estimate()) is not None:
+        about, file = found.config["estimate"], f"{found.origin}: {found.config['estimate']['file']}"
+        calibration = Calibration(about["source"], about["count"], about["coverage"])
+        model.estimate = ErrorEstimate.checked(tensors.tensors(more, file), calibration, model.image_dim, file)
     model.origin = found.origin
     return model.to(place)
 

@@ -41,6 +41,7 @@ from posezoo.nn.model import (
     note_other_lenses,
     poses_of,
     refuse_raw,
+    unfamiliar_note,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def predict_stream(
     items, total = _items(sources, every)
     batch: list[_Read] = []
     lens_of = lenses.lens_of(config.lenses)
-    done = turned = others = count = 0
+    done = turned = others = count = unfamiliar = 0
     # nothing is read ahead for one at a time: what a camera sees is wanted now
     each = map if batch_size == 1 else parallel
     for read in each(lambda item: _read(item, decode, config, lens_of), items):
@@ -98,12 +99,18 @@ def predict_stream(
         turned, count = turned + read.turned, count + 1
         others += lens_of is not None and lens_of(*read.size) is None
         if len(batch) == batch_size:
-            yield _poses(model, batch)
+            poses = _poses(model, batch)
+            unfamiliar += poses.unfamiliar
+            yield poses
             done, batch = done + len(batch), []
             if progress and total:
                 progress(done, total)
     if batch:
-        yield _poses(model, batch)
+        poses = _poses(model, batch)
+        unfamiliar += poses.unfamiliar
+        yield poses
+    if unfamiliar:
+        note(unfamiliar_note(unfamiliar, count))
     if turned and decode is None:
         what = f"{turned} of {count} images have an EXIF orientation: ignored, as in training"
         note(f"{what} (--exif turns them; data option exif=true trains on turned pictures)")
@@ -126,6 +133,7 @@ def joined(parts: Sequence[Poses]) -> Poses:
         np.concatenate([part.quaternion for part in parts]),
         tuple(name for part in parts for name in part.scenes),
         tuple(stamp for part in parts for stamp in part.timestamps),
+        **{name: np.concatenate([part.estimates[name] for part in parts]) for name in parts[0].estimates},
     )
 
 

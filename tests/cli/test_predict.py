@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import faults
 import pytest
 from naming import naming
 from own_folder import picture
+from small_models import with_estimate
 
 from posezoo.zoo.build import create_model
 from posezoo.zoo.saved import save
@@ -35,6 +37,27 @@ def test_a_folder_to_a_file_and_a_line_a_picture(model: str, tmp_path: Path) -> 
     assert ended.code == 0
     rows = list(csv.DictReader(io.StringIO(ended.stdout)))
     assert len(rows) == 3 and {"image", "x", "qw"} <= rows[0].keys()
+
+
+def test_radii_in_every_form_and_unfamiliar_images(tmp_path: Path) -> None:
+    small = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False}
+    model = with_estimate(create_model("posenet", **small, hidden=8, resize=64, crop=64))
+    save(model, tmp_path / "m", "a card")
+    picture(tmp_path / "a.png", seed=1)
+    words = ["predict", str(tmp_path / "m"), str(tmp_path / "a.png")]
+    for more in (["--follow"], ["--to", "csv"]):
+        (row,) = csv.DictReader(io.StringIO(faults.in_process([*words, *more]).stdout))
+        assert (row["radius_m"], row["radius_deg"]) == ("1.5", "20")
+        assert 0 < float(row["familiarity"]) <= 1
+    (pose,) = json.loads(faults.in_process([*words, "--format", "json"]).stdout)
+    assert (pose["radius_m"], pose["radius_deg"]) == (1.5, 20.0)
+    assert "1.50, 20.0" in faults.in_process(words).stdout
+    assert "unfamiliar" not in faults.in_process(words).stderr
+    model.estimate.edges[:] = 2.0  # nothing is as familiar
+    save(model, tmp_path / "m", "a card")
+    ended = faults.in_process([*words, "--format", "json"])
+    assert json.loads(ended.stdout)[0]["radius_m"] is None
+    assert len([line for line in ended.stderr.splitlines() if "1 of 1 images are unfamiliar" in line]) == 1
 
 
 def test_what_cannot_be_read_is_named(model: str, tmp_path: Path) -> None:

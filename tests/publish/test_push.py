@@ -14,6 +14,7 @@ import torch
 from loopback_hub import TOKEN, LoopbackHub
 from naming import naming
 from safetensors.torch import save_file
+from small_models import small, with_estimate
 from small_runs import Notes, Train
 
 import posezoo
@@ -47,6 +48,16 @@ def test_what_is_pushed_can_be_loaded(hub: LoopbackHub, small_model: Path) -> No
     assert model.origin == f"hf-hub:{NAME}@{commit}"
     # without an owner it goes into the namespace
     assert push(small_model, "other") == hub.repositories["tester/other"][-1][0]
+
+
+def test_an_error_estimate_goes_along(hub: LoopbackHub, tmp_path: Path) -> None:
+    save(with_estimate(small("posenet")), tmp_path / "model", "card")
+    commit = push(tmp_path / "model", NAME)
+    about = read_config(tmp_path / "model")["estimate"]
+    assert head(hub)[about["file"]] == (tmp_path / "model" / about["file"]).read_bytes()
+    model = load(f"hf-hub:{NAME}@{commit}")
+    assert model.estimate is not None
+    assert model.estimate.calibration == ("made up", 99, 0.9)
 
 
 @pytest.mark.parametrize("infusion", ModelConformance.infusions, ids=lambda name: name or "plain")

@@ -20,6 +20,7 @@ pytest.importorskip("fastapi", reason="the extra serve")
 pytest.importorskip("uvicorn", reason="the extra serve")
 
 from served import asked, jpeg, running, small_model
+from small_models import with_estimate
 
 from posezoo.nn.model import PoseModel
 
@@ -50,7 +51,22 @@ def test_an_image_gets_the_pose_that_predict_gives(port: int, model: PoseModel, 
         assert status == 200, answer
         np.testing.assert_allclose(answer["position"], expected.position[0], atol=1e-5)
         np.testing.assert_allclose(answer["quaternion"], expected.quaternion[0], atol=1e-5)
-        assert (answer["scene"], answer["radius"]) == (model.config.scenes[0], None)
+        assert (answer["scene"], answer["radius_m"], answer["familiarity"]) == (model.config.scenes[0], None, None)
+
+
+def test_radii_of_a_calibrated_model(tmp_path: Path) -> None:
+    """JSON has no infinity: an unfamiliar image has familiarity and no radii."""
+    model = with_estimate(small_model())
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    expected = model.predict(tmp_path / "a.jpg")
+    with running(model) as number:
+        _, answer = asked(number, body=jpeg())
+        assert (answer["radius_m"], answer["radius_deg"]) == (1.5, 20.0)
+        assert answer["familiarity"] == pytest.approx(expected.familiarity[0], abs=1e-4)
+        model.estimate.edges[:] = 2.0
+        _, answer = asked(number, body=jpeg())
+    assert (answer["radius_m"], answer["radius_deg"]) == (None, None)
+    assert answer["familiarity"] == pytest.approx(expected.familiarity[0], abs=1e-4)
 
 
 def test_its_facts_and_its_page(port: int, model: PoseModel) -> None:

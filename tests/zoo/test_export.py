@@ -11,10 +11,12 @@ import posezoo_demo
 import pytest
 import torch
 from naming import naming
+from small_models import with_estimate
 from test_models import NAMES, build, images
 
 import posezoo
 from posezoo.base.errors import ResourceError, UsageError, WeightsError
+from posezoo.base.poses import ESTIMATES
 from posezoo.nn.model import PoseModel
 from posezoo.nn.place import Place, learn_place
 from posezoo.zoo import export as exporting
@@ -50,6 +52,25 @@ def same(one: posezoo.PoseModel, file: Path) -> None:
     assert got.scenes == expected.scenes
     assert abs(got.position - expected.position).max() < 1e-4
     assert abs(got.quaternion - expected.quaternion).max() < 1e-4
+
+
+@pytest.mark.parametrize(("name", "to"), [("ms-transformer", "onnx"), ("posenet", "pt2")])
+def test_files_carry_the_error_estimate(name: str, to: str, tmp_path: Path) -> None:
+    """Its embedding too, which plain ms-transformer otherwise leaves out; infinite where nothing is known."""
+    model = with_estimate(build(name))
+    file = export(model, to, tmp_path / f"a.{to}", check=True).path
+    again = exported.load(file, trust=True)
+    given_BCHW = images(5, model.config.crop)
+    with torch.no_grad():
+        expected, got = model(given_BCHW), again(given_BCHW)
+    for one in ESTIMATES:
+        torch.testing.assert_close(getattr(got, one), getattr(expected, one), rtol=0, atol=1e-4)
+    found = again.predict(DEMO)
+    assert set(found.estimates) == set(ESTIMATES)
+    np.testing.assert_allclose(found.familiarity, model.predict(DEMO).familiarity, atol=1e-4)
+    model.estimate.edges[:] = 2.0  # nothing is as familiar
+    unknown = exported.load(export(model, to, tmp_path / f"b.{to}").path, trust=True)(given_BCHW)
+    assert unknown.radius_m.isinf().all()
 
 
 @pytest.mark.parametrize(("name", "to"), EVERY)

@@ -16,7 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from naming import naming
-from small_models import SMALL, small
+from small_models import SMALL, small, with_estimate
 
 from posezoo.base.errors import ResourceError, UsageError, WeightsError
 from posezoo.base.files import tensors
@@ -24,7 +24,7 @@ from posezoo.catalogue import entries
 from posezoo.zoo import pretrained
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, model_folder, read_config
-from posezoo.zoo.saved import load, save, write_card
+from posezoo.zoo.saved import load, save, save_estimate, write_card
 
 ATLOC = {**{key: value for key, value in SMALL.items() if key != "hidden"}, "feature": 16}
 
@@ -271,3 +271,36 @@ def test_one_changed_digit_of_a_config_is_told(copy: Path) -> None:
     (copy / CONFIG).write_text(text[:digit] + str(int(text[digit]) + 1) + text[digit + 1 :])
     with pytest.raises(WeightsError, match="sum"):
         load(copy)
+
+
+def test_an_error_estimate_is_saved_beside_the_weights(tmp_path: Path) -> None:
+    model, plain, later = with_estimate(small("posenet")), tmp_path / "plain", tmp_path / "later"
+    save(model, tmp_path / "a", "card")
+    again = load(f"local-dir:{tmp_path / 'a'}")
+    save(again, tmp_path / "b", "card")
+    estimate, model.estimate = model.estimate, None
+    save(model, plain, "card")
+    assert estimate is not None
+    save(model, later, "card")
+    save_estimate(later, estimate)
+    names = [sorted(path.name for path in (tmp_path / one).iterdir()) for one in ("a", "b", "later")]
+    assert names[0] == names[1] == names[2]
+    for name in names[0]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert (later / name).read_bytes() == (tmp_path / "a" / name).read_bytes() or name == CONFIG
+    assert read_config(later)["estimate"] == read_config(tmp_path / "a")["estimate"]
+    assert (plain / WEIGHTS).read_bytes() == (later / WEIGHTS).read_bytes()
+    assert load(f"local-dir:{plain}").estimate is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"file": "../x"}, {"size": 1 << 40}, {"coverage": 1.5}, {"sha256": 3}, {"count": ""}]
+)
+def test_an_estimate_that_is_not_described_well_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    save(with_estimate(small("posenet")), tmp_path / "a", "card")
+    config = json.loads((tmp_path / "a" / CONFIG).read_text())
+    del config["sum"]
+    config["estimate"] |= change
+    (tmp_path / "a" / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=naming(CONFIG)):
+        load(f"local-dir:{tmp_path / 'a'}")

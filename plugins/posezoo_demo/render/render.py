@@ -37,19 +37,27 @@ TRAVERSALS = [
     ("test-evening", "test", "evening", "evening", 60, -1.3, 1.2, 105),
     ("test-winter", "test", "winter", "winter", 60, 1.8, 4.4, 106),
 ]
+# Drives that no model is trained or tested on: radii of the shipped models are calibrated on them.
+CALIBRATION = [
+    ("calibration-overcast", "val", "overcast", "overcast-dull", 60, 1.3, 0.7, 107),
+    ("calibration-sunny", "val", "sunny", "sunny", 60, -1.1, 2.0, 108),
+    ("calibration-evening", "val", "evening", "evening", 60, 1.7, 4.0, 109),
+    ("calibration-winter", "val", "winter", "winter", 60, -1.4, 3.3, 110),
+]
+DRIVES = {"loop": TRAVERSALS, "calibration": CALIBRATION}
 PLACES = ("market-square", "church-square", "yard")
 PLACE_FRAMES = {"train": 100, "test": 30}
-RUNS = {"loop": len(TRAVERSALS), "places": len(PLACES) * len(PLACE_FRAMES)}
+RUNS = {**{data: len(drives) for data, drives in DRIVES.items()}, "places": len(PLACES) * len(PLACE_FRAMES)}
 SPEED = 8.0  # metres per second along the street, for the time stamps
 
 
 def plan(town: Town, data: str) -> list[Sequence]:
-    """All sequences of one data set (``loop`` or ``places``)."""
-    if data == "loop":
+    """All sequences of one data set (``loop``, ``calibration`` or ``places``)."""
+    if data in DRIVES:
         return [
             Sequence(name, "loop", split, condition, look, seed, drive(town.street, count, lane, start, seed),
                      int(town.street.length / count / SPEED * 1e6))
-            for name, split, condition, look, count, lane, start, seed in TRAVERSALS
+            for name, split, condition, look, count, lane, start, seed in DRIVES[data]
         ]  # fmt: skip
     runs = []
     for number, place in enumerate(PLACES):
@@ -119,7 +127,7 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1], help="folder to write to")
-    parser.add_argument("--data", nargs="*", default=["loop", "places"], choices=["loop", "places"])
+    parser.add_argument("--data", nargs="*", default=["loop", "places"], choices=list(RUNS))
     parser.add_argument("--check", action="store_true", help="prove the written poses instead of rendering")
     args = parser.parse_args()
     if args.check:
