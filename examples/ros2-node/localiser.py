@@ -13,6 +13,7 @@ from sensor_msgs.msg import Image
 import posezoo
 from posezoo.zoo.stream import predict_pictures
 
+NINE_OF_TEN = 2.5003  # deviations within which nine of ten draws of a Gaussian in three dimensions lie
 ORDER = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "mono8": (0, 0, 0)}
 
 
@@ -47,10 +48,18 @@ class Localiser(Node):
         position, orientation = found.pose.pose.position, found.pose.pose.orientation
         position.x, position.y, position.z = poses.position[0].tolist()
         orientation.w, orientation.x, orientation.y, orientation.z = poses.quaternion[0].tolist()
-        metres = float(self.get_parameter("sigma_m").value) ** 2
-        radians = math.radians(float(self.get_parameter("sigma_deg").value)) ** 2
-        found.pose.covariance = np.diag([metres] * 3 + [radians] * 3).ravel().tolist()
+        metres, degrees = self.deviations(poses)
+        if math.isinf(metres):
+            self.get_logger().warning("unfamiliar image: no pose", throttle_duration_sec=5.0)
+            return
+        found.pose.covariance = np.diag([metres**2] * 3 + [math.radians(degrees) ** 2] * 3).ravel().tolist()
         self.publisher.publish(found)
+
+    def deviations(self, poses: posezoo.Poses) -> tuple[float, float]:
+        """Of one axis, in metres and degrees: by the pose's radii, or as set where the model is not calibrated."""
+        if poses.radius_m is None or poses.radius_deg is None:
+            return float(self.get_parameter("sigma_m").value), float(self.get_parameter("sigma_deg").value)
+        return float(poses.radius_m[0]) / NINE_OF_TEN, float(poses.radius_deg[0]) / NINE_OF_TEN
 
 
 def main() -> None:

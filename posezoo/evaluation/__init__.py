@@ -13,6 +13,7 @@ named.py      baselines by name, as reports of their own
 cost.py       milliseconds, parameters, bytes
 compare.py    models on the same images, paired
 calibration.py radii that hold, from images held apart
+uncertainty.py what radii are worth: coverage, AUSE, rank correlation
 page.py       report.html and report.md (templates/), LaTeX, CSV
 stored.py     a report's measurements, to be read again
 files.py      texts of the report's files

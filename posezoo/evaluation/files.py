@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.base.files.write import write_whole
-from posezoo.base.poses import Poses
+from posezoo.base.poses import ESTIMATES, Poses
 from posezoo.data.export import export as export_poses
 from posezoo.evaluation.results import Results
 
@@ -19,12 +19,12 @@ COLUMNS = (
     *("image", "scene", "sequence", "condition", "timestamp"),
     *("true_x", "true_y", "true_z", "true_qw", "true_qx", "true_qy", "true_qz"),
     *("x", "y", "z", "qw", "qx", "qy", "qz", "scene_predicted"),
-    *("position_error_m", "orientation_error_deg"),
+    *("position_error_m", "orientation_error_deg", *ESTIMATES),
 )
 
 
 def predictions(report: Results) -> str:
-    """CSV text: one line an image with its true pose, the model's pose and both errors."""
+    """CSV text: one line an image with its true pose, the model's pose, both errors, and radii where there are some."""
     frames, poses = report.frames, report.methods[report.model]
     position_N, orientation_N = report.errors[report.model]
     out = io.StringIO()
@@ -35,7 +35,8 @@ def predictions(report: Results) -> str:
         true = [*frames.position[n], *frames.quaternion[n]]
         numbers = [repr(float(value)) for value in (*true, *poses.position[n], *poses.quaternion[n])]
         errors = [repr(float(position_N[n])), repr(float(orientation_N[n]))]
-        writer.writerow([frames.name(n), *where, *numbers, _predicted_scene(report, n), *errors])
+        known = [repr(float(poses.estimates[name][n])) if name in poses.estimates else "" for name in ESTIMATES]
+        writer.writerow([frames.name(n), *where, *numbers, _predicted_scene(report, n), *errors, *known])
     return out.getvalue()
 
 

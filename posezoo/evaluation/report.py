@@ -104,6 +104,7 @@ class Report(Worded):
             "notes": self.notes,
             "remarks": list(self.remarks),
             "intervals": self.intervals_note,
+            "uncertainty": self.uncertainty,
             "settings": dict(self.settings),
             "versions": _versions(),
             "results": {
@@ -146,7 +147,7 @@ class Report(Worded):
             )
             if self._is_split(by) and not redundant:
                 tables.append(self._group_table(by))
-        return tables
+        return tables + ([] if self.uncertainty is None else _uncertainty_tables(self.uncertainty, self.unit))
 
     def _group_table(self, by: str) -> Table:
         rows = self.rows(by)
@@ -222,6 +223,30 @@ class Report(Worded):
         self.write_pages(folder)
         self.draw(folder)
         return folder
+
+
+def _uncertainty_tables(found: Row, unit: str) -> list[Table]:
+    """What the radii are worth, and what is left where the least familiar images are rejected."""
+
+    def shown(value: float | None, percent: bool = False) -> str:
+        return "-" if value is None else f"{100 * value:.1f} %" if percent else _number(value)
+
+    promised = f" of {100 * found['coverage']:.0f} %" if "coverage" in found else ""
+    rows = []
+    for words, key, own in (("position", "position_m", unit), ("orientation", "orientation_deg", "deg")):
+        coverage = [shown(found[f"coverage_{part}{key}"], True) for part in ("", "least_familiar_")]
+        radius = f"{shown(found[f'median_radius_{key}'])} {own}"
+        rows.append([words, *coverage, radius, *(shown(found[f"{one}_{key}"]) for one in ("spearman", "ause"))])
+    title = f"radii{promised}: {found['num_unfamiliar']} of {found['num']} images are unfamiliar"
+    if "source" in found:
+        title += f"; from {found['count']} images, {found['source']}"
+    header = ["error", "within", "least familiar quarter", "median radius", "Spearman", "AUSE"]
+    kept = zip(found["kept_position_m"], found["kept_orientation_deg"], strict=True)
+    left = [
+        [f"{100 * m['kept']:.0f} %", *(_number(one[k]) for one in (m, d) for k in ("median", "best"))] for m, d in kept
+    ]
+    columns = ["kept", f"median {unit}", "best possible", "median deg", "best possible"]
+    return [(title, header, rows), ("the least familiar images rejected", columns, left)]
 
 
 def _cells(row: Row) -> list[str]:

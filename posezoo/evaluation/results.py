@@ -15,7 +15,7 @@ from posezoo.base.errors import unknown_name
 from posezoo.base.poses import Poses
 from posezoo.data.splits import runs
 from posezoo.data.table import Frames
-from posezoo.evaluation import intervals, metrics
+from posezoo.evaluation import intervals, metrics, uncertainty
 from posezoo.evaluation.intervals import Index, Interval
 
 GROUPINGS = ("overall", "scene", "sequence", "condition")
@@ -59,6 +59,12 @@ class Results:
             name: metrics.pose_errors(poses.position, poses.quaternion, true.position, true.quaternion)
             for name, poses in self.methods.items()
         }
+
+    @cached_property
+    def uncertainty(self) -> dict[str, Any] | None:
+        """What the model's radii are worth (posezoo.evaluation.uncertainty), and where they come from; None without."""
+        found = uncertainty.summary(self.methods[self.model], self.errors[self.model])
+        return None if found is None else {**self.settings.get("calibration", {}), **found}
 
     @property
     def scene_accuracy(self) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from posezoo.base.errors import WeightsError
-from posezoo.base.poses import Poses
+from posezoo.base.poses import ESTIMATES, Poses
 from posezoo.data.table import Frames
 from posezoo.evaluation.results import Results
 from posezoo.zoo.find import REPORT
@@ -32,6 +32,7 @@ def dump(report: Results) -> bytes:
         arrays |= _columns("train", report.train)
     for number, poses in enumerate(report.methods.values()):
         arrays |= {f"method{number}/position": poses.position, f"method{number}/quaternion": poses.quaternion}
+        arrays |= {f"method{number}/{name}": values_N for name, values_N in poses.estimates.items()}
     if report.scene_predicted is not None:
         arrays["scene_predicted"] = report.scene_predicted
     arrays["methods"] = np.array(list(report.methods), dtype=np.str_)
@@ -73,7 +74,10 @@ def _fields(arrays: Any) -> dict[str, Any]:
         t_N3, q_N4 = arrays[f"method{number}/position"], arrays[f"method{number}/quaternion"]
         if (t_N3.shape, q_N4.shape) != ((len(frames), 3), (len(frames), 4)):
             raise ValueError(f"poses of {name} of another number than images")
-        methods[name] = Poses(true.images, t_N3, q_N4, true.scenes, true.timestamps)
+        known = {one: arrays[key] for one in ESTIMATES if (key := f"method{number}/{one}") in arrays}
+        if any(values_N.shape != (len(frames),) for values_N in known.values()):
+            raise ValueError(f"radii of {name} of another number than images")
+        methods[name] = Poses(true.images, t_N3, q_N4, true.scenes, true.timestamps, **known)
     return {
         "frames": frames,
         "train": _frames(arrays, "train") if "train/images" in arrays else None,
