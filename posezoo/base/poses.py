@@ -76,8 +76,8 @@ class Poses:
         """One pose by its number, or the poses of a slice, of numbers or of a mask."""
         if isinstance(place, (int, np.integer)):
             scene = self.scenes[place] if self.scenes else ""
-            known = {name: float(values_N[place]) for name, values_N in self.estimates.items()}
-            return Pose(self.images[place], self.position[place], self.quaternion[place], scene, **known)
+            one = {name: float(values_N[place]) for name, values_N in self.estimates.items()}
+            return Pose(self.images[place], self.position[place], self.quaternion[place], scene, **one)
         chosen = np.arange(len(self))[place]
         texts = (tuple(words[n] for n in chosen) if words else () for words in (self.images, self.scenes))
         images, scenes = texts

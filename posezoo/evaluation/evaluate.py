@@ -125,7 +125,11 @@ def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[st
         "cost": _costs(model, dataset.frames, run.device),
         "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
         "batch_size": run.batch_size,
-        **({"calibration": estimate.calibration._asdict()} if (estimate := getattr(model, "estimate", None)) else {}),
+        **(
+            {"calibration": dataclasses.asdict(known.calibration)}
+            if (known := getattr(model, "estimate", None))
+            else {}
+        ),
         "device": run.device.type,
         "data_notes": list(dataset.notes),
         "skipped": [str(finding) for finding in dataset.skipped],

@@ -104,11 +104,11 @@ def verdict(report: Worded) -> list[str]:
             parts = [f"{o.verdict} in {o.error} ({_ends(o.difference)} {units[o.error]})" for o in found]
             sentences.append(f"Compared with the {name} it is {' and '.join(parts)}.")
     if report.uncertainty is not None:
-        found = report.uncertainty
-        inside = found["coverage_position_m"]
+        worth = report.uncertainty
+        inside = worth["coverage_position_m"]
         share = "none" if inside is None else f"{100 * inside:.0f} %"
         what = f"Its radii hold for {share} of the familiar images"
-        sentences.append(f"{what}; {found['num_unfamiliar']} of {found['num']} are unfamiliar.")
+        sentences.append(f"{what}; {worth['num_unfamiliar']} of {worth['num']} are unfamiliar.")
     if row["num_failed"]:
         sentences.append(f"It gave no finite pose for {row['num_failed']} of {row['num']} images.")
     return sentences

@@ -63,7 +63,7 @@ def spearman(doubt_N: Floats, error_N: Floats) -> float | None:
     ranks = [_ranks(values_N) for values_N in (doubt_N, error_N)]
     if any(np.ptp(rank_N) == 0 for rank_N in ranks):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def ause(doubt_N: Floats, error_N: Floats) -> float | None:

@@ -17,7 +17,7 @@ Legend: B batch, D directions, E embedding width, M training images kept, K bins
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ MOST_IMAGES = 2048
 NEAREST = 8
 
 
-class Calibration(NamedTuple):
+@dataclass(frozen=True)
+class Calibration:
     """Where the radii come from."""
 
     source: str

@@ -288,11 +288,12 @@ def poses_of(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tup
         names: tuple[str, ...] = (scenes[0],) * len(paths)
     else:
         names = tuple(scenes[int(i)] for i in torch.cat([scene for scene in index if scene is not None]))
-    estimates = {name: joined_numbers([getattr(output, name) for output in outputs]) for name in ESTIMATES}
-    return Poses(tuple(str(path) for path in paths), position_N3, quaternion_N4, names, **estimates)
+    familiarity, radius_m, radius_deg = (_numbers([getattr(output, name) for output in outputs]) for name in ESTIMATES)
+    images = tuple(str(path) for path in paths)
+    return Poses(images, position_N3, quaternion_N4, names, (), familiarity, radius_m, radius_deg)
 
 
-def joined_numbers(parts: Sequence[Tensor | None]) -> np.ndarray | None:
+def _numbers(parts: Sequence[Tensor | None]) -> np.ndarray | None:
     """What all batches say of their images, one after another, float64; None where one says nothing."""
     known = [part.double().cpu().numpy() for part in parts if part is not None]
     return np.concatenate(known) if len(known) == len(parts) else None

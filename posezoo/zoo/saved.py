@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _described(estimate: ErrorEstimate) -> tuple[dict[str, Any], bytes]:
     content = tensors.dump({name: value.cpu() for name, value in estimate.tensors().items()})
     digest = hashlib.sha256(content).hexdigest()
     about = {"file": f"estimate-{digest[:8]}.safetensors", "size": len(content), "sha256": digest}
-    return {**about, **estimate.calibration._asdict()}, content
+    return {**about, **asdict(estimate.calibration)}, content
 
 
 def _dumped(config: dict[str, Any]) -> bytes:

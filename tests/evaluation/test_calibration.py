@@ -20,6 +20,7 @@ from posezoo.evaluation import calibration
 from posezoo.evaluation.calibration import Images, binned_radii, calibrated, least_images, radius
 from posezoo.evaluation.evaluate import predict_frames
 from posezoo.evaluation.metrics import pose_errors
+from posezoo.nn.estimate import Calibration
 
 
 def simulated(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +104,7 @@ def test_a_models_radii_are_those_of_its_own_errors(images: tuple[Images, Images
     poses, _ = predict_frames(model, apart.cache, apart.rows, apart.frames)
     error_N, _ = pose_errors(poses.position, poses.quaternion, apart.frames.position, apart.frames.quaternion)
     assert float(estimate.metres[0]) == pytest.approx(np.sort(error_N)[8])  # the ceil(11 x 0.8) = 9th of ten
-    assert estimate.calibration == ("ten frames", 10, 0.8)
+    assert estimate.calibration == Calibration("ten frames", 10, 0.8)
     assert poses.radius_m is not None
     assert np.isfinite(poses.radius_m).all()
     # a training image, where the model puts it, is as familiar as can be if it is among the nearest

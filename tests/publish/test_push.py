@@ -22,6 +22,7 @@ from posezoo.base.errors import HubError, UsageError, WeightsError
 from posezoo.catalogue import forms, plugins
 from posezoo.evaluation import baselines
 from posezoo.nn.backbones import Backbone
+from posezoo.nn.estimate import Calibration
 from posezoo.publish.push import push
 from posezoo.testing import ModelConformance
 from posezoo.training.again import evaluate
@@ -57,7 +58,7 @@ def test_an_error_estimate_goes_along(hub: LoopbackHub, tmp_path: Path) -> None:
     assert head(hub)[about["file"]] == (tmp_path / "model" / about["file"]).read_bytes()
     model = load(f"hf-hub:{NAME}@{commit}")
     assert model.estimate is not None
-    assert model.estimate.calibration == ("made up", 99, 0.9)
+    assert model.estimate.calibration == Calibration("made up", 99, 0.9)
 
 
 @pytest.mark.parametrize("infusion", ModelConformance.infusions, ids=lambda name: name or "plain")
