@@ -28,10 +28,10 @@ def small(name: str = "posenet+hyper", **overrides: Any) -> PoseModel:
 
 
 def with_estimate(model: PoseModel) -> PoseModel:
-    """The model, calibrated: every image that has an embedding is familiar; its radii are 1.5 m and 20 deg."""
+    """The model, calibrated: every image is familiar; its radii are 1.5 m and 20 deg."""
     torch.manual_seed(0)
     scenes_M = torch.arange(20) % len(model.config.scenes)
     known = ErrorEstimate.of(torch.rand(20, model.image_dim), torch.randn(20, 3), scenes_M)
-    edge, metres, degrees = (torch.tensor([value]) for value in (1e-3, 1.5, 20.0))
+    edge, metres, degrees = (torch.tensor([value]) for value in (0.0, 1.5, 20.0))
     model.estimate = known.with_radii(edge, metres, degrees, Calibration("made up", 99, 0.9))
     return model
