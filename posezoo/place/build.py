@@ -23,6 +23,7 @@ from posezoo.base.files.videos import require
 from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Stages
 from posezoo.base.paths import user_path
+from posezoo.base.signals import StopFlag
 from posezoo.place import frames, structure, world
 from posezoo.place.report import PlaceReport, measure, save
 from posezoo.place.sources import Recording, recordings
@@ -46,12 +47,19 @@ def map_place(
 
     `conditions`: one for each recording, such as sun, rain. `scale_from`: see posezoo.place.world; without it positions
     are in scene units. `limit`: most frames of a video. Raises UsageError, DataError if nothing can be placed,
-    ResourceError. Interrupted, it leaves everything to continue with.
+    ResourceError, Interrupted for a signal; then everything is left to continue with.
     """
     require("pycolmap")
     place = user_path(out)
     found = recordings(sources, conditions)
     _check_mine(place)
+    import pycolmap  # noqa: F401  (it takes SIGTERM for itself when it is imported: ours comes after)
+
+    with StopFlag() as stop, stop.at_once("mapping", "the same command continues"):
+        return _mapped(place, found, scale_from, limit, progress)
+
+
+def _mapped(place: Path, found: Sequence[Recording], scale_from: str, limit: int, progress: Stages) -> PlaceReport:
     images, work = place / "images", place / "work"
     with writing(place):
         work.mkdir(parents=True, exist_ok=True)

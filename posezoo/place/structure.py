@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ ALL_PAIRS = 60  # images up to which every pair is matched
 OVERLAP = 10  # neighbours of a frame that it is matched with, in a recording of more
 KEY_FRAMES = 60  # frames over all recordings, evenly spread, that are matched with each other: loops, other days
 CHUNK = 8  # images whose features are found between two reports of progress
-PAIRS = 400  # pairs matched between two reports of progress
+PAIRS = 50  # pairs matched between two reports of progress; a signal waits for them
 LONGEST_SIDE = 1600  # pixels: larger photographs are made smaller for their features
 MODEL = "SIMPLE_RADIAL"  # one focal length, one distortion: what an unknown phone can be found by
 
@@ -152,31 +152,23 @@ class _opened:  # noqa: N801 (a context, used like a function)
 
 
 def _run(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """The function's result, computed in a thread, so that Ctrl-C is heard and stops it; it keeps what it has."""
+    """The function's result, computed in a thread, so that a signal is heard and stops it; it keeps what it has."""
     import pycolmap
 
-    token, results, errors = pycolmap.CancellationToken(), [], []
+    token = pycolmap.CancellationToken()
     words = [str(word) if isinstance(word, Path) else word for word in given]
-
-    def work() -> None:
+    # a pool: an interrupted Thread.join takes a thread that still computes for ended, and exit would crash in it
+    with _quiet(pycolmap), ThreadPoolExecutor(1, "posezoo-map") as pool:
+        future = pool.submit(function, *words, **named, cancellation_token=token)
         try:
-            results.append(function(*words, **named, cancellation_token=token))
-        except Exception as error:  # handed to the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=work, name="posezoo-map", daemon=True)
-    with _quiet(pycolmap):
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(0.1)
+            while not future.done():
+                wait([future], 0.1)
         except BaseException:
             token.cancel()
-            thread.join()
             raise
-    if errors:
-        raise DataError(f"structure from motion failed: {errors[0]}"[:200], "remove the folder's work/ and start again")
-    return results[0]
+    if error := future.exception():
+        raise DataError(f"structure from motion failed: {error}"[:200], "remove the folder's work/ and start again")
+    return future.result()
 
 
 class _quiet:  # noqa: N801 (a context, used like a function)

@@ -16,7 +16,7 @@ from typing import Any
 
 from posezoo.base import errors
 from posezoo.base.errors import Interrupted, PosezooError, ResourceError, UsageError
-from posezoo.training.signals import StopFlag
+from posezoo.base.signals import StopFlag
 
 PATIENCE = 60.0
 """Seconds in which jobs that were asked to stop save."""

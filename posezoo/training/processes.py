@@ -26,7 +26,7 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
 from posezoo.base.errors import FailedElsewhere, Interrupted, LostError, NotFiniteError, PosezooError, exit_code_of
-from posezoo.training.signals import StopFlag
+from posezoo.base.signals import StopFlag
 
 MEETING = timedelta(minutes=10)
 """How long the processes wait for each other at the start; torchrun ends them sooner if one of them fails."""

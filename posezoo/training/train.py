@@ -22,6 +22,7 @@ import torch
 from posezoo.base.errors import DataError, PosezooError, UsageError, WeightsError
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
+from posezoo.base.signals import StopFlag
 from posezoo.base.version import __version__
 from posezoo.catalogue import resolve, settings
 from posezoo.catalogue.resolve import KnownData, KnownModel
@@ -34,7 +35,6 @@ from posezoo.training.processes import Processes, joined, restarts
 from posezoo.training.run import CONFIG, RunFolder, new_run_path, newest_run, read_config, require_same
 from posezoo.training.saving import configuration
 from posezoo.training.setup import measured_precision, set_up
-from posezoo.training.signals import StopFlag
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
 from posezoo.zoo.find import find, full_name
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import demo_video
@@ -37,3 +41,22 @@ def test_refusals(tmp_path: Path) -> None:
     faults.assert_fails(["map", str(tmp_path / "none.mp4"), *out], 3, naming("none.mp4"))
     (tmp_path / "a.mp4").write_bytes(b"no video")
     faults.assert_fails(["map", str(tmp_path / "a.mp4"), *out], 3, naming("a.mp4"))
+
+
+def test_a_signal_ends_each_stage_in_one_line_and_the_command_continues(tmp_path: Path) -> None:
+    """pycolmap takes SIGTERM for itself, and aborts if the process ends while it computes."""
+    demo_video.video(tmp_path / "walk.mp4", 12)
+    command = ["map", str(tmp_path / "walk.mp4"), "--out", str(tmp_path / "p")]
+    stages = (("images/walk", signal.SIGTERM), ("work/database.db", signal.SIGINT), ("work/models", signal.SIGTERM))
+    for stage, number in stages:
+        with subprocess.Popen([sys.executable, "-m", "posezoo", *command], stderr=subprocess.PIPE) as process:
+            while not (tmp_path / "p" / stage).exists() and process.poll() is None:
+                time.sleep(0.01)
+            begun = time.monotonic()
+            process.send_signal(number)
+            lines = process.communicate(timeout=60)[1].decode().splitlines()
+        assert (process.returncode, len(lines)) == (130 if number == signal.SIGINT else 143, 1), (stage, lines)
+        assert number.name in lines[0] and time.monotonic() - begun < 30
+        assert not (tmp_path / "p/place.json").exists()
+    assert faults.in_process(command).code == 0
+    assert json.loads((tmp_path / "p/place.json").read_text())["report"]["registered"] >= 10

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from posezoo.base.errors import FailedElsewhere, Interrupted
-from posezoo.training.signals import SIGNALS, StopFlag
+from posezoo.base.signals import SIGNALS, StopFlag
 
 
 @pytest.mark.parametrize(
