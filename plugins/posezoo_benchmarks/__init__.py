@@ -1,4 +1,4 @@
-"""Readers of benchmarks (7Scenes, Cambridge, ECL, RobotCar) and of own data (folder, csv, colmap, nerf)."""
+"""Readers of benchmarks (7Scenes, Cambridge, ECL, RobotCar) and of own data (folder, csv, colmap, nerf, arkit)."""
 
 from __future__ import annotations
 
@@ -24,4 +24,5 @@ def posezoo_readers() -> tuple[ReaderSpec, ...]:
         ReaderSpec("csv", f"{here}.own_data:read_labels", "a label CSV; needs ?convention=...", layouts.LABELS),
         ReaderSpec("colmap", f"{here}.colmap:read", "a COLMAP model, text or binary", layouts.COLMAP),
         ReaderSpec("nerf", f"{here}.nerf:read", "transforms.json of nerfstudio and others", layouts.NERF),
+        ReaderSpec("arkit", f"{here}.arkit:read", "scans of Polycam and Record3D", layouts.ARKIT),
     )

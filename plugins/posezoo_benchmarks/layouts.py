@@ -41,3 +41,8 @@ NERF = """\
 transforms.json                     or transforms_train.json and transforms_test.json
 ...                                 images, named in it
 scale=2.4 sets the file's unit in metres"""
+
+ARKIT = """\
+keyframes/images/TIME.jpg, keyframes/cameras/TIME.json    Polycam's raw data; corrected_... are preferred
+or metadata.json and rgb/N.jpg (rgbd/N.jpg)               Record3D; a .r3d file is a zip file: unpack it
+poses are ARKit's, in metres"""

@@ -121,7 +121,7 @@ def _frame(
 
 def _matrix(value: Any) -> np.ndarray | None:
     rows = value if isinstance(value, list) and len(value) in (3, 4) else []
-    if not rows or not all(isinstance(row, list) and len(row) == 4 and all(map(_is_number, row)) for row in rows):
+    if not rows or not all(isinstance(row, list) and len(row) == 4 and all(map(is_number, row)) for row in rows):
         return None
     return np.array([*rows, [0, 0, 0, 1]][:4], dtype=np.float64)
 
@@ -136,7 +136,7 @@ def _split(content: dict[str, Any], listed: str) -> str:
 
 def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, float, float, float] | None:
     """(fx, fy, cx, cy) of the stored image, from what the frame or the file says; None if it does not."""
-    given = {key: float(value) for key, value in values.items() if _is_number(value)}
+    given = {key: float(value) for key, value in values.items() if is_number(value)}
     width, height = given.get("w", 0.0), given.get("h", 0.0)
     if not (width > 0 and height > 0):
         try:
@@ -161,17 +161,18 @@ def _lens(values: dict[str, Any]) -> Lens | None:
     elif model != "OPENCV_FISHEYE":
         return Lens(str(model), (1.0,))
     given = [values.get(key, 0.0) for key in keys]
-    numbers = tuple(float(value) if _is_number(value) else 0.0 for value in given)
+    numbers = tuple(float(value) if is_number(value) else 0.0 for value in given)
     return Lens(model, numbers) if any(numbers) else None
 
 
 def _camera_size(values: dict[str, Any]) -> tuple[int, int] | None:
     """The (width, height) that focal lengths in pixels are for; None if the file does not say it."""
-    given = [float(values[key]) for key in ("w", "h") if _is_number(values.get(key))]
+    given = [float(values[key]) for key in ("w", "h") if is_number(values.get(key))]
     return (int(given[0]), int(given[1])) if len(given) == 2 and min(given) >= 1 else None
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 

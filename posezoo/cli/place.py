@@ -19,7 +19,7 @@ def map_(
         str,
         typer.Option(
             metavar="WAY",
-            help="known-distance:A,B=3.2, two-points:A:X,Y:X,Y=1.8, gps, FILE.csv (image, x, y, z), FILE.txt (TUM).",
+            help="known-distance:A,B=3.2, two-points:A:X,Y:X,Y=1.8, gps, arkit, FILE.csv (image, x, y, z) or FILE.txt.",
         ),
     ] = "",
     frames: Annotated[int, typer.Option(min=3, help="The most frames that are taken of a video.")] = 300,

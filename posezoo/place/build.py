@@ -74,7 +74,8 @@ def _mapped(place: Path, found: Sequence[Recording], scale_from: str, limit: int
     structure.match(database, structure.pairs(every, videos), progress)
     models = structure.reconstruct(database, images, work, len(every), progress)
     times = {frame.name: frame.timestamp for one in taken.values() for frame in one}
-    chosen = world.world_of(models[0], scale_from, images, times)
+    scans = {one.name: one.path for one in found}
+    chosen = world.world_of(models[0], scale_from, images, times, scans)
     chosen.apply(models[0])
     report = measure(place, models, chosen, found, names)
     _write(place, models[0], report, found, times)

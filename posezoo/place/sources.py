@@ -14,6 +14,8 @@ from posezoo.base.paths import natural, user_path
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 UNREADABLE = (".heic", ".heif", ".dng", ".cr2", ".nef", ".arw")
 """What phones and cameras store beside JPEG, and Pillow does not read."""
+SCANS = ("keyframes/corrected_images", "keyframes/images", "rgbd", "rgb")
+"""Where Polycam and Record3D keep a scan's images, beside depth."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def recordings(sources: Sequence[str | Path], conditions: Sequence[str] = ()) ->
 
 
 def _of_folder(folder: Path) -> list[Recording]:
-    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: natural(str(path)))
+    below = next((folder / scan for scan in SCANS if (folder / scan).is_dir()), folder)
+    files = sorted((path for path in below.rglob("*") if path.is_file()), key=lambda path: natural(str(path)))
     photos = tuple(path for path in files if path.suffix.lower() in PHOTOS)
     closed = [path for path in files if path.suffix.lower() in UNREADABLE]
     if photos:

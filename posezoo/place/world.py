@@ -8,6 +8,7 @@ mean of what the cameras have over their heads. `--scale-from` gives metres:
     gps                           the photographs' EXIF positions; the world is then east, north, up
     FILE.csv                      columns image, x, y, z: the world is the file's
     FILE.txt                      TUM lines `time x y z ...`: as above, at the frames' times in the recording
+    arkit                         the poses that came with a scan of Polycam or Record3D, given as a source; z is up
 
 Legend: N cameras, 3 axes; s, R, t map a map's point p to s R p + t.
 """
@@ -53,8 +54,13 @@ class World:
         model.transform(pycolmap.Sim3d(self.scale, rotation, self.translation))
 
 
-def world_of(model: Any, scale_from: str, images: Path, timestamps: Mapping[str, int]) -> World:
-    """The world of a map. Raises UsageError for what is not understood, DataError for what does not fit."""
+def world_of(
+    model: Any, scale_from: str, images: Path, timestamps: Mapping[str, int], scans: Mapping[str, Path] = {}
+) -> World:
+    """The world of a map. Raises UsageError for what is not understood, DataError for what does not fit.
+
+    `scans`: the folder of each recording, by its name.
+    """
     centres = {image.name: image.projection_center() for image in _placed(model)}
     if not scale_from:
         return upright(model, 1.0, UNKNOWN_UNIT, "")
@@ -65,12 +71,14 @@ def world_of(model: Any, scale_from: str, images: Path, timestamps: Mapping[str,
         return upright(model, *_two_points(rest, model))
     if scale_from == "gps":
         return _fitted(centres, gps_positions(images, list(centres)), "gps")
+    if scale_from == "arkit":
+        return _fitted(centres, _scanned(centres, scans), "arkit")
     path = user_path(scale_from)
     if path.suffix in (".csv", ".txt") and path.is_file():
         return _fitted(centres, _trajectory(path, centres, timestamps), path.name)
     raise UsageError(
         f"--scale-from {scale_from[:60]!a} is neither a way nor a file that is there",
-        "known-distance:A,B=METRES, two-points:A:X,Y:X,Y=METRES, gps, FILE.csv (image, x, y, z) or FILE.txt (TUM)",
+        "known-distance:A,B=METRES, two-points:A:X,Y:X,Y=METRES, gps, arkit, FILE.csv (image, x, y, z), FILE.txt (TUM)",
     )
 
 
@@ -182,6 +190,21 @@ def _trajectory(path: Path, centres: Mapping[str, np.ndarray], timestamps: Mappi
                 given[name] = np.array([np.interp(at, table[:, 0], table[:, axis]) for axis in (1, 2, 3)])
     if findings:
         raise DataError(f"{len(findings)} problems in {path} (first: {findings[0]})", findings=findings)
+    return given
+
+
+def _scanned(centres: Mapping[str, np.ndarray], scans: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """The positions that the scans' own poses give for placed images. Raises DataError for what is no scan."""
+    from posezoo.data.open import open_dataset  # the readers are known there
+
+    given = {}
+    for recording, folder in scans.items():
+        frames = open_dataset(f"arkit:{folder}").frames
+        positions = {Path(frames.name(n)).name: frames.position[n] for n in range(len(frames))}
+        for name in centres:
+            own, _, image = name.partition("/")
+            if own == recording and image.partition("-")[2] in positions:
+                given[name] = positions[image.partition("-")[2]]
     return given
 
 

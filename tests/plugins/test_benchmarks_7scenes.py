@@ -352,7 +352,7 @@ def test_missing_poses_file(tmp_path: Path) -> None:
 def test_every_format_can_be_loaded() -> None:
     from posezoo.base.spec import load_object
 
-    names = {"7scenes", "cambridge", "ecl", "robotcar", "folder", "csv", "colmap", "nerf"}
+    names = {"7scenes", "cambridge", "ecl", "robotcar", "folder", "csv", "colmap", "nerf", "arkit"}
     assert {spec.name for spec in posezoo_readers()} == names
     assert all(callable(load_object(spec.read)) for spec in posezoo_readers())
     assert issubclass(DataError, Exception)
