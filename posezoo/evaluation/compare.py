@@ -120,7 +120,7 @@ def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
             one
             for by in GROUPINGS
             if by == "overall" or len(first.groups(by)) > 1
-            for one in _differences(first, by, errors[0], error)
+            for one in differences_of(first, by, errors[0], error)
         )
         for name, error in zip(names[1:], errors[1:], strict=True)
     }
@@ -131,13 +131,14 @@ def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
 def ranking_differences(report: Results, first: str, other: str) -> list[Difference]:
     """How two methods of one report differ, in position and in orientation: over the scenes' average, or all images."""
     by = "scene" if 1 < len(report.groups("scene")) <= MOST_INTERVALS else "overall"
-    found = _differences(report, by, report.errors[first], report.errors[other])
+    found = differences_of(report, by, report.errors[first], report.errors[other])
     return [one for one in found if one.group == (AVERAGE if by == "scene" else "overall")]
 
 
-def _differences(
+def differences_of(
     frames: Results, by: str, first: tuple[Floats, Floats], other: tuple[Floats, Floats]
 ) -> list[Difference]:
+    """How two methods' errors (metres, degrees) of the images of `frames` differ in each group of a grouping."""
     found, groups = [], frames.groups(by)
     if len(groups) > MOST_INTERVALS:
         return []

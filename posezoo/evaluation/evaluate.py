@@ -30,6 +30,13 @@ Embed = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, H, W) -> features (B, E)."""
 
 
+class Pictures(Protocol):
+    """Where images come from: an image cache, or one whose pictures are changed on the way."""
+
+    def batch(self, indices: Sequence[int] | np.ndarray, /) -> tuple[Tensor, np.ndarray]:
+        """Images (B, 3, H, W) uint8 and their intrinsics."""
+
+
 class Share(Protocol):
     """Processes that evaluate together: each its own rows, then all have all of them."""
 
@@ -193,7 +200,7 @@ def _published(model: str, dataset: Dataset, frames: Frames, split: str) -> list
 
 def predict_frames(
     model: PoseModel,
-    cache: ImageCache,
+    cache: Pictures,
     indices: Sequence[int] | np.ndarray,
     frames: Frames,
     batch_size: int = 32,
@@ -238,7 +245,7 @@ def predict_frames(
 
 def embed_frames(
     embed: Embed,
-    cache: ImageCache,
+    cache: Pictures,
     indices: Sequence[int] | np.ndarray,
     batch_size: int = 32,
     device: str | torch.device = "cpu",
@@ -305,7 +312,7 @@ def check_scenes(model: PoseModel, frames: Frames) -> None:
 
 
 def _batches(
-    cache: ImageCache,
+    cache: Pictures,
     indices_N: npt.NDArray[np.int64],
     batch_size: int,
     device: str | torch.device,

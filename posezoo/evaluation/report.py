@@ -113,7 +113,7 @@ class Report(Worded):
                 if by == "overall" or self._is_split(by)
             },
         }
-        safe: Row = _json_safe(content)
+        safe: Row = json_safe(content)
         return safe
 
     def carried(self, method: str) -> Row:
@@ -265,11 +265,12 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if value < 1 else f"{value:.2f}"
 
 
-def _json_safe(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
+    """Plain data for JSON: what is not finite as text, keys and what is unknown as text."""
     if isinstance(value, Mapping):
-        return {str(key): _json_safe(item) for key, item in value.items()}
+        return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_safe(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

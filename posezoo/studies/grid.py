@@ -16,6 +16,7 @@ from typing import Any
 from posezoo.base.errors import UsageError
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries, resolve, settings
+from posezoo.catalogue.forms import Grid
 from posezoo.catalogue.resolve import KnownData
 from posezoo.studies.launch import Work, launch
 from posezoo.training.config import TrainConfig, configure
@@ -49,7 +50,26 @@ def cells(
 
     Raises UsageError with near names before anything is trained.
     """
-    grid, place = entries.grid(name), resolve.data(data)
+    return cells_of(entries.grid(name), name, data, out, seeds, root, given)
+
+
+def cells_of(
+    grid: Grid,
+    name: str,
+    data: str,
+    out: Path,
+    seeds: Sequence[int] = (),
+    root: str | None = None,
+    given: Mapping[str, Any] = {},
+) -> list[Cell]:
+    """The runs of any grid, called `name` in errors; see `cells`.
+
+    Given settings of a modifier, `hyper.rank`, apply to the rows that have it, if any has.
+    """
+    place = resolve.data(data)
+    known = {entry.model: resolve.model(entry.model) for entry in grid.rows.values()}
+    modifiers = {key: {word for word, _ in model.name.modifiers} for key, model in known.items()}
+    some = set().union(*modifiers.values())
     found = []
     for seed in seeds or grid.seeds:
         for row, entry in grid.rows.items():
@@ -59,9 +79,11 @@ def cells(
                         f'grid {name}: row "{row}" names an unknown column: {column}', "see registry/grids"
                     )
                 path = out / data.partition(":")[0] / row / column / f"seed-{seed}"
-                flat = {**grid.settings, **grid.columns[column], **entry.settings, **given}
+                others = some - modifiers[entry.model]
+                own = {key: value for key, value in given.items() if key.partition(".")[0] not in others}
+                flat = {**grid.settings, **grid.columns[column], **entry.settings, **own}
                 overrides = settings.merged(settings.nested(settings.from_toml(flat)), {"seed": seed, "out": str(path)})
-                run = configure(resolve.model(entry.model), place, overrides, root)
+                run = configure(known[entry.model], place, overrides, root)
                 found.append(Cell(row, column, seed, path, *run, place))
     return found
 

@@ -1,0 +1,190 @@
+"""What another appearance of the same views costs each model: HyperPose's Table 1, with paired drops.
+
+For each condition of the test images: the medians, and the drop: an image's error under the condition minus its error
+in the original, which has the same pose, so that nothing but the appearance differs. The drops of two models are again
+compared image by image. Data with several looks of each view (`ecl`, or a folder of `posezoo data corrupt` or
+`redraw`) are used as they are: partners are found by name, under the condition `original`. Other data get four kinds of
+weather, painted on their own pictures.
+
+Legend: N images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from posezoo.base.errors import DataError
+from posezoo.base.observe import Observer
+from posezoo.data.appearance.weather import KINDS
+from posezoo.data.table import Frames
+from posezoo.evaluation.compare import SAME, UNITS
+from posezoo.evaluation.results import Results
+from posezoo.studies import changes, drawing
+from posezoo.studies.changes import ORIGINAL
+from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
+from posezoo.studies.paired import contrast, interval_of, mean_errors, seeds_note, short, spread
+from posezoo.studies.study import Found
+from posezoo.studies.subjects import Request, subjects
+
+PAINTED = tuple(kind for kind in KINDS if kind in ("fog", "snow", "night", "rain"))
+SAME_METRES = 1e-3
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the study itself."""
+
+    images: int = 0
+    """At most so many test images, evenly spaced; 0: all."""
+    severity: int = 3
+    """Of the painted weather, where the data have no looks of their own."""
+
+
+def study(request: Request, options: Options, observer: Observer) -> Found:
+    """The study; the first model is what others are compared with."""
+    album = open_album(request, observer)
+    conditions = looks(album, options)
+    models = subjects(request, least=2)
+    found = errors(models, album, conditions, request.folder, observer)
+    frames = album.results(conditions[0].index)
+    table = [row for n, condition in enumerate(conditions[1:], 1) for row in _rows(frames, condition, n, found)]
+    plain = {name: spread(frames, [run[0] for run in runs]) for name, runs in found.items()}
+    painted = conditions[1].change is not None
+    notes = [seeds_note({model.name: len(model.runs) for model in models})]
+    if painted:
+        notes.append(
+            f"{request.data} has no looks of the same views: weather of severity {options.severity} is painted on them"
+        )
+    return Found(
+        verdict=_verdict(table, list(found)),
+        rows=_shown(table),
+        numbers={"models": {one.name: one.runs for one in models}, "original": plain, "conditions": table},
+        figures={"appearance.png": _figure(table, list(found))},
+        notes=notes,
+    )
+
+
+def looks(album: Album, options: Options) -> list[Condition]:
+    """The original first, then each other look of the same views, image by image. Raises DataError."""
+    frames = album.frames
+    if ORIGINAL not in set(frames.condition.tolist()):
+        index = changes.thinned(len(frames), options.images)
+        return [changes.original(index), *changes.weathers(index, PAINTED, [options.severity])]
+    by_look = {str(c): partners(frames, str(c)) for c in np.unique(frames.condition)}
+    common = [key for key in by_look[ORIGINAL] if all(key in views for views in by_look.values())]
+    if not common or len(by_look) < 2:
+        what = "no test image has a partner of the same name under every condition"
+        raise DataError(f"{album.dataset.name}: {what}", "posezoo data corrupt makes such data")
+    kept = [common[n] for n in changes.thinned(len(common), options.images)]
+    order = [ORIGINAL, *(look for look in by_look if look != ORIGINAL)]
+    found = [Condition(look, np.array([by_look[look][key] for key in kept])) for look in order]
+    for condition in found[1:]:
+        _check_same_poses(frames, found[0], condition)
+    return found
+
+
+def partners(frames: Frames, condition: str) -> dict[tuple[str, str, str], int]:
+    """(scene, folder, name without the condition) of each image under a condition -> the image."""
+    found = {}
+    for n in np.flatnonzero(frames.condition == condition).tolist():
+        path = PurePosixPath(frames.name(n))
+        stem = path.stem.removesuffix(f"_{condition}")
+        found[frames.scenes[frames.scene[n]], path.parent.name, stem] = n
+    return found
+
+
+def _check_same_poses(frames: Frames, first: Condition, other: Condition) -> None:
+    apart_N = np.linalg.norm(frames.position[first.index] - frames.position[other.index], axis=1)
+    if (wrong := int(np.sum(apart_N > SAME_METRES))) > 0:
+        what = f"{wrong} images of {other.name} have another pose than their partners of the same name"
+        raise DataError(what, "the study compares looks of the same views")
+
+
+def _rows(
+    frames: Results, condition: Condition, n: int, found: Mapping[str, list[list[Errors]]]
+) -> list[dict[str, Any]]:
+    """A row for each model and error under one condition."""
+    rows = []
+    drops = {name: [_drop(run[n], run[0]) for run in runs] for name, runs in found.items()}
+    first = next(iter(found))
+    for name, runs in found.items():
+        medians, against = spread(frames, [run[n] for run in runs]), {}
+        if name != first:
+            against = {row["error"]: row for row in contrast(frames, "overall", drops[first], drops[name])}
+        for which, (error, unit) in enumerate(UNITS.items()):
+            drop, base = (interval_of(frames, mean_errors(drops[one])[which]) for one in (name, first))
+            key = f"{error}_{unit}"
+            rows.append(
+                {
+                    **{"condition": condition.name, "model": name, "error": key},
+                    **{"median": medians[f"median_{key}"], "median_seeds": medians[f"median_{key}_seeds"]},
+                    **{"drop": drop.median, "drop_ci95": [drop.low, drop.high], "block": drop.block},
+                    "drop_verdict": "costs" if drop.low > 0 else "gains" if drop.high < 0 else SAME,
+                    "drop_ratio": drop.median / base.median if base.low > 0 and name != first else None,
+                    "against_first": against.get(key),
+                }
+            )
+    return rows
+
+
+def _drop(under: Errors, original: Errors) -> Errors:
+    with np.errstate(invalid="ignore"):
+        first, second = (np.where(a == b, 0.0, a - b) for a, b in zip(under, original, strict=True))
+    return first, second
+
+
+def _verdict(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """How the drops of each other model compare with the first one's, by condition."""
+    parts = []
+    for name in names[1:]:
+        of_name = [row["against_first"] for row in table if row["model"] == name]
+        lines = []
+        for error in UNITS:
+            words = [row["verdict"] for row in of_name if row["error"].startswith(error)]
+            counts = [f"{word} in {words.count(word)}" for word in dict.fromkeys(words)]
+            lines.append(f"in {error} {', '.join(counts)} of {len(words)} conditions")
+        parts.append(f"{name}'s drop against {names[0]}'s: {'; '.join(lines)}")
+    return ". ".join(parts)
+
+
+def _shown(table: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    rows = []
+    for row in table:
+        against = row["against_first"]
+        rows.append(
+            {
+                **{"condition": row["condition"], "model": row["model"], "error": row["error"].replace("_", " ")},
+                **{"median": short(row["median"]), "drop": short(row["drop"])},
+                "95 %": f"{short(row['drop_ci95'][0])} to {short(row['drop_ci95'][1])}",
+                "against the first": against["verdict"] if against else "",
+            }
+        )
+    return rows
+
+
+def _figure(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
+    """The drop of each model under each condition, with its interval."""
+    figure, axes = drawing.panels(2)
+    styles = drawing.styles(names)
+    conditions = list(dict.fromkeys(row["condition"] for row in table))
+    for axis, (error, unit) in zip(axes, UNITS.items(), strict=True):
+        for number, name in enumerate(names):
+            rows = [row for row in table if row["model"] == name and row["error"].startswith(error)]
+            x = np.arange(len(conditions)) + 0.18 * (number - (len(names) - 1) / 2)
+            y = np.array([row["drop"] for row in rows])
+            ends = np.array([row["drop_ci95"] for row in rows]).T
+            colour, marker = styles[name]
+            bars = np.abs(ends - y)
+            axis.errorbar(x, y, yerr=bars, fmt=marker, color=colour, ms=5, lw=1.4, capsize=2, label=name)
+        axis.axhline(0, color="0.4", lw=0.8)
+        axis.set_xticks(np.arange(len(conditions)), conditions)
+        drawing.plain(axis, f"drop in {error} ({unit})")
+    figure.suptitle("What another look of the same view costs", fontsize=11)
+    drawing.legend(figure, axes[0])
+    return figure

@@ -1,0 +1,294 @@
+"""Errors while an object passes in front of the camera: HyperPose's Figure 5, with an object whose size is known.
+
+In windows of consecutive test frames an opaque block enters at one side and leaves at the other; at its peak it covers
+a chosen share of the picture. Its texture is a small patch of another picture of the data, enlarged: a whole picture
+would show another place, and models then answer with that place. The pictures between the windows stay as they
+are. What is told of each model: its error while the block is wholly in the picture, against the share that it covers;
+the largest error of a window as a multiple of the median outside; and how many frames after the peak the error is back
+below 1.5 times that median. Two models are compared by each image's mean error over the shares, which is the area under
+its curve.
+
+Legend: N images, M frames of a window, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch.nn import functional as F
+
+from posezoo.base.errors import DataError, UsageError
+from posezoo.base.observe import Observer
+from posezoo.base.paths import user_path
+from posezoo.data.splits import runs
+from posezoo.data.table import Frames
+from posezoo.evaluation.compare import UNITS
+from posezoo.evaluation.intervals import Floats, Index
+from posezoo.studies import changes, drawing
+from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
+from posezoo.studies.paired import contrast, mean_errors, seeds_note, short, words
+from posezoo.studies.study import Found
+from posezoo.studies.subjects import Request, Subject, subjects
+from posezoo.training.run import CONFIG, read_config
+
+HEIGHT = 0.85
+"""Of the picture's height: the block stands on its lower edge."""
+PATCH = 4
+"""The texture is so many times smaller than the picture it is taken from."""
+BACK = 1.5
+"""Times the median outside: the error is back."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the study itself."""
+
+    covers: tuple[float, ...] = (0.15, 0.3, 0.45, 0.6)
+    """Shares of the picture that the block covers at its peak."""
+    frames: int = 12
+    """Frames in which it passes."""
+    seed: int = 0
+    """Of its texture and direction."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One passage."""
+
+    index: Index
+    """(M,) the test frames, in the order of time."""
+    texture: int
+    """The test frame whose picture the block shows."""
+    leftwards: bool
+
+    def left(self, place: int, width: float) -> float:
+        """Where the block's left edge is in the window's frame `place`, as a share of the picture's width."""
+        passed = (place + 0.5) / len(self.index)
+        x = -width + passed * (1 + width)
+        return 1 - width - x if self.leftwards else x
+
+
+def study(request: Request, options: Options, observer: Observer) -> Found:
+    """The study; the first model is what others are compared with."""
+    if not options.covers or not all(0 < cover <= HEIGHT for cover in options.covers) or options.frames < 3:
+        raise UsageError(f"covers are above 0 and at most {HEIGHT}, frames at least 3", "study.covers=[0.15,0.3]")
+    album = open_album(request, observer)
+    windows = passages(album.frames, options)
+    inside = np.concatenate([window.index for window in windows])
+    key = f"block 2, frames {options.frames}, seed {options.seed}"
+    conditions = [
+        changes.original(np.arange(len(album.frames))),
+        *(
+            Condition(f"cover {cover:g}", inside, partial(_covered, album, windows, cover), key)
+            for cover in sorted(options.covers)
+        ),
+    ]
+    models = subjects(request)
+    measured = errors(models, album, conditions, request.folder, observer)
+    found = {name: _aligned(each, inside) for name, each in measured.items()}
+    outside = np.setdiff1d(np.arange(len(album.frames)), inside)
+    rows = {name: _numbers(measured[name], found[name], windows, outside, options) for name in found}
+    against = _compared(album, inside, found, sorted(options.covers))
+    first = models[0].name
+    return Found(
+        verdict=". ".join(
+            [_sentence(rows[first], first), *(f"{words(row, name, first)}" for name, row in against.items())]
+        ),
+        rows=_shown(rows),
+        numbers={
+            "models": {one.name: one.runs for one in models},
+            **{"windows": len(windows), "frames_in_a_window": options.frames, "num_inside": len(inside)},
+            **{"num_outside": len(outside), "passages": rows, "mean_over_covers_against_first": against},
+        },
+        figures={"occlusion.png": _figure(album, windows, measured, found, rows, options)},
+        notes=[seeds_note({one.name: len(one.runs) for one in models}), *_seen_in_training(models)],
+    )
+
+
+def passages(frames: Frames, options: Options) -> list[Window]:
+    """Windows in every sequence, each followed by as many frames without a block. Raises DataError if none fits."""
+    drawn, found = np.random.default_rng(options.seed), []
+    for index in runs(frames):
+        for start in range(options.frames // 2, len(index) - options.frames + 1, 2 * options.frames):
+            part = index[start : start + options.frames]
+            texture = int(drawn.choice(np.setdiff1d(np.arange(len(frames)), part)))
+            found.append(Window(part, texture, bool(drawn.integers(2))))
+    if not found:
+        what = f"no test sequence has {options.frames + options.frames // 2} frames"
+        raise DataError(what, "study.frames=4, or other data")
+    return found
+
+
+def _covered(album: Album, windows: Sequence[Window], cover: float, image_HWC: np.ndarray, n: int) -> np.ndarray:
+    """The picture of frame n with the block in front."""
+    for window in windows:
+        place = np.flatnonzero(window.index == n)
+        if len(place):
+            return with_block(image_HWC, album.picture(window.texture), window, int(place[0]), cover)
+    return image_HWC
+
+
+def with_block(image_HWC: np.ndarray, texture_HWC: np.ndarray, window: Window, place: int, cover: float) -> np.ndarray:
+    """The picture with the block where it is in the window's frame `place`; wholly inside it hides `cover` of it."""
+    height, width = image_HWC.shape[:2]
+    high, wide = round(HEIGHT * height), max(1, round(cover / HEIGHT * width))
+    left = round(window.left(place, wide / width) * width)
+    patch_hwC = texture_HWC[-(height // PATCH) :, : width // PATCH]
+    patch_1Chw = torch.from_numpy(np.array(patch_hwC)).permute(2, 0, 1)[None].float()
+    block_1CHW = F.interpolate(patch_1Chw, (high, wide), mode="bilinear", align_corners=False)
+    block_HWC = block_1CHW[0].permute(1, 2, 0).round().byte().numpy()
+    first, last = max(0, left), min(width, left + wide)
+    changed_HWC = image_HWC.copy()
+    if first < last:
+        changed_HWC[height - high :, first:last] = block_HWC[:, first - left : last - left]
+    return changed_HWC
+
+
+def _aligned(trainings: Sequence[Sequence[Errors]], inside: Index) -> list[list[Errors]]:
+    """For each training, of the images inside: without a block, then with each cover."""
+    return [[(run[0][0][inside], run[0][1][inside]), *run[1:]] for run in trainings]
+
+
+def _compared(
+    album: Album, inside: Index, found: Mapping[str, list[list[Errors]]], covers: Sequence[float]
+) -> dict[str, list[dict[str, Any]]]:
+    """Each other model against the first by every image's mean error over the shares, from 0 to the largest."""
+    frames, x = album.results(inside), np.array([0.0, *covers])
+    areas: dict[str, list[Errors]] = {}
+    for name, trainings in found.items():
+        of_each = [
+            tuple(np.trapezoid([one[which] for one in run], x, axis=0) / x[-1] for which in (0, 1)) for run in trainings
+        ]
+        areas[name] = [(position_N, orientation_N) for position_N, orientation_N in of_each]
+    first = next(iter(areas))
+    return {name: contrast(frames, "overall", areas[first], one) for name, one in areas.items() if name != first}
+
+
+def _numbers(
+    measured: Sequence[Sequence[Errors]],
+    found: Sequence[Sequence[Errors]],
+    windows: Sequence[Window],
+    outside: Index,
+    options: Options,
+) -> list[dict[str, Any]]:
+    """A row for each share: medians at the peak, the largest error of a window, and when it is back."""
+    length, rows = options.frames, []
+    for n, cover in enumerate([0.0, *sorted(options.covers)]):
+        row: dict[str, Any] = {"cover": cover}
+        for which, (error, unit) in enumerate(UNITS.items()):
+            plain = float(np.median(mean_errors([run[0] for run in measured])[which][outside]))
+            of_windows_KM = mean_errors([run[n] for run in found])[which].reshape(len(windows), length)
+            largest_K = of_windows_KM.max(axis=1)
+            row |= {
+                f"median_outside_{unit}": plain,
+                f"median_at_peak_{unit}": float(np.median(of_windows_KM[:, length // 2 - 1 : length // 2 + 1])),
+                f"largest_over_outside_{error}": float(np.median(largest_K)) / plain,
+                f"frames_until_back_{error}": float(np.median([_back(one, BACK * plain) for one in of_windows_KM])),
+            }
+        rows.append(row)
+    return rows
+
+
+def _back(error_M: Floats, level: float) -> int:
+    """Frames from the block's peak, the window's middle, until the error is below `level` for good."""
+    after = error_M[len(error_M) // 2 :]
+    above = np.flatnonzero(after >= level)
+    return int(above[-1]) + 1 if len(above) else 0
+
+
+def _sentence(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    last = rows[-1]
+    times, without = (f"{row['largest_over_outside_position']:.1f}" for row in (last, rows[0]))
+    hidden = f"behind a block that hides {100 * last['cover']:.0f} %"
+    return f"{hidden} the largest position error of {name} is {times} times its median outside, {without} without it"
+
+
+def _seen_in_training(models: Sequence[Subject]) -> list[str]:
+    """A line for each model whose training changed pictures' appearance: parts of them may have been hidden then."""
+    notes = []
+    for model in models:
+        for run in model.runs[:1]:
+            folder = user_path(run.removeprefix("local-dir:"))
+            config = read_config(folder)["train"] if (folder / CONFIG).is_file() else {}
+            if how := config.get("augment", {}).get("appearance"):
+                notes.append(f"{model.name} was trained with augment.appearance={how}, which draws over pictures too")
+    return notes
+
+
+def _shown(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, str]]:
+    return [
+        {
+            **{"model": name, "cover": f"{100 * row['cover']:.0f} %"},
+            "at its peak m, deg": f"{short(row['median_at_peak_m'])}, {short(row['median_at_peak_deg'])}",
+            "largest / outside": f"{row['largest_over_outside_position']:.1f}",
+            "frames until back": f"{row['frames_until_back_position']:g}",
+        }
+        for name, of_name in rows.items()
+        for row in of_name
+    ]
+
+
+def _figure(
+    album: Album,
+    windows: Sequence[Window],
+    measured: Mapping[str, Sequence[Sequence[Errors]]],
+    found: Mapping[str, Sequence[Sequence[Errors]]],
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    options: Options,
+) -> Figure:
+    """Pictures of one passage; the error along its sequence with and without it; the error against the share."""
+    figure = Figure(figsize=(drawing.WIDTH, 7.4), layout="constrained")
+    grid = figure.add_gridspec(3, 5, height_ratios=(0.62, 1, 1))
+    shown = windows[len(windows) // 2]
+    largest = max(options.covers)
+    for column, place in enumerate(np.linspace(0, options.frames - 1, 5).round().astype(int).tolist()):
+        axes = figure.add_subplot(grid[0, column])
+        n = int(shown.index[place])
+        axes.imshow(with_block(album.picture(n), album.picture(shown.texture), shown, place, largest))
+        axes.set(xticks=[], yticks=[], title=f"frame {place + 1}")
+        axes.title.set_fontsize(9)
+    along = figure.add_subplot(grid[1, :])
+    _along(along, album, windows, shown, measured, found)
+    curve, styles = figure.add_subplot(grid[2, :]), drawing.styles(list(rows))
+    for name, of_name in rows.items():
+        x, y = [100 * row["cover"] for row in of_name], [row["median_at_peak_m"] for row in of_name]
+        curve.plot(x, y, color=styles[name][0], marker=styles[name][1], ms=5, label=name)
+    curve.set_xlabel("share of the picture that the block hides at its peak (%)")
+    curve.set_ylim(bottom=0)
+    drawing.plain(curve, "median at the peak (m)")
+    drawing.legend(figure, curve)
+    return figure
+
+
+def _along(
+    axes: Axes,
+    album: Album,
+    windows: Sequence[Window],
+    shown: Window,
+    measured: Mapping[str, Sequence[Sequence[Errors]]],
+    found: Mapping[str, Sequence[Sequence[Errors]]],
+) -> None:
+    """The position error along the sequence of a window: thin without, thick with the largest block."""
+    (sequence,) = [index for index in runs(album.frames) if shown.index[0] in index]
+    number_of = {int(n): place for place, n in enumerate(sequence)}
+    for name, (colour, _) in drawing.styles(list(measured)).items():
+        plain_N = mean_errors([run[0] for run in measured[name]])[0]
+        axes.plot(np.arange(len(sequence)), plain_N[sequence], color=colour, lw=0.8, alpha=0.7)
+        hidden_N = mean_errors([run[-1] for run in found[name]])[0]
+        start = 0
+        for window in windows:
+            part, start = hidden_N[start : start + len(window.index)], start + len(window.index)
+            if int(window.index[0]) in number_of:
+                x = [number_of[int(n)] for n in window.index]
+                axes.plot(x, part, color=colour, lw=2.2)
+                axes.axvspan(x[0] - 0.5, x[-1] + 0.5, color="0.94", zorder=0)
+    axes.set_xlabel(f"frame of {album.frames.sequence[sequence[0]] or 'the sequence'}; grey: the block passes")
+    axes.set_yscale("log")
+    drawing.plain(axes, "position error (m)")

@@ -1,0 +1,63 @@
+"""Drops between looks of the same views: partners by name, poses checked, weather painted where there are no looks."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import faults
+import pytest
+from command_line import ok
+from small_studies import study
+
+from posezoo.base.observe import Observer
+from posezoo.studies.appearance import Options, looks
+from posezoo.studies.measure import open_album
+from posezoo.studies.subjects import Request
+
+pytest.importorskip("kornia", reason="extra: weather")
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+@pytest.fixture
+def looked(one_place: Path, tmp_path: Path) -> Path:
+    """The test frames of one place as they are, at night and in fog."""
+    out = tmp_path / "looks"
+    ok("data", "corrupt", f"folder:{one_place}", "--out", str(out), "--kind", "original,night,fog")
+    return out
+
+
+def test_looks_are_aligned_by_name(looked: Path, tmp_path: Path) -> None:
+    album = open_album(Request((), f"folder:{looked}", tmp_path), Observer())
+    found = looks(album, Options())
+    assert [one.name for one in found] == ["original", "fog-3", "night-3"]
+    names = [[Path(album.frames.name(int(n))).name.split("_")[0] for n in one.index] for one in found]
+    assert names[0] == names[1] == names[2] and len(names[0]) == 8
+
+
+def test_partners_with_another_pose_are_refused(looked: Path, tmp_path: Path) -> None:
+    path = looked / "poses.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[-1]["x"] = "77"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    ended = faults.in_process(
+        ["study", "appearance", "posenet-anchors-demo", "atloc-anchors-hyper-demo", "--data", f"folder:{looked}"]
+    )
+    assert ended.code == 3 and "fog-3" in ended.stderr, ended
+
+
+def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
+    more = {"study.severity": 5, "hyper.rank": 4}
+    found = study("appearance", "posenet", "posenet+hyper", data=one_place, out=tmp_path, **more)
+    rows = found["conditions"]
+    assert {row["condition"] for row in rows} == {"fog-5", "snow-5", "night-5", "rain-5"}
+    assert len(rows) == 4 * 2 * 2
+    assert all((row["against_first"] is None) == (row["model"] == "posenet") for row in rows)
+    first = found["original"]["posenet"]["median_position_m"]
+    row = next(row for row in rows if row["model"] == "posenet" and row["error"] == "position_m")
+    assert row["drop_ci95"][0] <= row["drop"] <= row["drop_ci95"][1]
+    assert first > 0 and any("painted" in note for note in found["notes"])

@@ -1,0 +1,61 @@
+"""The passing object: where it is, what it hides, and what is told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_studies import study
+
+from posezoo.base.errors import DataError
+from posezoo.base.spec import Frame
+from posezoo.data.table import Frames
+from posezoo.studies import occlusion
+from posezoo.studies.occlusion import Options, Window
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+WHITE, BLACK = np.full((200, 300, 3), 255, np.uint8), np.zeros((200, 300, 3), np.uint8)
+
+
+@pytest.mark.parametrize("leftwards", [False, True])
+@pytest.mark.parametrize("cover", [0.15, 0.6])
+def test_a_block_enters_covers_its_share_and_leaves(cover: float, leftwards: bool) -> None:
+    window = Window(np.arange(9), 0, leftwards)
+    hidden = [(occlusion.with_block(WHITE, BLACK, window, place, cover) == 0).mean() for place in range(9)]
+    assert hidden[4] == pytest.approx(cover, abs=0.01)
+    assert hidden == pytest.approx(hidden[::-1], abs=0.01)
+    assert hidden[:5] == sorted(hidden[:5])
+    assert 0 < hidden[0] < cover / 2
+    columns = (occlusion.with_block(WHITE, BLACK, window, 0, cover) == 0).all(-1).any(0)
+    assert columns[-1] == leftwards and columns[0] != leftwards
+
+
+def test_windows_leave_room_between_them() -> None:
+    rows = [
+        Frame(f"{name}/{n}.png", (float(n), 0, 0), (1.0, 0.0, 0.0, 0.0), split="test", sequence=name, timestamp=n)
+        for name in ("a", "b")
+        for n in range(30)
+    ]
+    frames = Frames.from_rows(Path(), rows)
+    found = occlusion.passages(frames, Options(frames=6))
+    assert [window.index[[0, -1]].tolist() for window in found] == [[3, 8], [15, 20], [33, 38], [45, 50]]
+    assert all(window.texture not in window.index for window in found)
+    with pytest.raises(DataError, match="60"):
+        occlusion.passages(frames, Options(frames=40))
+
+
+def test_back_for_good() -> None:
+    assert occlusion._back(np.array([1, 1, 9, 1, 9, 1.0]), 5) == 2
+    assert occlusion._back(np.array([1, 9, 1, 1.0]), 5) == 0
+
+
+def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
+    more = {"study.frames": 4, "study.covers": [0.2, 0.6]}
+    found = study("occlusion", "posenet", "posenet+hyper", data=one_place, out=tmp_path, **more, **{"hyper.rank": 4})
+    assert (found["windows"], found["num_inside"], found["num_outside"]) == (1, 4, 4)
+    assert [row["cover"] for row in found["passages"]["posenet"]] == [0.0, 0.2, 0.6]
+    (position, orientation) = found["mean_over_covers_against_first"]["posenet+hyper"]
+    assert position["error"] == "position_m" and position["num"] == 4
+    assert position["verdict"] in found["verdict"]

@@ -1,0 +1,32 @@
+"""A study trains what is missing, writes what it found, and continues where it was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from naming import naming
+from small_studies import SETTINGS, study
+
+from posezoo.base.errors import UsageError
+from posezoo.studies.study import run
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+def test_two_studies_share_their_runs(one_place: Path, tmp_path: Path) -> None:
+    first = study("occlusion", "posenet", data=one_place, out=tmp_path / "out", **{"study.frames": 4})
+    (trained,) = first["models"]["posenet"]
+    assert Path(trained).is_relative_to(tmp_path / "out" / "runs")
+    before = (Path(trained) / "config.toml").stat().st_mtime_ns
+    again = study("occlusion", "posenet", data=one_place, out=tmp_path / "out", **{"study.frames": 4})
+    assert again == first
+    assert (Path(trained) / "config.toml").stat().st_mtime_ns == before
+    assert first["options"]["frames"] == 4 and first["settings"]["epochs"] == 1
+
+
+def test_wrong_words_are_found_before_a_training(one_place: Path, tmp_path: Path) -> None:
+    for given, name in (({"study.frame": 4}, "study.frames"), ({"study.frames": 4, "epoch": 1}, "epochs")):
+        with pytest.raises(UsageError, match=naming(name)):
+            run("occlusion", ["posenet"], data=f"folder:{one_place}", out=tmp_path / "out", given=SETTINGS | given)
+    assert not (tmp_path / "out").exists()
