@@ -41,6 +41,9 @@ def evaluate(
         Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
         typer.Option(help="Write the model's poses in this form too, to a folder of that name in the report."),
     ] = None,
+    viewer: Annotated[
+        bool, typer.Option("--viewer", help="Write recording.rrd too: a walk along the images in rerun's viewer.")
+    ] = False,
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
@@ -59,6 +62,10 @@ def evaluate(
     folder = report.save(out or report_folder(model))
     if to:
         report.export(to, folder / to)
+    if viewer:
+        from posezoo.evaluation.viewer import NAME, record_report
+
+        view.note(f"written: {record_report(report, folder / NAME)}")
     print_report(report, folder, None, format, no_truncate)
 
 

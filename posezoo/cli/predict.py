@@ -34,6 +34,9 @@ def predict(
     exif: Annotated[
         bool | None, typer.Option("--exif/--no-exif", help="Turn photographs by their EXIF tag; else as in training.")
     ] = None,
+    viewer: Annotated[
+        Path | None, typer.Option(help="Write a recording for rerun's viewer to this file too, e.g. walk.rrd.")
+    ] = None,
     device: Device = "auto",
     trust: Trust = False,
     format: Format = "human",
@@ -61,6 +64,10 @@ def predict(
         note=view.note,
         progress=None if follow else lambda done, total: view.progress("predicting", done, total),
     )
+    if viewer is not None:
+        from posezoo.evaluation.viewer import recorded
+
+        batches = recorded(batches, viewer)
     try:
         if to == "table" and out is None and format == "human" and not follow:
             print_content(rows.poses(joined(list(batches))), "human", "poses", no_truncate)
