@@ -1,4 +1,4 @@
-"""Push a model folder to a repository of the hub: config, weights and card in one commit.
+"""Push a model folder to a repository of the hub: config, weights, card and results in one commit.
 
 Nothing damaged is pushed, and a hand-written card in the repository is kept.
 """
@@ -15,6 +15,8 @@ from posezoo.catalogue.names import check_repository
 from posezoo.zoo import card
 from posezoo.zoo.card import HERE, is_handwritten
 from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, find, full_name
+
+RESULTS, PICTURE = ".eval_results/posezoo.yaml", "trajectory.png"
 
 
 def push(model: str | Path, repository: str, *, private: bool = False, note: Note = silent) -> str:
@@ -38,13 +40,26 @@ def push(model: str | Path, repository: str, *, private: bool = False, note: Not
     config, path = (found.folder / CONFIG).read_bytes(), found.folder / CARD
     text = path.read_text(encoding="utf-8") if path.is_file() else card.text(found.config, None)
     text = text.replace(HERE, f"hf-hub:{repository}")
-    files = {CONFIG: config, WEIGHTS: weights, CARD: text.encode()}
+    files = {CONFIG: config, WEIGHTS: weights, CARD: text.encode()} | _of_report(found.folder, text)
     if (estimate := found.read_estimate()) is not None:
         files[found.config["estimate"]["file"]] = estimate
     commit, kept = hub.guarded(lambda: _commit(repository, files, private), repository, len(weights))
     if kept:
         note(f"the card of {repository} is hand-written and is kept")
     return commit
+
+
+def _of_report(folder: Path, text: str) -> dict[str, bytes]:
+    """What the model's report adds: the hub's own form of the results, and a card that shows the trajectory."""
+    report = card.report_of(folder)
+    if report is None:
+        return {}
+    files = {RESULTS: results.encode()} if (results := card.results_file(report)) else {}
+    for path in (folder / PICTURE, folder.parent / "report" / PICTURE):
+        if path.is_file():
+            shown = text if is_handwritten(folder / CARD) else card.with_picture(text, PICTURE)
+            return files | {PICTURE: path.read_bytes(), CARD: shown.encode()}
+    return files
 
 
 def _commit(repository: str, files: dict[str, bytes], private: bool) -> tuple[str, bool]:

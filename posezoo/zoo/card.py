@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
+from huggingface_hub.utils import yaml_dump
 
 from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.files.write import writing
 from posezoo.base.paths import without_folders
-from posezoo.catalogue import entries
+from posezoo.catalogue import entries, forms
 from posezoo.catalogue.names import parse_data
 from posezoo.zoo.find import REPORT, find, full_name
 
@@ -118,6 +119,30 @@ def _metadata(config: Mapping[str, Any], report: Mapping[str, Any] | None, licen
         eval_results=results or None,
         **named,
     )
+
+
+def results_file(report: Mapping[str, Any]) -> str:
+    """The hub's evaluation results as YAML, for .eval_results/; empty for own data, which no one else can look up."""
+    if parse_data(report["data"]).reader:
+        return ""
+    row = headline(report)[report["model"]]
+    entries_of_row = [
+        EvalResultEntry(
+            dataset_id=f"{forms.namespace()}/{parse_data(report['data']).name}",
+            task_id=key,
+            value=round(row[key], 4),
+            notes=f"{report['split']} images, {report['ground_truth']} ground truth; {words}, {row['group']}",
+        )
+        for key, words in MEDIANS.items()
+        if not isinstance(row[key], str)
+    ]
+    return str(yaml_dump(eval_result_entries_to_yaml(entries_of_row), sort_keys=False))
+
+
+def with_picture(text: str, file: str) -> str:
+    """A generated card that shows the picture `file`, which lies beside it, before it says how to use the model."""
+    picture = f"![Predicted and true positions seen from above]({file})"
+    return text.replace("\n## Use\n", f"\n{picture}\n\n## Use\n", 1)
 
 
 def _training(config: Mapping[str, Any], licence: str) -> str:

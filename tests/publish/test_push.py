@@ -11,6 +11,8 @@ from pathlib import Path
 import faults
 import pytest
 import torch
+import yaml
+from huggingface_hub import parse_eval_result_entries
 from loopback_hub import TOKEN, LoopbackHub
 from naming import naming
 from safetensors.torch import save_file
@@ -88,6 +90,40 @@ def test_a_generated_card_says_how_to_load_it_and_is_renewed(
     (copy / "README.md").write_text(card.text(config, None, licence="MIT"))
     push(copy, NAME)
     assert "license: mit" in head(hub)["README.md"].decode()
+
+
+def test_results_and_trajectory_go_with_a_run(hub: LoopbackHub, small_model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_model, run / "best")
+    report = {
+        **{"model": "posenet", "data": "demo-loop", "split": "test", "ground_truth": "original", "notes": []},
+        "results": {
+            "overall": [
+                {
+                    "method": "posenet",
+                    "group": "overall",
+                    "num": 8,
+                    "median_position_m": 1.23456,
+                    "median_orientation_deg": 3.5,
+                }
+            ]
+        },
+    }
+    (run / "report").mkdir()
+    (run / "report" / "report.json").write_text(json.dumps(report))
+    (run / "report" / "trajectory.png").write_bytes(b"a picture")
+    (run / "best" / "README.md").write_text(card.text(read_config(run / "best"), report))
+    push(run, NAME)
+    files = head(hub)
+    assert files["trajectory.png"] == b"a picture"
+    assert b"](trajectory.png)" in files["README.md"]
+    found = parse_eval_result_entries(yaml.safe_load(files[".eval_results/posezoo.yaml"]))
+    assert [(one.dataset_id, one.task_id, one.value) for one in found] == [
+        ("tester/demo-loop", "median_position_m", 1.2346),
+        ("tester/demo-loop", "median_orientation_deg", 3.5),
+    ]
+    report["data"] = "folder:/home/me/photos"
+    assert card.results_file(report) == ""
 
 
 def test_a_hand_written_card_is_never_overwritten(hub: LoopbackHub, small_model: Path) -> None:
