@@ -46,6 +46,16 @@ class Attention(nn.Module):
         y = attend(query_BQHK.transpose(1, 2), k, v, self.dropout.p if self.training else 0.0)
         return self.out_proj(y.transpose(1, 2).flatten(-2))
 
+    def weights(self, query_BQD: Tensor, key_BND: Tensor) -> Tensor:
+        """What each query takes of each token, (B, Q, N), the mean over the heads: to look at."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q_BQHK, k_BNHK = (
+            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1))
+            for x, weight, bias in zip((query_BQD, key_BND), weights[:2], biases[:2], strict=True)
+        )
+        scores_BHQN = torch.einsum("bqhk,bnhk->bhqn", q_BQHK, k_BNHK) * q_BQHK.shape[-1] ** -0.5
+        return torch.softmax(scores_BHQN, dim=-1).mean(dim=1)
+
     def _of_few(self, query_BQHK: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
         """The same for few queries, whose heads H are projected instead of all tokens: q (W m + b) = (q W) m + q b.
 

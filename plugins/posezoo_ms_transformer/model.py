@@ -18,6 +18,7 @@ Legend: B batch, H height, W width, N = H W tokens, S scenes, D = 256 width, E e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,7 @@ from posezoo.nn.ranges import Count, Probability
 from posezoo.plugin import UsageError
 from posezoo_ms_transformer.attention import Attention
 
+BRANCHES = ("position attention", "orientation attention")
 STRIDES = (16, 8)  # of the maps for position and orientation
 
 
@@ -197,6 +199,24 @@ class MSTransformer(PoseModel):
     def features_for_heads(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
         # without a hypernetwork nothing reads the embedding, nor anything beyond stride 16
         return self._features(self.backbone(images_BCHW, pooled=self.reads_image), scene_B)
+
+    def attention_maps(self, images_BCHW: Tensor) -> Mapping[str, Tensor]:
+        """Where the last decoder layer of each branch looks, for the scene that is chosen."""
+        taps, found = self.backbone(images_BCHW, pooled=False)[1], {}
+        scene_B = self.features_for_heads(images_BCHW).scene
+        for name, branch, map_BCHW in zip(BRANCHES, (self.position, self.orientation), taps, strict=True):
+            read: list[Tensor] = []
+            layer = branch.decoder[-1]
+            assert isinstance(layer, DecoderLayer)
+            last = layer.cross_attn
+            hook = last.register_forward_pre_hook(lambda _, given, read=read: read.extend(given))
+            try:
+                branch(map_BCHW, self.encoding)
+            finally:
+                hook.remove()
+            share_BSN = last.weights(read[0], read[1])
+            found[name] = share_BSN[torch.arange(len(share_BSN)), scene_B].unflatten(-1, map_BCHW.shape[-2:])
+        return found
 
     def _features(self, backbone: tuple[Tensor, tuple[Tensor, ...]], scene_B: Tensor | None) -> Features:
         image_BE, (position_map, orientation_map) = backbone

@@ -97,8 +97,13 @@ class FullGenerator(nn.Module):
         _normal(self.generator, gain / (2 * (self.shape[0] - 1) * columns * power))
         nn.init.normal_(self.generator.weight[-outputs:], std=math.sqrt(1 / (2 * columns * power)))  # makes the bias
 
+    def weights(self, code_BK: Tensor) -> Tensor:
+        """The generated weights (B, I + 1, O), the bias last."""
+        weight_BIO: Tensor = self.generator(_hidden(self.code, code_BK)).unflatten(-1, self.shape)
+        return weight_BIO
+
     def forward(self, x_BI: Tensor, code_BK: Tensor) -> Tensor:
-        weight_BIO = self.generator(_hidden(self.code, code_BK)).unflatten(-1, self.shape)
+        weight_BIO = self.weights(code_BK)
         return torch.baddbmm(weight_BIO[:, -1:], x_BI[:, None], weight_BIO[:, :-1]).squeeze(1)
 
 
@@ -123,6 +128,12 @@ class FactorisedGenerator(nn.Module):
         nn.init.normal_(self.read.bias, std=math.sqrt(1 / 2))
         _normal(self.generator, 1 / (self.generator.in_features * power))
         _normal(self.write, 1 / self.write.in_features)
+
+    def weights(self, code_BK: Tensor) -> Tensor:
+        """The weights (B, I + 1, O) that this is the same as, the bias last; nothing else needs them."""
+        rows_RI = torch.cat([self.read.weight, self.read.bias[:, None]], dim=1)
+        scale_BR = self.generator(_hidden(self.code, code_BK))
+        return torch.einsum("ri,br,or->bio", rows_RI, scale_BR, self.write.weight)
 
     def forward(self, x_BI: Tensor, code_BK: Tensor) -> Tensor:
         y_BO: Tensor = self.write(self.read(x_BI) * self.generator(_hidden(self.code, code_BK)))

@@ -170,6 +170,11 @@ class HyperHead(nn.Module):
             x = self.base.activate(y) if index < last else y
         return x
 
+    def generated_weights(self, latent_BD: Tensor, image_BE: Tensor) -> list[Tensor]:
+        """Of each generated layer the weights (B, inputs + 1, outputs) for these images, the bias last: to look at."""
+        codes = self._codes(latent_BD, image_BE)
+        return [layer.weights(code_BK) for layer, code_BK in zip(self._layers, codes, strict=True)]
+
     def finish(
         self, numbers_BO: Tensor, latent_BD: Tensor, image_BE: Tensor | None, scene_B: Tensor | None
     ) -> Float[Tensor, "B O"]:

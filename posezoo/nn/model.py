@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +133,10 @@ class PoseModel(nn.Module, abc.ABC):
     ) -> Features:
         """As `encode`; a model may leave the image embedding empty, (B, 0), and save its cost unless `reads_image`."""
         return self.encode(images_BCHW, scene_B)
+
+    def attention_maps(self, images_BCHW: Float[Tensor, "B 3 H W"]) -> Mapping[str, Tensor]:
+        """Name -> map (B, h, w) of where prepared images are looked at; none: a model without attention to show."""
+        return {}
 
     @property
     def reads_image(self) -> bool:

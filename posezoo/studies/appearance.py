@@ -3,8 +3,8 @@
 For each condition of the test images: the medians, and the drop: an image's error under the condition minus its error
 in the original, which has the same pose, so that nothing but the appearance differs. The drops of two models are again
 compared image by image. Data with several looks of each view (`ecl`, or a folder of `posezoo data corrupt` or
-`redraw`) are used as they are: partners are found by name, under the condition `original`. Other data get four kinds of
-weather, painted on their own pictures.
+`data make-ecl`) are used as they are: partners are found by name, under the condition `original`. Other data get four
+kinds of weather, painted on their own pictures.
 
 Legend: N images.
 """

@@ -44,6 +44,47 @@ STUDIES = {
             "posezoo.studies.occlusion:study",
             "--data demo-loop --seeds 0,1,2 epochs=10",
         ),
+        Declared(
+            "trajectory",
+            "Predicted against true paths, several models on the same axes, each test sequence by itself (Figure 2).",
+            "posezoo.studies.trajectory:study",
+            "posenet-anchors-demo atloc-anchors-hyper-demo --data demo-loop",
+        ),
+        Declared(
+            "weights",
+            "Whether embeddings and generated weights gather by place or by appearance, and how far the neighbour under"
+            " other light is (Figure 3).",
+            "posezoo.studies.weights:study",
+            "atloc-anchors-hyper-demo posenet-anchors-demo --data demo-loop study.places=[6,4,12]",
+        ),
+        Declared(
+            "attention",
+            "Where models look: saliency of any model, attention maps of those that have some, as overlays.",
+            "posezoo.studies.attention:study",
+            "atloc ms-transformer --data demo-loop --seeds 0 epochs=10",
+        ),
+        Declared(
+            "few-shot",
+            "A scene that was left out, learned from 5 to 75 % of its images, and what the old scenes lose (Figure 6).",
+            "posezoo.studies.few_shot:study",
+            "--data demo-places --seeds 0 epochs=10 study.fractions=[0.1,0.5] study.epochs=[2,5]",
+            grid="few-shot",
+            data="demo-places",
+        ),
+        Declared(
+            "size",
+            "Accuracy against parameters, and the size of each generated layer (section 8 of the supplement).",
+            "posezoo.studies.size:study",
+            "--data demo-loop --seeds 0,1,2 epochs=10",
+            grid="size",
+        ),
+        Declared(
+            "ablation",
+            "A table of the paper, 3 to 7, cell against cell; study.grid=NAME takes any other grid.",
+            "posezoo.studies.ablation:study",
+            "--data demo-loop --seeds 0 study.table=4 epochs=5",
+            grid="paper/table-4",
+        ),
     )
 }
 

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,15 @@ from posezoo.zoo.saved import load_found
 
 Errors = tuple[Floats, Floats]
 """Of the position in metres and of the orientation in degrees, each (N,)."""
+
+
+class Answers(NamedTuple):
+    """What a model predicts for N images, camera-to-world."""
+
+    position: Floats  # (N, 3) metres
+    quaternion: Floats  # (N, 4) (w, x, y, z)
+
+
 Change = Callable[[np.ndarray, int], np.ndarray]
 """A uint8 picture (H, W, 3) and the number of its frame among the test frames -> the changed picture."""
 
@@ -97,15 +107,22 @@ class Changed:
 
 
 def errors(
-    subjects: Sequence[Subject],
-    album: Album,
-    conditions: Sequence[Condition],
-    folder: Path,
-    observer: Observer,
+    subjects: Sequence[Subject], album: Album, conditions: Sequence[Condition], folder: Path, observer: Observer
 ) -> dict[str, list[list[Errors]]]:
-    """Subject -> for each of its runs, for each condition, the errors. Kept in `folder`."""
+    """Subject -> for each of its runs, for each condition, the errors of its `answers`."""
+    found = answers(subjects, album, conditions, folder, observer)
+    return {
+        name: [[_errors(one, album, c) for one, c in zip(run, conditions, strict=True)] for run in runs]
+        for name, runs in found.items()
+    }
+
+
+def answers(
+    subjects: Sequence[Subject], album: Album, conditions: Sequence[Condition], folder: Path, observer: Observer
+) -> dict[str, list[list[Answers]]]:
+    """Subject -> for each of its runs, for each condition, the predicted poses. Kept in `folder`."""
     runs = [(subject, run) for subject in subjects for run in subject.runs]
-    found: dict[str, list[list[Errors]]] = {subject.name: [] for subject in subjects}
+    found: dict[str, list[list[Answers]]] = {subject.name: [] for subject in subjects}
     total = len(runs) * len(conditions)
     for number, (subject, run) in enumerate(runs):
         trained = find(full_name(run))
@@ -116,43 +133,48 @@ def errors(
             model = load_found(trained, torch_device("auto"))
             stored = []
             for count, condition in enumerate(conditions):
-                stored.append(_errors_in(model, album, condition))
+                stored.append(_answers_in(model, album, condition))
                 observer.progress("measuring", number * len(conditions) + count + 1, total)
             _write(path, stored)
         found[subject.name].append(stored)
     return found
 
 
-def _errors_in(model: PoseModel, album: Album, condition: Condition) -> Errors:
+def _answers_in(model: PoseModel, album: Album, condition: Condition) -> Answers:
     dataset = as_known_scenes(album.dataset, model.config.scenes, None)
     frames = dataset.require("test").select(condition.index)
     check_scenes(model, frames)
     pictures = album.cache if condition.change is None else Changed(album.cache, condition.change)
     poses, _ = predict_frames(model, pictures, condition.index, frames, device=model.device)
-    return metrics.pose_errors(poses.position, poses.quaternion, frames.position, frames.quaternion)
+    return Answers(poses.position, poses.quaternion)
+
+
+def _errors(found: Answers, album: Album, condition: Condition) -> Errors:
+    true = album.frames.select(condition.index)
+    return metrics.pose_errors(found.position, found.quaternion, true.position, true.quaternion)
 
 
 def _key(weights: str, album: Album, conditions: Sequence[Condition]) -> str:
     """What the errors depend on."""
-    digest = hashlib.sha256(f"1 {weights} {album.dataset.digest} {album.cache.folder.name}".encode())
+    digest = hashlib.sha256(f"2 {weights} {album.dataset.digest} {album.cache.folder.name}".encode())
     for condition in conditions:
         digest.update(f"\0{condition.name}\0{condition.key}\0".encode() + condition.index.astype("<i8").tobytes())
     return digest.hexdigest()
 
 
-def _read(path: Path, count: int) -> list[Errors] | None:
+def _read(path: Path, count: int) -> list[Answers] | None:
     """What was kept, if it is whole."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return [(arrays[f"{n}/position"], arrays[f"{n}/orientation"]) for n in range(count)]
+            return [Answers(arrays[f"{n}/position"], arrays[f"{n}/quaternion"]) for n in range(count)]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
-def _write(path: Path, found: Sequence[Errors]) -> None:
+def _write(path: Path, found: Sequence[Answers]) -> None:
     arrays: dict[str, np.ndarray] = {}
-    for n, (position_N, orientation_N) in enumerate(found):
-        arrays |= {f"{n}/position": position_N, f"{n}/orientation": orientation_N}
+    for n, poses in enumerate(found):
+        arrays |= {f"{n}/position": poses.position, f"{n}/quaternion": poses.quaternion}
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     with writing(path.parent):

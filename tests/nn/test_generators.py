@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posezoo.nn.generators import CodeEncoder, Condition, FactorisedGenerator, FullGenerator
+from posezoo.nn.generators import CodeEncoder, Condition, FactorisedGenerator, FullGenerator, generated_layer
 
 B, D, E, K = 5, 6, 10, 7
 
@@ -26,6 +26,18 @@ def test_a_generated_layer_is_x_1_times_the_images_own_matrix() -> None:
         weight = numbers.reshape(5, 3)  # (C_in + 1, C_out): the bias is the last row
         rows.append(torch.cat([x, torch.ones(1)]) @ weight)
     torch.testing.assert_close(layer(x_BI, code_BK), torch.stack(rows))
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+def test_weights_are_what_the_layer_does(rank: int | None) -> None:
+    """y(0) is the bias row, y(e_i) - y(0) row i."""
+    layer = generated_layer(K, 4, 3, rank)
+    code_BK = torch.randn(B, K)
+    weight_BIO = layer.weights(code_BK)
+    zero_BO = layer(torch.zeros(B, 4), code_BK)
+    torch.testing.assert_close(weight_BIO[:, -1], zero_BO)
+    for row, unit in enumerate(torch.eye(4)):
+        torch.testing.assert_close(weight_BIO[:, row], layer(unit.expand(B, -1), code_BK) - zero_BO)
 
 
 def test_the_bias_is_the_last_row() -> None:

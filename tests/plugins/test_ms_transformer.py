@@ -284,6 +284,38 @@ def test_the_published_cost_changes_no_output(name: str) -> None:
     assert not any(seen)
 
 
+def test_attention_maps_are_the_weights_of_the_last_decoder_layer() -> None:
+    torch.manual_seed(0)
+    settings = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "crop": 96, "resize": 96}
+    small = {"width": 16, "heads": 4, "feedforward": 8, "position_layers": 2, "orientation_layers": 1}
+    model = create_model("ms-transformer", **settings, **small, scenes=("a", "b")).eval()
+    images = torch.randn(3, 3, 96, 96)
+    with torch.no_grad():
+        maps = model.attention_maps(images)
+        chosen = model.encode(images).scene
+    assert {name: tuple(one.shape) for name, one in maps.items()} == {
+        "position attention": (3, 6, 6),
+        "orientation attention": (3, 12, 12),
+    }
+    for one in maps.values():
+        torch.testing.assert_close(one.sum(dim=(1, 2)), torch.ones(3))
+    read: list[Any] = []
+    last = model.orientation.decoder[-1].cross_attn
+    last.register_forward_pre_hook(lambda _, given: read.extend(given))
+    with torch.no_grad():
+        model(images)
+    w_q, w_k, _ = last.in_proj_weight.chunk(3)
+    b_q, b_k, _ = last.in_proj_bias.chunk(3)
+    for n, scene in enumerate(chosen):
+        heads = []
+        for head in range(4):
+            part = slice(4 * head, 4 * head + 4)
+            q = (read[0][n, scene] @ w_q.T + b_q)[part]
+            k = (read[1][n] @ w_k.T + b_k)[:, part]
+            heads.append(torch.softmax(k @ q / math.sqrt(4), dim=0))
+        torch.testing.assert_close(maps["orientation attention"][n].flatten(), torch.stack(heads).mean(0))
+
+
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises(UsageError, match=naming("width=30", "heads=4")):
         model(width=30)

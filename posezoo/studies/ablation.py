@@ -1,0 +1,67 @@
+"""A table of the paper as a grid: HyperPose's Tables 3 to 7, or any grid of the catalogue, cell against its first cell.
+
+Beside the errors stand parameters and milliseconds, and the paired difference to the first row, which in `paper/` grids
+is the default of the paper. `study.table=4` is the grid paper/table-4, `study.grid=NAME` any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from posezoo.base.observe import Observer
+from posezoo.studies import cells, drawing
+from posezoo.studies.paired import seeds_note
+from posezoo.studies.study import Found
+from posezoo.studies.subjects import Request, subjects
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the study itself."""
+
+    table: int = 4
+    """Of HyperPose's supplement, 3 to 7."""
+    grid: str = ""
+    """A grid of the catalogue instead."""
+
+
+def study(request: Request, options: Options, observer: Observer) -> Found:
+    """The study; rows in the order of the grid."""
+    name = options.grid or f"paper/table-{options.table}"
+    models = subjects(replace(request, grid=name))
+    found = cells.cells(models, request.data, request.root)
+    rows = cells.table(found)
+    return Found(
+        verdict=f"{name}: {cells.told_apart(rows) or 'one cell'}",
+        rows=cells.shown(rows),
+        numbers={"grid": name, "models": {one.name: one.runs for one in models}, "cells": rows},
+        figures={"ablation.png": _figure(rows, name)},
+        notes=[seeds_note({one.name: len(one.runs) for one in models})],
+    )
+
+
+def _figure(rows: Sequence[Mapping[str, Any]], name: str) -> Figure:
+    """The median of each cell with the range of its trainings; the first cell's as a line."""
+    figure = Figure(figsize=(drawing.WIDTH, 0.42 * len(rows) + 1.3), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    y = np.arange(len(rows))
+    for axes, key, label in (
+        (left, "median_position_m", "position (m)"),
+        (right, "median_orientation_deg", "orientation (deg)"),
+    ):
+        middle = np.array([row[key] for row in rows])
+        ends = np.array([row[f"{key}_seeds"] for row in rows]).T
+        axes.axvline(middle[0], color="0.75", lw=1, zorder=0)
+        axes.errorbar(middle, y, xerr=np.abs(ends - middle), fmt="o", color=drawing.COLOURS[0], ms=6, lw=1.6, capsize=3)
+        axes.set_xlabel(f"median {label}")
+        axes.grid(True, axis="x", color="0.93", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set_yticks(y, [row["name"] for row in rows])
+    left.invert_yaxis()
+    figure.suptitle(f"{name}: mean and range of the trainings", fontsize=10)
+    return figure

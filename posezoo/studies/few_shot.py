@@ -1,0 +1,242 @@
+"""A scene that was left out, learned from few images: HyperPose's Figure 6, with what it costs the scenes known before.
+
+A model of several scenes is trained without one; then it is trained on with 5 to 75 % of that scene's training images
+for 2 to 5 epochs, its learning rate begun anew. The subsets are nested: a smaller one is part of a larger one, for all
+seeds. Random frames of a video cover a scene even at 5 %; `study.choose=contiguous` takes the first frames instead,
+`random` draws anew by the seed. Beside each model stands image retrieval from the same images, and forgetting: by how
+much the errors on the old scenes' test images grow, image by image.
+
+Legend: N images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from posezoo.base.errors import UsageError
+from posezoo.base.observe import Observer
+from posezoo.catalogue import entries
+from posezoo.catalogue.forms import Grid, GridRow
+from posezoo.catalogue.names import with_options
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.open import open_dataset
+from posezoo.data.splits import part_of
+from posezoo.evaluation import baselines
+from posezoo.evaluation.evaluate import embed_frames
+from posezoo.evaluation.metrics import pose_errors
+from posezoo.evaluation.retrieval import retrieval_features
+from posezoo.nn.device import torch_device
+from posezoo.studies import changes, drawing, grid
+from posezoo.studies.grid import Cell
+from posezoo.studies.measure import Errors, errors, open_album
+from posezoo.studies.paired import contrast, seeds_note, short, spread, words
+from posezoo.studies.study import Found
+from posezoo.studies.subjects import Request, Subject, is_trained, subjects
+from posezoo.zoo.saved import load
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the study itself."""
+
+    scene: str = ""
+    """The one that is left out; empty: the last one of the data set."""
+    fractions: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75)
+    """Of its training images."""
+    epochs: tuple[int, ...] = (2, 3, 4, 5)
+    """Trainings of so many epochs each."""
+    choose: Literal["nested", "contiguous", "random"] = "nested"
+    """Which images; see the setting data.fraction_by."""
+    trainable: Literal["all", "but-backbone"] = "all"
+    """What learns."""
+
+
+Key = tuple[str, float, int]
+"""Model, fraction, epochs."""
+
+
+def study(request: Request, options: Options, observer: Observer) -> Found:
+    """The study; the first model is what others are compared with, at the most epochs."""
+    scene, old = _parts(request, options)
+    new_data, old_data = (with_options(request.data, [f"scenes={names}"]) for names in (scene, ",".join(old)))
+    if any(is_trained(model) for model in request.models):
+        raise UsageError("study few-shot trains its models without a scene", "name architectures, or none")
+    bases = subjects(replace(request, data=old_data))
+    tuned = _tuned(request, options, bases, new_data)
+    new, known = (open_album(replace(request, data=data), observer) for data in (new_data, old_data))
+    pictures = [[changes.original(np.arange(len(album.frames)))] for album in (new, known)]
+    on_new = errors(list(tuned.values()), new, pictures[0], request.folder, observer)
+    on_old = errors([*bases, *tuned.values()], known, pictures[1], request.folder, observer)
+    frames = [album.results(np.arange(len(album.frames))) for album in (new, known)]
+    subsets, rows = _Subsets(request, options, new_data, bases[0].runs[0]), []
+    for key, subject in tuned.items():
+        own = [run[0] for run in on_new[subject.name]]
+        lost = _plain(contrast(frames[1], "overall", _first(on_old[key[0]]), _first(on_old[subject.name])))
+        row = {"model": key[0], "fraction": key[1], "epochs": key[2], **spread(frames[0], own)}
+        rows.append(row | subsets.of(key[1]) | {"forgetting": lost})
+    against = _against(frames[0], on_new, tuned, options)
+    return Found(
+        verdict=_verdict(rows, against, scene),
+        rows=_shown(rows),
+        numbers={"scene": scene, "old_scenes": old, "trainings": rows, "against_first": against},
+        figures={"few-shot.png": _figure(rows, options, scene)},
+        notes=[
+            seeds_note({one.name: len(one.runs) for one in bases}),
+            f"{options.choose} images of {scene}; {options.trainable} learns, the learning rate begins anew",
+        ],
+    )
+
+
+def _parts(request: Request, options: Options) -> tuple[str, list[str]]:
+    """The scene that is left out, and the others. Raises UsageError for data of fewer than three scenes."""
+    frames = open_dataset(request.data, root=request.root).frames
+    scenes = [name for number, name in enumerate(frames.scenes) if (frames.scene == number).any()]
+    scene = options.scene or scenes[-1]
+    old = [name for name in scenes if name != scene]
+    if scene not in scenes or len(old) < 2:
+        what = f"{request.data} has {', '.join(scenes)}"
+        raise UsageError(f"one scene is left out and at least two remain; {what}", "--data demo-places, or 7scenes")
+    return scene, old
+
+
+def _tuned(request: Request, options: Options, bases: Sequence[Subject], data: str) -> dict[Key, Subject]:
+    """Model, fraction, epochs -> the trainings that go on from each base."""
+    standard = entries.grid(request.grid)
+    rows = standard.rows if not request.models else {name: GridRow(model=name) for name in request.models}
+    plan: list[Cell] = []
+    found: dict[Key, Subject] = {}
+    frozen = {} if options.trainable == "all" else {"optim.backbone_lr": 0.0}
+    for base in bases:
+        columns = {
+            f"{100 * part:g}-percent-{count}-epochs": {"data.fraction": part, "epochs": count}
+            for part in options.fractions
+            for count in options.epochs
+        }
+        runs: dict[str, list[str]] = {column: [] for column in columns}
+        for number, run in enumerate(base.runs):
+            seed = (request.seeds or standard.seeds)[number]
+            one = Grid(summary="", settings=standard.settings, rows={base.name: rows[base.name]}, columns=columns)
+            given = {key: value for key, value in request.given.items() if key != "epochs"} | frozen
+            given |= {"start_from": run, "data.fraction_by": options.choose, "selection": "last"}
+            folder = request.out / "runs" / f"{options.choose}-{options.trainable}"
+            cells = grid.cells_of(one, request.grid, data, folder, [seed], request.root, given)
+            plan += cells
+            for cell in cells:
+                runs[cell.column].append(str(cell.path))
+        for part in options.fractions:
+            for count in options.epochs:
+                column = f"{100 * part:g}-percent-{count}-epochs"
+                found[base.name, part, count] = Subject(f"{base.name}, {column}", tuple(runs[column]))
+    request.train(plan)
+    return found
+
+
+def _first(trainings: Sequence[Sequence[Errors]]) -> list[Errors]:
+    return [run[0] for run in trainings]
+
+
+def _plain(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What of a contrast forgetting is: the median growth of errors with its interval."""
+    keys = ("difference", "difference_ci95", "verdict")
+    return {row["error"]: {key: row[key] for key in keys} for row in rows}
+
+
+class _Subsets:
+    """The training images of the new scene that a training had, and image retrieval from the same."""
+
+    def __init__(self, request: Request, options: Options, data: str, run: str) -> None:
+        dataset, self.options = open_dataset(data, root=request.root), options
+        self.train, self.test = dataset.frames.of_split("train"), dataset.require("test")
+        self.seed = request.seeds[0] if request.seeds else entries.grid(request.grid).seeds[0]
+        model = load(run, torch_device("auto"))
+        embed = retrieval_features(model)
+        self.features = None
+        if embed is not None:
+            opened = [ImageCache.open(frames) for frames in (self.train, self.test)]
+            rows = [np.arange(len(cache)) for cache in opened]
+            self.features = [embed_frames(embed, *one, device=model.device) for one in zip(opened, rows, strict=True)]
+
+    def of(self, fraction: float) -> dict[str, Any]:
+        """How many images, and the medians of image retrieval (metres, degrees); None without pretrained features."""
+        kept = part_of(self.train, fraction, self.options.choose, self.seed)
+        if self.features is None:
+            return {"images": int(kept.sum()), "retrieval": None}
+        train_ME, test_NE = self.features
+        found = baselines.nearest_training_image(self.train.select(kept), self.test, train_ME[kept], test_NE)
+        wrong = pose_errors(found.position, found.quaternion, self.test.position, self.test.quaternion)
+        return {"images": int(kept.sum()), "retrieval": [float(np.median(one)) for one in wrong]}
+
+
+def _against(
+    frames: Any, on_new: Mapping[str, list[list[Errors]]], tuned: Mapping[Key, Subject], options: Options
+) -> list[dict[str, Any]]:
+    """Each other model against the first at every fraction, trained for the most epochs."""
+    names, count = list(dict.fromkeys(key[0] for key in tuned)), max(options.epochs)
+    rows = []
+    for name in names[1:]:
+        for part in options.fractions:
+            pair = [_first(on_new[tuned[one, part, count].name]) for one in (names[0], name)]
+            rows += [
+                {"model": name, "fraction": part, "epochs": count, **row} for row in contrast(frames, "overall", *pair)
+            ]
+    return rows
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]], scene: str) -> str:
+    first = rows[0]["model"]
+    own = [row for row in rows if row["model"] == first and row["epochs"] == max(one["epochs"] for one in rows)]
+    few, most = own[0], own[-1]
+    grown = most["forgetting"]["position_m"]
+    ends = " to ".join(short(end) for end in grown["difference_ci95"])
+    reached = [f"{short(row['median_position_m'])} m with {100 * row['fraction']:g} %" for row in (few, most)]
+    found = f"{first} reaches in {scene} {' and '.join(reached)} of its images; the old scenes' errors grow by {ends} m"
+    for name in dict.fromkeys(row["model"] for row in against):
+        for part in dict.fromkeys(row["fraction"] for row in against):
+            these = [row for row in against if (row["model"], row["fraction"]) == (name, part)]
+            found += f". At {100 * part:g} % {words(these, name, first)}"
+    return found
+
+
+def _shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            **{"model": row["model"], "images": f"{100 * row['fraction']:g} %", "epochs": str(row["epochs"])},
+            "m, deg": f"{short(row['median_position_m'])}, {short(row['median_orientation_deg'])}",
+            "retrieval": ", ".join(map(short, row["retrieval"])) if row["retrieval"] else "",
+            "old scenes +m": short(row["forgetting"]["position_m"]["difference"]),
+            "+deg": short(row["forgetting"]["orientation_deg"]["difference"]),
+        }
+        for row in rows
+    ]
+
+
+def _figure(rows: Sequence[Mapping[str, Any]], options: Options, scene: str) -> Figure:
+    """Errors in the new scene against the share of its images, then what the old scenes lose."""
+    figure, (position, orientation, lost) = drawing.panels(3, height=2.3)
+    styles = drawing.styles(list(dict.fromkeys(row["model"] for row in rows)))
+    for name, (colour, marker) in styles.items():
+        for count in options.epochs:
+            own = [row for row in rows if (row["model"], row["epochs"]) == (name, count)]
+            x, most = [100 * row["fraction"] for row in own], count == max(options.epochs)
+            label = f"{name}, {count} epochs" if most else None
+            look: dict[str, Any] = {"color": colour, "lw": 1.8 if most else 0.7, "alpha": 1 if most else 0.6}
+            look |= {"marker": marker if most else "", "ms": 4}
+            position.plot(x, [row["median_position_m"] for row in own], label=label, **look)
+            orientation.plot(x, [row["median_orientation_deg"] for row in own], **look)
+            lost.plot(x, [row["forgetting"]["position_m"]["difference"] for row in own], **look)
+    own = [row for row in rows if row["model"] == rows[0]["model"] and row["epochs"] == max(options.epochs)]
+    if all(row["retrieval"] for row in own):
+        for axes, which in ((position, 0), (orientation, 1)):
+            x = [100 * row["fraction"] for row in own]
+            axes.plot(x, [row["retrieval"][which] for row in own], ":", color="0.4", lw=1.4, label="image retrieval")
+    lost.axhline(0, color="0.5", lw=0.8)
+    for axes, label in ((position, "position (m)"), (orientation, "orientation (deg)"), (lost, "old scenes: + m")):
+        drawing.plain(axes, label)
+    lost.set_xlabel(f"share of the training images of {scene} (%)")
+    drawing.legend(figure, position)
+    return figure

@@ -1,0 +1,61 @@
+"""A left-out scene learned from few images: what is trained from what, nested subsets, forgetting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import small_data
+from naming import naming
+from small_studies import SETTINGS, study
+
+from posezoo.base.errors import UsageError
+from posezoo.studies import few_shot
+from posezoo.studies.study import run
+from posezoo.studies.subjects import Request
+from posezoo.training.run import read_config
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+@pytest.fixture
+def three_places(tmp_path: Path) -> Path:
+    """24 training and 8 test images of each of three scenes."""
+    rows = [
+        row for name, start in (("attic", 80.0), ("hall", 40.0), ("yard", 0.0)) for row in small_data.rows(name, start)
+    ]
+    return small_data.write(tmp_path / "three", rows)
+
+
+def test_the_study_on_small_models(three_places: Path, tmp_path: Path) -> None:
+    more = {"study.fractions": [0.25, 0.75], "study.epochs": [1]}
+    found = study("few-shot", "posenet", data=three_places, out=tmp_path / "out", **more)
+    assert found["scene"] == "yard" and found["old_scenes"] == ["attic", "hall"]
+    assert [(row["fraction"], row["epochs"], row["images"]) for row in found["trainings"]] == [
+        (0.25, 1, 6),
+        (0.75, 1, 18),
+    ]
+    for row in found["trainings"]:
+        assert row["retrieval"] is None  # these models start without pretrained weights
+        assert set(row["forgetting"]) == {"position_m", "orientation_deg"}
+    configs = [read_config(path.parent) for path in sorted((tmp_path / "out" / "runs").rglob("config.toml"))]
+    base, *tuned = sorted(configs, key=lambda config: config["train"].get("start_from") is not None)
+    assert "scenes=attic,hall" in base["train"]["data"]["name"]
+    assert len(tuned) == 2
+    assert all("scenes=yard" in config["train"]["data"]["name"] for config in tuned)
+    assert "yard" in found["verdict"] and found["figures"] == ["few-shot.png"]
+
+
+def test_retrieval_is_from_the_same_images(three_places: Path, tmp_path: Path) -> None:
+    request = Request((), "", tmp_path, (0,), grid="few-shot")
+    data, run = f"folder:{three_places}?scenes=yard", "posenet-anchors-demo"
+    subsets = few_shot._Subsets(request, few_shot.Options(choose="contiguous"), data, run)
+    few, every = subsets.of(0.25), subsets.of(1.0)
+    assert (few["images"], every["images"]) == (6, 24)
+    # the nearest of the first six cameras along the path is farther away than the nearest of all
+    assert few["retrieval"][0] > every["retrieval"][0] > 0
+
+
+def test_two_scenes_are_too_few(two_places: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=naming("hall", "yard")):
+        run("few-shot", ["posenet"], data=f"folder:{two_places}", out=tmp_path / "out", given=SETTINGS)
