@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         pull,
         push,
         resume,
+        study,
         train,
     )
     from posezoo.base.hooks import hookimpl
@@ -72,6 +73,7 @@ _HOME = {
     "pull": "posezoo.api",
     "push": "posezoo.api",
     "resume": "posezoo.api",
+    "study": "posezoo.api",
     "Poses": "posezoo.base.poses",
     "Pose": "posezoo.base.poses",
     "Report": "posezoo.evaluation.report",
@@ -131,6 +133,7 @@ __all__ = [  # written out for type checkers
     "pull",
     "push",
     "resume",
+    "study",
     "train",
     "verify_dataset",
 ]

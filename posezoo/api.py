@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,27 @@ def train(
     from posezoo.training.train import train as train_model
 
     return train_model(known, place, settings.nested(overrides), root=root, observer=observer or TrainView())
+
+
+def study(
+    name: str,
+    *models: str,
+    data: str | None = None,
+    seeds: Sequence[int] = (),
+    out: str | Path = "outputs/study",
+    root: str | None = None,
+    observer: Observer | None = None,
+    **given: Any,
+) -> dict[str, Any]:
+    """What a study found, as in study.json: `study("occlusion", "posenet", "atloc+hyper", seeds=[0, 1, 2], epochs=5)`.
+
+    `data` None: the study's own. `models` are architectures, which are trained, or trained models; none: those of the
+    study's grid. `given`: settings of the trainings and, `**{"study.images": 60}`, of the study. Raises PosezooError.
+    """
+    from posezoo.cli.console import TrainView
+    from posezoo.studies.study import run
+
+    return run(name, models, data=data, seeds=seeds, out=out, root=root, given=given, observer=observer or TrainView())
 
 
 def resume(run: str | Path | None = None, *, observer: Observer | None = None) -> Result:

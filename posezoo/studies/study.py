@@ -52,7 +52,7 @@ def run(
     name: str,
     models: Sequence[str] = (),
     *,
-    data: str = "demo-loop",
+    data: str | None = None,
     seeds: Sequence[int] = (),
     out: str | Path = Path("outputs/study"),
     root: str | None = None,
@@ -61,13 +61,14 @@ def run(
     job: Mapping[str, Any] = {},
     observer: Observer | None = None,
 ) -> dict[str, Any]:
-    """What study.json has, after the study `name` of `models` (none: those of its grid) on `data`.
+    """What study.json has, after the study `name` of `models` (none: those of its grid) on `data` (None: its own).
 
     `given`: settings of all trainings, `{"epochs": 5}`, and of the study itself, `{"study.images": 60}`. `launcher`:
     trainings as jobs, see posezoo.studies.launch. Raises PosezooError before anything is trained if it can, and
     Interrupted for a signal: the same call continues.
     """
     known, watch = declared(name), observer or Observer()
+    data = data or known.data
     resolve.data(data)
     flat = {key: value for key, value in given.items() if not key.startswith("study.")}
     own = {key.removeprefix("study."): value for key, value in given.items() if key.startswith("study.")}

@@ -8,6 +8,7 @@ import pytest
 from naming import naming
 from small_studies import SETTINGS, study
 
+import posezoo
 from posezoo.base.errors import UsageError
 from posezoo.studies.study import run
 
@@ -23,6 +24,14 @@ def test_two_studies_share_their_runs(one_place: Path, tmp_path: Path) -> None:
     assert again == first
     assert (Path(trained) / "config.toml").stat().st_mtime_ns == before
     assert first["options"]["frames"] == 4 and first["settings"]["epochs"] == 1
+
+
+def test_the_same_from_python(one_place: Path, tmp_path: Path) -> None:
+    given = {**SETTINGS, "study.frames": 4}
+    place = {"data": f"folder:{one_place}", "seeds": [0], "out": tmp_path / "out"}
+    found = posezoo.study("occlusion", "posenet", observer=posezoo.Observer(), **place, **given)
+    typed = study("occlusion", "posenet", data=one_place, out=tmp_path / "out", **{"study.frames": 4})
+    assert found["passages"] == typed["passages"]
 
 
 def test_wrong_words_are_found_before_a_training(one_place: Path, tmp_path: Path) -> None:
