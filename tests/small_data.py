@@ -16,6 +16,7 @@ FAST = {
     "backbone": "test_efficientnet.r160_in1k",
     "resize": 64,
     "crop": 64,
+    "min_epoch_images": 0,
     "epochs": 2,
     "batch_size": 8,
     "precision": "fp32",

@@ -51,7 +51,8 @@ class BatchOrder(Sampler[list[int]]):
 
     With `world` processes each takes every `world`-th index of a batch. A last batch of fewer than two images a process
     is left out: batch norm cannot use it. `scene_N`: the scene of each index, to have as many samples of every scene;
-    see `equalised`. `share`: of the batches, the first of the permutation.
+    see `equalised`. `share`: of the batches, the first of the permutation. `least`: samples of an epoch; all indices
+    come once before any comes again, as index + repeat * a multiple of `size`.
     """
 
     def __init__(
@@ -65,11 +66,17 @@ class BatchOrder(Sampler[list[int]]):
         world: int = 1,
         scene_N: np.ndarray | None = None,
         share: float = 1.0,
+        least: int = 0,
     ) -> None:
         generator = np.random.Generator(np.random.Philox(key=_key(seed, epoch, 2**63)))
         samples = np.arange(size) if scene_N is None else equalised(scene_N, generator)
-        permutation = samples[generator.permutation(len(samples))]
-        batches = [permutation[i : i + batch_size] for i in range(0, len(samples), batch_size)]
+        again = (int(samples.max()) // size + 1) * size
+        passes = [
+            samples[generator.permutation(len(samples))] + again * number
+            for number in range(max(1, math.ceil(least / len(samples))))
+        ]
+        permutation = np.concatenate(passes)
+        batches = [permutation[i : i + batch_size] for i in range(0, len(permutation), batch_size)]
         if len(batches) > 1 and len(batches[-1]) < 2 * world:
             batches.pop()
         batches = batches[: max(1, math.ceil(share * len(batches)))]

@@ -197,6 +197,8 @@ class TrainConfig(_Section):
     """Seed of everything random."""
     epochs: PositiveInt = 30
     """Passes over the training frames. With phases it is their sum, and another number is an error."""
+    min_epoch_images: int = Field(0, ge=0)
+    """Fewest images (or tuples) of an epoch: it passes over a smaller set several times, varied otherwise each time."""
     phases: tuple[PhaseSettings, ...] = ()
     """Phases of training; empty: one of `epochs` in which everything learns."""
     batch_size: PositiveInt = 32

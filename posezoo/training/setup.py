@@ -85,8 +85,8 @@ class Job:
         """The batches of an epoch for process `rank`, from batch `start` on."""
         scene_N = self.dataset.frames.scene[self.train_rows] if self.config.equalise_scenes else None
         config, size, world = self.config, len(self.train_rows), self.processes.world
-        share = config.limit_train
-        return BatchOrder(size, config.batch_size, config.seed, epoch, start, rank, world, scene_N, share)
+        share, least = config.limit_train, 0 if config.overfit else config.min_epoch_images
+        return BatchOrder(size, config.batch_size, config.seed, epoch, start, rank, world, scene_N, share, least)
 
     def batches(self, epoch: int, images: bool = True) -> FrameBatches:
         """The training frames, or tuples of them, as batches of one epoch, with or without the images."""

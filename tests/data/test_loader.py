@@ -174,6 +174,22 @@ def test_which_frames_come_once_more_is_drawn_anew_each_epoch() -> None:
     assert {frozenset(extra(0, seed)) for seed in range(10)} != {frozenset(extra(0))}
 
 
+@given(st.integers(1, 40), st.integers(0, 100), st.integers(0, 1000), st.booleans())
+def test_an_epoch_passes_over_few_frames_again(size: int, least: int, epoch: int, scenes: bool) -> None:
+    scene_N = np.arange(size) % 3 // 2 if scenes else None
+    once = [sample for batch in BatchOrder(size, 10_000, 5, epoch, scene_N=scene_N) for sample in batch]
+    samples = [sample for batch in BatchOrder(size, 10_000, 5, epoch, scene_N=scene_N, least=least) for sample in batch]
+    passes = max(1, -(-least // len(once)))
+    assert len(samples) == passes * len(once) >= least
+    assert len(set(samples)) == len(samples), "repeats are told apart"
+    assert samples[: len(once)] == once, "the first pass is that of a plain epoch"
+    for start in range(0, len(samples), len(once)):
+        found = np.array(samples[start : start + len(once)]) % size
+        assert np.bincount(found).tolist() == np.bincount(np.array(once) % size).tolist(), "all before any again"
+    orders = [tuple(np.array(samples[n : n + len(once)]) % size) for n in range(0, len(samples), len(once))]
+    assert passes == 1 or size < 10 or len(set(orders)) > 1, "each pass in an order of its own"
+
+
 def test_a_repeated_frame_is_varied_otherwise(frames: Frames) -> None:
     rows = np.flatnonzero(frames.split == "train")
     data = FrameBatches(frames, ImageCache.open(frames), rows, 3, 0)

@@ -269,6 +269,16 @@ def test_scenes_are_equalised(tmp_path: Path) -> None:
     assert job(few, "ms-transformer", selection="test").steps_per_epoch == 4
 
 
+def test_an_epoch_of_few_images_has_as_many_as_asked(one_place: Path) -> None:
+    plain = job(one_place)
+    more = job(one_place, min_epoch_images=2 * len(plain.train_rows) + 1)
+    assert more.steps_per_epoch == np.ceil(3 * len(plain.train_rows) / plain.config.batch_size) > plain.steps_per_epoch
+    rows = [more.batches(0)[places].rows for places in more.order(epoch=0)]
+    counts = np.bincount(np.concatenate(rows), minlength=len(plain.dataset.frames))
+    assert set(counts[more.train_rows]) <= {2, 3}  # a lonely last one is left out
+    assert job(one_place, min_epoch_images=10).steps_per_epoch == plain.steps_per_epoch, "enough already"
+
+
 # Precision
 
 
