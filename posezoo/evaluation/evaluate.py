@@ -75,9 +75,9 @@ def evaluate(
 
     The model is never given the scene of an image. `cache` holds the images of `dataset.frames`; without it one is
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
-    is. `training`: the data whose training frames the baselines are made of, where they are not `dataset`'s own; a new
-    recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json says
-    of the training. With `share` several processes, all of which call this, do a part each.
+    is. `training`: the data whose training frames the baselines are made of, where they are not all of `dataset`'s own;
+    a new recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json
+    says of the training. With `share` several processes, all of which call this, do a part each.
     """
     test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
@@ -95,7 +95,9 @@ def evaluate(
     features = None
     if embed is not None and len(train):
         known = cache
-        if training is not None:
+        if training is not None and training.frames.images is dataset.frames.images:  # some of the same frames
+            train_rows = np.flatnonzero(training.frames.split == "train")
+        elif training is not None:
             known, train_rows = ImageCache.open(train, progress), np.arange(len(train))
         features = [embed_frames(embed, *which, **run._asdict()) for which in ((known, train_rows), (cache, rows))]
     others, remarks = _baselines(train, test, features)

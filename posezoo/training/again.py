@@ -27,7 +27,9 @@ from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
 from posezoo.training.checkpoint import stored_config
+from posezoo.training.config import DataSettings
 from posezoo.training.loop import Result
+from posezoo.training.rows import as_trained
 from posezoo.training.run import CONFIG, read_config, require_same
 from posezoo.zoo.find import find, full_name
 from posezoo.zoo.saved import load_found
@@ -62,6 +64,9 @@ def evaluate(
     if subject.choice.data is None:
         raise UsageError("no data set given", "--data NAME, see posezoo data list")
     dataset, training = _opened(subject, watch)
+    whole = dataset if data is None else training
+    if subject.part is not None and subject.part[0].fraction < 1 and whole is not None:
+        training = as_trained(whole, *subject.part)
     if subset == "val" and data is None and subject.held_out is not None:
         dataset = with_validation(dataset, subject.held_out)
     dataset = as_known_scenes(dataset, subject.model.config.scenes, scene)
@@ -196,6 +201,8 @@ class Subject(NamedTuple):
     """Whether it was found by name: a model built in memory has not been trained on anything that is known."""
     held_out: float | None = None
     """Of a run: the fraction of its training frames that it held apart, to choose the epoch or to calibrate."""
+    part: tuple[DataSettings, int] | None = None
+    """Of a run: which part of the training frames it trained on, and its seed."""
 
     @property
     def is_new_recording(self) -> bool:
@@ -275,12 +282,13 @@ def _subject(
     choice = choice._replace(data=choice.data or catalogued)
     if trained is None and catalogued:
         trained = DataChoice(catalogued, None, None, False)
-    held_out = config["train"] if (path / CONFIG).is_file() else None
-    fraction = 0.0
-    if held_out and held_out["selection"] != "test":
-        own = {"validation": "validation", "last": "calibration"}[held_out["selection"]]
-        fraction = held_out["data"].get(own, 0.0)
-    return Subject(load_found(found, device), choice, backbone, facts, trained, True, fraction if held_out else None)
+    loaded = load_found(found, device)
+    if not (path / CONFIG).is_file():
+        return Subject(loaded, choice, backbone, facts, trained, True)
+    run = config["train"]
+    part = DataSettings.model_validate(run["data"])
+    apart = {"validation": part.validation, "last": part.calibration}.get(run["selection"], 0.0)
+    return Subject(loaded, choice, backbone, facts, trained, True, apart, (part, run["seed"]))
 
 
 def with_validation(dataset: Dataset, fraction: float) -> Dataset:

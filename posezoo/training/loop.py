@@ -26,7 +26,7 @@ from posezoo.training.phase import Phase
 from posezoo.training.place import learn_place
 from posezoo.training.processes import is_lost
 from posezoo.training.radii import calibrate_run
-from posezoo.training.rows import extends
+from posezoo.training.rows import as_trained, extends
 from posezoo.training.run import METRICS, RunFolder, utc_now
 from posezoo.training.saving import Saver, State, configuration
 from posezoo.training.selection import Selection
@@ -259,6 +259,7 @@ class Loop:
         report = evaluate(
             model,
             job.dataset,
+            training=as_trained(job.dataset, job.config.data, job.config.seed),
             cache=job.cache,
             embed=retrieval_features(job.model),
             selection=selection_note(job.config, self.state.best),

@@ -10,7 +10,7 @@ from posezoo.base.errors import DataError
 from posezoo.data.open import Dataset
 from posezoo.data.splits import part_of, stretch_of_test, validation_blocks
 from posezoo.nn.model import ModelConfig
-from posezoo.training.config import TrainConfig
+from posezoo.training.config import DataSettings, TrainConfig
 from posezoo.zoo.blueprint import Blueprint
 
 
@@ -25,6 +25,19 @@ def rows_of(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarr
     train, validation = _apart(dataset, train, config)
     kept = part_of(frames.select(train), config.data.fraction, config.data.fraction_by, config.seed)
     return (train if config.data.fraction == 1 else train[kept]), validation
+
+
+def as_trained(dataset: Dataset, part: DataSettings, seed: int) -> Dataset:
+    """The data with the part of the training frames that `data.fraction` leaves, for baselines of as many images.
+
+    Those that a run keeps for validation count in, as they do without a fraction.
+    """
+    if part.fraction == 1:
+        return dataset
+    frames = dataset.frames
+    train, split = np.flatnonzero(frames.split == "train"), frames.split.copy()
+    split[train[~part_of(frames.select(train), part.fraction, part.fraction_by, seed)]] = ""
+    return dataclasses.replace(dataset, frames=dataclasses.replace(frames, split=split))
 
 
 def _apart(dataset: Dataset, train: np.ndarray, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from small_runs import Notes, Train, job
 
+import posezoo
+from posezoo.evaluation.baselines import MEAN, ORACLE, RETRIEVAL
 from posezoo.training.augment import UNVARIED
 
 
@@ -30,3 +34,21 @@ def test_a_fraction_of_images_or_of_batches(one_place: Path) -> None:
     assert (whole.steps_per_epoch, few.steps_per_epoch) == (3, 2)
     assert few.order(0).batches == whole.order(0).batches[:2]
     assert few.order(1, start=1).batches == whole.order(1).batches[1:2]
+
+
+def test_baselines_are_made_of_the_fraction_trained_on(train: Train, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"selection": "last", "epochs": 1, "backbone": "tf_efficientnet_lite0"}
+    more["pretrained_backbone"] = True  # retrieval is its business
+    whole = train(out=str(tmp_path / "whole"), **more).report
+    run = train(out=str(tmp_path / "part"), **more, **{"data.fraction": 0.5})
+    part = run.report
+    assert whole.train is not None and part.train is not None
+    assert len(part.train) == len(whole.train) / 2
+    assert not np.array_equal(part.methods[MEAN].position, whole.methods[MEAN].position)
+    assert not np.array_equal(part.methods[RETRIEVAL].position, whole.methods[RETRIEVAL].position)
+    known = {position.tobytes() for position in part.train.position}
+    for name in (RETRIEVAL, ORACLE):
+        assert {position.tobytes() for position in part.methods[name].position} <= known
+    again = posezoo.evaluate(run.path)
+    for name, poses in part.methods.items():
+        assert np.array_equal(poses.position, again.methods[name].position), name
