@@ -24,8 +24,8 @@ def predict(
         list[str], typer.Argument(help="Images, folders, globs ('day*/*.jpg'), videos, camera:0.", metavar="IMAGES...")
     ],
     to: Annotated[
-        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf", "labels"],
-        typer.Option(help="Form of the poses."),
+        Literal["table", "csv", "tum", "kitti", "json", "colmap", "nerf", "labels", "html"],
+        typer.Option(help="Form of the poses; html: the path on the map, with --out to watch while it grows."),
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file, as it goes, instead of stdout.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="A line a picture at once: for videos and cameras.")] = False,
@@ -49,14 +49,16 @@ def predict(
     from posezoo.base.poses import printable
     from posezoo.cli import rows
     from posezoo.cli.console import TrainView
+    from posezoo.evaluation import where
+    from posezoo.training.again import known_map
     from posezoo.zoo import written
     from posezoo.zoo.find import full_name
     from posezoo.zoo.load import load
     from posezoo.zoo.stream import joined, predict_stream
 
-    view = TrainView(format == "quiet")
+    view, full = TrainView(format == "quiet"), full_name(model)
     batches = predict_stream(
-        load(full_name(model), device, trust=trust, note=view.note),
+        load(full, device, trust=trust, note=view.note),
         images,
         batch_size=1 if follow else batch,
         every=every,
@@ -71,6 +73,9 @@ def predict(
     try:
         if to == "table" and out is None and format == "human" and not follow:
             print_content(rows.poses(joined(list(batches))), "human", "poses", no_truncate)
+            return
+        if to == "html":
+            where.to_file(out, batches, *known_map(full))
             return
         form = "json" if format == "json" and not follow else "csv" if to == "table" else to
         if out is not None:

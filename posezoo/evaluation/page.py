@@ -40,12 +40,12 @@ _COLOURS = ("--model", "--mean", "--near", "--oracle")
 def html(report: Worded) -> str:
     """The report as one self-contained page."""
     shown = _Shown(report)
-    style, script = (Markup(_read(name)) for name in ("report.css", "report.js"))
+    style, script = (Markup(read_template(name)) for name in ("report.css", "report.js"))
     # no "</script>" and no comment can begin inside of the data
     data = Markup(json.dumps(shown.data(), allow_nan=False, ensure_ascii=True).replace("<", "\\u003c"))
     names = [{"name": name, "colour": _COLOURS[n % 4]} for n, name in enumerate(report.methods)]
     more = {"style": style, "script": script, "data": data, "methods": names, "unit": report.unit}
-    return _template("report.html.j2").render(
+    return template("report.html.j2").render(
         _words(report), **more, scenes=report.frames.scenes, axis=shown.axis, left_out=shown.left_out,
         extremes=shown.extremes(),
     )  # fmt: skip
@@ -53,7 +53,7 @@ def html(report: Worded) -> str:
 
 def markdown(report: Worded) -> str:
     """The report's words and tables as Markdown."""
-    return _template("report.md.j2").render(_words(report))
+    return template("report.md.j2").render(_words(report))
 
 
 def latex(report: Worded) -> str:
@@ -257,15 +257,17 @@ def _words(report: Worded) -> dict[str, Any]:
     }
 
 
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """The page's template; what it is given is escaped in HTML."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_read), autoescape=name.endswith(".html.j2"), trim_blocks=False
+        loader=jinja2.FunctionLoader(read_template), autoescape=name.endswith(".html.j2"), trim_blocks=False
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     return environment.get_template(name)
 
 
-def _read(name: str) -> str:
+def read_template(name: str) -> str:
+    """The text of a file beside this module."""
     return (files("posezoo.evaluation") / "templates" / name).read_text(encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from posezoo.base.errors import DataError, HubError, PosezooError, UsageError, WeightsError
 from posezoo.base.observe import Note, Observer
 from posezoo.base.paths import user_path, without_folders
+from posezoo.base.poses import Poses
 from posezoo.catalogue import names
 from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import ALL_TEST, BLOCKS, Method, stretch_of_test, validation_blocks
@@ -131,6 +132,15 @@ def stored_report(run: str | Path) -> tuple[Path, Report]:
     if folder is None:
         raise WeightsError(f"{run}: no report", f"posezoo eval {run} writes it")
     return folder, Report.load(folder)
+
+
+def known_map(model: str) -> tuple[str, Poses | None, str]:
+    """(a title, the poses of the training images, the unit), for pictures; no poses where no report is stored."""
+    folder = _report_in(model)
+    if folder is None:
+        return Path(model.removeprefix("local-dir:")).name, None, "m"
+    report = Report.load(folder)
+    return f"{report.model} on {without_folders(report.data)}", (report.train or report.frames).poses(), report.unit
 
 
 def _report_in(run: str) -> Path | None:

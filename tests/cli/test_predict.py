@@ -64,3 +64,11 @@ def test_what_cannot_be_read_is_named(model: str, tmp_path: Path) -> None:
     faults.assert_fails(["predict", model, str(tmp_path / "none.jpg")], 3, naming("none.jpg"))
     (tmp_path / "a.mp4").write_bytes(b"no video")
     faults.assert_fails(["predict", model, str(tmp_path / "a.mp4")], 3, naming("a.mp4"))
+
+
+def test_a_page_of_where_the_camera_is(model: str, tmp_path: Path) -> None:
+    picture(tmp_path / "p/a.png")
+    out = tmp_path / "where.html"
+    assert faults.in_process(["predict", model, str(tmp_path / "p"), "--to", "html", "--out", str(out)]).code == 0
+    assert "1 pose" in out.read_text()
+    faults.assert_fails(["predict", model, str(tmp_path / "p"), "--to", "html"], 2, naming("--out"))
