@@ -23,8 +23,12 @@ lint:
 docs:
     mkdocs build --strict
 
-# What follows from the code and the catalogue, written anew: keys for completion, sizes, the gallery
+# What follows from the code and the catalogue, written anew: keys for completion, sizes, tables of README and the site
 make:
+    python docs/make.py texts
+
+# The same, and the shipped models evaluated again and every picture drawn
+pictures:
     python docs/make.py
 
 # Small faults put into the code, which the tests must find

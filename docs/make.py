@@ -1,18 +1,24 @@
 """Writes what is generated: `python docs/make.py` writes everything that follows from the code and the catalogue.
 
-    python docs/make.py            registry/keys.toml, registry/sizes/models.toml and the tables of the pages
-    python docs/make.py speed      also measures the milliseconds of registry/sizes (some minutes, one core)
+    python docs/make.py                 everything: the shipped models are evaluated on the demo, which takes a minute
+    python docs/make.py texts           only what is written from code and catalogue: keys, sizes, tables of the pages
+    python docs/make.py results RUN ... first adds what runs on the demo reached to the catalogue, one table a seed
+    python docs/make.py speed           also measures the milliseconds of registry/sizes (some minutes, one core)
 
-Tests write the same texts again and compare (tests/test_docs_make.py). Nothing is measured but by `speed`.
+Tests write the same texts again and compare (tests/test_docs_make.py).
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pictures
+import results
 import tomli_w
 
 from posezoo.base.files.write import write_whole
@@ -21,7 +27,8 @@ from posezoo.catalogue.settings import setting_text
 
 ROOT = Path(__file__).parent.parent
 KEYS, SIZES = ROOT / "registry" / "keys.toml", ROOT / "registry" / "sizes" / "models.toml"
-GALLERY = ROOT / "docs" / "gallery.md"
+GALLERY, RESULTS, README = ROOT / "docs" / "gallery.md", ROOT / "docs" / "results.md", ROOT / "README.md"
+SHIPPED, RUNS = (ROOT / "registry" / "results" / f"{name}.toml" for name in ("demo", "runs"))
 ROUNDS = 15
 
 
@@ -116,15 +123,66 @@ def measured_ms(names: list[str]) -> dict[str, float | None]:
     return {name: round(min(times), 1) for name, times in found.items()}
 
 
+def readme_text() -> str:
+    """README.md, its tables written anew."""
+    begin, end = "<!-- figures -->\n", "<!-- /figures -->"
+    before, _, rest = README.read_text(encoding="utf-8").partition(begin)
+    return before + begin + results.readme_text() + end + rest.partition(end)[2]
+
+
+def evaluate_shipped() -> None:
+    """The shipped models on the demo: registry/results/demo.toml and the pictures."""
+    import posezoo
+
+    tables = {}
+    for alias in results.SHIPPED:
+        report = posezoo.evaluate(alias, data="demo-loop")
+        settings = flat(entries.weights_cards()[alias].settings)
+        origin = f"posezoo eval {alias} --data demo-loop"
+        tables[f"demo-loop-{alias}"] = results.entry(report.to_dict(), origin, alias, settings)
+        if alias == pictures.SHOWN:
+            for path in pictures.draw_all(report):
+                print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+    write_whole(SHIPPED, "# Written by `python docs/make.py`: the shipped models.\n\n" + tomli_w.dumps(tables), "")
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
+
+
+def add_runs(folders: list[str]) -> None:
+    """registry/results/runs.toml, with the reports of these runs; those of other models and seeds stay."""
+    import tomllib
+
+    tables = tomllib.loads(RUNS.read_text(encoding="utf-8")) if RUNS.exists() else {}
+    for folder in folders:
+        report = json.loads((Path(folder) / "report" / "report.json").read_text(encoding="utf-8"))
+        seed = report["settings"]["trained"]["seed"]
+        origin = f"posezoo train {report['model']} --data {report['data']}"
+        tables[f"{report['data']}-{report['model']}-seed-{seed}"] = results.entry(report, origin)
+    head = "# Written by `python docs/make.py results RUN ...`: full trainings, one table a seed.\n\n"
+    write_whole(RUNS, head + tomli_w.dumps(dict(sorted(tables.items()))), "")
+
+
 def main(words: list[str]) -> None:
-    """Write everything."""
+    """Write everything, or what the words say."""
     from posezoo.api import list_models
 
+    if "results" in words:
+        add_runs(words[words.index("results") + 1 :])
+    elif "texts" not in words:
+        evaluate_shipped()
     write_whole(KEYS, keys_text(), "")
     names = list_models()
     speeds = measured_ms(names) if "speed" in words else {key: card.ms for key, card in entries.size_cards().items()}
     write_whole(SIZES, sizes_text(names, speeds), "")
     write_whole(GALLERY, gallery_text(), "")
+    write_whole(RESULTS, results.page_text(), "")
+    write_whole(README, readme_text(), "")
 
 
 if __name__ == "__main__":
