@@ -41,15 +41,17 @@ if TYPE_CHECKING:
     from posezoo.nn.hyperhead import HyperConfig, HyperHead
     from posezoo.nn.model import ModelConfig, PoseModel
     from posezoo.place.build import map_place
+    from posezoo.place.report import PlaceReport
+    from posezoo.publish.build import build
     from posezoo.training.again import compare, evaluate
     from posezoo.training.calibrate import calibrate
     from posezoo.training.loop import Result
     from posezoo.zoo.build import create_model
     from posezoo.zoo.convert import Converted
-    from posezoo.zoo.export import export
+    from posezoo.zoo.export import Export, export
     from posezoo.zoo.exported import ExportedModel
     from posezoo.zoo.load import load
-    from posezoo.zoo.parity import parity
+    from posezoo.zoo.parity import Difference, Parity, parity
 
 _HOME = {
     "create_model": "posezoo.zoo.build",
@@ -79,7 +81,12 @@ _HOME = {
     "Report": "posezoo.evaluation.report",
     "Result": "posezoo.training.loop",
     "Observer": "posezoo.base.observe",
+    "Export": "posezoo.zoo.export",
     "ExportedModel": "posezoo.zoo.exported",
+    "Parity": "posezoo.zoo.parity",
+    "Difference": "posezoo.zoo.parity",
+    "PlaceReport": "posezoo.place.report",
+    "build": "posezoo.publish.build",
     "Converted": "posezoo.zoo.convert",
     "Dataset": "posezoo.data.open",
     "open_dataset": "posezoo.data.open",
@@ -98,6 +105,8 @@ __all__ = [  # written out for type checkers
     "CatalogueSpec",
     "Converted",
     "Dataset",
+    "Difference",
+    "Export",
     "ExportedModel",
     "HyperConfig",
     "HyperHead",
@@ -105,6 +114,8 @@ __all__ = [  # written out for type checkers
     "ModelSpec",
     "ModifierSpec",
     "Observer",
+    "Parity",
+    "PlaceReport",
     "Pose",
     "PoseModel",
     "Poses",
@@ -112,6 +123,7 @@ __all__ = [  # written out for type checkers
     "Report",
     "Result",
     "__version__",
+    "build",
     "calibrate",
     "compare",
     "convert_weights",

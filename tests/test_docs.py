@@ -116,6 +116,18 @@ def test_python_examples_use_names_that_exist(page: Path) -> None:
                 assert node.attr in posezoo.__all__, f"{page.name}: posezoo.{node.attr}"
 
 
+def test_the_reference_names_attributes_of_posezoo() -> None:
+    """As its first line says: what it describes is an attribute of `posezoo` itself."""
+    text = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    named = set()
+    for block in text.split("::: ")[1:]:
+        name = block.split()[0]
+        members = re.search(r"members: \[(.*?)\]", block)
+        module = name == "posezoo.api"
+        named |= {*members[1].split(", ")} if members else set() if module else {name.rpartition(".")[2]}
+    assert len(named) > 10 and named <= set(posezoo.__all__), named - set(posezoo.__all__)
+
+
 def test_training_keys_are_documented() -> None:
     default = TrainConfig.model_validate({"model": "x", "recipe": "x", "data": {"name": "x"}})
     values = {}

@@ -48,7 +48,10 @@ class Observer:
         """A line for the user."""
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
-        """Training is about to make its first step."""
+        """Training is about to make its first step.
+
+        After a resume `facts["history"]` has the lines of metrics.jsonl of what was done before.
+        """
 
     def step(self, line: dict[str, Any]) -> None:
         """A step was made; `line` is what metrics.jsonl got."""

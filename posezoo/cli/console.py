@@ -83,6 +83,7 @@ class TrainView(Observer):
             )
             self.console.print(Text(escaped(line)), highlight=False, soft_wrap=True)
             self.console.print(Text(f"run folder: {facts['run']}"), highlight=False, soft_wrap=True)
+            self._recall(facts.get("history", []))
             if self._draws:
                 columns = BarColumn(bar_width=14), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
                 now = TextColumn("{task.fields[now]}")
@@ -103,9 +104,18 @@ class TrainView(Observer):
             self.epochs.append(line)
             self.console.print(Text(self._epoch_line(line)), highlight=False, soft_wrap=True)
 
-    def _epoch_line(self, line: dict[str, Any]) -> str:
+    def _recall(self, history: list[dict[str, Any]]) -> None:
+        """The lines of the epochs before a resume, as they were shown then but for their times."""
+        for line in history:
+            if "loss" in line:
+                self.recent.append(line)
+            else:
+                self.epochs.append(line)
+                self.console.print(Text(self._epoch_line(line, "before")), highlight=False, soft_wrap=True)
+
+    def _epoch_line(self, line: dict[str, Any], took: str = "") -> str:
         """One line that stays: means of the last steps, validation, the best so far marked."""
-        took = duration(time.monotonic() - self.begun)
+        took = took or f"{duration(time.monotonic() - self.begun)}{gpu_memory()}"
         text = f"epoch {line['epoch']}/{self.facts['epochs']}"
         if self.recent:
             errors = f"{self._mean('position_m'):.3g} m {self._mean('orientation_deg'):.3g} deg"
@@ -117,7 +127,7 @@ class TrainView(Observer):
             if line["median_position_m"] < self.best:
                 self.best = line["median_position_m"]
                 text += " *best"
-        return f"{text}; {took}{gpu_memory()}"
+        return f"{text}; {took}"
 
     def end(self) -> None:
         with self._drawing():

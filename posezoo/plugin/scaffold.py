@@ -24,6 +24,8 @@ NEXT = {
     "training": "posezoo plugins check {name}",
 }
 """What to type once it is installed."""
+SHARED = {"gitignore": ".gitignore", "LICENSE": "LICENSE", "test.yml": ".github/workflows/test.yml"}
+"""File in `shared` -> where it goes in every new plugin; NAME in it is the plugin's."""
 HOOKS = {
     "model": "posezoo_models",
     "reader": "posezoo_readers",
@@ -49,13 +51,18 @@ def new_plugin(name: str, kind: str, out: Path | None = None, taken: Mapping[str
     paths = sorted(p for p in source.rglob("*") if p.is_file() and p.suffix in (".py", ".toml", ".md"))
     texts = {str(path.relative_to(source)): path.read_text(encoding="utf-8") for path in paths}
     _check_name(name, kind, taken, "\n".join(texts.values()))
+    written = {
+        _renamed(path, EXAMPLES[kind], name): _renamed(text, EXAMPLES[kind], name) for path, text in texts.items()
+    }
+    for path, place in SHARED.items():
+        written[place] = (examples() / "shared" / path).read_text(encoding="utf-8").replace("NAME", name)
     folder = user_path(out or Path(f"posezoo-{name}"))
     try:
         folder.mkdir(parents=True)
-        for path, text in texts.items():
-            target = folder / _renamed(path, EXAMPLES[kind], name)
+        for path, text in written.items():
+            target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_renamed(text, EXAMPLES[kind], name), encoding="utf-8")
+            target.write_text(text, encoding="utf-8")
     except FileExistsError:
         raise UsageError(f"{folder} exists already: nothing is written", "choose another --out") from None
     except OSError as error:

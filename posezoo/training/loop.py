@@ -233,6 +233,7 @@ class Loop:
             "seed": job.config.seed,
             "backbone": ", ".join(f.source for f in job.backbone_files) or "random start",
             "epochs": epochs,
+            "history": self.folder.metrics() if self.state.step else [],
         }
         self.observer.start(epochs * job.steps_per_epoch, self.state.step, facts)
 

@@ -108,6 +108,12 @@ class RunFolder:
             self._metrics.write(json.dumps(line) + "\n")
             self._metrics.flush()
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl so far, those that are none left out."""
+        path = self.path / METRICS
+        texts = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        return [line for line in map(_metrics_line, texts) if line is not None]
+
     def rewind_metrics(self, step: int, epoch: int) -> list[str]:
         """Drop what comes after `step` and `epoch`, and a line that a kill cut short: they are about to be recomputed.
 

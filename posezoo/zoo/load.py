@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from posezoo.base.errors import UsageError
 from posezoo.base.observe import Note, silent
@@ -16,13 +16,27 @@ if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
 
 
+@overload
 def load(
-    name: str | Path, device: str | torch.device = "auto", *, trust: bool = False, note: Note = silent
+    name: str | Path, device: str | torch.device = ..., *, exported: Literal[True], trust: bool = ..., note: Note = ...
+) -> ExportedModel: ...
+@overload
+def load(
+    name: str | Path, device: str | torch.device = ..., *, exported: None = ..., trust: bool = ..., note: Note = ...
+) -> PoseModel: ...
+def load(
+    name: str | Path,
+    device: str | torch.device = "auto",
+    *,
+    exported: Literal[True] | None = None,
+    trust: bool = False,
+    note: Note = silent,
 ) -> PoseModel | ExportedModel:
     """A trained model in eval mode, on the GPU if there is one, of an alias, a folder or `hf-hub:OWNER/REPO[@REV]`.
 
-    Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `trust`: open a `.pt2` file, which can run its author's
-    code. `note` is called with what a branch or tag was resolved to. Raises UsageError, WeightsError, HubError.
+    Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `exported=True` says so to type checkers, and refuses
+    anything else. `trust`: open a `.pt2` file, which can run its author's code. `note` is called with what a branch or
+    tag was resolved to. Raises UsageError, WeightsError, HubError.
     """
     text = str(name)
     if text.endswith(EXPORTED):
@@ -31,6 +45,8 @@ def load(
         if str(device) not in ("auto", "cpu"):
             raise UsageError(f"{text!a} on {device}: posezoo runs exported files on the cpu", "device cpu")
         return exported.load(text, trust)
+    if exported:
+        raise UsageError(f"{text!a} is no exported file", "a path that ends in " + " or ".join(EXPORTED))
     from posezoo.zoo import saved
 
     return saved.load(name, device, note)

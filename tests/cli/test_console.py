@@ -13,6 +13,7 @@ import small_data
 from small_runs import Notes
 
 from posezoo.api import train
+from posezoo.cli import console
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,21 @@ run(["train", "posenet", "--data", "demo-yard", "epochs=1"])
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert ended.stdout.startswith("False posezoo 0."), ended
+
+
+def test_the_epochs_before_a_resume_are_shown_again(capsys: pytest.CaptureFixture[str]) -> None:
+    step = {"loss": 1.0, "position_m": 2.0, "orientation_deg": 3.0, "lr": 1e-3, "images_per_s": 9.0}
+    history = []
+    for number, metres in enumerate((3.0, 2.0, 2.5), 1):
+        history.append({**step, "step": number, "epoch": number - 1})
+        history.append({"step": number, "epoch": number, "median_position_m": metres, "median_orientation_deg": 4.0})
+    facts = dict.fromkeys(("model", "data", "device", "precision", "backbone", "run"), "x")
+    facts |= {"train_images": 8, "validation_images": 2, "parameters": 1e6, "epochs": 4, "seed": 0, "history": history}
+    view = console.TrainView()
+    view.start(4, 3, facts)
+    view.epoch({"step": 4, "epoch": 4, "median_position_m": 2.2, "median_orientation_deg": 4.0})
+    view.end()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
+    assert ["*best" in line for line in lines] == [True, True, False, False], "2.2 m is no better than 2 m before"
+    assert ["; before" in line for line in lines] == [True, True, True, False]

@@ -40,7 +40,13 @@ def test_the_examples_are_what_it_writes(kind: str, tmp_path: Path, monkeypatch:
     name = scaffold.EXAMPLES[kind]
     folder = scaffold.new_plugin(name, kind)
     assert folder == Path(f"posezoo-{name}")
-    assert texts(folder) == texts(EXAMPLES / f"posezoo-{name}")
+    written = texts(folder)
+    shared = {place: written.pop(place) for place in scaffold.SHARED.values()}
+    assert written == texts(EXAMPLES / f"posezoo-{name}")
+    assert f"posezoo plugins check {name}\n" in shared[".github/workflows/test.yml"]
+    assert f"authors of posezoo-{name}\n" in shared["LICENSE"]
+    assert {"__pycache__/", "outputs/"} <= set(shared[".gitignore"].splitlines())
+    assert not any("NAME" in text for text in shared.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)

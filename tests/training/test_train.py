@@ -119,6 +119,9 @@ def test_damaged_last_checkpoint(train: Train, tmp_path: Path) -> None:
     resume(run, observer=notes)
     assert [note for note in notes.notes if "damaged checkpoint: step-000000006" in note]
     assert notes.first == 4
+    history = notes.facts["history"]  # what a view shows again
+    assert [line["step"] for line in history if "loss" in line] == [1, 2, 3, 4]
+    assert [line["epoch"] for line in history if "score" in line] == [1]
     assert faults.numbers(run) == whole
     for path in (run / "ckpt").rglob("state.pt"):
         path.write_bytes(path.read_bytes()[:-1])

@@ -31,7 +31,8 @@ def trained(data: str, out: Path, root: str | Path | None = None) -> Path:
 def predicted(name: str | Path, images: list[Path], device: str = "cpu") -> str:
     """The images' poses, one line each."""
     model = posezoo.load(name, device=torch.device(device))
-    poses = model.predict([*images], batch_size=8)
+    kept: posezoo.PoseModel = model.eval()
+    poses = kept.predict([*images], batch_size=8)
     assert poses.matrix().shape == (len(poses), 4, 4)
     poses.plot(Path("seen.png"))
     east = [float(x) for x in poses.position[:, 0]]
@@ -46,5 +47,7 @@ def pose_of_noise() -> torch.Tensor:
     quaternion: torch.Tensor = output.quaternion
     if isinstance(model.position_head, posezoo.HyperHead):
         print(model.position_head.widths, model.config.crop)
-    posezoo.export("posenet-anchors-demo", to="onnx", out="posenet.onnx")
+    written: posezoo.Export = posezoo.export("posenet-anchors-demo", to="onnx", out="posenet.onnx")
+    light: posezoo.ExportedModel = posezoo.load(written.path, exported=True)
+    print(light.name)
     return quaternion

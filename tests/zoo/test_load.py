@@ -25,6 +25,12 @@ def test_both_kinds_through_the_public_function(files: dict[str, Path]) -> None:
         torch.testing.assert_close(out.quaternion.norm(dim=-1), torch.ones(2))
 
 
+def test_who_says_exported_gets_nothing_else(files: dict[str, Path], tmp_path: Path) -> None:
+    assert posezoo.load(files["onnx"], exported=True).name == "posenet"
+    with pytest.raises(UsageError, match=naming("posenet-anchors-demo")):
+        posezoo.load("posenet-anchors-demo", exported=True)
+
+
 def test_files_run_on_the_cpu_only(files: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match=naming("cpu")):
         posezoo.load(files["onnx"], "cuda")
