@@ -1,19 +1,40 @@
-"""Hooks of mkdocs: the changelog of the repository is a page of the site, its links turned."""
+"""Hooks of mkdocs: the changelog of the repository as a page, and where other projects' names are described."""
 
 from __future__ import annotations
 
+import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
+from mkdocs.plugins import event_priority
+from mkdocstrings import Inventory
+
 ROOT = Path(__file__).parent.parent
+FOLDER = tempfile.TemporaryDirectory(prefix="inventories-")  # lives as long as the build
+
+
+@event_priority(100)  # before mkdocstrings reads its inventories
+def on_config(config: Any) -> None:
+    """Hand docs/inventories.toml to mkdocstrings, as it would fetch it from the projects' sites."""
+    found = tomllib.loads((ROOT / "docs" / "inventories.toml").read_text(encoding="utf-8"))
+    handler = config.plugins["mkdocstrings"].config.handlers["python"]
+    handler["inventories"] = []
+    for project, entry in found.items():
+        inventory = Inventory(project=project)
+        for uri, names in entry["pages"].items():
+            for name in names:
+                inventory.register(name, domain="py", role="class", uri=uri.format(name=name))
+        path = Path(FOLDER.name) / f"{project}.inv"
+        path.write_bytes(inventory.format_sphinx())
+        handler["inventories"].append({"url": path.as_uri(), "base_url": entry["base"]})
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
-    """The page's text; for the changelog that of CHANGELOG.md."""
+    """The page's text; for the changelog that of CHANGELOG.md, its links turned."""
     if page.file.src_uri != "changelog.md":
         return markdown
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    files = (path.name for path in ROOT.glob("*.md"))
-    for name in files:
-        text = text.replace(f"]({name})", f"]({config['repo_url']}/blob/main/{name})")
+    for path in ROOT.glob("*.md"):
+        text = text.replace(f"]({path.name})", f"]({config['repo_url']}/blob/main/{path.name})")
     return text.replace("](docs/", "](")

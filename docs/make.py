@@ -3,6 +3,7 @@
     python docs/make.py                 everything: the shipped models are evaluated on the demo, which takes a minute
     python docs/make.py texts           only what is written from code and catalogue: keys, sizes, tables of the pages
     python docs/make.py results RUN ... first adds what runs on the demo reached to the catalogue, one table a seed
+    python docs/make.py notebooks       executes the notebooks and writes their pages (a few minutes)
     python docs/make.py speed           also measures the milliseconds of registry/sizes (some minutes, one core)
 
 Tests write the same texts again and compare (tests/test_docs_make.py).
@@ -172,6 +173,12 @@ def main(words: list[str]) -> None:
     """Write everything, or what the words say."""
     from posezoo.api import list_models
 
+    if "notebooks" in words:
+        import notebooks  # needs nbclient
+
+        for name in notebooks.names():
+            notebooks.write(name)
+        return
     if "results" in words:
         add_runs(words[words.index("results") + 1 :])
     elif "texts" not in words:

@@ -94,11 +94,11 @@ def page_text() -> str:
             groups.setdefault(data, {}).setdefault(_key(table, row), []).append(_figure(table, row))
     sources = list(dict.fromkeys(table.origin for table in tables))
     for data in sorted(groups):
-        lines += [f"## {data}", "", "| method | settings | of | m, deg | seeds | source |", "|---|---|---|---|---|---|"]
+        lines += [f"## {data}", "", "| method | m, deg | of | settings | seeds | source |", "|---|---|---|---|---|---|"]
         for (method, settings, of, source, seeded), figures in groups[data].items():
             count = str(len(figures)) if seeded else ""
             number = f"[{sources.index(source) + 1}](#sources)"
-            lines.append(f"| {method} | {settings} | {of} | {_shown(figures)} | {count} | {number} |")
+            lines.append(f"| {method} | {_shown(figures)} | {of} | {settings} | {count} | {number} |")
         lines.append("")
     notes = {table.origin: f" ({table.note})" for table in tables if table.note}
     lines += ["## Sources", ""]

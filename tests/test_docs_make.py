@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -99,3 +100,30 @@ def test_the_pictures_are_drawn_again_alike(make: ModuleType, tmp_path: Path) ->
         with Image.open(path) as new, Image.open(make.pictures.IMAGES / path.name) as old:
             small = [np.asarray(image.convert("RGB").resize((200, 100)), float) for image in (new, old)]
         assert np.abs(small[0] - small[1]).mean() < 8, f"{path.name}: python docs/make.py"
+
+
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_pages_of_notebooks_are_current(make: ModuleType, name: str) -> None:
+    import notebooks
+
+    assert (notebooks.FOLDER / f"{name}.md").read_text(encoding="utf-8") == notebooks.page(name)
+    text = (notebooks.FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert str(ROOT) not in text and "Traceback" not in text
+
+
+@pytest.mark.slow  # minutes: they train
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_run(make: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell, in a real kernel, and the same kinds of output as are stored."""
+    pytest.importorskip("nbclient", reason="pip install '.[docs]'")
+    import nbformat
+    import notebooks
+
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    stored = nbformat.read(notebooks.FOLDER / f"{name}.ipynb", as_version=4)
+    again = notebooks.executed(name)
+    assert len(list(notebooks.pictures(again))) == len(list(notebooks.pictures(stored)))
+    assert [bool(c.get("outputs")) for c in again.cells] == [bool(c.get("outputs")) for c in stored.cells]

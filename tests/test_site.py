@@ -18,7 +18,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BROWSER = os.environ.get("POSEZOO_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-PAGES = ["", "tutorial/", "gallery/", "faq/", "migration/", "citing/", "guides/data/", "plugins/", "reference/api/"]
+PAGES = [
+    *("", "tutorial/", "gallery/", "results/", "changelog/", "notebooks/understand-a-report/", "faq/", "migration/"),
+    *("citing/", "guides/data/", "plugins/", "reference/api/", "LOG/"),
+]
 pytestmark = pytest.mark.slow
 
 
@@ -84,4 +87,34 @@ def test_no_link_within_the_site_is_dead(site: str, browser: Any) -> None:
             if target.startswith(site) and target not in seen and target not in waiting:
                 waiting.append(target)
     assert len(seen) > 40
+    page.close()
+
+
+def test_names_of_other_projects_are_links(site: str, browser: Any) -> None:
+    page = browser.new_page()
+    page.set_content(page.request.get(site + "reference/model/").text(), wait_until="commit")
+    links = set(page.evaluate("[...document.querySelectorAll('a[href^=https]')].map(e => e.getAttribute('href'))"))
+    assert "https://docs.pytorch.org/docs/stable/tensors.html#torch.Tensor" in links
+    page.close()
+
+
+def test_search_finds(site: str, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(site) else route.abort())
+    page.goto(site)
+    page.click(".md-search__input")
+    page.keyboard.type("fine-tune")
+    page.wait_for_selector(".md-search-result__item", timeout=20_000)
+    found = page.evaluate("[...document.querySelectorAll('.md-search-result__link')].map(e => e.href)")
+    assert any("tutorial" in link or "settings" in link or "faq" in link for link in found), found
+    page.close()
+
+
+@pytest.mark.parametrize(("scheme", "shown"), [("light", "where-light"), ("dark", "where-dark")])
+def test_pictures_suit_the_page(site: str, browser: Any, scheme: str, shown: str) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(site) else route.abort())
+    page.goto(site)
+    visible = "[...document.querySelectorAll('img')].filter(e => e.offsetParent).map(e => e.src)"
+    assert [shown in source for source in page.evaluate(visible) if "where-" in source] == [True]
     page.close()

@@ -29,7 +29,8 @@ class TrainView(Observer):
     """The live view of a run: loss, errors in metres and degrees, images/s, time left."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Output(stderr=True, quiet=quiet or not is_main_process())
+        # its own stream: a bar that is drawn while something catches sys.stderr is not what that something prints
+        self.console = Output(stderr=True, file=sys.stderr, quiet=quiet or not is_main_process())
         self.live: Progress | None = None
         self.bar: Progress | None = None
         self._what, self._plain_at = "", time.monotonic()
@@ -58,8 +59,8 @@ class TrainView(Observer):
 
     @property
     def _draws(self) -> bool:
-        """Whether bars can be drawn: in a terminal or a notebook."""
-        return self.console.is_terminal or self.console.is_jupyter
+        """Whether bars can be drawn: in a terminal or a notebook. FORCE_COLOR makes no terminal of a pipe."""
+        return self.console.is_jupyter or (self.console.is_terminal and self.console.file.isatty())
 
     def say(self, text: str) -> None:
         """A line as it is."""

@@ -89,13 +89,33 @@ def test_runs_and_trained_models(script: Path, tmp_path: Path) -> None:
     assert set(offered(script, "posezoo predict ", tmp_path)) >= {"atloc-anchors-hyper-demo", *run_names}
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_a_script(shell: str) -> None:
+def shell_script(shell: str, script: Path) -> Path:
+    """The script of the completion in another shell, with our program in its path."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here: apt install {shell}")
     environment = {**os.environ, "_POSEZOO_COMPLETE": f"source_{shell}"}
-    told = subprocess.run(
-        [sys.executable, "-m", "posezoo"], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert "_POSEZOO_COMPLETE=complete_" in told.stdout
+    command = [sys.executable, "-m", "posezoo"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    path = script.with_name(f"script.{shell}")
+    path.write_text(told.stdout)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "some", "none"),
+    [
+        ("posezoo tr", "train", "list"),
+        ("posezoo train atl", "atloc+hyper", "posenet"),
+        ("posezoo train atloc --data demo-l", "demo-loop", "demo-yard"),
+        ("posezoo train atloc --data demo-loop optim.schedule=co", "optim.schedule=cosine", "optim.schedule=step"),
+    ],
+)
+def test_fish(script: Path, line: str, some: str, none: str) -> None:
+    """A real fish, asked what it would offer."""
+    command = f"set -x PATH {script.parent} $PATH; source {shell_script('fish', script)}; complete -C '{line}'"
+    told = subprocess.run(["fish", "-c", command], capture_output=True, text=True, check=True, timeout=120)
+    offered = {row.split("\t")[0] for row in told.stdout.splitlines()}
+    assert some in offered and none not in offered, told
 
 
 def test_no_torch_is_imported() -> None:
@@ -119,21 +139,37 @@ def test_an_unreadable_catalogue_offers_nothing(
     assert complete.data(None, "demo") == []  # type: ignore[arg-type]
 
 
-def test_typed_in_a_terminal(script: Path, tmp_path: Path) -> None:
+BASH = ["bash", "--norc", "--noprofile", "-i"]
+ZSH = ["zsh", "-f", "-i"]
+
+
+@pytest.mark.parametrize("argv", [BASH, ZSH], ids=["bash", "zsh"])
+def test_typed_in_a_terminal(script: Path, tmp_path: Path, argv: list[str]) -> None:
     """The TAB key itself: the one name that fits is written out."""
+    start = f"source {script}"
+    if argv == ZSH:
+        start = (
+            f"PATH={script.parent}:$PATH; autoload -Uz compinit; compinit -u -D; source {shell_script('zsh', script)}"
+        )
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
-        os.environ["PS1"] = "$ "
-        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
-    os.write(terminal, f"source {script}\n".encode())
-    time.sleep(0.5)
+        os.environ.update(PS1="$ ", TERM="dumb" if argv == BASH else "xterm", HOME=str(tmp_path))
+        os.execvp(argv[0], argv)
+    os.write(terminal, f"{start}; echo re''ady\n".encode())
+    waited_for(terminal, b"ready")
     os.write(terminal, b"posezoo data how-to cambridge-kin\t")
-    seen, deadline = b"", time.monotonic() + 60
-    while b"cambridge-kings-college" not in seen and time.monotonic() < deadline:
-        if select.select([terminal], [], [], 1)[0]:
-            seen += os.read(terminal, 4096)
+    seen = waited_for(terminal, b"cambridge-kings-college")
     os.write(terminal, b"\x03\x04")
     os.close(terminal)
     os.waitpid(pid, 0)
     assert b"cambridge-kings-college" in seen
+
+
+def waited_for(terminal: int, word: bytes) -> bytes:
+    """What the terminal shows until the word is there, or for a minute."""
+    seen, deadline = b"", time.monotonic() + 60
+    while word not in seen and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 4096)
+    return seen

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import faults
@@ -74,6 +77,7 @@ import sys
 from posezoo.cli.console import TrainView
 own, view = sys.stderr, TrainView()
 view.console._force_terminal = "TERMINAL" == sys.argv[1]
+view.console.file.isatty = lambda: "TERMINAL" == sys.argv[1]
 facts = dict.fromkeys(("model", "data", "precision", "device", "backbone", "run"), "x")
 facts |= dict.fromkeys(("train_images", "validation_images", "epochs", "parameters", "seed"), 1)
 view.note("one")
@@ -146,3 +150,20 @@ def test_the_epochs_before_a_resume_are_shown_again(capsys: pytest.CaptureFixtur
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert ["*best" in line for line in lines] == [True, True, False, False], "2.2 m is no better than 2 m before"
     assert ["; before" in line for line in lines] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_bar_is_drawn_on_terminals_alone_and_never_into_what_catches_stderr(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`posezoo plugins check` catches what a model prints while its own bar turns; FORCE_COLOR makes no terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    view, caught = console.TrainView(), io.StringIO()
+    view.progress("checking", 0, 3)
+    with contextlib.redirect_stderr(caught):
+        view.progress("checking", 1, 3)
+        time.sleep(0.3)  # the bar is drawn ten times a second
+    view.end()
+    assert caught.getvalue() == ""
+    assert ("checking" in capsys.readouterr().err) is terminal
