@@ -24,7 +24,7 @@ import tomli_w
 
 from posezoo.base.files.write import write_whole
 from posezoo.catalogue import entries
-from posezoo.catalogue.settings import setting_text
+from posezoo.catalogue.settings import field_names, setting_text
 
 ROOT = Path(__file__).parent.parent
 KEYS, SIZES = ROOT / "registry" / "keys.toml", ROOT / "registry" / "sizes" / "models.toml"
@@ -134,13 +134,17 @@ def readme_text() -> str:
 def evaluate_shipped() -> None:
     """The shipped models on the demo: registry/results/demo.toml and the pictures."""
     import posezoo
+    from posezoo.training.config import TrainConfig
 
-    tables = {}
+    tables: dict[str, Any] = {}
     for alias in results.SHIPPED:
         report = posezoo.evaluate(alias, data="demo-loop")
         settings = flat(entries.weights_cards()[alias].settings)
+        training = {key: settings.pop(key) for key in field_names(TrainConfig) if key in settings}
         origin = f"posezoo eval {alias} --data demo-loop"
-        tables[f"demo-loop-{alias}"] = results.entry(report.to_dict(), origin, alias, settings)
+        table = results.entry(report.to_dict(), origin, alias, settings)
+        table["note"] = "trained with " + " ".join(f"{key}={setting_text(value)}" for key, value in training.items())
+        tables[f"demo-loop-{alias}"] = table
         if alias == pictures.SHOWN:
             for path in pictures.draw_all(report):
                 print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from posezoo.place.report import PlaceReport
     from posezoo.publish.build import build
     from posezoo.training.again import compare, evaluate
-    from posezoo.training.calibrate import calibrate
+    from posezoo.training.calibrate import Calibrated, calibrate
     from posezoo.training.loop import Result
     from posezoo.zoo.build import create_model
     from posezoo.zoo.convert import Converted
@@ -87,6 +87,7 @@ _HOME = {
     "Difference": "posezoo.zoo.parity",
     "PlaceReport": "posezoo.place.report",
     "build": "posezoo.publish.build",
+    "Calibrated": "posezoo.training.calibrate",
     "Converted": "posezoo.zoo.convert",
     "Dataset": "posezoo.data.open",
     "open_dataset": "posezoo.data.open",
@@ -102,6 +103,7 @@ _HOME = {
 }
 
 __all__ = [  # written out for type checkers
+    "Calibrated",
     "CatalogueSpec",
     "Converted",
     "Dataset",

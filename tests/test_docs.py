@@ -30,7 +30,7 @@ PAGES = sorted(
 )
 EXAMPLES = ROOT / "docs" / "examples"
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PLACE_KEYS = ("scenes", "position_mean", "position_std", "label_frame", "decode")  # training sets them
+PLACE_KEYS = ("scenes", "position_mean", "position_std", "label_frame", "decode", "lenses")  # training sets them
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

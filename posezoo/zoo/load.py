@@ -40,11 +40,11 @@ def load(
     """
     text = str(name)
     if text.endswith(EXPORTED):
-        from posezoo.zoo import exported
+        from posezoo.zoo import exported as files
 
         if str(device) not in ("auto", "cpu"):
             raise UsageError(f"{text!a} on {device}: posezoo runs exported files on the cpu", "device cpu")
-        return exported.load(text, trust)
+        return files.load(text, trust)
     if exported:
         raise UsageError(f"{text!a} is no exported file", "a path that ends in " + " or ".join(EXPORTED))
     from posezoo.zoo import saved
