@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from posezoo.base.observe import Observer
 from posezoo.evaluation.compare import WORSE
+from posezoo.nn.generators import GeneratedLayer
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
 from posezoo.studies import cells, drawing
@@ -54,7 +55,8 @@ def generated(model: PoseModel) -> list[dict[str, Any]]:
     """Each generated layer of both branches, with its size."""
     rows = []
     for branch, head in (("position", model.position_head), ("orientation", model.orientation_head)):
-        for layer in head.generated if isinstance(head, HyperHead) else ():
+        # shared generators belong to one of the heads
+        for layer in cast("list[GeneratedLayer]", list(head.generated)) if isinstance(head, HyperHead) else ():
             inputs, outputs = layer.shape[0] - 1, layer.shape[1]
             code = layer.generator.in_features
             own = sum(p.numel() for name, p in layer.named_parameters() if not name.startswith("code."))

@@ -115,8 +115,8 @@ def _panel(axes: Axes, album: Album, part: Index, poses: Answers, view: View) ->
     axes.plot(x_N[:1], y_N[:1], "*", color=BLACK, ms=11, mec="w", zorder=4)
     metre_axes(axes, view, album.dataset.unit)
     axes.tick_params(labelsize=7)
-    axes.xaxis.label.set_size(8)
-    axes.yaxis.label.set_size(8)
+    axes.xaxis.label.set_fontsize(8)
+    axes.yaxis.label.set_fontsize(8)
     away = f", {int(np.sum(~inside_N))} outside" if not inside_N.all() else ""
     sequence = album.frames.sequence[part[0]] or "sequence"
     mean, median = np.mean(error_N), np.median(error_N)

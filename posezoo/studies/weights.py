@@ -258,7 +258,8 @@ def _figure(model: str, found: Mapping[str, Floats], labels: _Labels, table: Seq
             own = labels.condition_N == number
             marker = drawing.MARKERS[number % len(drawing.MARKERS)]
             colours = [drawing.COLOURS[place % len(drawing.COLOURS)] for place in place_N[own]]
-            axes.scatter(*flat_N2[own].T, c=colours, marker=marker, s=16, lw=0, label=condition or "images")
+            x_n, y_n = flat_N2[own].T
+            axes.scatter(x_n, y_n, c=colours, marker=marker, s=16, lw=0, label=condition or "images")
         axes.set(xticks=[], yticks=[])
         axes.set_title(f"{name}: AMI with place {rows[name][f'ami_place_{k}']:.2f}", fontsize=10)
     figure.suptitle(f"{model}: colour is one of {k} places", fontsize=10)
