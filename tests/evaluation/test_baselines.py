@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,21 @@ def test_what_is_not_finite_in_a_feature_counts_as_zero(two_scenes: tuple[Frames
     train_ME = np.array([[value, 1], [1, 1], [1, 0]], np.float32)
     poses = baselines.nearest_training_image(train, test, train_ME, np.array([[0.1, 9], [0.1, 9]], np.float32))
     np.testing.assert_allclose(poses.position, train.position[[0, 0]])
+
+
+@pytest.mark.slow
+def test_ten_thousand_training_images_are_searched_in_a_minute() -> None:
+    """2,000 test images, features of 1280 numbers; processor time, so that other work does not count."""
+    random = np.random.default_rng(0)
+    rows = [Frame(f"{n}.png", (float(n), 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)) for n in range(12_000)]
+    frames = Frames.from_rows(Path(), rows)
+    features_NE = random.normal(size=(12_000, 1280)).astype(np.float32)
+    features_NE[10_000:] = features_NE[:2000] + 0.1 * features_NE[10_000:]
+    train, test = frames.select(np.arange(10_000)), frames.select(np.arange(10_000, 12_000))
+    begin = time.process_time()
+    for find in (baselines.nearest_training_image, lambda *given: baselines.nearest_training_images(*given, top=5)):
+        found = find(train, test, features_NE[:10_000], features_NE[10_000:])
+        assert np.abs(found.position[:, 0] - np.arange(2000)).max() < 1  # its own image is the nearest by far
+    seconds = (time.process_time() - begin) / 2
+    print(f"{seconds:.1f} s for 2,000 among 10,000")
+    assert seconds < 60

@@ -93,3 +93,84 @@ def test_average_is_the_unweighted_mean_of_scenes() -> None:
     mean = metrics.average([few, many])
     assert (mean["median_position_m"], mean["median_orientation_deg"]) == (2.0, 15.0)
     assert (mean["num"], mean["num_failed"]) == (52, 0)
+
+
+def moved(
+    random: np.random.Generator, position_N3: np.ndarray, quaternion_N4: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The poses in a world that is turned and shifted; every other quaternion with its other sign."""
+    turn = Rotation.random(rng=random)
+    quaternion = (turn * Rotation.from_quat(quaternion_N4, scalar_first=True)).as_quat(scalar_first=True)
+    return turn.apply(position_N3) + random.normal(size=3) * 1e3, quaternion * np.resize([1, -1], (len(position_N3), 1))
+
+
+def test_where_the_world_s_axes_lie_does_not_matter() -> None:
+    random = np.random.default_rng(0)
+    poses = [
+        (random.normal(size=(40, 3)), Rotation.random(40, rng=random).as_quat(scalar_first=True)) for _ in range(2)
+    ]
+    expected = metrics.pose_errors(*poses[0], *poses[1])
+    for seed in range(5):
+        elsewhere = [moved(np.random.default_rng(seed), *one) for one in poses]
+        for found, error_N in zip(metrics.pose_errors(*elsewhere[0], *elsewhere[1]), expected, strict=True):
+            np.testing.assert_allclose(found, error_N, rtol=1e-9, atol=1e-9)
+    order = random.permutation(40)
+    turned = metrics.pose_errors(*(part[order] for pose in poses for part in pose))
+    for found, error_N in zip(turned, expected, strict=True):
+        np.testing.assert_array_equal(found, error_N[order])
+    assert metrics.summarise(*turned) == pytest.approx(metrics.summarise(*expected))
+
+
+right = metrics.pose_errors
+
+
+def signed(a_N4: np.ndarray, b_N4: np.ndarray) -> np.ndarray:
+    """Without |w|: q and -q are 360 degrees apart."""
+    product_N = (a_N4 * b_N4).sum(-1) / np.linalg.norm(a_N4, axis=1) / np.linalg.norm(b_N4, axis=1)
+    return np.rad2deg(2 * np.arccos(np.clip(product_N, -1, 1)))
+
+
+PLANTED = {
+    "q and -q differ": ("angle_deg", signed),
+    "half of the angle": ("angle_deg", lambda a, b: 0.5 * np.minimum(signed(a, b), 360 - signed(a, b))),
+    "float32 angles": ("angle_deg", lambda a, b: signed(a.astype(np.float32), b.astype(np.float32))),
+    "the largest coordinate": ("pose_errors", lambda t, q, u, r: (np.abs(t - u).max(-1), right(t, q, u, r)[1])),
+    "in the camera's frame": ("pose_errors", lambda t, q, u, r: (np.abs((t - u).sum(-1)), right(t, q, u, r)[1])),
+    "failures count as zero": ("pose_errors", lambda t, q, u, r: tuple(map(np.nan_to_num, right(t, q, u, r)))),
+    "float32 positions": (
+        "pose_errors",
+        lambda t, q, u, r: (np.linalg.norm(t.astype(np.float32) - u.astype(np.float32), axis=-1), right(t, q, u, r)[1]),
+    ),
+    "mean for median": (
+        "summarise",
+        lambda m, d, given=metrics.summarise: given(m, d) | {"median_position_m": float(np.mean(m))},
+    ),
+    "either error below": (
+        "summarise",
+        lambda m, d, given=metrics.summarise: given(m, d) | {"recall_5m_10deg": float(np.mean((m < 5) | (d < 10)))},
+    ),
+}
+
+
+def checks() -> None:
+    """What this file says of the metrics, without hypothesis."""
+    test_where_the_world_s_axes_lie_does_not_matter()
+    test_position_error_keeps_millimetres_far_from_the_origin()
+    test_a_failed_prediction_is_infinitely_wrong([np.nan, 0, 0], [1, 0, 0, 0])
+    test_recalls_need_both_errors_strictly_below()
+    test_average_is_the_unweighted_mean_of_scenes()
+    axis = np.array([1.0, 2.0, -2.0])
+    for angle_deg in (1e-3, 1.0, 90.0, 179.0):
+        test_tiny_and_half_turn_angles_keep_their_digits.hypothesis.inner_test(np.ones(4), axis, angle_deg)
+    test_summary_agrees_with_numpy.hypothesis.inner_test(np.array([1.0, 2.0, 30.0]))
+
+
+def test_the_checks_pass_on_the_metrics_as_they_are() -> None:
+    checks()
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, *PLANTED[bug])
+    with pytest.raises(AssertionError):
+        checks()
