@@ -24,8 +24,20 @@ from posezoo import cli
 from posezoo.cli.commands import app
 from posezoo.studies.declared import STUDIES
 
-COMMANDS = ["list", "info", "settings", "doctor", "train", "resume", "eval", "compare", "predict", "export", "parity"]
-COMMANDS += ["map", "serve", "report", "study error-map", *(f"study {name}" for name in STUDIES)]
+COMMANDS = [
+    "list",
+    "info",
+    "settings",
+    "doctor",
+    "train",
+    "resume",
+    "eval",
+    "calibrate",
+    "compare",
+    "predict",
+    "export",
+]
+COMMANDS += ["parity", "map", "serve", "report", "study error-map", *(f"study {name}" for name in STUDIES)]
 BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
 DATA_COMMANDS = [
     f"data {word}" for word in ("corrupt", "export", "how-to", "list", "make-ecl", "plot", "prepare", "stats", "verify")
