@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,8 @@ class Tracker:
             raise UsageError(f"track={kind}, but the package is not installed", f"pip install {kind}, or track=none")
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-        where = {"logging_dir": str(run)} if kind in ("tensorboard", "mlflow") else {}
+        key = {"tensorboard": "logging_dir", "mlflow": "logging_dir", "wandb": "dir"}.get(kind)
+        where = {key: str(run)} if key else {}
         name = "tensorboard" if kind == "tensorboard" else "posezoo"
         self._try(lambda: self._start(LOGGER_TYPE_TO_CLASS[kind](name, **where), run, config))
 
@@ -40,8 +44,11 @@ class Tracker:
 
     def finish(self) -> None:
         """What is buffered is written."""
-        if self._tracker is not None:
-            self._try(self._tracker.finish)
+        if self._tracker is None:
+            return
+        # accelerate ends trackio's run behind its back, and at exit it would say so once more, on stdout
+        module = import_module("trackio") if self._tracker.name == "trackio" else self._tracker
+        self._try(module.finish)
 
     def _start(self, tracker: Any, run: Path, config: Mapping[str, Any]) -> None:
         tracker.start()
@@ -52,7 +59,8 @@ class Tracker:
     def _try(self, work: Callable[[], object]) -> None:
         """A tracker that fails is switched off with a note: training goes on."""
         try:
-            work()
+            with contextlib.redirect_stdout(sys.stderr):  # trackio tells there how to see it; ours is for results
+                work()
         except Exception as error:  # another library's, of any kind: a network, a login, a full disk
             self._tracker = None
             self.note(f"the tracker is off: {' '.join(str(error).split())[:100]}")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import faults
 import pytest
+import small_data
 from small_runs import Notes, Train
 
 from posezoo.base.errors import UsageError
@@ -24,6 +30,38 @@ def test_tensorboard_has_the_numbers_of_the_metrics(train: Train) -> None:
     assert [event.value for event in events.Scalars("position_m")] == pytest.approx([s["position_m"] for s in steps])
     (found,) = events.Scalars("validation/median_position_m")
     assert found.value == pytest.approx(epoch["median_position_m"])
+
+
+def _of_wandb(folder: Path, run: Path) -> list[str]:
+    (file,) = run.glob("wandb/offline-run-*/*.wandb")
+    return [key for key in ("position_m", "validation/median_position_m") if key.encode() in file.read_bytes()]
+
+
+def _of_mlflow(folder: Path, run: Path) -> list[str]:
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        return [key for (key,) in database.execute("select distinct key from metrics")]
+
+
+def _of_trackio(folder: Path, run: Path) -> list[str]:
+    with sqlite3.connect(folder / "trackio/posezoo.db") as database:
+        return [key for (text,) in database.execute("select metrics from metrics") for key in json.loads(text)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "stored"), [("wandb", _of_wandb), ("mlflow", _of_mlflow), ("trackio", _of_trackio)])
+def test_the_others_have_the_numbers_too(one_place: Path, tmp_path: Path, kind: str, stored: Any) -> None:
+    """Offline, in a process of its own: they change the one they are in. stdout stays posezoo's."""
+    pytest.importorskip(kind, reason="extra: track")
+    words = small_data.words(small_data.settings("posenet", epochs=1, track=kind))
+    command = ["train", "posenet", "--data", f"folder:{one_place}", *words, "--out", "run", "--format", "json"]
+    offline = {"WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1", "TRACKIO_DIR": str(tmp_path / "trackio")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "posezoo", *command],
+        cwd=tmp_path, env=os.environ | offline, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "the tracker is off" not in ended.stderr
+    assert json.loads(ended.stdout)["data"]
+    assert {"position_m", "validation/median_position_m"} <= set(stored(tmp_path, tmp_path / "run"))
 
 
 def test_one_that_is_not_installed_is_an_error_before_step_1(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
