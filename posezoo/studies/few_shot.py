@@ -122,6 +122,7 @@ def _tuned(request: Request, options: Options, bases: Sequence[Subject], data: s
             seed = (request.seeds or standard.seeds)[number]
             one = Grid(summary="", settings=standard.settings, rows={base.name: rows[base.name]}, columns=columns)
             given = {key: value for key, value in request.given.items() if key != "epochs"} | frozen
+            given |= {"min_epoch_images": 0}  # an epoch is one pass, however few images there are
             given |= {"start_from": run, "data.fraction_by": options.choose, "selection": "last"}
             folder = request.out / "runs" / f"{options.choose}-{options.trainable}"
             cells = grid.cells_of(one, request.grid, data, folder, [seed], request.root, given)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from posezoo.base.observe import Observer
 from posezoo.evaluation.compare import WORSE
@@ -95,6 +96,8 @@ def _figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
             x = [row["parameters"] / 1e6]
             axes.errorbar(x, [row[key]], yerr=ends, fmt=marker, color=colour, ms=6, capsize=2, label=row["name"])
         axes.set_xscale("log")
+        for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            ticks(FuncFormatter(lambda value, _: f"{value:g}"))
         drawing.plain(axes, f"median {label}")
     panels[-1].set_xlabel("parameters (millions)")
     drawing.legend(figure, panels[0])

@@ -42,6 +42,7 @@ def test_the_study_on_small_models(three_places: Path, tmp_path: Path) -> None:
     base, *tuned = sorted(configs, key=lambda config: config["train"].get("start_from") is not None)
     assert "scenes=attic,hall" in base["train"]["data"]["name"]
     assert len(tuned) == 2
+    assert {config["train"]["min_epoch_images"] for config in tuned} == {0}, "an epoch is one pass"
     assert all("scenes=yard" in config["train"]["data"]["name"] for config in tuned)
     assert "yard" in found["verdict"] and found["figures"] == ["few-shot.png"]
 

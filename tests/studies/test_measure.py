@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from small_runs import Train
 
 from posezoo.base.observe import Observer
@@ -41,3 +42,25 @@ def test_unchanged_pictures_have_the_report_s_errors(train: Train, one_place: Pa
         [subject], album, [conditions[0], Condition("black", index[2:], black, "other")], tmp_path / "study", Observer()
     )
     assert len(seen) == 18, "another change"
+
+
+def test_what_was_measured_before_a_stop_is_kept(train: Train, one_place: Path, tmp_path: Path) -> None:
+    runs = [str(train(epochs=1, seed=seed, out=f"run{seed}").path) for seed in (0, 1)]
+    album = open_album(Request((), f"folder:{one_place}", tmp_path), Observer())
+    seen: list[int] = []
+
+    def look(image_HWC: np.ndarray, n: int) -> np.ndarray:
+        seen.append(n)
+        return image_HWC
+
+    class Stops(Observer):
+        def progress(self, what: str, done: int, total: int) -> None:
+            if done == 2:
+                raise KeyboardInterrupt
+
+    given = [Subject("a", tuple(runs))], album, [Condition("seen", np.arange(8), look, "seen")], tmp_path / "study"
+    with pytest.raises(KeyboardInterrupt):
+        errors(*given, Stops())
+    assert len(seen) == 16
+    assert len(errors(*given, Observer())["a"]) == 2
+    assert len(seen) == 24, "the first run's is read"
