@@ -35,4 +35,4 @@ def without_folders(text: str) -> str:
     """The text with every absolute path in it, or that it is, cut to its last part."""
     if text.startswith(("/", "~")):
         return Path(text).name
-    return re.sub(r"(?<![\w:/.~])~?/(?:[^\s/:]+/)*(?=[^\s/])", "", text)
+    return re.sub(r"(?<![\w/.~])~?/(?:[^\s/:]+/)*(?=[^\s/])", "", text)

@@ -38,6 +38,7 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("/home/me/weights.safetensors", "weights.safetensors"),
         ("~/secret/weights.pth", "weights.pth"),
         ("from /a/b/c.pth and /d/e.pth", "from c.pth and e.pth"),
+        ("posenet on folder:/home/me/yard?scenes=a", "posenet on folder:yard?scenes=a"),
         ("https://example.org/a/b", "https://example.org/a/b"),
         ("timm/resnet18.a1_in1k", "timm/resnet18.a1_in1k"),
         ("1/2", "1/2"),
