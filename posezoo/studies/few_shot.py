@@ -87,7 +87,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         figures={"few-shot.png": _figure(rows, options, scene)},
         notes=[
             seeds_note({one.name: len(one.runs) for one in bases}),
-            f"{options.choose} images of {scene}; {options.trainable} learns, the learning rate begins anew",
+            f"{options.choose} images of {scene}; what learns: {options.trainable}; the learning rate begins anew",
         ],
     )
 
