@@ -45,6 +45,7 @@ NOT_RUN = {
     "colmap-kitchen": "a run on it",
     "data verify 7scenes": "counts the frames of the real data; tests/cli/test_data.py",
     "--data ecl ": "the whole of ECL; tests/plugins/test_benchmarks_cambridge.py",
+    "posezoo study": "minutes to hours; tests/studies has small ones",
     "data prepare": "needs archives; tests/cli/test_data_prepare.py",
     "ms-transformer+hyper/cambridge": "a run on Cambridge; tests/plugins/test_benchmarks_cambridge.py",
     "report RUN --open": "opens a browser",
@@ -88,8 +89,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = (f"{path.relative_to(base)},{'test' if 10 <= n % 30 < 18 else 'train'}" for n, path in enumerate(names))
         where = folder / ("blocks.csv" if names == images else f"{data}/blocks.csv")
         where.write_text("\n".join(["image,split", *rows]) + "\n", encoding="utf-8")
-    tiny = {"epochs": 1, "limit_train": 0.1, "resize": 64, "crop": 64, "backbone": "resnet18"}
-    run = train("posenet", "demo-loop", out=str(folder / "run"), pretrained_backbone=False, **tiny).path
+    tiny = {"epochs": 1, "limit_train": 0.1, "resize": 64, "crop": 64, "backbone": "resnet18", "hyper.rank": 16}
+    run = train("atloc+hyper", "demo-loop", out=str(folder / "run"), pretrained_backbone=False, **tiny).path
     for name in ("RUN", "RUN_A", "RUN_B", "RUN_C", f"outputs/atloc+hyper/demo-loop/{RUN}"):
         shutil.copytree(run, folder / name)
     return folder
