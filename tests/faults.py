@@ -158,9 +158,10 @@ def sha256(path: Path) -> str:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; none if there is no such file."""
+    """The lines of metrics.jsonl without their sums; none if there is no such file."""
     path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return [{key: value for key, value in line.items() if key != "crc"} for line in lines]
 
 
 def numbers(run: Path) -> list[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ import socket
 import time
 import tomllib
 import traceback
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,11 +102,12 @@ class RunFolder:
             write_whole(self.path / SKIPPED, printable(lines), AGAIN)
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl. Raises ResourceError if it cannot be written."""
+        """Add one line to metrics.jsonl, with its sum. Raises ResourceError if it cannot be written."""
         with writing(self.path / METRICS, AGAIN):
             if self._metrics is None:
                 self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
-            self._metrics.write(json.dumps(line) + "\n")
+            text = json.dumps(line)
+            self._metrics.write(f'{text[:-1]}, "crc": "{_sum(text)}"}}\n')
             self._metrics.flush()
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -142,13 +144,21 @@ class RunFolder:
 
 
 def _metrics_line(text: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl; None if it is none."""
+    """A line of metrics.jsonl without its sum; None if it is none, or if the sum is that of another."""
     try:
         line = json.loads(text)
         good = isinstance(line, dict) and type(line["step"]) is int and type(line.get("epoch", 0)) is int
     except (ValueError, KeyError, RecursionError):
         return None
-    return line if good else None
+    if not good:
+        return None
+    found = line.pop("crc", None)
+    return line if found in (None, _sum(json.dumps(line))) else None
+
+
+def _sum(text: str) -> str:
+    """CRC-32 in hexadecimal digits."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def new_run_path(out: str | None, model: str, data: str, base: Path = Path("outputs")) -> Path:

@@ -163,6 +163,23 @@ def test_damaged_lines_of_the_metrics_are_told(tmp_path: Path) -> None:
         assert folder.rewind_metrics(1, 5) == []
 
 
+def test_a_changed_digit_of_the_metrics_is_told(tmp_path: Path) -> None:
+    lines = [{"step": n, "epoch": 0, "loss": 1.25 * n, "rate": float("nan")} for n in (1, 2)]
+    with RunFolder(tmp_path) as folder:
+        for line in lines:
+            folder.append_metrics(line)
+        path = tmp_path / "metrics.jsonl"
+        good = path.read_text()
+        assert folder.rewind_metrics(10, 5) == []
+        assert path.read_text() == good, "its sums are kept"
+        assert [line["loss"] for line in folder.metrics()] == [1.25, 2.5]
+        places = [place for place, sign in enumerate(good.splitlines()[0]) if sign.isdigit()]
+        assert len(places) > 6
+        for place in places:
+            path.write_text(good[:place] + str((int(good[place]) + 1) % 10) + good[place + 1 :])
+            assert folder.rewind_metrics(10, 5)[0] == "metrics.jsonl: line 1 is damaged and was dropped", place
+
+
 def test_what_two_configurations_differ_in() -> None:
     then = {"train": {"optim": {"lr": 0.1, "eps": 1}, "workers": 0, "data": {"root": "a", "name": "b"}}, "model": {}}
     now = {"train": {"optim": {"lr": 0.2, "eps": 1}, "workers": 2, "data": {"root": "c", "name": "b"}}, "model": {}}
