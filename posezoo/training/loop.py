@@ -206,12 +206,14 @@ class Loop:
             return NotFiniteError(error.message, f"lower optim.lr; {files}")
         if self.processes.world > 1:
             phase.unread.clear()  # the others are elsewhere: nothing can be added up any more
+        # the main process alone saves; where another failed, what was saved last stands
+        saved = f", checkpoint saved: {self.saver.save(phase)}" if self.processes.is_main else ""
         if isinstance(error, WorkerLost):
-            what = f"a data worker died or hung at step {step}, checkpoint saved: {self.saver.save(phase)} ({error})"
+            what = f"a data worker died or hung at step {step}{saved} ({error})"
             return ResourceError(what, f"out of memory? {resume}")
         assert isinstance(error, PluginError)
         # the checkpoint is from before the step; only batch-norm statistics may have seen its images already
-        return PluginError(f"{error.message}, checkpoint saved: {self.saver.save(phase).name}", resume)
+        return PluginError(f"{error.message}{saved}", resume)
 
     def _tick(self) -> None:
         now = time.monotonic()
