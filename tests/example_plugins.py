@@ -19,12 +19,12 @@ EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 def installed() -> Iterator[None]:
     """Inside, the examples are there; afterwards nothing of them is left in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POSEZOO_PLUGIN_PATH", os.pathsep.join(map(str, sorted(EXAMPLES.iterdir()))))
+        patch.setenv("POSEZOO_PLUGIN_PATH", os.pathsep.join(map(str, sorted(EXAMPLES.glob("posezoo-*")))))
         patch.setattr(sys, "path", [*sys.path])
         plugins.manager.cache_clear()
         yield
     plugins.manager.cache_clear()
-    packages = {place.name.replace("-", "_") for place in EXAMPLES.iterdir()}
+    packages = {place.name.replace("-", "_") for place in EXAMPLES.glob("posezoo-*")}
     for module in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[module]  # else they still look installed
 

@@ -194,7 +194,7 @@ def test_installed_beside_the_wheel(tmp_path: Path) -> None:
     # dependencies are this environment's: torch is not fetched again
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     (site / "outer.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")))
-    sources = [str(ROOT), *map(str, sorted(example_plugins.EXAMPLES.iterdir()))]
+    sources = [str(ROOT), *map(str, sorted(example_plugins.EXAMPLES.glob("posezoo-*")))]
     dist = ["--no-build-isolation", "--wheel-dir", str(tmp_path / "dist")]
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", *dist, *sources)
     wheels = [str(path) for path in (tmp_path / "dist").glob("*.whl")]

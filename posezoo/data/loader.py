@@ -192,11 +192,17 @@ def raise_between_batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
             theirs(signal.SIGCHLD, None)  # reports workers that died meanwhile
             try:
                 batch = next(batches, None)
-            except (ConnectionError, EOFError, FileNotFoundError):  # its tensors come from the worker that made them
+            except (
+                ConnectionError,
+                EOFError,
+                FileNotFoundError,
+            ) as error:  # tensors come from the worker
                 for _ in range(100):  # a killed process loses its files before it counts as dead
                     theirs(signal.SIGCHLD, None)
                     time.sleep(0.05)
-                raise
+                if isinstance(error, FileNotFoundError):
+                    raise
+                raise RuntimeError(f"DataLoader: {error or type(error).__name__}") from error
             if batch is None:
                 return
             waiting = False

@@ -168,26 +168,6 @@ def test_what_ends_one_ends_all(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whose", [0, 1])
-def test_a_data_worker_of_one_of_them_dies(one_place: Path, whose: int) -> None:
-    """In the first step of the second epoch: what it has read ahead is used up before anybody notices."""
-    fault = ["", ""]
-    fault[whose] = "step:workers:5"
-    ended = faults.several_processes(
-        arguments(one_place, workers=1, batch_size=4, **{"checkpoint.every_steps": 2}), fault
-    )
-    assert [end.code for end in ended] == [6, 6], ended
-    (line,) = told(ended)
-    assert "data worker" in line
-    assert ("checkpoint saved" in line) == (whose == 0), "the main process alone saves"
-    newest = faults.checkpoints(Path("run"))[-1]
-    notes = Notes()
-    resume("run", observer=notes)
-    assert notes.first == int(newest.removeprefix("step-")) >= 4
-    assert {line["step"] for line in faults.metrics(Path("run")) if "loss" in line} == set(range(1, 9))
-
-
-@pytest.mark.slow
 def test_each_process_draws_its_own_numbers(one_place: Path) -> None:
     """Dropout: a resumed run draws the same again; the processes' draws differ."""
     assert len({step_seed(0, step, rank) for step in (1, 2) for rank in (0, 1, 2)}) == 6
