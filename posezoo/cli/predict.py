@@ -49,8 +49,6 @@ def predict(
     from posezoo.base.poses import printable
     from posezoo.cli import rows
     from posezoo.cli.console import TrainView
-    from posezoo.evaluation import where
-    from posezoo.training.again import known_map
     from posezoo.zoo import written
     from posezoo.zoo.find import full_name
     from posezoo.zoo.load import load
@@ -74,7 +72,10 @@ def predict(
         if to == "table" and out is None and format == "human" and not follow:
             print_content(rows.poses(joined(list(batches))), "human", "poses", no_truncate)
             return
-        if to == "html":
+        if to == "html":  # imported here: reports and training take a second that other forms do without
+            from posezoo.evaluation import where
+            from posezoo.training.again import known_map
+
             where.to_file(out, batches, *known_map(full))
             return
         form = "json" if format == "json" and not follow else "csv" if to == "table" else to
