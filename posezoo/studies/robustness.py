@@ -125,7 +125,7 @@ def _figure(table: Sequence[Mapping[str, Any]], names: Sequence[str], options: O
                 x = [row["severity"] for row in rows]
                 axes.errorbar(x, y, yerr=np.abs(ends - y), color=colour, marker=marker, ms=4, lw=1.3, label=name)
             axes.set_xticks([0, *options.severities])
-            axes.set_ylim(0, axes.get_ylim()[1])
+            axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
             drawing.plain(axes, f"{error} ({unit})" if not column else "")
             if not which:
                 axes.set_title(kind, fontsize=10)
