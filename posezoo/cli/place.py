@@ -22,6 +22,12 @@ def map_(
             help="known-distance:A,B=3.2, two-points:A:X,Y:X,Y=1.8, gps, arkit, FILE.csv (image, x, y, z) or FILE.txt.",
         ),
     ] = "",
+    gravity_from: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE.csv", help="The phone's accelerometer during the first source: t, ax, ay, az (m/s^2)."
+        ),
+    ] = "",
     frames: Annotated[int, typer.Option(min=3, help="The most frames that are taken of a video.")] = 300,
     format: Format = "human",
 ) -> None:
@@ -33,8 +39,9 @@ def map_(
     from posezoo.place.build import map_place
 
     words = [word.strip() for word in conditions.split(",")] if conditions else []
+    measured = {"scale_from": scale_from, "gravity_from": gravity_from}
     with watching(format == "quiet") as view:
-        report = map_place(sources, out, conditions=words, scale_from=scale_from, limit=frames, progress=view.progress)
+        report = map_place(sources, out, conditions=words, **measured, limit=frames, progress=view.progress)
     if format == "json":
         typer.echo(json.dumps(report.as_dict(), indent=1))
     elif format == "human":

@@ -40,14 +40,16 @@ def map_place(
     *,
     conditions: Sequence[str] = (),
     scale_from: str = "",
+    gravity_from: str = "",
     limit: int = LIMIT,
     progress: Stages = lambda what, done, total: None,
 ) -> PlaceReport:
     """Map the place that videos and folders of photographs show; the report, written to the folder `out` too.
 
     `conditions`: one for each recording, such as sun, rain. `scale_from`: see posezoo.place.world; without it positions
-    are in scene units. `limit`: most frames of a video. Raises UsageError, DataError if nothing can be placed,
-    ResourceError, Interrupted for a signal; then everything is left to continue with.
+    are in scene units. `gravity_from`: a file of the phone's accelerometer during the first source, a video (columns t,
+    ax, ay, az; see posezoo.place.gravity): z is up by it. `limit`: most frames of a video. Raises UsageError, DataError
+    if nothing can be placed, ResourceError, Interrupted for a signal; then everything is left to continue with.
     """
     require("pycolmap")
     place = user_path(out)
@@ -56,10 +58,13 @@ def map_place(
     import pycolmap  # noqa: F401  (it takes SIGTERM for itself when it is imported: ours comes after)
 
     with StopFlag() as stop, stop.at_once("mapping", "the same command continues"):
-        return _mapped(place, found, scale_from, limit, progress)
+        return _mapped(place, found, (scale_from, gravity_from), limit, progress)
 
 
-def _mapped(place: Path, found: Sequence[Recording], scale_from: str, limit: int, progress: Stages) -> PlaceReport:
+def _mapped(
+    place: Path, found: Sequence[Recording], measured: tuple[str, str], limit: int, progress: Stages
+) -> PlaceReport:
+    """`measured`: what metres and what the vertical come from."""
     images, work = place / "images", place / "work"
     with writing(place):
         work.mkdir(parents=True, exist_ok=True)
@@ -75,7 +80,7 @@ def _mapped(place: Path, found: Sequence[Recording], scale_from: str, limit: int
     models = structure.reconstruct(database, images, work, len(every), progress)
     times = {frame.name: frame.timestamp for one in taken.values() for frame in one}
     scans = {one.name: one.path for one in found}
-    chosen = world.world_of(models[0], scale_from, images, times, scans)
+    chosen = world.world_of(models[0], measured[0], images, times, scans, measured[1])
     chosen.apply(models[0])
     report = measure(place, models, chosen, found, names)
     _write(place, models[0], report, found, times)

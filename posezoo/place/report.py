@@ -43,6 +43,9 @@ class PlaceReport:
     worst: tuple[dict[str, Any], ...]
     unregistered: tuple[str, ...]
     advice: tuple[str, ...] = field(default=())
+    gravity_from: str = ""
+    """What measured where up is; empty: z is up by the cameras' mean, or by the positions that were given."""
+    gravity_degrees: float | None = None
 
     @property
     def share(self) -> float:
@@ -66,6 +69,10 @@ class PlaceReport:
             f"{self.points} points, {self.reprojection_px:.2f} px reprojection error",
             f"positions in {unit}",
         ]
+        if self.gravity_from:
+            lines.append(
+                f"z is up by {self.gravity_from}: half of the frames within {self.gravity_degrees:.1f} degrees"
+            )
         for one in self.recordings:
             condition = f" ({one['condition']})" if one["condition"] else ""
             lines.append(f"{one['name']}{condition}: {one['registered']} of {one['images']} frames placed")
@@ -107,6 +114,8 @@ def measure(
         unit=world.unit,
         scale_from=world.source,
         residual_m=world.residual_m,
+        gravity_from=world.gravity,
+        gravity_degrees=world.gravity_degrees,
         recordings=rows,
         cameras=tuple(
             {

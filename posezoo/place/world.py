@@ -10,6 +10,9 @@ mean of what the cameras have over their heads. `--scale-from` gives metres:
     FILE.txt                      TUM lines `time x y z ...`: as above, at the frames' times in the recording
     arkit                         the poses that came with a scan of Polycam or Record3D, given as a source; z is up
 
+Where gravity was measured, z is up by it and not by the cameras: `--gravity-from FILE.csv` (posezoo.place.gravity), and
+`arkit`, whose poses know it. Positions then only turn the world about z; a straight walk has no other way to be level.
+
 Legend: N cameras, 3 axes; s, R, t map a map's point p to s R p + t.
 """
 
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,9 @@ from PIL import Image
 from posezoo.base.errors import DataError, Finding, UsageError
 from posezoo.base.files.tables import numbers, read_csv, read_lines
 from posezoo.base.paths import user_path
+from posezoo.base.rotation import rotation_matrix
 from posezoo.base.spec import UNKNOWN_UNIT
+from posezoo.place import gravity
 
 EARTH_M = 6_378_137.0
 GPS = 0x8825  # of EXIF
@@ -45,6 +50,10 @@ class World:
     source: str
     residual_m: float | None = None
     """The median distance that is left, where several positions were given."""
+    gravity: str = ""
+    """What measured where up is; empty: nothing did."""
+    gravity_degrees: float | None = None
+    """How far the median frame is from what is taken for up."""
 
     def apply(self, model: Any) -> None:
         """Move a pycolmap.Reconstruction into the world."""
@@ -55,38 +64,67 @@ class World:
 
 
 def world_of(
-    model: Any, scale_from: str, images: Path, timestamps: Mapping[str, int], scans: Mapping[str, Path] = {}
+    model: Any,
+    scale_from: str,
+    images: Path,
+    timestamps: Mapping[str, int],
+    scans: Mapping[str, Path] = {},
+    gravity_from: str = "",
 ) -> World:
     """The world of a map. Raises UsageError for what is not understood, DataError for what does not fit.
 
-    `scans`: the folder of each recording, by its name.
+    `scans`: the folder of each recording, by its name; the file of `gravity_from` is the first one's.
     """
-    centres = {image.name: image.projection_center() for image in _placed(model)}
+    felt: Mapping[str, np.ndarray] = {}
+    scanned: Mapping[str, np.ndarray] = {}
+    if scale_from == "arkit":
+        scanned, felt = _scanned(_centres(model), scans)
+    if gravity_from:
+        first = next(iter(scans), "")
+        own = {name: stamp for name, stamp in timestamps.items() if name.startswith(f"{first}/")}
+        felt = gravity.felt(user_path(gravity_from), own or timestamps)
+    if not felt:
+        return _scaled(model, scale_from, images, timestamps, scanned, None)
+    up_3, degrees = gravity.up(felt, {image.name: _rotation(image) for image in _placed(model)})
+    found = _scaled(model, scale_from, images, timestamps, scanned, up_3)
+    return replace(found, gravity=Path(gravity_from).name or scale_from, gravity_degrees=degrees)
+
+
+def _scaled(
+    model: Any,
+    scale_from: str,
+    images: Path,
+    timestamps: Mapping[str, int],
+    scanned: Mapping[str, np.ndarray],
+    up_3: np.ndarray | None,
+) -> World:
+    centres = _centres(model)
     if not scale_from:
-        return upright(model, 1.0, UNKNOWN_UNIT, "")
+        return upright(model, 1.0, UNKNOWN_UNIT, "", up_3)
     kind, _, rest = scale_from.partition(":")
     if kind == "known-distance":
-        return upright(model, *_known_distance(rest, centres))
+        return upright(model, *_known_distance(rest, centres), up_3)
     if kind == "two-points":
-        return upright(model, *_two_points(rest, model))
+        return upright(model, *_two_points(rest, model), up_3)
     if scale_from == "gps":
-        return _fitted(centres, gps_positions(images, list(centres)), "gps")
+        return _fitted(centres, gps_positions(images, list(centres)), "gps", up_3)
     if scale_from == "arkit":
-        return _fitted(centres, _scanned(centres, scans), "arkit")
+        return _fitted(centres, scanned, "arkit", up_3)
     path = user_path(scale_from)
     if path.suffix in (".csv", ".txt") and path.is_file():
-        return _fitted(centres, _trajectory(path, centres, timestamps), path.name)
+        return _fitted(centres, _trajectory(path, centres, timestamps), path.name, up_3)
     raise UsageError(
         f"--scale-from {scale_from[:60]!a} is neither a way nor a file that is there",
         "known-distance:A,B=METRES, two-points:A:X,Y:X,Y=METRES, gps, arkit, FILE.csv (image, x, y, z), FILE.txt (TUM)",
     )
 
 
-def upright(model: Any, scale: float, unit: str, source: str) -> World:
-    """z up by the cameras' mean up vector, origin at the first camera, x where it looks."""
+def upright(model: Any, scale: float, unit: str, source: str, up_3: np.ndarray | None = None) -> World:
+    """z up by `up_3`, or by the cameras' mean up vector; origin at the first camera, x where it looks."""
     placed = sorted(_placed(model), key=lambda image: image.name)
-    rotations = [np.asarray(image.cam_from_world().rotation.matrix()).T for image in placed]
-    up_3 = -np.mean([rotation[:, 1] for rotation in rotations], axis=0)  # y of a camera points down
+    rotations = [_rotation(image) for image in placed]
+    if up_3 is None:
+        up_3 = -np.mean([rotation[:, 1] for rotation in rotations], axis=0)  # y of a camera points down
     forward_3 = rotations[0][:, 2]
     if np.linalg.norm(up_3) < 1e-6:
         up_3 = -rotations[0][:, 1]
@@ -106,21 +144,46 @@ def similarity(from_N3: np.ndarray, to_N3: np.ndarray) -> tuple[float, np.ndarra
     u_33, d_3, v_33 = np.linalg.svd(b_N3.T @ a_N3 / len(a_N3))
     spread = np.linalg.svd(a_N3, compute_uv=False)
     if len(a_N3) < 3 or spread[1] < 1e-3 * spread[0]:
-        raise DataError(f"{len(a_N3)} positions on a line give no orientation", "at least three that are not in a row")
+        raise DataError(
+            f"{len(a_N3)} positions on a line give no orientation",
+            "at least three that are not in a row, or --gravity-from",
+        )
     sign_3 = np.array([1.0, 1.0, np.sign(np.linalg.det(u_33) * np.linalg.det(v_33))])
     rotation_33 = u_33 @ np.diag(sign_3) @ v_33
     scale = float((d_3 * sign_3).sum() / (a_N3**2).sum() * len(a_N3))
     return scale, rotation_33, mean_to - scale * rotation_33 @ mean_from
 
 
-def _fitted(centres: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray], source: str) -> World:
+def level_similarity(from_N3: np.ndarray, to_N3: np.ndarray, up_3: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """s, R, t as above, of those R that turn `up_3` (of length 1) to z. Raises DataError where it is not unique."""
+    mean_from, mean_to = from_N3.mean(axis=0), to_N3.mean(axis=0)
+    x_3 = np.eye(3)[np.abs(up_3).argmin()]
+    x_3 = np.cross(x_3, up_3) / np.linalg.norm(np.cross(x_3, up_3))
+    level_33 = np.stack([x_3, np.cross(up_3, x_3), up_3])
+    a_N3, b_N3 = (from_N3 - mean_from) @ level_33.T, to_N3 - mean_to
+    if np.abs(a_N3[:, :2]).max() < 1e-3 * max(np.abs(a_N3).max(), 1e-12):
+        raise DataError(f"{len(a_N3)} positions one above the other give no direction", "at least two that are apart")
+    c, s = (a_N3[:, :2] * b_N3[:, :2]).sum(), (a_N3[:, 0] * b_N3[:, 1] - a_N3[:, 1] * b_N3[:, 0]).sum()
+    yaw_33 = np.array([[c, -s, 0], [s, c, 0], [0, 0, np.hypot(c, s)]]) / max(float(np.hypot(c, s)), 1e-12)
+    scale = float((b_N3 * (a_N3 @ yaw_33.T)).sum() / (a_N3**2).sum())
+    if scale <= 0:
+        raise DataError("the positions contradict gravity: what is up in them is down in the map", "z must be up")
+    rotation_33 = yaw_33 @ level_33
+    return scale, rotation_33, mean_to - scale * rotation_33 @ mean_from
+
+
+def _fitted(
+    centres: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray], source: str, up_3: np.ndarray | None
+) -> World:
     common = [name for name in centres if name in given]
     if len(common) < 3:
         raise DataError(f"{source}: positions of {len(common)} of {len(centres)} placed images", "three are needed")
     from_N3, to_N3 = (np.array([table[name] for name in common]) for table in (centres, given))
     kept_N = np.ones(len(common), dtype=bool)
     for _ in range(5):  # positions of phones have gross errors: those three times worse than usual do not count
-        scale, rotation_33, translation_3 = similarity(from_N3[kept_N], to_N3[kept_N])
+        pairs = from_N3[kept_N], to_N3[kept_N]
+        found = similarity(*pairs) if up_3 is None else level_similarity(*pairs, up_3)
+        scale, rotation_33, translation_3 = found
         left_N = np.linalg.norm(to_N3 - (scale * from_N3 @ rotation_33.T + translation_3), axis=1)
         good_N = left_N <= 3 * max(float(np.median(left_N)), 1e-9)
         if np.array_equal(good_N, kept_N) or good_N.sum() < 3:
@@ -193,19 +256,26 @@ def _trajectory(path: Path, centres: Mapping[str, np.ndarray], timestamps: Mappi
     return given
 
 
-def _scanned(centres: Mapping[str, np.ndarray], scans: Mapping[str, Path]) -> dict[str, np.ndarray]:
-    """The positions that the scans' own poses give for placed images. Raises DataError for what is no scan."""
+def _scanned(
+    centres: Mapping[str, np.ndarray], scans: Mapping[str, Path]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """For placed images the position, and up in the camera's axes, by the scans' own poses.
+
+    Raises DataError for what is no scan.
+    """
     from posezoo.data.open import open_dataset  # the readers are known there
 
-    given = {}
+    given, felt = {}, {}
     for recording, folder in scans.items():
         frames = open_dataset(f"arkit:{folder}").frames
-        positions = {Path(frames.name(n)).name: frames.position[n] for n in range(len(frames))}
+        rows = {Path(frames.name(n)).name: n for n in range(len(frames))}
+        rotation_N33 = rotation_matrix(frames.quaternion)
         for name in centres:
             own, _, image = name.partition("/")
-            if own == recording and image.partition("-")[2] in positions:
-                given[name] = positions[image.partition("-")[2]]
-    return given
+            n = rows.get(image.partition("-")[2])
+            if own == recording and n is not None:
+                given[name], felt[name] = frames.position[n], rotation_N33[n, 2]  # of camera to world: z's row
+    return given, felt
 
 
 def gps_positions(images: Path, names: list[str]) -> dict[str, np.ndarray]:
@@ -233,6 +303,15 @@ def gps_positions(images: Path, names: list[str]) -> dict[str, np.ndarray]:
         )
         for name, (lat, lon, up) in found.items()
     }
+
+
+def _centres(model: Any) -> dict[str, np.ndarray]:
+    return {image.name: image.projection_center() for image in _placed(model)}
+
+
+def _rotation(image: Any) -> np.ndarray:
+    """Camera to map (3, 3)."""
+    return np.asarray(image.cam_from_world().rotation.matrix()).T
 
 
 def _placed(model: Any) -> list[Any]:

@@ -71,6 +71,34 @@ def test_a_trajectory_gives_the_world_though_one_of_its_positions_is_wrong(model
         world.world_of(model, str(tmp_path / "bad.csv"), Path(), {})
 
 
+def test_gravity_sets_z_though_all_cameras_look_down(model: Any, tmp_path: Path) -> None:
+    """Whatever the way to metres; positions in a row are then enough, which give no orientation alone."""
+    up_3 = TURN[2]  # of the map: TURN takes it to z
+    (tmp_path / "phone.csv").write_text("t,ax,ay,az\n")
+    with pytest.raises(DataError, match=naming("phone.csv")):
+        world.world_of(model, "", Path(), {}, gravity_from=str(tmp_path / "phone.csv"))
+    for found in (world.upright(model, 1.0, "m", "", up_3), _in_a_row(model, tmp_path, up_3)):
+        np.testing.assert_allclose(found.rotation @ up_3, [0, 0, 1], atol=1e-9)
+        np.testing.assert_allclose(found.rotation @ found.rotation.T, np.eye(3), atol=1e-9)
+        assert np.linalg.det(found.rotation) == pytest.approx(1)
+
+
+def _in_a_row(model: Any, tmp_path: Path, up_3: np.ndarray) -> world.World:
+    from_N3 = np.linspace(0, 1, 7)[:, None] * [3.0, 1, 2]
+    with pytest.raises(DataError, match="--gravity-from"):
+        world.similarity(from_N3, from_N3 @ TURN.T)
+    scale, rotation, translation = world.level_similarity(from_N3, 0.5 * from_N3 @ TURN.T + [4, 5, 6], up_3)
+    assert scale == pytest.approx(0.5)
+    np.testing.assert_allclose(rotation, TURN, atol=1e-9)
+    np.testing.assert_allclose(translation, [4, 5, 6], atol=1e-9)
+    for bad in (np.linspace(0, 1, 7)[:, None] * up_3, np.linspace(0, 0, 7)[:, None] * up_3):
+        with pytest.raises(DataError, match="one above the other"):
+            world.level_similarity(bad, bad @ TURN.T, up_3)
+    with pytest.raises(DataError, match="contradict"):
+        world.level_similarity(np.eye(3)[[0, 1, 2]] @ TURN, np.eye(3) * [0.1, 0.1, -9], up_3)
+    return world.World(scale, rotation, translation, "m", "")
+
+
 def test_known_distances_give_metres(model: Any) -> None:
     (a, at), (b, other) = list(centres(model).items())[:2]
     found = world.world_of(model, f"known-distance:{a},{b}=3.2", Path(), {})

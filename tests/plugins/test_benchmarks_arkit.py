@@ -139,7 +139,10 @@ def test_a_scan_gives_a_map_its_metres_and_its_vertical(tmp_path: Path) -> None:
     (tmp_path / "scan/depth").mkdir()
     picture(tmp_path / "scan/depth/0.png")
     report = map_place([tmp_path / "scan"], tmp_path / "place", scale_from="arkit")
-    assert (report.images, report.unit) == (12, "m")
+    assert (report.images, report.unit, report.gravity_from) == (12, "m", "arkit")
+    assert report.gravity_degrees is not None and report.gravity_degrees < 1
     found = open_dataset(f"colmap:{tmp_path / 'place'}", split="test").frames
     numbers = [int(Path(found.name(n)).name.split("-")[1].split(".")[0]) for n in range(len(found))]
     assert np.median(np.linalg.norm(found.position - ride.position[numbers], axis=1)) < 0.05
+    turned = Rotation.from_quat(np.roll(found.quaternion, -1, axis=1)).inv() * ride.rotation[numbers]
+    assert np.degrees(np.median(turned.magnitude())) < 1
