@@ -26,7 +26,8 @@ class Tracker:
         if kind is None:
             return
         if find_spec(kind) is None:
-            raise UsageError(f"track={kind}, but the package is not installed", f"pip install {kind}, or track=none")
+            package = "'posezoo[track]'" if kind == "tensorboard" else kind
+            raise UsageError(f"track={kind}, but the package is not installed", f"pip install {package}, or track=none")
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
         key = {"tensorboard": "logging_dir", "mlflow": "logging_dir", "wandb": "dir"}.get(kind)
