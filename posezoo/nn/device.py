@@ -10,7 +10,7 @@ from posezoo.base.errors import UsageError
 def torch_device(device: str | torch.device) -> torch.device:
     """The device of that name; auto: the GPU if torch sees one. Raises UsageError if it is unknown or absent.
 
-    auto leaves Apple's GPU alone (mps): it has no float64, and positions are float64.
+    auto leaves Apple's GPU alone (mps): it has no float64, and positions are float64. Training goes by this too.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -31,6 +31,7 @@ from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import frame_tuples
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
+from posezoo.nn.device import torch_device
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
 from posezoo.training.augment import UNVARIED, augmented, turns_of
@@ -326,7 +327,9 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     # precision is set by us (autocast in the step), because `auto` is measured only once the model is built
     # a multi-scene model leaves the backbone's last layers without gradient where no hypernetwork reads them
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(cpu=config.device == "cpu", mixed_precision="no", kwargs_handlers=[unused])
+    # accelerate alone would take Apple's GPU, which has no float64
+    cpu = torch_device(config.device).type == "cpu"
+    return Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[unused])
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -407,6 +409,24 @@ def test_no_gpu_here(train: Train) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match=naming("device=cuda")):
             train(device="cuda")
+
+
+def test_a_mac_trains_on_its_cpu() -> None:
+    """accelerate, left to itself, takes Apple's GPU, which holds no float64. In a process: it remembers."""
+    text = """
+from types import SimpleNamespace
+
+import torch
+
+from posezoo.nn.device import torch_device
+from posezoo.training.setup import _accelerator
+
+torch.backends.mps.is_available = torch.backends.mps.is_built = lambda: True
+torch.cuda.is_available = lambda: False
+print(_accelerator(SimpleNamespace(device="auto")).device, torch_device("auto"))
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.split() == ["cpu", "cpu"], done.stderr
 
 
 def test_too_few_images(tmp_path: Path, train: Train) -> None:
