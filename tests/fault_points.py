@@ -6,7 +6,8 @@
 A fault is `moment:action[:n]`: the action at the n-th pass of the moment in this process, by default at the first.
 Moments: `FILES` and `CALLS` below. Actions: `kill9` (the process dies as by the kernel), `sigterm`, `sigint`, `sigusr1`
 and `sigusr2` (a signal to itself), `group-sigterm` and `group-sigint` (to its process group, data workers included),
-`sigint-twice`, `raise` (an exception), `full` (the disk is full), and at a step `nan` (the loss is not a number).
+`sigint-twice`, `raise` (an exception), `full` (the disk is full), `workers` (its data workers die), and at a step
+`nan` (the loss is not a number).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import errno
 import functools
 import importlib
 import io
+import multiprocessing
 import os
 import re
 import signal
@@ -96,6 +98,9 @@ class _Passes:
             case "sigint-twice":
                 os.kill(os.getpid(), signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGINT)
+            case "workers":
+                for process in multiprocessing.active_children():
+                    process.kill()
             case "full":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return True

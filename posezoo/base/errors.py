@@ -119,11 +119,14 @@ class LostError(PosezooError):
 
 
 class FailedElsewhere(PosezooError):
-    """Another process of the same run failed: it prints the error, this one ends with its exit code."""
+    """Another process of the same run failed: it prints the error, this one ends with its exit code.
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    `rank` is the number of the one that failed; 0, the main process, unless another said so itself.
+    """
+
+    def __init__(self, message: str, exit_code: int, rank: int = 0) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code, self.rank = exit_code, rank
 
 
 class Interrupted(PosezooError):

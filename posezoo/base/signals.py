@@ -25,6 +25,7 @@ class StopFlag:
         self.failure: FailedElsewhere | None = None
         """Why another process of the run has ended."""
         self._told = 0
+        self._last_words = False
         self._at_once = False
         self._old: dict[int, Any] = {}
 
@@ -36,7 +37,8 @@ class StopFlag:
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._old.items():
-            signal.signal(number, handler)
+            ignored = self._last_words and number == signal.SIGTERM
+            signal.signal(number, signal.SIG_IGN if ignored else handler)
 
     def __bool__(self) -> bool:
         return self.signal != 0
@@ -66,6 +68,13 @@ class StopFlag:
         self.failure = failure
         if self._old:
             _interrupt_main_thread()
+
+    def speaks_last(self) -> None:
+        """This process has yet to say why the run of several has ended: from now on SIGTERM does not silence it.
+
+        torchrun sends one as soon as another process has ended; one that then stays is killed half a minute later.
+        """
+        self._last_words = True
 
     @contextlib.contextmanager
     def at_once(self, doing: str, hint: str = "") -> Iterator[None]:

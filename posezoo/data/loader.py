@@ -12,8 +12,8 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import NamedTuple
@@ -138,21 +138,13 @@ class FrameBatches(Dataset[Batch]):
 
 
 class WorkerLost(Exception):
-    """A data worker died or hung; the text is torch's."""
+    """A data worker died or hangs; the text says which."""
 
 
 def epoch_batches(data: FrameBatches, order: BatchOrder, workers: int) -> Iterator[Batch]:
     """The batches of one epoch in order, read ahead by `workers` processes (0: in this one). Raises WorkerLost."""
     loader = epoch_loader(data, order, workers)
-    if not workers:
-        yield from loader
-        return
-    try:
-        yield from raise_between_batches(loader)
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
-            raise
-        raise WorkerLost(" ".join(str(error).split())[:80]) from error
+    yield from raise_between_batches(loader) if workers else loader
 
 
 def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoader[Batch]:
@@ -171,45 +163,67 @@ def epoch_loader(data: FrameBatches, order: BatchOrder, workers: int) -> DataLoa
 
 
 def raise_between_batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """The loader's batches; RuntimeError of a worker that died is raised while waiting for a batch, nowhere else.
+    """The loader's batches; WorkerLost is raised while waiting for a batch, nowhere else. At the end no worker is left.
 
-    torch raises it out of a signal handler, wherever the main process is: in the middle of an optimiser step, say.
+    torch raises of a dead worker out of a signal handler, wherever the main process is: in an optimiser step, say.
     """
+    others = multiprocessing.active_children()
     batches = iter(loader)
-    theirs = signal.getsignal(signal.SIGCHLD)
-    if not loader.num_workers or not callable(theirs) or threading.current_thread() is not threading.main_thread():
-        yield from batches
-        return
-    waiting = True
+    workers = [child for child in multiprocessing.active_children() if child not in others]
+    main = threading.current_thread() is threading.main_thread()
+    theirs = signal.getsignal(signal.SIGCHLD) if main else None
+    waiting = False
 
     def deferred(number: int, frame: FrameType | None) -> None:
-        if waiting:
+        if waiting and callable(theirs):
             theirs(number, frame)
 
-    signal.signal(signal.SIGCHLD, deferred)
+    if callable(theirs):
+        signal.signal(signal.SIGCHLD, deferred)
     try:
         while True:
-            theirs(signal.SIGCHLD, None)  # reports workers that died meanwhile
             try:
-                batch = next(batches, None)
-            except (
-                ConnectionError,
-                EOFError,
-                FileNotFoundError,
-            ) as error:  # tensors come from the worker
-                for _ in range(100):  # a killed process loses its files before it counts as dead
-                    theirs(signal.SIGCHLD, None)
-                    time.sleep(0.05)
-                if isinstance(error, FileNotFoundError):
+                try:
+                    waiting = True
+                    deferred(signal.SIGCHLD, None)  # reports workers that died meanwhile
+                    batch = next(batches, None)
+                finally:
+                    waiting = False
+            except Exception as error:
+                lost = _lost(error, workers)
+                if lost is None:
                     raise
-                raise RuntimeError(f"DataLoader: {error or type(error).__name__}") from error
+                raise lost from error
             if batch is None:
                 return
-            waiting = False
             yield batch
-            waiting = True
     finally:
-        signal.signal(signal.SIGCHLD, theirs)
+        del batches  # torch asks the workers to end, but not where the traceback of an error holds its iterator
+        for worker in workers:
+            worker.kill()  # they do not listen to SIGTERM, and Python waits for them when it ends
+            worker.join()
+        if callable(theirs):
+            signal.signal(signal.SIGCHLD, theirs)
+
+
+def _lost(error: Exception, workers: Sequence[BaseProcess]) -> WorkerLost | None:
+    """What `error`, raised while waiting for a batch, says of the workers; None if it says nothing of them.
+
+    Tensors come over a connection to the worker that made them: it may be refused, reset or at its end before torch
+    knows that the worker is dead.
+    """
+    said = " ".join(str(error).split())
+    if "in DataLoader worker process" in said:  # torch's words around what a worker raises, which has not died of it
+        return None
+    ends = wait([worker.sentinel for worker in workers], timeout=0.0 if "timed out" in said else 5.0)
+    for worker in workers:
+        if worker.sentinel in ends:
+            worker.join(5.0)  # a killed process loses its files, this one too, before it counts as dead
+        code = worker.exitcode
+        if code is not None:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+            return WorkerLost(f"worker {worker.pid} {how}")
+    return WorkerLost(said[:80]) if "DataLoader" in said else None
 
 
 def uniforms(seed: int, epoch: int, index: int) -> np.ndarray:

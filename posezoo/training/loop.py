@@ -21,10 +21,10 @@ from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.training import curves
 from posezoo.training.average import averaged
 from posezoo.training.checkpoint import Checkpoint
+from posezoo.training.ears import is_lost
 from posezoo.training.facts import selection_note
 from posezoo.training.phase import Phase
 from posezoo.training.place import learn_place
-from posezoo.training.processes import is_lost
 from posezoo.training.radii import calibrate_run
 from posezoo.training.rows import as_trained, extends
 from posezoo.training.run import METRICS, RunFolder, utc_now
@@ -157,15 +157,16 @@ class Loop:
         """Every batch that the epoch has left, then validation."""
         state = self.state
         try:
-            for given in phase.batches(state.epoch, state.batch):
-                about = {"step": state.step + 1, "epoch": state.epoch, "phase": state.phase}
-                phase.step(given, state.step + 1, about)
-                state.batch += 1
-                state.step += 1
-                self._tick()
-                if state.step % self.read_every == 0:
-                    self._tell(phase)
-                self.saver.after_step(phase)
+            with contextlib.closing(phase.batches(state.epoch, state.batch)) as batches:  # ends data workers
+                for given in batches:
+                    about = {"step": state.step + 1, "epoch": state.epoch, "phase": state.phase}
+                    phase.step(given, state.step + 1, about)
+                    state.batch += 1
+                    state.step += 1
+                    self._tick()
+                    if state.step % self.read_every == 0:
+                        self._tell(phase)
+                    self.saver.after_step(phase)
             self._tell(phase)
         except (WorkerLost, PluginError, NotFiniteError) as error:
             raise self._ended(error, phase) from error
@@ -209,7 +210,8 @@ class Loop:
         # the main process alone saves; where another failed, what was saved last stands
         saved = f", checkpoint saved: {self.saver.save(phase)}" if self.processes.is_main else ""
         if isinstance(error, WorkerLost):
-            what = f"a data worker died or hung at step {step}{saved} ({error})"
+            whose = f" of process {self.processes.rank}" if self.processes.world > 1 else ""
+            what = f"a data worker{whose} died or hung at step {step}{saved} ({error})"
             return ResourceError(what, f"out of memory? {resume}")
         assert isinstance(error, PluginError)
         # the checkpoint is from before the step; only batch-norm statistics may have seen its images already

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,8 +28,8 @@ from posezoo.nn.place import Target, brings_losses, extra_losses
 from posezoo.training import frozen
 from posezoo.training.augment import UNVARIED
 from posezoo.training.checkpoint import Checkpoint
+from posezoo.training.ears import is_lost
 from posezoo.training.norms import SharedBatchNorms
-from posezoo.training.processes import is_lost
 from posezoo.training.setup import Job, augmented_batch, make_loss, make_optimiser, set_trainable, trainable
 
 AUTOCAST = {"bf16": torch.bfloat16}  # no fp16: without loss scaling its gradients vanish
@@ -104,7 +104,7 @@ class Phase:
         dtype = AUTOCAST.get(self.job.config.precision)
         return torch.autocast(self.job.accelerator.device.type, dtype) if dtype else nullcontext()
 
-    def batches(self, epoch: int, done: int) -> Iterator[Given]:
+    def batches(self, epoch: int, done: int) -> Generator[Given, None, None]:
         """The epoch's batches of this process, on its device, without the first `done`. Raises WorkerLost."""
         job, world = self.job, self.job.processes.world
         order = job.order(epoch, done, job.processes.rank)

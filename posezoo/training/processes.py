@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -25,15 +24,14 @@ import torch.distributed as dist
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
-from posezoo.base.errors import FailedElsewhere, Interrupted, LostError, NotFiniteError, PosezooError, exit_code_of
+from posezoo.base.errors import FailedElsewhere, Interrupted, LostError, NotFiniteError
 from posezoo.base.signals import StopFlag
+from posezoo.training.ears import TOGETHER, Ears, failure, is_lost, tell
 
 MEETING = timedelta(minutes=10)
 """How long the processes wait for each other at the start; torchrun ends them sooner if one of them fails."""
 SILENCE = timedelta(hours=6)
 """How long one waits in an exchange of numbers."""
-TOGETHER = 20.0
-"""Seconds that processes which end wait for the main process, which may be saving, and it for them."""
 _T = TypeVar("_T")
 
 
@@ -221,8 +219,9 @@ def joined(stop: StopFlag, device: str) -> Iterator[Processes]:
         yield alone(stop)
         return
     store, lasting = _met(device)
-    processes, watch = Processes(stop, store, lasting), _Watch(stop, store.clone())
-    watch.start()
+    processes = Processes(stop, store, lasting)
+    ears = Ears(processes.rank, stop, store.clone())
+    ears.start()
     error: BaseException | None = None
     try:
         yield processes
@@ -232,7 +231,7 @@ def joined(stop: StopFlag, device: str) -> Iterator[Processes]:
             raise
         raise error from raised
     finally:
-        _leave(processes, watch, error)
+        _leave(processes, ears, error)
 
 
 def _met(device: str) -> tuple[dist.Store, dist.Store]:
@@ -253,18 +252,28 @@ def _met(device: str) -> tuple[dist.Store, dist.Store]:
     return dist.PrefixStore("told", store), dist.PrefixStore(f"posezoo/lasting/{count}", shared)
 
 
-def _leave(processes: Processes, watch: _Watch, error: BaseException | None) -> None:
-    """End the exchange: the main process last, because the store may be its own."""
+def _leave(processes: Processes, ears: Ears, error: BaseException | None) -> None:
+    """End the exchange: the main process last, because the store may be its own.
+
+    One that has failed waits only until all others have heard of it: they may be in an exchange of gradients, which
+    nothing but the end of this process breaks off.
+    """
     patience = 1.0 if isinstance(error, LostError) else TOGETHER
     with contextlib.suppress(RuntimeError, OSError):
-        assert processes.store is not None
+        store = processes.store
+        assert store is not None
         others = range(1, processes.world) if processes.is_main else [0]
-        processes.store.set(f"ended/{processes.rank}", "1")
+        if error is not None and not isinstance(error, FailedElsewhere):
+            processes.stop.speaks_last()
+            others = [rank for rank in range(processes.world) if rank != processes.rank]
+        store.set(f"ended/{processes.rank}", "1")
         until = time.monotonic() + patience
-        while time.monotonic() < until and not all(processes.store.check([f"ended/{rank}"]) for rank in others):
+        heard = [False]
+        while time.monotonic() < until and not all(heard):
             time.sleep(0.02)
-    watch.ended.set()
-    watch.join()
+            heard = [store.check([f"ended/{rank}"]) or store.check([f"heard/{rank}"]) for rank in others]
+    ears.ended.set()
+    ears.join()
     with contextlib.suppress(RuntimeError, OSError):
         dist.destroy_process_group()
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -276,6 +285,8 @@ def _as_told(error: BaseException, processes: Processes) -> BaseException:
     stop, store = processes.stop, processes.store
     assert store is not None
     lost = is_lost(error)
+    if stop.failure is not None:  # heard already: the store may have gone with the process that failed
+        return stop.failure
     if isinstance(error, FailedElsewhere):
         return error
     if isinstance(error, (Interrupted, NotFiniteError)) and not processes.is_main:
@@ -283,7 +294,7 @@ def _as_told(error: BaseException, processes: Processes) -> BaseException:
     with contextlib.suppress(RuntimeError, OSError):
         if lost:
             # the failing process tells before it leaves; one that was killed never does
-            told = _failure(store, patience=0.5)
+            told = failure(store, patience=0.5)
             if told:
                 return told
             others = [rank for rank in range(processes.world) if rank != processes.rank]
@@ -291,55 +302,7 @@ def _as_told(error: BaseException, processes: Processes) -> BaseException:
                 return Interrupted(f"stopped by {stop.name} with the other processes", "", stop.exit_code)
             if not isinstance(error, LostError):
                 error = LostError(f"another of the {processes.world} processes was lost", "posezoo resume RUN")
-        message = error.message if isinstance(error, PosezooError) else f"{type(error).__name__}: {error}"
-        words = json.dumps({"rank": processes.rank, "message": message[:300], "code": exit_code_of(error)})
-        if store.compare_set("failed", "", words) == words.encode():
-            return error
-        return _failure(store, patience=0) or error
+        return error if tell(store, processes.rank, error) else failure(store) or error
     if lost and not isinstance(error, LostError):
         return LostError("another process was lost, with the store", "posezoo resume RUN")
     return error
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether torch says with this error that another process cannot be reached."""
-    if isinstance(error, (LostError, dist.DistNetworkError, dist.DistStoreError, dist.DistBackendError)):
-        return True
-    if not isinstance(error, RuntimeError) or isinstance(error, PosezooError):
-        return False
-    said = str(error)
-    words = ("closed by peer", "Connection reset", "Connection refused", "Broken pipe", "gloo/transport", "NCCL")
-    return any(word in said for word in words) or "Timed out waiting" in said
-
-
-def _failure(store: dist.Store, patience: float) -> FailedElsewhere | None:
-    until = time.monotonic() + patience
-    while not store.check(["failed"]):
-        if time.monotonic() >= until:
-            return None
-        time.sleep(0.02)
-    told = json.loads(store.get("failed"))
-    return FailedElsewhere(f"process {told['rank']} failed: {told['message']}", int(told["code"]))
-
-
-class _Watch(threading.Thread):
-    """Carries signals and failures between the processes."""
-
-    def __init__(self, stop: StopFlag, store: dist.Store) -> None:
-        super().__init__(name="posezoo-processes", daemon=True)
-        self.stop, self.store, self.ended = stop, store, threading.Event()
-
-    def run(self) -> None:
-        """Until `ended`, or until the store is gone: then its host is, and exchanges fail by themselves."""
-        with contextlib.suppress(RuntimeError, OSError):
-            while not self.ended.wait(0.2):
-                if self.store.check(["stop"]):
-                    self.stop.told(int(self.store.get("stop")))
-                elif self.stop.signal:
-                    self.store.set("stop", str(self.stop.signal))
-                failure = _failure(self.store, patience=0)
-                if failure:
-                    self.stop.failed(failure)
-                    if not self.ended.wait(TOGETHER):  # torch waits for the lost one without end
-                        os._exit(failure.exit_code)
-                    return

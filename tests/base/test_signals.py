@@ -98,3 +98,15 @@ def test_a_failure_elsewhere_ends_what_is_done() -> None:
         pytest.fail("went on")
     assert error.value.exit_code == 3
     assert not stop
+
+
+def test_who_speaks_last_is_not_silenced() -> None:
+    """Only SIGTERM, which torchrun sends to what is left of a run of several."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with StopFlag() as stop:
+            stop.speaks_last()
+        os.kill(os.getpid(), signal.SIGTERM)  # it would end the tests
+        assert {n for n in SIGNALS if signal.getsignal(n) != before[n]} == {signal.SIGTERM}
+    finally:
+        signal.signal(signal.SIGTERM, before[signal.SIGTERM])

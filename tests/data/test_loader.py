@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posezoo.data.images.cache import ImageCache
-from posezoo.data.loader import NUM_UNIFORMS, Batch, BatchOrder, FrameBatches, epoch_loader, equalised, uniforms
+from posezoo.data.loader import (
+    NUM_UNIFORMS,
+    Batch,
+    BatchOrder,
+    FrameBatches,
+    WorkerLost,
+    epoch_batches,
+    epoch_loader,
+    equalised,
+    uniforms,
+)
 from posezoo.data.open import open_dataset
 from posezoo.data.table import Frames
 
@@ -86,6 +99,31 @@ def test_loader_leaves_the_random_state_alone(frames: Frames) -> None:
     batches(frames)
     batches(frames, workers=2)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("after", [1, 2, 5])
+def test_a_worker_that_is_killed_is_named(frames: Frames, after: int) -> None:
+    """Whatever breaks first: the signal of its end, or the connection over which its tensors come."""
+    rows = np.flatnonzero(frames.split == "train")
+    data = FrameBatches(frames, ImageCache.open(frames), rows, 3, 0)
+    before = multiprocessing.active_children()
+    reader = epoch_batches(data, BatchOrder(len(rows), 4, 3, 0), workers=2)
+    for _ in range(after):
+        next(reader)
+    killed = next(child for child in multiprocessing.active_children() if child not in before)
+    os.kill(killed.pid or 0, signal.SIGKILL)
+    with pytest.raises(WorkerLost, match=rf"{killed.pid}\b.*SIGKILL"):
+        list(reader)
+    assert getattr(signal.getsignal(signal.SIGCHLD), "__module__", "") != "posezoo.data.loader"
+
+
+def test_what_a_worker_raises_is_no_lost_worker(frames: Frames) -> None:
+    class Hurt(FrameBatches):
+        def __getitem__(self, places: list[int]) -> Batch:
+            raise RuntimeError("raised on purpose")
+
+    with pytest.raises(RuntimeError, match="raised on purpose"):
+        list(epoch_batches(Hurt(frames, None, np.arange(8), 3, 0), BatchOrder(8, 4, 3, 0), workers=1))
 
 
 def test_random_numbers_do_not_depend_on_the_global_state() -> None:

@@ -6,19 +6,19 @@ Real processes that meet over gloo on this machine, told of each other as torchr
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import faults
 import numpy as np
 import pytest
 import small_data
-import torch
 from small_runs import Notes, Train
 
 from posezoo.api import resume
-from posezoo.base.errors import UsageError
 from posezoo.training import processes
 from posezoo.training.phase import step_seed
 
@@ -168,6 +168,29 @@ def test_what_ends_one_ends_all(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whose", [0, 1])
+def test_a_data_worker_of_one_of_them_dies(one_place: Path, whose: int) -> None:
+    """The other is in an exchange of gradients then, or on its way there, and ends with it."""
+    words = arguments(one_place, workers=1, batch_size=4, **{"checkpoint.every_steps": 2})
+    whole = faults.several_processes([w.replace("out=run", "out=whole") for w in words], ["", ""])
+    assert [end.code for end in whole] == [0, 0], whole
+    fault = ["", ""]
+    fault[whose] = "step:workers:5"
+    ended = faults.several_processes(words, fault)
+    heard_at = time.time()
+    assert [end.code for end in ended] == [6, 6], ended
+    (line,) = told(ended)
+    assert re.search(rf"data worker of process {whose} .* \(worker \d+ was killed by SIGKILL\)", line)
+    assert ("checkpoint saved" in line) == (whose == 0), "the main process alone saves"
+    assert ended[1 - whose].stderr == "", "the other prints nothing"
+    assert "bug" not in ended[whose].stderr
+    assert heard_at - Path("run/metrics.jsonl").stat().st_mtime < 15
+    resumed = faults.several_processes(["resume", "run", "--format", "quiet"], ["", ""])
+    assert [end.code for end in resumed] == [0, 0], resumed
+    assert faults.numbers(Path("run")) == faults.numbers(Path("whole"))
+
+
+@pytest.mark.slow
 def test_each_process_draws_its_own_numbers(one_place: Path) -> None:
     """Dropout: a resumed run draws the same again; the processes' draws differ."""
     assert len({step_seed(0, step, rank) for step in (1, 2) for rank in (0, 1, 2)}) == 6
@@ -239,17 +262,3 @@ def test_alone_everything_is_what_it_gives() -> None:
     assert one.gathered("x") == ["x"]
     assert one.summed(np.arange(3)).tolist() == [0, 1, 2]
     assert one.remembered("run") == ""
-
-
-@pytest.mark.parametrize(
-    ("error", "lost"),
-    [
-        (RuntimeError("[.../gloo/transport/tcp/pair.cc:544] Connection closed by peer [127.0.0.1]:4711"), True),
-        (torch.distributed.DistNetworkError("Connection reset"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (UsageError("Connection refused"), False),
-        (OSError("Broken pipe"), False),
-    ],
-)
-def test_what_torch_says_of_a_lost_process(error: Exception, lost: bool) -> None:
-    assert processes.is_lost(error) == lost
