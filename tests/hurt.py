@@ -15,6 +15,5 @@ from posezoo import cli
 if __name__ == "__main__":
     rank, _, fault = os.environ.get("HURT", "").partition("=")
     here = rank == os.environ["RANK"] and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with fault_points.at(fault if here else ""):
-        sys.exit(cli.run(sys.argv[1:]))
+        cli.main(sys.argv[1:])

@@ -6,6 +6,7 @@ No command's module imports torch before it is needed. Errors become one line on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 from posezoo.base.errors import (
     DataError,
     FailedElsewhere,
+    LostError,
     PosezooError,
     ResourceError,
     UsageError,
@@ -35,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     code = run(sys.argv[1:] if argv is None else argv)
     _say("")  # flushes what is still buffered
+    if code == LostError.exit_code:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)  # torchrun starts all again once each has ended; taking torch apart takes seconds
     sys.exit(code)
 
 

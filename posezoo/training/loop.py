@@ -18,7 +18,6 @@ from posezoo.data.loader import WorkerLost
 from posezoo.evaluation.evaluate import evaluate
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
-from posezoo.training import curves
 from posezoo.training.average import averaged
 from posezoo.training.checkpoint import Checkpoint
 from posezoo.training.ears import is_lost
@@ -273,6 +272,10 @@ class Loop:
             share=self.processes,
         )
         if main:
+            from posezoo.training import (
+                curves,  # matplotlib: a start, and one after a lost process, need not wait for it
+            )
+
             report.save(path / "report")
             curves.save(path / METRICS, path / "curves.png", path / "report" / "curves.png")
             best = path / "best"

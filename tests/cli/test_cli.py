@@ -250,3 +250,14 @@ def test_out_of_memory_in_torch_is_no_bug(said: str, monkeypatch: pytest.MonkeyP
     faults.assert_fails(
         ["train", "posenet", "--data", "demo-yard", "--format", "quiet"], 6, "out of memory.*batch_size"
     )
+
+
+def test_a_process_that_has_lost_another_ends_at_once() -> None:
+    """What it has printed is there; torch is not taken apart, for which a restart would wait."""
+    code = (
+        "import atexit; from posezoo import cli; from posezoo.base.errors import LostError;"
+        "atexit.register(print, 'taken apart');"
+        "cli.run = lambda argv: print('said', end='') or LostError.exit_code; cli.main([])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (10, "said")
