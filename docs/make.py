@@ -88,7 +88,8 @@ def gallery_text() -> str:
         lines.append(f"| `{row['name']}` | `{row['model']}` | `{row['data']}` | {row['weights']} |")
     lines += ["", "## Data sets", "", "| data set | kind | what | frames | licence |", "|---|---|---|---|---|"]
     for name, card in sorted(entries.data_cards().items()):
-        counts = ", ".join(f"{count:,} {split}" for split, count in card.frames.items()) or "in the package"
+        counts = ", ".join(f"{count:,} {split}" for split, count in card.frames.items())
+        counts += " (in the package)" if card.package else ""
         summary = f"[{card.summary}]({card.page})" if card.page else card.summary
         lines.append(f"| `{name}` | {card.kind} | {summary} | {counts} | {card.licence} |")
     lines += ["", "## Results", ""]

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from posezoo.base.errors import PosezooError, redacted
 from posezoo.base.observe import Observer
-from posezoo.cli.tables import Output, escaped
+from posezoo.cli.tables import Output, escaped, words_within
 
 PLAIN_SECONDS = 60.0
 
@@ -69,7 +69,8 @@ class TrainView(Observer):
 
     def note(self, text: str) -> None:
         with self._drawing():
-            self.console.print(Text(escaped(f"note: {text}")), highlight=False, soft_wrap=True)
+            line = words_within(escaped(f"note: {text}"), self.console)
+            self.console.print(Text(line), highlight=False, soft_wrap=True)
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
         with self._drawing():

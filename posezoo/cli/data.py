@@ -119,8 +119,9 @@ def prepare(
     if format == "json":
         typer.echo(json.dumps(ready.to_dict(), indent=1))
     elif format == "human":
-        for line in ready.lines():
-            typer.echo(line)
+        from posezoo.cli.tables import print_lines
+
+        print_lines(*ready.lines())
 
 
 @app.command()
@@ -154,9 +155,9 @@ def plot(
             )
         )
     elif format == "human":
-        for note in (*dataset.notes, *dataset.remarks):
-            typer.echo(f"note: {note}")
-        typer.echo(f"picture: {path}")
+        from posezoo.cli.tables import print_lines
+
+        print_lines(*(f"note: {note}" for note in (*dataset.notes, *dataset.remarks)), f"picture: {path}")
 
 
 @app.command()
@@ -227,14 +228,15 @@ def verify(
     if format == "json":
         typer.echo(json.dumps(found.as_dict(), indent=1))
     elif format == "human":
-        for line in ([found.share] if found.left_out else []) + [f"note: {note}" for note in found.notes]:
-            typer.echo(line)
+        from posezoo.cli.tables import print_lines
+
+        print_lines(*([found.share] if found.left_out else []), *(f"note: {note}" for note in found.notes))
     if found.error:
         if format == "json":  # they are in the answer already
             found.error.findings = ()
         raise found.error
     if format == "human":
-        typer.echo(found.verdict)
+        print_lines(found.verdict)
 
 
 @app.command()

@@ -27,10 +27,14 @@ def print_content(content: Any, format: str, title: str, whole: bool = False) ->
         print_table(title, header, [[_cell(row[key]) for key in header] for row in content], whole)
     elif format == "human":
         tables = {key: value for key, value in content.items() if isinstance(value, list) and _is_rows(value)}
-        facts = {key: _shown(value) for key, value in content.items() if key not in tables}
+        facts = {_label(key): _shown(value) for key, value in content.items() if key not in tables}
         print_facts(title, {key: value for key, value in facts.items() if value})
         for key, value in tables.items():
-            print_content(value, format, f"{title}: {key}", whole)
+            print_content(value, format, f"{title}: {_label(key)}", whole)
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ") if key.islower() else key  # POSEZOO_DATA is one to type
 
 
 def _is_rows(value: list[Any]) -> bool:
@@ -74,7 +78,7 @@ def print_result(result: Any, format: str, whole: bool = False) -> None:
 
 def print_report(report: Any, folder: Path, run: Path | None, format: str, whole: bool = False) -> None:
     """The tables and notes of a report, or its JSON."""
-    from posezoo.cli.tables import print_table
+    from posezoo.cli.tables import print_lines, print_table
 
     if format == "json":
         typer.echo(
@@ -84,29 +88,24 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str, whole
         return
     for title, header, rows in report.table_rows():
         print_table(title, header, rows, whole)
-    typer.echo(report.intervals_note)
-    for line in report.cost_lines:
-        typer.echo(line)
-    for note in report.notes:
-        typer.echo(f"note: {note}")
+    print_lines(report.intervals_note, *report.cost_lines, *(f"note: {note}" for note in report.notes))
     if report.selection:
-        typer.echo(f"weights: {report.selection}")
-    typer.echo(f"report: {folder}/report.html (report.json, predictions.csv and pictures beside it)")
+        print_lines(f"weights: {report.selection}")
+    print_lines(f"report: {folder}/report.html (report.json, predictions.csv and pictures beside it)")
     if run is not None:
         typer.echo(f"next: posezoo predict {run} IMAGE...   posezoo eval {run}")
 
 
 def print_comparison(found: Any, format: str, whole: bool = False) -> None:
     """The verdicts of a comparison and its tables, or its JSON."""
-    from posezoo.cli.tables import print_table
+    from posezoo.cli.tables import print_lines, print_table
 
     if format == "json":
         typer.echo(json.dumps(found.to_dict(), indent=1))
     if format != "human":
         return
     for number, (name, model) in enumerate(zip(found.names, found.models, strict=True)):
-        typer.echo(f"{chr(ord('A') + number)}: {name} ({model})")
+        print_lines(f"{chr(ord('A') + number)}: {name} ({model})")
     for title, header, rows in found.table_rows():
         print_table(title, header, rows, whole)
-    for sentence in found.sentences():
-        typer.echo(sentence)
+    print_lines(*found.sentences())

@@ -19,7 +19,7 @@ def map_(
         str,
         typer.Option(
             metavar="WAY",
-            help="known-distance:A,B=3.2, two-points:A:X,Y:X,Y=1.8, gps, arkit, FILE.csv (image, x, y, z) or FILE.txt.",
+            help="known-distance:A,B=3.2, two-points:IMG:X,Y:X,Y=1.8, gps, arkit, FILE.csv (image, x, y, z), FILE.txt.",
         ),
     ] = "",
     gravity_from: Annotated[
@@ -45,7 +45,8 @@ def map_(
     if format == "json":
         typer.echo(json.dumps(report.as_dict(), indent=1))
     elif format == "human":
-        for line in report.lines():
-            typer.echo(line)
+        from posezoo.cli.tables import print_lines
+
+        print_lines(*report.lines())
         typer.echo(f"report: {out}/report.md, above.png, worst.jpg")
         typer.echo(f"next: posezoo data verify colmap:{out}   posezoo train posenet+anchors --data colmap:{out}")

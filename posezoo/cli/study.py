@@ -71,9 +71,9 @@ def _add(study: Declared) -> None:
             print_content(found, format, study.name)
             return
         print_content(rows, format, f"{study.name} on {data}", no_truncate)
-        for line in found["notes"]:
-            typer.echo(f"note: {line}")
-        typer.echo(found["verdict"])
+        from posezoo.cli.tables import print_lines
+
+        print_lines(*(f"note: {line}" for line in found["notes"]), found["verdict"])
         typer.echo(f"written: {found['written']}/study.json, {', '.join(found['figures'])}")
 
     command.__doc__ = f"{study.summary}\n\nExample: posezoo study {study.name} {study.example}"

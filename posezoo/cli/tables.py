@@ -89,10 +89,24 @@ def fit(header: Row, rows: Sequence[Row], width: int, whole: bool = False) -> Fi
     return None
 
 
+def print_lines(*lines: str) -> None:
+    """Lines of words on stdout, in a terminal broken between words alone."""
+    console = Output()
+    for line in lines:
+        console.print(Text(words_within(line, console)), soft_wrap=True, highlight=False)
+
+
+def words_within(text: str, console: Console) -> str:
+    """The text with breaks between words where the terminal would break it anywhere; as it is where there is none."""
+    if not console.is_terminal:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _wrapped(line, console.width))
+
+
 def print_facts(title: str, facts: Mapping[str, str], whole: bool = True, console: Console | None = None) -> None:
     """Names and values on stdout, a line each; long values are wrapped between words (not `whole`: shortened).
 
-    A word longer than the line, such as an address, is never broken.
+    A word longer than the line, such as an address, is never broken; one that fits alone has a line of its own.
     """
     console = console or Output()
     _print_title(title, console)
@@ -102,8 +116,12 @@ def print_facts(title: str, facts: Mapping[str, str], whole: bool = True, consol
         lines = []
         for line in safe(value).split("\n"):
             lines += _wrapped(line, width) if whole else [_shortened(line, width)]
+        if cell_len(lines[0]) > width:
+            lines.insert(0, "")
         for number, line in enumerate(lines):
             label = Text(f"{'' if number else safe(name):{indent}}", style="bold")
+            if cell_len(line) > width:
+                label = Text(" " * min(indent, max(0, console.width - cell_len(line))))
             console.print((label + Text(line)) if line else label, soft_wrap=True, highlight=False)
 
 

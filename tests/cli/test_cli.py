@@ -77,6 +77,23 @@ def test_every_command_is_known_here() -> None:
     }
 
 
+def test_no_word_of_a_help_becomes_a_picture() -> None:
+    """rich shows `two-points:A:X` with an emoji for `:A:`, in every text of a command or option."""
+    from rich.emoji import Emoji
+
+    def texts(command: Any) -> Iterator[str]:
+        yield command.help or ""
+        for one in (*command.params, *getattr(command, "commands", {}).values()):
+            yield from (
+                texts(one) if hasattr(one, "params") else (getattr(one, "help", None) or "", str(one.metavar or ""))
+            )
+
+    found = list(texts(get_command(app)))
+    assert any("two-points" in text for text in found)
+    assert Emoji.replace("two-points:A:X") != "two-points:A:X"
+    assert [text for text in found if Emoji.replace(text) != text] == []
+
+
 def test_help_of_the_whole() -> None:
     text = ok("--help")
     assert "Example: posezoo train atloc+hyper --data demo-loop" in text

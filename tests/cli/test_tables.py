@@ -15,6 +15,7 @@ from posezoo.api import train
 from posezoo.catalogue import entries
 from posezoo.cli import tables
 from posezoo.cli.output import print_content
+from posezoo.data.how_to import how_to
 
 LONGEST = "ms-transformer+hyper.7scenes"
 COMMANDS = [
@@ -61,6 +62,35 @@ def check(narrow: str, wide: str) -> None:
     assert words(narrow) - words(wide) - extra == set()
     for line in plain(narrow).splitlines():
         assert len(line) <= 80 or len(line.split()) <= 2, line
+
+
+def test_sentences_are_broken_between_words_and_addresses_have_a_line(
+    terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No `29` and `.6 ms`; in a pipe every line is one."""
+    line = (
+        f"posenet+anchors: 3,644,496 parameters, 15.2 MB, 31.6 ms a picture, {'29.6'} ms from its file (cpu, 1 thread)"
+    )
+    address = "https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes/"
+
+    def printed() -> list[str]:
+        tables.print_lines(line, f"report: /a/{'long/' * 20}report.html")
+        tables.print_facts("", {"image cache": "about 12.9 GB", "page": address, "next": "x " * 50})
+        return plain(capsys.readouterr().out).splitlines()
+
+    found = printed()
+    assert all(len(one) <= 80 or len(one.split()) == 1 for one in found)
+    assert " ".join(found[:2]) == line and f"/a/{'long/' * 20}report.html" in found
+    assert [one.strip() for one in found[4:7]] == ["image cache  about 12.9 GB", "page", address]
+    monkeypatch.delenv("FORCE_COLOR")
+    assert printed()[0] == line
+
+
+def test_the_page_of_a_data_set_is_one_piece(terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_how_to(how_to("7scenes"))
+    lines = plain(capsys.readouterr().out).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert sum(how_to("7scenes")["page"] in line for line in lines) == 2  # at the top, and in the steps
 
 
 @pytest.mark.parametrize("argv", COMMANDS, ids=lambda argv: " ".join(argv))
