@@ -143,6 +143,35 @@ class Late(Good):
             Late.calls += 1
             if Late.calls == 3: raise KeyError("row 17")
         return super().encode(images)
+class Raises(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): return x.clone()
+    @staticmethod
+    def backward(ctx, gradient): raise KeyError("row 17")
+class LateBackward(Good):
+    calls = 0
+    def encode(self, images, scene=None):
+        LateBackward.calls += self.training
+        found = super().encode(images)
+        if self.training and LateBackward.calls == 3:
+            return found._replace(position=Raises.apply(found.position))
+        return found
+class LateValidation(Good):
+    calls = judged = 0
+    def encode(self, images, scene=None):
+        LateValidation.calls += self.training
+        if not self.training and LateValidation.calls >= 3:
+            LateValidation.judged += 1
+            if LateValidation.judged == 1: raise KeyError("row 17")
+        return super().encode(images)
+class LateReport(Good):
+    calls = judged = 0
+    def encode(self, images, scene=None):
+        LateReport.calls += self.training
+        if not self.training and LateReport.calls >= 6:
+            LateReport.judged += 1
+            if LateReport.judged == 2: raise KeyError("row 17")
+        return super().encode(images)
 """
 HOOK = """
     from posezoo.plugin import ModelSpec, hookimpl
@@ -162,7 +191,9 @@ def _model_name(name: str) -> str:
 
 _LINES = [line.removeprefix("class ") for line in MODELS.splitlines() if line.startswith("class ")]
 _NAMES = [line.partition("(")[0].partition(":")[0] for line in _LINES] + ["NotThere"]
-CLASSES = {_model_name(name): name for name in _NAMES if name not in ("Config", "NoConfig", "NoHead", "Global")}
+CLASSES = {
+    _model_name(name): name for name in _NAMES if name not in ("Config", "NoConfig", "NoHead", "Global", "Raises")
+}
 CLASSES["no-config"] = "Good"
 """Model name -> class in `MODELS`: `six-numbers` is SixNumbers."""
 

@@ -22,7 +22,7 @@ from posezoo.training.average import averaged
 from posezoo.training.checkpoint import Checkpoint
 from posezoo.training.ears import is_lost
 from posezoo.training.facts import selection_note
-from posezoo.training.phase import Phase
+from posezoo.training.phase import Phase, plugins_named
 from posezoo.training.place import learn_place
 from posezoo.training.radii import calibrate_run
 from posezoo.training.rows import as_trained, extends
@@ -190,12 +190,14 @@ class Loop:
 
     @contextlib.contextmanager
     def _saved_if_stopped(self, phase: Phase, doing: str) -> Iterator[None]:
-        """Around what can be repeated within a phase: a signal ends it, and the state from before is saved."""
+        """Around what can be repeated within a phase: whatever ends it, the state from before is saved."""
         try:
-            with self.processes.stage(doing):
+            with self.processes.stage(doing), plugins_named(self.job, f"{doing} (step {self.state.step})"):
                 yield
         except Interrupted as stopped:
             raise self.saver.stopped(phase, f"{stopped.message} (step {self.state.step})") from None
+        except PluginError as error:
+            raise self._ended(error, phase) from error
 
     def _ended(self, error: Exception, phase: Phase) -> Exception:
         """The error that ends the run, after a checkpoint if the state is still good."""
@@ -248,8 +250,11 @@ class Loop:
     def _finish(self) -> Result:
         """The result: the best model loaded as users load it, evaluated, its card completed."""
         try:
-            with self.stop.at_once("evaluating, after training"):
+            doing = "evaluating, after training"
+            with self.stop.at_once(doing), plugins_named(self.job, doing):
                 return self._evaluated()
+        except PluginError as error:
+            raise PluginError(error.message, f"posezoo resume {self.folder.path}") from error
         except Interrupted as stopped:
             raise Interrupted(stopped.message, f"posezoo resume {self.folder.path}", stopped.exit_code) from None
 

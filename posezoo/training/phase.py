@@ -9,7 +9,7 @@ import hashlib
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -180,7 +180,8 @@ class Phase:
             output, brought = self._forward(number, target, None, *self.features.of(batch))
         terms = self.loss(output, batch.position, quaternion_B4, scene_B)
         total = sum(brought.values(), terms.total)
-        self.job.accelerator.backward(total * weight if weight != 1 else total)
+        with plugins_named(self.job, f"backward at step {number}"):
+            self.job.accelerator.backward(total * weight if weight != 1 else total)
         with torch.no_grad():
             return {
                 "loss": total.detach(),
@@ -212,14 +213,8 @@ class Phase:
         """What `_Network` gives. If a plugin's model raises, the error names it."""
         shared = self.job.processes.norms if self.job.config.sync_batch_norm else None
         norms = SharedBatchNorms(shared) if shared is not None else nullcontext()
-        with self.autocast(), norms, guard.guarded(self.job.blueprint.known.owners, f"forward at step {number}"):
-            try:
-                found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
-            except RuntimeError as error:
-                if is_lost(error):  # the processes meet in here, and it is no plugin's fault
-                    what = f"another of the {self.job.processes.world} processes was lost at step {number}"
-                    raise LostError(what, "posezoo resume RUN") from error
-                raise
+        with self.autocast(), norms, plugins_named(self.job, f"forward at step {number}"):
+            found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
             return found
 
     def _set_rates(self, done: int) -> None:
@@ -240,6 +235,19 @@ class Phase:
         files = tuple(file for part in found for file in part)
         shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         return NotFiniteError(f"{what} is not finite at step {number} (batch: {shown})", "lower optim.lr", what, files)
+
+
+@contextmanager
+def plugins_named(job: Job, doing: str) -> Iterator[None]:
+    """Around what runs the model: PluginError if a plugin's raises, LostError if another process goes meanwhile."""
+    with guard.guarded(job.blueprint.known.owners, doing):
+        try:
+            yield
+        except RuntimeError as error:
+            if is_lost(error):  # the processes meet in here, and it is no plugin's fault
+                what = f"another of the {job.processes.world} processes was lost ({doing})"
+                raise LostError(what, "posezoo resume RUN") from error
+            raise
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

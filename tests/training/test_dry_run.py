@@ -44,6 +44,14 @@ REASONS = {
 }
 
 
+LATE = {  # what they were doing, the step, the checkpoint that was saved
+    "late": ("forward at step 3", 2),
+    "late-backward": ("backward at step 3", 2),
+    "late-validation": ("validating after epoch 1 (step 3)", 3),
+    "late-report": ("evaluating, after training", 6),
+}
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hostile.install_models(tmp_path_factory.mktemp("site"))
@@ -72,7 +80,7 @@ def process() -> list[object]:
 
 
 def test_every_hostile_model_is_in_the_table() -> None:
-    assert set(REASONS) | {"good", "late"} == set(hostile.CLASSES)
+    assert set(REASONS) | {"good", *LATE} == set(hostile.CLASSES)
 
 
 @pytest.mark.usefixtures("zoo_of_models")
@@ -92,15 +100,20 @@ def test_a_model_that_keeps_it_trains(one_place: Path, no_pictures: None) -> Non
 
 
 @pytest.mark.usefixtures("zoo_of_models")
-def test_a_model_that_raises_in_training_leaves_a_checkpoint(one_place: Path, no_pictures: None) -> None:
-    said = naming("zoo", "pz-zoo 1.0", "3", "KeyError: 'row 17'", "step-000000002", "posezoo resume")
-    faults.assert_fails(arguments("late", one_place), 7, said)
+@pytest.mark.parametrize("name", LATE)
+def test_a_model_that_raises_in_training_leaves_a_checkpoint(name: str, one_place: Path, no_pictures: None) -> None:
+    doing, step = LATE[name]
+    said = naming("zoo", "pz-zoo 1.0", doing, "KeyError: 'row 17'", "posezoo resume")
+    ended = faults.assert_fails(arguments(name, one_place), 7, said)
+    assert faults.checkpoints(Path("run"))[-1] == f"step-{step:09d}"
+    assert f"step-{step:09d}" in ended.stderr or name == "late-report", "saved long before"
     (crash,) = Path("run").glob("crash-*.txt")
     assert "row 17" in crash.read_text()
     ended = faults.in_process(["resume", "run", "--format", "quiet"])
     assert ended.code == 0, ended
     steps = [line["step"] for line in faults.metrics(Path("run")) if "loss" in line]
     assert steps == [1, 2, 3, 4, 5, 6]
+    assert len([line for line in faults.metrics(Path("run")) if "score" in line]) == 2
 
 
 def test_the_same_from_the_shell(site: Path, one_place: Path) -> None:
