@@ -21,6 +21,7 @@ class Tracker:
     def __init__(self, kind: str | None, run: Path, config: Mapping[str, Any], note: Callable[[str], object]) -> None:
         """`kind`: a name of `PACKAGES`; `auto`: TensorBoard if it is installed; None. Raises UsageError."""
         self.note, self._tracker = note, None
+        self._undo = contextlib.ExitStack()
         if kind == "auto":
             kind = "tensorboard" if find_spec("tensorboard") else None
         if kind is None:
@@ -45,17 +46,27 @@ class Tracker:
 
     def finish(self) -> None:
         """What is buffered is written."""
-        if self._tracker is None:
-            return
-        # accelerate ends trackio's run behind its back, and at exit it would say so once more, on stdout
-        module = import_module("trackio") if self._tracker.name == "trackio" else self._tracker
-        self._try(module.finish)
+        with self._undo:
+            if self._tracker is None:
+                return
+            # accelerate ends trackio's run behind its back, and at exit it would say so once more, on stdout
+            module = import_module("trackio") if self._tracker.name == "trackio" else self._tracker
+            self._try(module.finish)
 
     def _start(self, tracker: Any, run: Path, config: Mapping[str, Any]) -> None:
+        if tracker.name == "mlflow":
+            self._keep_mlflow_in(run)
         tracker.start()
         self._tracker = tracker
         if tracker.name != "tensorboard":  # its form is another folder for each run
             tracker.store_init_configuration({"run": str(run), **config})
+
+    def _keep_mlflow_in(self, run: Path) -> None:
+        """mlflow's database in the run folder instead of the working folder, unless the user has set another place."""
+        mlflow = import_module("mlflow")
+        if not mlflow.is_tracking_uri_set():  # MLFLOW_TRACKING_URI, or called in this process
+            self._undo.callback(mlflow.set_tracking_uri, None)
+            mlflow.set_tracking_uri(f"sqlite:///{(run / 'mlflow.db').absolute()}")
 
     def _try(self, work: Callable[[], object]) -> None:
         """A tracker that fails is switched off with a note: training goes on."""

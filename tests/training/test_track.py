@@ -38,7 +38,8 @@ def _of_wandb(folder: Path, run: Path) -> list[str]:
 
 
 def _of_mlflow(folder: Path, run: Path) -> list[str]:
-    with sqlite3.connect(folder / "mlflow.db") as database:
+    assert not list(folder.glob("mlflow*")) + list(folder.glob("mlruns")), "nothing beside the run folder"
+    with sqlite3.connect(run / "mlflow.db") as database:
         return [key for (key,) in database.execute("select distinct key from metrics")]
 
 
@@ -62,6 +63,17 @@ def test_the_others_have_the_numbers_too(one_place: Path, tmp_path: Path, kind: 
     assert "the tracker is off" not in ended.stderr
     assert json.loads(ended.stdout)["data"]
     assert {"position_m", "validation/median_position_m"} <= set(stored(tmp_path, tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_mlflow_keeps_to_the_place_that_the_user_has_set(one_place: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="extra: track")
+    words = small_data.words(small_data.settings("posenet", epochs=1, track="mlflow"))
+    command = ["train", "posenet", "--data", f"folder:{one_place}", *words, "--out", "run", "--format", "quiet"]
+    place = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mine.db'}"}
+    subprocess.run([sys.executable, "-m", "posezoo", *command], cwd=tmp_path, env=os.environ | place, check=True)
+    assert (tmp_path / "mine.db").exists()
+    assert not list(tmp_path.rglob("mlflow.db"))
 
 
 def test_one_that_is_not_installed_is_an_error_before_step_1(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
