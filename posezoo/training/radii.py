@@ -17,8 +17,6 @@ from posezoo.nn.model import PoseModel
 from posezoo.training.config import TrainConfig
 from posezoo.training.setup import Job
 
-NONE = "no radii: too few frames were held apart (data.calibration=0.1 does it, or posezoo calibrate RUN --data NEW)"
-
 
 def held_apart(dataset: Dataset, config: TrainConfig, validation: np.ndarray) -> tuple[np.ndarray, str]:
     """Of the frames that a run only watched, those that may calibrate (rows, in words what they are)."""
@@ -30,10 +28,16 @@ def held_apart(dataset: Dataset, config: TrainConfig, validation: np.ndarray) ->
 
 
 def calibrate_run(job: Job, model: PoseModel, observer: Observer) -> bool:
-    """Give the run's trained model an error estimate; False, and a note, where no frames were held apart."""
+    """Give the run's trained model an error estimate; False where no frames were held apart for one.
+
+    A note says why where some were, too few of them, or where they were asked for.
+    """
     rows, source = held_apart(job.dataset, job.config, job.validation_rows)
-    if len(rows) < least_images(COVERAGE):
-        observer.note(NONE)
+    least = least_images(COVERAGE)
+    if len(rows) < least:
+        if len(rows) or job.config.data.calibration:
+            what = f"no radii: {len(rows)} frames were held apart, {least} are needed"
+            observer.note(f"{what} (a larger data.calibration, or posezoo calibrate RUN --data NEW)")
         return False
     train, apart = (images_of(job.dataset.frames, job.cache, which) for which in (job.train_rows, rows))
     calibrated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,15 @@ def test_a_run_finds_radii_from_what_it_held_apart(train: Train, one_place: Any)
     np.testing.assert_array_equal(again.report.methods["posenet"].radius_m, reported.radius_m)
 
 
-def test_without_frames_apart_there_are_none(train: Train, notes: Notes) -> None:
-    run = train(epochs=1, selection="last")
-    assert any("data.calibration" in note for note in notes.notes)
+@pytest.mark.parametrize(("more", "said"), [({}, False), ({"data.calibration": 0.1}, True)], ids=["not", "too-few"])
+def test_without_frames_apart_there_are_none(train: Train, notes: Notes, more: dict[str, Any], said: bool) -> None:
+    """A run whose recipe holds none apart says nothing of it; one that was asked to says how many there are."""
+    run = train(epochs=1, selection="last", **more)
+    told = [note for note in notes.notes if "radii" in note]
+    assert len(told) == said
+    if said:
+        assert re.search(naming("data.calibration", "posezoo calibrate"), told[0])
+        assert re.search(r"\b[2-4] frames .*\b9\b", told[0])
     assert "estimate" not in read_config(run.path / "best")
     assert run.report.methods["posenet"].radius_m is None
     assert [path.name for path in (run.path / "best").glob("estimate*")] == []
