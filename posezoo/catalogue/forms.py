@@ -226,6 +226,8 @@ class GridRow(BaseModel):
     model: str
     settings: Mapping[str, Any] = {}
     columns: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+    """Rows that it is compared with in each column, besides the grid's first cell: its base, a base as large."""
 
 
 class Grid(BaseModel):
@@ -239,6 +241,25 @@ class Grid(BaseModel):
     """`key=value` settings of all runs."""
     rows: Mapping[str, GridRow]
     columns: Mapping[str, Mapping[str, Any]]
+
+    @model_validator(mode="after")
+    def _compared_with_its_own_rows(self) -> Grid:
+        for name, row in self.rows.items():
+            if unknown := set(row.against) - set(self.rows):
+                raise ValueError(f"row {name} is compared with rows that are not there: {', '.join(sorted(unknown))}")
+        return self
+
+    def cell(self, row: str, column: str) -> str:
+        """The name of a cell in tables."""
+        return row if len(self.columns) == 1 else f"{row}, {column}"
+
+    def against(self) -> dict[str, list[str]]:
+        """Cell -> the cells of its column that it is compared with."""
+        cells = {(row, column) for row, entry in self.rows.items() for column in entry.columns or self.columns}
+        return {
+            self.cell(row, column): [self.cell(o, column) for o in self.rows[row].against if (o, column) in cells]
+            for row, column in cells
+        }
 
 
 class External(BaseModel):

@@ -1,7 +1,8 @@
 """A table of the paper as a grid: HyperPose's Tables 3 to 7, or any grid of the catalogue, cell against its first cell.
 
 Beside the errors stand parameters and milliseconds, and the paired difference to the first row, which in `paper/` grids
-is the default of the paper. `study.table=4` is the grid paper/table-4, `study.grid=NAME` any other.
+is the default of the paper. `study.table=4` is the grid paper/table-4, `study.grid=NAME` any other. A grid may say what
+else a row is compared with in its column (`against`): a base as large, for one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from posezoo.base.observe import Observer
+from posezoo.catalogue import entries
 from posezoo.studies import cells, drawing
 from posezoo.studies.paired import seeds_note
 from posezoo.studies.study import Found
@@ -36,13 +38,22 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     models = subjects(replace(request, grid=name))
     found = cells.cells(models, request.data, request.root)
     rows = cells.table(found)
+    pairs = [] if request.models else cells.pairs(found, entries.grid(name).against())
     return Found(
         verdict=f"{name}: {cells.told_apart(rows) or 'one cell'}",
         rows=cells.shown(rows),
-        numbers={"grid": name, "models": {one.name: one.runs for one in models}, "cells": rows},
+        numbers={"grid": name, "models": {one.name: one.runs for one in models}, "cells": rows, "pairs": pairs},
         figures={"ablation.png": _figure(rows, name)},
-        notes=[seeds_note({one.name: len(one.runs) for one in models})],
+        notes=[*_said(pairs), seeds_note({one.name: len(one.runs) for one in models})],
     )
+
+
+def _said(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each pair of cells."""
+    differences: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in (row for row in pairs if row["by"] != "sequence"):
+        differences.setdefault((row["name"], row["than"]), []).append(row)
+    return [f"{name}, compared with {than}: {cells.verdict(rows)}" for (name, than), rows in differences.items()]
 
 
 def _figure(rows: Sequence[Mapping[str, Any]], name: str) -> Figure:

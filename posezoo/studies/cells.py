@@ -60,19 +60,37 @@ def cells(subjects: Sequence[Subject], data: str, root: str | None) -> list[Entr
 
 def table(found: Sequence[Entry]) -> list[dict[str, Any]]:
     """A row for each cell: medians with their range over trainings, cost, and the difference to the first cell."""
-    frames = found[0].reports[0]
-    by = "scene" if len(frames.groups("scene")) > 1 else "overall"
-    group = AVERAGE if by == "scene" else "overall"
-    errors = [[one.errors[one.model] for one in cell.reports] for cell in found]
     rows = []
-    for cell, own in zip(found, errors, strict=True):
+    for cell in found:
         row: dict[str, Any] = {"name": cell.name, "model": cell.reports[0].model, "trainings": len(cell.reports)}
         for key in ("median_position_m", "median_orientation_deg"):
             values = cell.medians(key)
             row |= {key: float(np.mean(values)), f"{key}_seeds": [min(values), max(values)]}
         row |= {"parameters": cell.parameters, "milliseconds": cell.milliseconds}
-        against = [] if cell is found[0] else [r for r in contrast(frames, by, errors[0], own) if r["group"] == group]
-        rows.append(row | {"against_first": against})
+        rows.append(row | {"against_first": [] if cell is found[0] else difference(found[0], cell)})
+    return rows
+
+
+def difference(first: Entry, other: Entry) -> list[dict[str, Any]]:
+    """How `other` differs from `first` in position and in orientation, paired; see posezoo.studies.paired."""
+    by = "scene" if len(first.reports[0].groups("scene")) > 1 else "overall"
+    group = AVERAGE if by == "scene" else "overall"
+    return [row for row in _contrast(first, other, by) if row["group"] == group]
+
+
+def pairs(found: Sequence[Entry], against: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """A row for each cell that the grid compares with another of its column, and each error.
+
+    Over all images first (`by` is overall, or scene for the average of scenes), then for each of several sequences.
+    """
+    known = {cell.name: cell for cell in found}
+    rows = []
+    for cell in found:
+        for other in against.get(cell.name, ()):
+            both = known[other], cell
+            rows += [{"name": cell.name, "than": other, **row} for row in difference(*both)]
+            if len(cell.reports[0].groups("sequence")) > 1:
+                rows += [{"name": cell.name, "than": other, **row} for row in _contrast(*both, "sequence")]
     return rows
 
 
@@ -85,14 +103,17 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             low, high = row[f"{key}_seeds"]
             cell[f"median {unit}"] = short(row[key]) + (f" ({short(low)} to {short(high)})" if low < high else "")
         cell |= {"parameters": f"{row['parameters']:,}", "ms": f"{row['milliseconds']:.1f}"}
-        words = [one["verdict"] for one in row["against_first"]]
-        cell["against the first"] = (
-            ", ".join(dict.fromkeys(words))
-            if len(set(words)) == 1
-            else ", ".join(f"{one['error'].partition('_')[0]} {one['verdict']}" for one in row["against_first"])
-        )
+        cell["against the first"] = verdict(row["against_first"])
         printed.append(cell)
     return printed
+
+
+def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
+    """`better`, or `position better, orientation not distinguishable`."""
+    words = [one["verdict"] for one in differences]
+    if len(set(words)) < 2:
+        return ", ".join(dict.fromkeys(words))
+    return ", ".join(f"{one['error'].partition('_')[0]} {one['verdict']}" for one in differences)
 
 
 def told_apart(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -109,6 +130,11 @@ def told_apart(rows: Sequence[Mapping[str, Any]]) -> str:
         if words and set(words.values()) == {SAME}:
             parts.append(f"none is distinguishable from {first} in {error}")
     return "; ".join(parts)
+
+
+def _contrast(first: Entry, other: Entry, by: str) -> list[dict[str, Any]]:
+    errors = [[one.errors[one.model] for one in cell.reports] for cell in (first, other)]
+    return contrast(first.reports[0], by, *errors)
 
 
 def _report(run: str, data: str, root: str | None) -> Report:

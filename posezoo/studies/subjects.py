@@ -61,15 +61,13 @@ def subjects(request: Request, least: int = 1) -> list[Subject]:
     standard = entries.grid(request.grid)
     wanted = [name for name in request.models if not is_trained(name)]
     plan: list[Cell] = []
+    chosen = _of_models(standard, wanted) if wanted else standard
     if wanted or not request.models:
-        chosen = _of_models(standard, wanted) if wanted else standard
         place = request.out / "runs"
         plan = grid.cells_of(chosen, request.grid, request.data, place, request.seeds, request.root, request.given)
     found: dict[str, list[str]] = {name: [name] if is_trained(name) else [] for name in request.models}
-    columns = {cell.column for cell in plan}
     for cell in plan:
-        name = cell.row if len(columns) == 1 else f"{cell.row}, {cell.column}"
-        found.setdefault(name, []).append(str(cell.path))
+        found.setdefault(chosen.cell(cell.row, cell.column), []).append(str(cell.path))
     request.train(plan)
     return [Subject(name, tuple(runs)) for name, runs in found.items()]
 

@@ -56,3 +56,12 @@ def test_mistakes_in_a_catalogue_name_the_file(catalogue: Path, text: str, reaso
     with pytest.raises(PluginError, match=reason) as error:
         entries.data_cards()
     assert str(path) in error.value.message
+
+
+def test_a_grid_compares_rows_of_one_column() -> None:
+    rows = {"base": {"model": "posenet"}, "wide": {"model": "posenet", "columns": ["a"], "against": ["base"]}}
+    grid = forms.Grid.model_validate({"summary": "s", "rows": rows, "columns": {"a": {}, "b": {}}})
+    assert grid.against() == {"base, a": [], "base, b": [], "wide, a": ["base, a"]}
+    rows["wide"]["against"] = ["bse"]
+    with pytest.raises(ValueError, match="bse"):
+        forms.Grid.model_validate({"summary": "s", "rows": rows, "columns": {"a": {}}})

@@ -19,7 +19,7 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "catalogue" / "grids"
     folder.mkdir(parents=True)
     text = '[small]\nsummary = "a test"\nrows.base = { model = "posenet" }\n'
-    text += 'rows.wide = { model = "posenet", settings = { dropout = 0.4 } }\ncolumns.one = {}\n'
+    text += 'rows.wide = { model = "posenet", settings = { dropout = 0.4 }, against = ["base"] }\ncolumns.one = {}\n'
     (folder / "small.toml").write_text(text)
     folders = [*entries.folders(), folder.parent]
     monkeypatch.setattr(entries, "folders", lambda: folders)
@@ -29,6 +29,13 @@ def test_a_grid_of_two_cells(one_place: Path, tmp_path: Path) -> None:
     found = study("ablation", data=one_place, out=tmp_path / "out", **{"study.grid": "small"})
     assert [cell["name"] for cell in found["cells"]] == ["base", "wide"]
     assert found["grid"] == "small" and found["verdict"].startswith("small: ")
+    assert [(pair["name"], pair["than"], pair["error"]) for pair in found["pairs"]] == [
+        ("wide", "base", "position_m"),
+        ("wide", "base", "orientation_deg"),
+    ]
+    assert [pair["difference"] for pair in found["pairs"]] == [
+        row["difference"] for row in found["cells"][1]["against_first"]
+    ]
 
 
 @pytest.mark.slow
