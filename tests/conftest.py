@@ -1,4 +1,4 @@
-"""What all tests share: a fresh plugin manager, a cache folder of their own, one thread, the same examples again."""
+"""What all tests share: a fresh plugin manager, a cache folder of their own, one thread, real data."""
 
 from __future__ import annotations
 
@@ -41,3 +41,11 @@ def fresh_plugins() -> Iterator[None]:
     plugins.manager.cache_clear()
     yield
     plugins.manager.cache_clear()
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data that POSEZOO_TEST_DATA names."""
+    if not os.environ.get("POSEZOO_TEST_DATA"):
+        pytest.skip("POSEZOO_TEST_DATA is not set: no real data")
+    return Path(os.environ["POSEZOO_TEST_DATA"])

@@ -24,7 +24,7 @@ from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Stages
 from posezoo.base.paths import user_path
 from posezoo.base.signals import StopFlag
-from posezoo.place import frames, structure, world
+from posezoo.place import frames, likeness, structure, world
 from posezoo.place.report import PlaceReport, measure, save
 from posezoo.place.sources import Recording, recordings
 
@@ -76,7 +76,9 @@ def _mapped(
     database = work / "database.db"
     structure.features(database, images, structure.camera_groups(images, every), progress)
     videos = frozenset(one.name for one in found if one.is_video)
-    structure.match(database, structure.pairs(every, videos), progress)
+    photographs = [name for recording, one in names.items() if recording not in videos for name in one]
+    alike = likeness.alike(images, photographs, progress) if len(photographs) > structure.ALL_PAIRS else None
+    structure.match(database, structure.pairs(every, videos, alike), progress)
     models = structure.reconstruct(database, images, work, len(every), progress)
     times = {frame.name: frame.timestamp for one in taken.values() for frame in one}
     scans = {one.name: one.path for one in found}

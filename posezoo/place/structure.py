@@ -60,10 +60,13 @@ def camera_groups(images: Path, names: Sequence[str]) -> list[list[str]]:
     return list(groups.values())
 
 
-def pairs(names: Sequence[str], videos: frozenset[str]) -> list[tuple[str, str]]:
+def pairs(
+    names: Sequence[str], videos: frozenset[str], alike: Sequence[tuple[str, str]] | None = None
+) -> list[tuple[str, str]]:
     """Which images are matched: all pairs of few; else neighbours in time, and key frames of all with each other.
 
-    Photographs in a folder follow each other rarely: up to ten times as many neighbours are tried.
+    Photographs in a folder follow each other in any order: those that look `alike` are matched besides
+    (posezoo.place.likeness), and where that is not known, ten times as many neighbours.
     """
     if len(names) <= ALL_PAIRS:
         return list(itertools.combinations(names, 2))
@@ -72,14 +75,14 @@ def pairs(names: Sequence[str], videos: frozenset[str]) -> list[tuple[str, str]]
     for name in names:
         runs.setdefault(name.partition("/")[0], []).append(name)
     for recording, run in runs.items():
-        overlap = OVERLAP if recording in videos else 10 * OVERLAP
+        overlap = OVERLAP if recording in videos or alike is not None else 10 * OVERLAP
         for n, name in enumerate(run):
             far = [n + 2**power for power in range(overlap.bit_length(), 8)]
             for other in [*range(n + 1, n + 1 + overlap), *far]:
                 if other < len(run):
                     found[name, run[other]] = None
     step = max(1, -(-len(names) // KEY_FRAMES))
-    found |= dict.fromkeys(itertools.combinations(names[::step], 2))
+    found |= dict.fromkeys([*itertools.combinations(names[::step], 2), *(alike or ())])
     return list(found)
 
 

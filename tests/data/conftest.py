@@ -1,8 +1,7 @@
-"""Folders of own data made on the spot, and the place of real data."""
+"""Folders of own data made on the spot."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,11 +32,3 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         return folder
 
     return make
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder of real data that POSEZOO_TEST_DATA names."""
-    if not os.environ.get("POSEZOO_TEST_DATA"):
-        pytest.skip("POSEZOO_TEST_DATA is not set: no real data")
-    return Path(os.environ["POSEZOO_TEST_DATA"])
