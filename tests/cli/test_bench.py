@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import faults
+import pytest
 import small_data
 from command_line import ok, strict_json
 from naming import naming
 
 
+@pytest.mark.slow
 def test_startup() -> None:
     rows = strict_json(ok("bench", "startup", "--format", "json"))
     rows = rows if isinstance(rows, list) else [rows]

@@ -27,6 +27,7 @@ def three_places(tmp_path: Path) -> Path:
     return small_data.write(tmp_path / "three", rows)
 
 
+@pytest.mark.slow
 def test_the_study_on_small_models(three_places: Path, tmp_path: Path) -> None:
     more = {"study.fractions": [0.25, 0.75], "study.epochs": [1]}
     found = study("few-shot", "posenet", data=three_places, out=tmp_path / "out", **more)

@@ -49,6 +49,7 @@ def test_representations_are_those_of_the_heads(one_place: Path, tmp_path: Path)
     assert found["orientation weights"].shape == (8, (model.orientation_head.widths[0] + 1) * 4)
 
 
+@pytest.mark.slow
 def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
     more = {"hyper.rank": 4, "study.places": [2, 3]}
     found = study("weights", "posenet+hyper", "posenet", data=one_place, out=tmp_path, **more)

@@ -25,13 +25,9 @@ from posezoo.zoo.export import _write, export
 from posezoo.zoo.saved import save
 
 DEMO = sorted((Path(posezoo_demo.__file__).parent / "loop").rglob("*.jpg"))[:4]
-# the converters take seconds a model; plain ms-transformer alone leaves its embedding empty
-QUICK = {("ms-transformer+hyper=residual", "onnx"), ("ms-transformer", "pt2"), ("atloc", "pt2")}
-EVERY = [
-    pytest.param(name, to, marks=[] if (name, to) in QUICK else [pytest.mark.slow])
-    for name in NAMES
-    for to in ("onnx", "pt2")
-]
+# the converters take up to a minute a model, by its layers; plain ms-transformer alone leaves its embedding empty
+QUICK = [("ms-transformer+hyper=residual", "onnx"), ("ms-transformer", "pt2"), ("atloc", "pt2")]
+TINY = {"backbone": "test_efficientnet.r160_in1k", "resize": 64, "crop": 64}
 
 
 def same(one: posezoo.PoseModel, file: Path) -> None:
@@ -54,10 +50,19 @@ def same(one: posezoo.PoseModel, file: Path) -> None:
     assert abs(got.quaternion - expected.quaternion).max() < 1e-4
 
 
-@pytest.mark.parametrize(("name", "to"), [("ms-transformer", "onnx"), ("posenet", "pt2")])
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        *(("posenet", "onnx"), ("ms-transformer", "pt2")),
+        *(
+            pytest.param(name, to, marks=pytest.mark.slow)
+            for name, to in (("posenet", "pt2"), ("ms-transformer", "onnx"))
+        ),
+    ],
+)
 def test_files_carry_the_error_estimate(name: str, to: str, tmp_path: Path) -> None:
     """Its embedding too, which plain ms-transformer otherwise leaves out; infinite where nothing is known."""
-    model = with_estimate(build(name))
+    model = with_estimate(build(name, **TINY))
     file = export(model, to, tmp_path / f"a.{to}", check=True).path
     again = exported.load(file, trust=True)
     given_BCHW = images(5, model.config.crop)
@@ -73,12 +78,23 @@ def test_files_carry_the_error_estimate(name: str, to: str, tmp_path: Path) -> N
     assert unknown.radius_m.isinf().all()
 
 
-@pytest.mark.parametrize(("name", "to"), EVERY)
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_model_in_every_form(name: str, to: str, tmp_path: Path) -> None:
-    model = build(name)
+    exported_alike(build(name), name, to, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "to"), QUICK)
+def test_some_on_a_tiny_backbone(name: str, to: str, tmp_path: Path) -> None:
+    exported_alike(build(name, **TINY), name, to, tmp_path)
+
+
+def exported_alike(model: PoseModel, name: str, to: str, tmp_path: Path) -> None:
+    """One file, checked, that gives the model's outputs."""
     if model.config.scenes and "ms-transformer" in name:  # the scenes must differ between the images
         with torch.no_grad():
-            assert len(model(images(5)).scene_logits.unique()) > 3
+            assert len(model(images(5, model.config.crop)).scene_logits.unique()) > 3
     done = export(model, to, tmp_path / f"a.{to}", check=True)
     assert done.path == tmp_path / f"a.{to}"
     assert done.bytes == done.path.stat().st_size
@@ -121,7 +137,7 @@ def test_every_rotation_representation(rotation: str, tmp_path: Path) -> None:
 
 
 def test_the_file_says_what_it_needs(tmp_path: Path) -> None:
-    model = build("posenet", crop=64)
+    model = build("posenet", **TINY)
     path = export(model, "onnx", tmp_path / "a.onnx").path
     session = onnxruntime.InferenceSession(path)
     (given,) = session.get_inputs()

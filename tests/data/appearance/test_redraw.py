@@ -62,6 +62,7 @@ def test_the_reader_of_ecl_reads_what_cambridge_gives(
     assert Path("new/ecl/abs_pose_ShopFacade_test_winter.csv").read_text().startswith(",scene,split,seq,img_path,t1")
 
 
+@pytest.mark.slow
 def test_resumed_or_in_parts_the_bytes_are_the_same(tree: Path, tiny: Path) -> None:
     given = ["--flavours", "winter", "--batch", "2", "--format", "quiet"]
     assert run(words(tree, tiny, *given, out="whole")) == 0
