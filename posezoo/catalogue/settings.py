@@ -38,6 +38,14 @@ def parse(items: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
+def joined(options: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings given as options (None: not given) and as KEY=VALUE. Raises UsageError for one given as both."""
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given.keys() & typed.keys():
+        raise UsageError(f"setting {key} is given twice: as an option and as {key}=", "give it once")
+    return given | dict(typed)
+
+
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """`{"hyper.rank": 256}` or `{"hyper": {"rank": 256}}` as nested dictionaries."""
     settings: dict[str, Any] = {}

@@ -99,8 +99,7 @@ def train(
 
     known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
     options = {"data.skip_bad": skip_bad or None, "start_from": start_from, "out": None if out is None else str(out)}
-    typed = {key: value for key, value in options.items() if value is not None} | settings.parse(overrides or [])
-    given = settings.nested(typed)
+    given = settings.nested(settings.joined(options, settings.parse(overrides or [])))
     if config is not None:
         from posezoo.training.config import settings_of
 

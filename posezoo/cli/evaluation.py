@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.base.errors import UsageError
 from posezoo.cli import complete
 from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Whole
 from posezoo.cli.output import print_comparison, print_content, print_report
@@ -144,6 +145,7 @@ def report(
     latex: Annotated[bool, typer.Option("--latex", help="Print the medians as a LaTeX table (booktabs).")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print every row as CSV.")] = False,
     figures: Annotated[str, typer.Option(help="Write the figures in this form too: svg or pdf, for a paper.")] = "",
+    out: Annotated[Path | None, typer.Option(help="The folder to write to; without it, where the report is.")] = None,
     format: Format = "human",
 ) -> None:
     """Write report.html and report.md again from what was measured; nothing is computed anew.
@@ -155,9 +157,12 @@ def report(
     from posezoo.training.again import stored_report
 
     folder, found = stored_report(run)
+    if (latex or csv) and out is not None:
+        raise UsageError("--latex and --csv print, --out is for pages and figures", "write them with > FILE")
     if latex or csv:
         typer.echo(printable((page.latex if latex else page.csv)(found)), nl=False)
         return
+    folder = out or folder
     written = [str(path) for path in found.write_pages(folder)]
     drawn = [str(path) for path in found.draw(folder, figures)] if figures else []
     more = {"figures": drawn} if drawn else {}

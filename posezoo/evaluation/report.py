@@ -197,9 +197,11 @@ class Report(Worded):
         return files.export(self, form, Path(folder))
 
     def write_pages(self, folder: Path) -> list[Path]:
-        """report.html and report.md, written to `folder`. Raises ResourceError."""
+        """report.html and report.md, written to `folder`, which is made. Raises ResourceError."""
         from posezoo.evaluation import page
 
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         texts = {folder / "report.html": page.html(self), folder / "report.md": page.markdown(self)}
         for path, text in texts.items():
             files.write_text(path, text)

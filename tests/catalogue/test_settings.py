@@ -75,6 +75,14 @@ def test_values_never_fail(text: str) -> None:
     assert list(settings.parse([f"key={text}"])) == ["key"]
 
 
+def test_a_setting_is_an_option_or_a_word_and_never_both() -> None:
+    assert settings.joined({"out": "a", "start_from": None}, {"epochs": 3}) == {"out": "a", "epochs": 3}
+    assert settings.joined({"out": None}, {"out": "b"}) == {"out": "b"}
+    with pytest.raises(UsageError, match=naming("out")) as error:
+        settings.joined({"out": "a"}, {"out": "a"})
+    assert error.value.exit_code == 2
+
+
 def test_nested_and_merged() -> None:
     assert settings.nested({"hyper.rank": 8, "hyper": {"init": "zero"}}) == {"hyper": {"init": "zero"}}
     assert settings.nested({"a.b.c": 1, "a.b.d": 2, "e": 3}) == {"a": {"b": {"c": 1, "d": 2}}, "e": 3}

@@ -43,6 +43,16 @@ def test_json_of_runs(run: Path, images: list[str], tmp_path: Path) -> None:
     assert strict_json(ok("resume", str(run), "--format", "json"))["run"] == str(run)
 
 
+@pytest.mark.parametrize(
+    "twice", [["--out", "a", "out=b"], ["--from", "a", "start_from=a"], ["--skip-bad", "data.skip_bad=true"]]
+)
+def test_a_setting_given_as_option_and_word_is_refused(twice: list[str], one_place: Path) -> None:
+    key = twice[-1].partition("=")[0]
+    faults.assert_fails(["train", "posenet", "--data", f"folder:{one_place}", *twice], 2, key)
+    assert not Path("a").exists()
+    assert not Path("b").exists()
+
+
 def test_train_in_json(one_place: Path, no_pictures: None) -> None:
     argv = small_data.words(small_data.settings("posenet", epochs=1, out="run"))
     ended = faults.in_process(["train", "posenet", "--data", f"folder:{one_place}", *argv, "--format", "json"])

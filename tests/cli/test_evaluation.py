@@ -56,4 +56,11 @@ def test_a_report_is_written_again(train: Train) -> None:
     assert ok("report", str(run), "--csv").startswith("by,")
     drawn = strict_json(ok("report", str(run), "--figures", "pdf", "--format", "json"))["figures"]
     assert drawn == [str(run / "report" / f"{kind}.pdf") for kind in ("trajectory", "errors")]
+    page.unlink()
+    other = run.parent / "for" / "print"
+    elsewhere = strict_json(ok("report", str(run), "--out", str(other), "--figures", "svg", "--format", "json"))
+    assert Path(elsewhere["page"]).read_text() == before
+    assert {path.name for path in other.iterdir()} == {"report.html", "report.md", "trajectory.svg", "errors.svg"}
+    assert not page.exists()
+    faults.assert_fails(["report", str(run), "--csv", "--out", str(other)], 2, "--out")
     assert faults.in_process(["report", str(run.parent / "nowhere")]).code == 4
