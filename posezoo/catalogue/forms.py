@@ -1,4 +1,7 @@
-"""The forms of the catalogue's entries: what a card of each kind says. Data only, no torch, no files read."""
+"""The forms of the catalogue's entries: what a card of each kind says. Data only, no torch, no files read.
+
+Long: one form for each kind of entry, which are read beside one another.
+"""
 
 from __future__ import annotations
 
