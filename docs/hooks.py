@@ -1,7 +1,8 @@
-"""Hooks of mkdocs: the changelog of the repository as a page, and where other projects' names are described."""
+"""Hooks of mkdocs: the changelog of the repository as a page, where other projects' names are described, whole names."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 import tomllib
 from pathlib import Path
@@ -28,6 +29,12 @@ def on_config(config: Any) -> None:
         path = Path(FOLDER.name) / f"{project}.inv"
         path.write_bytes(inventory.format_sphinx())
         handler["inventories"].append({"url": path.as_uri(), "base_url": entry["base"]})
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """The page with names (code without a space, that fits a phone) and cells of numbers marked, not to be broken."""
+    html = re.sub(r"<code>([^<\s]{1,34})</code>", r'<code class="whole">\1</code>', html)
+    return re.sub(r"<td>([\d., ]+)</td>", r'<td class="whole">\1</td>', html)
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:

@@ -94,12 +94,20 @@ def page_text() -> str:
             groups.setdefault(data, {}).setdefault(_key(table, row), []).append(_figure(table, row))
     sources = list(dict.fromkeys(table.origin for table in tables))
     for data in sorted(groups):
-        lines += [f"## {data}", "", "| method | m, deg | of | settings | seeds | source |", "|---|---|---|---|---|---|"]
+        rows = [["method", "m, deg", "of", "settings", "seeds", "source"]]
         for (method, settings, of, source, seeded), figures in groups[data].items():
             count = str(len(figures)) if seeded else ""
-            number = f"[{sources.index(source) + 1}](#sources)"
-            lines.append(f"| {method} | {_shown(figures)} | {of} | {settings} | {count} | {number} |")
-        lines.append("")
+            rows.append([method, _shown(figures), of, settings, count, f"[{sources.index(source) + 1}](#sources)"])
+        kept = [place for place in range(len(rows[0])) if any(row[place] for row in rows[1:])]
+        cells = [" | ".join(row[place] for place in kept) for row in rows]
+        lines += [
+            f"## {data}",
+            "",
+            f"| {cells[0]} |",
+            "|---" * len(kept) + "|",
+            *(f"| {row} |" for row in cells[1:]),
+            "",
+        ]
     notes = {table.origin: f" ({table.note})" for table in tables if table.note}
     lines += ["## Sources", ""]
     lines += [f"{n}. {_words(source)}{notes.get(source, '')}" for n, source in enumerate(sources, 1)]

@@ -22,6 +22,8 @@ PAGES = [
     *("", "tutorial/", "gallery/", "results/", "changelog/", "notebooks/understand-a-report/", "faq/", "migration/"),
     *("citing/", "guides/data/", "plugins/", "reference/api/", "LOG/"),
 ]
+WHOLE = "[...document.querySelectorAll(':is(p, li) > code')].filter(e => e.textContent.match(/^\\S{1,34}$/))"
+TABLES = "[...document.querySelectorAll('table:has(th:nth-child(4)) tbody tr')]"
 pytestmark = pytest.mark.slow
 
 
@@ -66,6 +68,10 @@ def test_pages(site: str, browser: Any, width: int, scheme: str) -> None:
         names = "[...document.querySelectorAll('td code')]"
         broken = page.evaluate(f"{names}.filter(e => e.getClientRects().length > 1).map(e => e.textContent)")
         assert broken == [], f"{path}: names in tables are broken"
+        broken = page.evaluate(f"{WHOLE}.filter(e => e.getClientRects().length > 1).map(e => e.textContent)")
+        assert broken == [], f"{path}: names in sentences are broken"
+        narrow = page.evaluate(f"{TABLES}.filter(row => row.getBoundingClientRect().height > 220).length")
+        assert not narrow, f"{path}: {narrow} rows of tables are towers of words"
     # versions.json comes from mike, when a version is deployed
     own = [text for text in problems if not any(word in text for word in ("github", "ERR_FAILED", "versions.json"))]
     assert [text for text in own if "status of 404" not in text] == []
