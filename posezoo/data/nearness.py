@@ -30,6 +30,20 @@ def gap(frames: Frames, test_N: np.ndarray, train_N: np.ndarray) -> float | None
     return float(np.median(np.concatenate(found))) if found else None
 
 
+def unseen(frames: Frames, block: np.ndarray, held: np.ndarray, train: np.ndarray) -> float:
+    """The share of a block's frames that are nearer to a `held` frame than to any that trains: nobody shows them.
+
+    All are rows of one scene; the share is of at most a hundred of the block's frames.
+    """
+    if not len(held):
+        return 0.0
+    if not len(train):
+        return 1.0
+    some_N3 = frames.position[block[:: max(1, len(block) // 100)]]
+    to_held_N, to_train_N = (_nearest(some_N3, frames.position[rows]) for rows in (held, train))
+    return float(np.mean(to_held_N < to_train_N))
+
+
 def _nearest(test_N3: np.ndarray, train_M3: np.ndarray) -> np.ndarray:
     centre_3 = train_M3.mean(axis=0)  # first: a UTM position's square would lose centimetres
     a_N3, b_M3 = test_N3 - centre_3, train_M3 - centre_3

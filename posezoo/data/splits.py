@@ -268,7 +268,8 @@ def validation_blocks(frames: Frames, fraction: float, stretch: int = 0) -> np.n
     Blocks are as long as `stretch`, the test's: frames between close training frames are easier than the test and tell
     nothing about it. That is at most a quarter of a scene's frames, and may be more of them than `fraction`. Without
     `stretch` blocks are 10 to 25 frames long. Each scene with at least two frames gives at least one block, and never
-    all its frames. The choice depends on nothing but the frames and the stretch.
+    all its frames. Blocks of several drives along one route lie on different stretches of it, so that each place is
+    trained from another drive, as the test's is. The choice depends on nothing but the frames and the stretch.
     """
     held_N = np.zeros(len(frames), dtype=bool)
     if not 0 < fraction < 1:
@@ -286,5 +287,30 @@ def validation_blocks(frames: Frames, fraction: float, stretch: int = 0) -> np.n
             index = parts[part]
             start = int(middle - (ends[part] - len(index))) - length // 2
             start = max(0, min(start, len(index) - length))
+            if len(parts) > 1:
+                start = _where_others_train(frames, parts, part, start, length, held_N)
             held_N[index[start : start + length]] = True
     return held_N
+
+
+def _where_others_train(
+    frames: Frames, parts: Sequence[np.ndarray], part: int, start: int, length: int, held_N: np.ndarray
+) -> int:
+    """The beginning of a block, moved from `start` as little as needed off what is held out of the other sequences."""
+    index = parts[part]
+    others = np.concatenate([rows for n, rows in enumerate(parts) if n != part])
+    held = others[held_N[others]]
+    last = max(0, len(index) - length)
+    best, least = start, 2.0
+    for begin in sorted({start, last, *range(0, last, max(1, length // 4))}, key=lambda begin: abs(begin - start)):
+        block = index[begin : begin + length]
+        if held_N[block].any():
+            continue
+        own = np.setdiff1d(index, block)
+        train = np.concatenate([own[~held_N[own]], others[~held_N[others]]])
+        share = nearness.unseen(frames, block, held, train)
+        if share < least:
+            best, least = begin, share
+        if not share:
+            break
+    return best

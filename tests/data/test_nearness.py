@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posezoo.base.spec import Frame
-from posezoo.data.nearness import gap, leaks
+from posezoo.data.nearness import gap, leaks, unseen
 from posezoo.data.splits import runs
 from posezoo.data.table import Frames
 
@@ -67,3 +67,13 @@ def test_gap_by_hand() -> None:
         Path(), [Frame("a", (0, 0, 0), (1, 0, 0, 0), "a", "test"), Frame("b", (0, 0, 0), (1, 0, 0, 0), "b", "train")]
     )
     assert gap(two, two.split == "test", two.split == "train") is None  # two scenes are two worlds
+
+
+def test_what_nobody_shows() -> None:
+    """Of frames at 3 to 6 m, those nearer to 6.4, which is held out, than to 0 or 9, which train."""
+    rows = [Frame(f"{n}.png", (at, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)) for n, at in enumerate([0, 3, 4, 5, 6, 6.4, 9])]
+    frames = Frames.from_rows(Path(), rows)
+    block, held, train = np.arange(1, 5), np.array([5]), np.array([0, 6])
+    assert unseen(frames, block, held, train) == 0.75  # 3 is 3 from 0 and 3.4 from 6.4
+    assert unseen(frames, block, held[:0], train) == 0
+    assert unseen(frames, block, held, train[:0]) == 1

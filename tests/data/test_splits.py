@@ -157,6 +157,42 @@ def test_validation_is_as_long_as_the_test(length: int, fraction: float, stretch
     assert found == [n for block in blocks for n in block]
 
 
+def drives(count: int, length: int, apart: float = 0.5, loop: bool = True) -> Frames:
+    """Drives along one route of a metre a frame, beside each other."""
+    rows = []
+    for drive in range(count):
+        for n in range(length):
+            angle, radius = 2 * np.pi * n / length, length / (2 * np.pi) + apart * drive
+            at = (radius * np.cos(angle), radius * np.sin(angle), 0.0) if loop else (float(n), apart * drive, 0.0)
+            rows.append(Frame(f"{drive}/{n:04d}.png", at, (1.0, 0.0, 0.0, 0.0), "s", "train", str(drive)))
+    return Frames.from_rows(Path(), rows)
+
+
+@pytest.mark.parametrize("loop", [True, False])
+@pytest.mark.parametrize(("count", "length", "fraction"), [(2, 200, 0.3), (3, 200, 0.3), (4, 120, 0.25)])
+def test_each_place_of_validation_is_trained_from_another_drive(
+    count: int, length: int, fraction: float, loop: bool
+) -> None:
+    """Evenly spread over equal drives, blocks fall on the same stretch of all: nobody would train that place."""
+    own = drives(count, length, loop=loop)
+    held = validation_blocks(own, fraction, length // 3)
+    assert held.sum() >= 2 * (length // 3) - 1
+    assert len(set(own.sequence[held])) > 1
+    gaps = np.linalg.norm(own.position[held][:, None] - own.position[~held][None], axis=-1).min(axis=1)
+    assert gaps.max() <= 0.5 * (count - 1) + 1e-6
+
+
+def test_drives_elsewhere_keep_their_blocks_in_the_middle() -> None:
+    own = drives(2, 200, apart=1000.0, loop=False)
+    assert np.flatnonzero(validation_blocks(own, 0.3, 60)).tolist() == [*range(70, 130), *range(270, 330)]
+
+
+def test_where_every_place_is_asked_for_some_training_is_left() -> None:
+    """Eight of ten frames of two short drives: blocks cannot avoid each other, and are as many all the same."""
+    held = np.flatnonzero(validation_blocks(drives(2, 5, loop=False), 0.8, 5)).tolist()
+    assert held == [0, 1, 2, 3, 6, 7, 8, 9]
+
+
 def test_validation_blocks_follow_time() -> None:
     """Rows in the opposite order of time: the block about the 20th moment is that of the rows 24 down to 15."""
     own = frames([0] * 40, [100 - n for n in range(40)])
