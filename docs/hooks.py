@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: the changelog of the repository as a page, where other projects' names are described, whole names."""
+"""Hooks of mkdocs: the changelog as a page, where other projects' names are described, names in one piece."""
 
 from __future__ import annotations
 
