@@ -213,8 +213,8 @@ def _number(value: float | str) -> str:
 
 def text_of(model: str | Path) -> str:
     """The card of a run folder, `local-dir:PATH`, `hf-hub:OWNER/REPO` or an alias; with its report if there is one."""
-    name = str(model)
-    found = find(full_name(name))
+    name = full_name(model)
+    found = find(name)
     alias = entries.weights_cards().get(name)
     load_as = name if alias else found.origin if found.folder is None else HERE
     return text(found.config, report_of(found.folder), load_as=load_as, licence=alias.licence if alias else "")

@@ -60,9 +60,12 @@ class Trained:
 def full_name(name: str | Path) -> str:
     """The name with its scheme: an alias, an exported file, `hf-hub:` and `local-dir:` unchanged; else a folder's.
 
-    Raises UsageError for a name that is not a folder but nearly an alias.
+    A Path is a folder or an exported file, whatever it is called. Raises UsageError for a name that is not a folder but
+    nearly an alias.
     """
     text, aliases = str(name), entries.weights_cards()
+    if isinstance(name, Path) and not text.endswith(EXPORTED):
+        return f"local-dir:{text}"
     if text.partition(":")[0] in names.SCHEMES or text in aliases or text.endswith(EXPORTED):
         return text
     if "/" not in text and not paths.user_path(text).exists() and near(text, aliases):

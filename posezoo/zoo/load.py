@@ -34,6 +34,7 @@ def load(
 ) -> PoseModel | ExportedModel:
     """A trained model in eval mode, on the GPU if there is one, of an alias, a folder or `hf-hub:OWNER/REPO[@REV]`.
 
+    A string is an alias before it is a folder; a Path is a folder or file, whatever it is called.
     Or a `.onnx` or `.pt2` file that `export` wrote, on the CPU; `exported=True` says so to type checkers, and refuses
     anything else. `trust`: open a `.pt2` file, which can run its author's code. `note` is called with what a branch or
     tag was resolved to. Raises UsageError, WeightsError, HubError.

@@ -287,5 +287,7 @@ def test_full_names() -> None:
     assert full_name("hf-hub:a/b") == "hf-hub:a/b"
     assert full_name("local-dir:x") == "local-dir:x"
     assert full_name(Path("outputs/x")) == "local-dir:outputs/x"
+    assert full_name(Path("atloc-anchors-hyper-demo")) == "local-dir:atloc-anchors-hyper-demo"
+    assert full_name(Path("x.onnx")) == "x.onnx"
     assert report_folder("outputs/x") == Path("outputs/x/report")
     assert report_folder("hf-hub:a/b@main") == Path("outputs/reports/hf-hub-a-b-main")

@@ -23,6 +23,7 @@ from posezoo.base.files import tensors
 from posezoo.catalogue import entries
 from posezoo.zoo import pretrained
 from posezoo.zoo.build import create_model
+from posezoo.zoo.card import text_of
 from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, model_folder, read_config
 from posezoo.zoo.saved import load, save, save_estimate, write_card
 
@@ -57,6 +58,22 @@ def test_a_folder_needs_no_scheme(copy: Path, monkeypatch: pytest.MonkeyPatch) -
         load(copy / "absent")
     with pytest.raises(UsageError):
         load("posenet")  # an architecture, and no folder
+
+
+def test_a_path_is_a_folder_though_an_alias_is_called_the_same(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a string the alias comes first; `text_of` reads the card of the same one."""
+    alias = "posenet-anchors-demo"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=naming(alias)):
+        load(Path(alias))
+    copy.rename(alias)
+    assert load(alias).name == "posenet+anchors"
+    assert (load(Path(alias)).name, load(Path(alias)).origin) == (load(f"local-dir:{alias}").name, alias)
+    assert load(Path(alias)).name != "posenet+anchors"
+    assert f'posezoo.load("{alias}")' in text_of(alias)
+    assert f'posezoo.load("{alias}")' not in text_of(Path(alias))
 
 
 def rewrite(folder: Path, content: bytes) -> None:
