@@ -81,7 +81,7 @@ def _text(output: Any) -> str:
 
 
 def _shown(output: Any) -> bool:
-    """Whether a reader sees it: no bar of a live view, which is gone, and no empty text."""
+    """Whether a reader sees it: no widget, which is gone, and no empty text."""
     data = output.get("data", {})
     return "application/vnd.jupyter.widget-view+json" not in data and (
         "image/png" in data or bool(_text(output).strip())

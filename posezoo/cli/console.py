@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import resource
 import sys
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from rich.text import Text
 
 from posezoo.base.errors import PosezooError, redacted
 from posezoo.base.observe import Observer
+from posezoo.cli.notebook import CellView
 from posezoo.cli.tables import Output, escaped, words_within
 
 PLAIN_SECONDS = 60.0
@@ -31,6 +33,7 @@ class TrainView(Observer):
     def __init__(self, quiet: bool = False) -> None:
         # its own stream: a bar that is drawn while something catches sys.stderr is not what that something prints
         self.console = Output(stderr=True, file=sys.stderr, quiet=quiet or not is_main_process())
+        self.cell = CellView() if self.console.is_jupyter and not self.console.quiet else None
         self.live: Progress | None = None
         self.bar: Progress | None = None
         self._what, self._plain_at = "", time.monotonic()
@@ -42,6 +45,9 @@ class TrainView(Observer):
 
     def progress(self, what: str, done: int, total: int) -> None:
         with self._drawing():
+            if self.cell:
+                self.cell.work(done, total, what)
+                return
             if not self._draws:
                 self._plain(f"{what}: {done} of {total}")
                 return
@@ -59,8 +65,8 @@ class TrainView(Observer):
 
     @property
     def _draws(self) -> bool:
-        """Whether bars can be drawn: in a terminal or a notebook. FORCE_COLOR makes no terminal of a pipe."""
-        return self.console.is_jupyter or (self.console.is_terminal and self.console.file.isatty())
+        """Whether rich can draw bars: in a terminal. FORCE_COLOR makes no terminal of a pipe."""
+        return not self.cell and self.console.is_terminal and self.console.file.isatty()
 
     def say(self, text: str) -> None:
         """A line as it is."""
@@ -96,7 +102,9 @@ class TrainView(Observer):
     def step(self, line: dict[str, Any]) -> None:
         with self._drawing():
             self.recent.append(line)
-            if self.live:
+            if self.cell:
+                self.cell.bar(line["step"], self.total, self._in_cell())
+            elif self.live:
                 self.live.update(self.live.task_ids[0], completed=line["step"], now=self._now())
             else:
                 self._plain(self._line())
@@ -104,7 +112,11 @@ class TrainView(Observer):
     def epoch(self, line: dict[str, Any]) -> None:
         with self._drawing():
             self.epochs.append(line)
-            self.console.print(Text(self._epoch_line(line)), highlight=False, soft_wrap=True)
+            text = self._epoch_line(line)
+            if self.cell:
+                self.cell.bar(line["step"], self.total, self._in_cell(), now=True)
+            else:
+                self.console.print(Text(text), highlight=False, soft_wrap=True)
 
     def _recall(self, history: list[dict[str, Any]]) -> None:
         """The lines of the epochs before a resume, as they were shown then but for their times."""
@@ -113,7 +125,9 @@ class TrainView(Observer):
                 self.recent.append(line)
             else:
                 self.epochs.append(line)
-                self.console.print(Text(self._epoch_line(line, "before")), highlight=False, soft_wrap=True)
+                text = self._epoch_line(line, "before")
+                if not self.cell:
+                    self.console.print(Text(text), highlight=False, soft_wrap=True)
 
     def _epoch_line(self, line: dict[str, Any], took: str = "") -> str:
         """One line that stays: means of the last steps, validation, the best so far marked."""
@@ -134,6 +148,8 @@ class TrainView(Observer):
     def end(self) -> None:
         with self._drawing():
             self._close_bar()
+            if self.cell:
+                self.cell.end()
             if self.live:
                 self.live.stop()
                 self.live = None
@@ -180,6 +196,22 @@ class TrainView(Observer):
             text += f"; validation {best['median_position_m']:.3g} m {best['median_orientation_deg']:.3g} deg"
         return text
 
+    def _in_cell(self) -> str:
+        """All there is to know, for a notebook: time left, errors, validation, the best so far, speed, memory."""
+        done = self.recent[-1]["step"] if self.recent else self.first
+        speed, left = self._speed()
+        time_left = f"{duration(left)} left" if done < self.total else f"took {duration(time.monotonic() - self.begun)}"
+        count = len(self.epochs) and self.epochs[-1]["epoch"]
+        parts = [f"epoch {min(count + 1, self.facts['epochs'])}/{self.facts['epochs']}", time_left]
+        if self.recent:
+            errors = f"{self._mean('position_m'):.3g} m {self._mean('orientation_deg'):.3g} deg"
+            parts += [f"loss {self._mean('loss'):.3f}, {errors}"]
+        if self.epochs and "median_position_m" in self.epochs[-1]:
+            last = self.epochs[-1]
+            validated = f"{last['median_position_m']:.3g} m {last['median_orientation_deg']:.3g} deg"
+            parts += [f"validation {validated}, best {self.best:.3g} m"]
+        return "; ".join([*parts, f"{speed:.0f} images/s", gpu_memory().strip(", ") or memory()])
+
     def _now(self) -> str:
         """The last steps in a few words, for the line of the bar."""
         if not self.recent:
@@ -205,6 +237,12 @@ def gpu_memory() -> str:
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return ""
     return f", {torch.cuda.max_memory_allocated() / 1e9:.1f} GB of GPU memory"
+
+
+def memory() -> str:
+    """The most memory that this process had, in words."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, on a Mac in bytes
+    return f"{largest / (1e9 if sys.platform == 'darwin' else 1e9 / 1024):.1f} GB of memory"
 
 
 def is_main_process() -> bool:
