@@ -257,9 +257,12 @@ def unfused(start: Any) -> Any:
     return lambda self, *given, **more: start(self, *given, **{**more, "fused": False})
 
 
+# torch's compiler calls a deprecated function of torch
+@pytest.mark.filterwarnings("ignore:.*_prims_common.check:FutureWarning")
 @pytest.mark.slow
 def test_compiled(train: Train, tmp_path: Path) -> None:
     """The same numbers but for rounding, and a saved model with the usual names."""
-    plain, compiled = (train(out=str(tmp_path / str(on)), epochs=1, compile=on).path for on in (False, True))
+    given = {"epochs": 1, "dropout": 0.0, "drop_path": 0.0}  # compiled dropout draws other masks
+    plain, compiled = (train(out=str(tmp_path / str(on)), compile=on, **given).path for on in (False, True))
     np.testing.assert_allclose(of(plain, "loss"), of(compiled, "loss"), rtol=1e-3)
     assert weights(plain, 3).keys() == weights(compiled, 3).keys()

@@ -11,7 +11,7 @@ import torch
 from small_models import SMALL
 from small_runs import Notes, Train
 
-from posezoo import api
+import posezoo
 from posezoo.base.errors import UsageError
 from posezoo.nn.model import PoseModel
 from posezoo.training.run import read_config
@@ -87,6 +87,7 @@ def test_a_scene_is_added_to_a_model_of_several(train: Train, two_places: Path, 
     with torch.inference_mode():
         pictures = torch.stack([torch.rand(3, before.config.crop, before.config.crop) for _ in images])
         one, two = before(pictures, told), after(pictures, told)
-    torch.testing.assert_close(one.position, two.position)
-    report = api.evaluate(run, observer=Notes())
+    # in float32, whose products of more heads are summed in another order
+    torch.testing.assert_close(one.position, two.position, atol=1e-5, rtol=0)
+    report = posezoo.evaluate(run, observer=Notes())
     assert set(report.frames.scenes) >= {"cellar"}

@@ -1,0 +1,225 @@
+"""docs/results/hypernetwork.md: does the hypernetwork help? From the grids `question/*` of the catalogue.
+
+    posezoo study ablation study.grid=question/posenet --data demo-loop --out outputs/question/posenet
+    python docs/make.py question outputs/question/posenet ...     keeps what it found in registry/results/question.json
+
+A grid that was not run on some data is not on the page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from posezoo.base.files.write import write_whole
+from posezoo.base.picture import Picture, Theme, grey, themed
+from posezoo.base.plan import COLOURS
+from posezoo.catalogue import entries
+from posezoo.evaluation.compare import BETTER, SAME, WORSE
+
+ROOT = Path(__file__).parent.parent
+PAGE, STORE = ROOT / "docs" / "results" / "hypernetwork.md", ROOT / "registry" / "results" / "question.json"
+IMAGES = ROOT / "docs" / "images"
+ERRORS = {"position_m": ("position", "m"), "orientation_deg": ("orientation", "deg")}
+BASE, SAME_SIZE = "base", "same-size"
+KEPT = (
+    "name", "than", "by", "group", "num", "error", "median_first", "median", "difference", "difference_ci95", "verdict",
+)  # fmt: skip
+OMITTED = ("against_first", "milliseconds")
+Row = Mapping[str, Any]
+
+INTRODUCTION = """\
+Written by `python docs/make.py` from `registry/results/question.json`; the commands are below each table.
+
+HyperPose's idea is that weights computed from the image itself adapt a model to light, season and occlusion. The paper
+compares infused models with their bases, which have fewer parameters, and with one training of each. Here each form
+stands beside its base **and** beside a base with as many parameters, all with the same images, passes, augmentation and
+three seeds. Differences are paired, image by image, with 95 % intervals by blocks of neighbouring frames. A word other
+than *not distinguishable* needs more: every training of the one must differ from every training of the other in that
+direction ([how to read the words](../guides/studies.md#how-to-read-the-words)).
+
+The models are small, so that anybody can run it: EfficientNet-Lite0 at 96 pixels, three of its stages frozen, 20
+passes, two minutes a run. A word holds for these settings; larger pictures and longer trainings may say something else.
+Earlier trainings of full and factorised forms on `demo-loop` and in the red kitchen, three seeds each but without the
+paired test, are in [all results](../results.md).
+"""
+
+CLUSTERS = """\
+## Do generated weights know more than the embedding?
+
+No: they cannot. A generated layer is a function of the code, and the code one of the embedding, so the weights can lose
+what the embedding knows but add nothing. What training asks of them is a small pose loss, not that images of one place
+get like weights; a residual form that starts at zero moves its weights only as far as the loss pays for. That is what
+`posezoo study weights` measures on `demo-loop`: the clusters of the embedding agree better with the places than those
+of the generated weights do, and the nearest neighbour under other light is farther away by weights than by embedding.
+The numbers are in [the studies' guide](../guides/studies.md#do-weights-gather-by-place-weights). The paper's Figure 3
+shows the weights alone; without the embedding beside them, clusters by place are no evidence for the hypernetwork.
+"""
+
+
+def add(folders: Iterable[str]) -> None:
+    """Keep the numbers of these studies; those of other grids and data stay."""
+    stored = read()
+    for folder in folders:
+        found = json.loads((Path(folder) / "ablation" / "study.json").read_text(encoding="utf-8"))
+        stored.setdefault(found["data"], {})[found["grid"]] = {
+            "settings": found["settings"],
+            "cells": [{key: row[key] for key in row if key not in OMITTED} for row in found["cells"]],
+            "pairs": [{key: row[key] for key in KEPT} for row in found["pairs"]],
+        }
+    write_whole(STORE, json.dumps(rounded(dict(sorted(stored.items()))), indent=1) + "\n")
+
+
+def rounded(value: Any) -> Any:
+    """Numbers in four digits."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """Data set -> grid -> its cells and pairs."""
+    found: dict[str, dict[str, Any]] = json.loads(STORE.read_text(encoding="utf-8"))
+    return found
+
+
+def page_text() -> str:
+    """The page."""
+    lines = ["# Does the hypernetwork help?", "", INTRODUCTION]
+    for data, grids in read().items():
+        lines += [f"## {data}", "", *_told(grids), ""]
+        for theme in get_args(Theme):
+            words = "Paired differences in position and orientation to a base as large, with intervals"
+            lines.append(f"![{words}](../images/{picture_name(data, theme)}#only-{theme})")
+        lines += ["", f"*{_caption()}*", ""]
+        for name in entries.grids():
+            if name in grids:
+                lines += [*_tables(name, data, grids[name]), ""]
+    return "\n".join(lines) + CLUSTERS
+
+
+def _caption() -> str:
+    return (
+        "Each form's error minus that of the base as large, paired by image: the median and its interval. Left of the"
+        " line the infused model is better; filled where all trainings agree."
+    )
+
+
+def _told(grids: Mapping[str, Any]) -> list[str]:
+    """What all pairs together say."""
+    lines = []
+    for than, words in ((BASE, "its base"), (SAME_SIZE, "a base as large")):
+        for error, (noun, _) in ERRORS.items():
+            rows = [row for row in _pairs(grids, than) if row["error"] == error]
+            if not rows:
+                continue
+            counts = {word: sum(row["verdict"] == word for row in rows) for word in (BETTER, WORSE, SAME)}
+            gains = [float(row["median"]) / float(row["median_first"]) - 1 for row in rows]
+            lines.append(
+                f"- **{noun}, against {words}**: of {len(rows)} infused models {counts[BETTER]} better,"
+                f" {counts[WORSE]} worse, {counts[SAME]} not distinguishable; their medians are {min(gains):+.0%} to"
+                f" {max(gains):+.0%} from the other's."
+            )
+    return lines
+
+
+def _pairs(grids: Mapping[str, Any], than: str) -> list[Row]:
+    """Over all images, the infused models against bases of this kind."""
+    return [
+        row
+        for found in grids.values()
+        for row in found["pairs"]
+        if row["by"] != "sequence" and row["than"].startswith(than) and not row["name"].startswith(SAME_SIZE)
+    ]
+
+
+def _tables(name: str, data: str, found: Mapping[str, Any]) -> Iterator[str]:
+    """Heading, errors and words of a grid, and the command."""
+    summary = entries.grid(name).summary
+    yield from (f"### {summary[0].upper()}{summary[1:]}", "")
+    yield "| form | parameters | m | deg | against its base | against a base as large |"
+    yield "|---|---|---|---|---|---|"
+    for cell in found["cells"]:
+        numbers = []
+        for key, digits in (("median_position_m", 3), ("median_orientation_deg", 2)):
+            low, high = cell[f"{key}_seeds"]
+            more = digits - (cell[key] >= 1)
+            numbers.append(f"{cell[key]:.{more}f} ({low:.{more}f} to {high:.{more}f})")
+        words = [_words(found["pairs"], cell["name"], than) for than in (BASE, SAME_SIZE)]
+        yield f"| {cell['name']} | {cell['parameters'] / 1e6:.1f} M | {' | '.join((*numbers, *words))} |"
+    given = "".join(f" {key}={value}" for key, value in found["settings"].items())
+    yield from (
+        "",
+        f"Three seeds: mean (lowest to highest). `posezoo study ablation study.grid={name} --data {data}{given}`",
+    )
+    rows = [row for row in found["pairs"] if row["by"] == "sequence" and row["than"].startswith(SAME_SIZE)]
+    if rows:
+        yield from ("", "By test drive, against a base as large: ", "")
+        yield "| form | drive | position | orientation |"
+        yield "|---|---|---|---|"
+        for key in dict.fromkeys((row["name"], row["group"]) for row in rows):
+            both = [row for row in rows if (row["name"], row["group"]) == key]
+            yield f"| {' | '.join((*key, *(_interval(row) for row in both)))} |"
+
+
+def _words(pairs: Sequence[Row], name: str, than: str) -> str:
+    rows = [row for row in pairs if row["name"] == name and row["than"].startswith(than) and row["by"] != "sequence"]
+    words = [row["verdict"] for row in rows]
+    if len(set(words)) < 2:
+        return ", ".join(dict.fromkeys(words))
+    return ", ".join(f"{ERRORS[row['error']][0]} {row['verdict']}" for row in rows)
+
+
+def _interval(row: Row) -> str:
+    low, high = row["difference_ci95"]
+    return f"{row['verdict']} ({low:+.2g} to {high:+.2g} {ERRORS[row['error']][1]})"
+
+
+def picture_name(data: str, theme: str) -> str:
+    """The file in docs/images."""
+    return f"question-{data.partition(':')[0]}-{theme}.png"
+
+
+def draw_all(folder: Path = IMAGES) -> list[Path]:
+    """A picture of each data set, for light and for dark pages."""
+    paths = []
+    for data, grids in read().items():
+        for theme in get_args(Theme):
+            with themed(theme):
+                paths.append(_picture(grids).save(folder / picture_name(data, theme), transparent=True))
+    return paths
+
+
+def _picture(grids: Mapping[str, Any]) -> Picture:
+    """Paired differences to the base as large, with intervals."""
+    groups = {
+        name: list(dict.fromkeys(row["name"] for row in _pairs({name: found}, SAME_SIZE)))
+        for name, found in grids.items()
+    }
+    order = [(name, cell) for name, cells in groups.items() for cell in cells]
+    figure = Picture(figsize=(9, 0.27 * len(order) + 1.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    colours = dict(zip(groups, COLOURS, strict=False))
+    for axes, (error, (noun, unit)) in zip(panels, ERRORS.items(), strict=True):
+        axes.axvline(0, color=grey(0.6), lw=1)
+        for y, (name, cell) in enumerate(order):
+            (row,) = (
+                row
+                for row in _pairs({name: grids[name]}, SAME_SIZE)
+                if row["name"] == cell and row["error"] == error
+            )  # fmt: skip
+            colour, (low, high) = colours[name], row["difference_ci95"]
+            axes.plot([low, high], [y, y], color=colour, lw=2)
+            face = "none" if row["verdict"] == SAME else colour
+            axes.plot([row["difference"]], [y], "o", ms=6, mec=colour, mfc=face, zorder=3)
+        axes.set_xlabel(f"{noun}: better  ←  {unit}  →  worse")
+        axes.grid(True, axis="x", color=grey(0.9), lw=0.6)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(range(len(order)), [f"{name.removeprefix('question/')}: {cell}" for name, cell in order])
+    panels[0].invert_yaxis()
+    return figure
