@@ -15,6 +15,7 @@ from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.paths import natural
 from posezoo.base.rotation import axes_from_above
 from posezoo.place.sources import Recording
+from posezoo.place.structure import names_of
 from posezoo.place.world import World
 
 WORST = 12  # frames that are shown
@@ -31,7 +32,7 @@ class PlaceReport:
     images: int
     registered: int
     components: tuple[int, ...]
-    """Images in each component that was found, the largest first; only that one is the map."""
+    """Images of the largest component, which alone is the map, and those that each other has and no larger one."""
     points: int
     reprojection_px: float
     unit: str
@@ -82,6 +83,17 @@ class PlaceReport:
         return [*lines, *(f"advice: {line}" for line in self.advice)]
 
 
+def _parts(models: Sequence[Any]) -> tuple[int, ...]:
+    """Frames of the largest component, and of each other those that no larger one has; a part of it is no part."""
+    seen: set[str] = set()
+    counts = []
+    for model in models:
+        own = set(names_of(model)) - seen
+        seen |= own
+        counts.append(len(own))
+    return tuple(count for count in counts if count)
+
+
 def measure(
     folder: Path,
     models: Sequence[Any],
@@ -108,7 +120,7 @@ def measure(
         folder=folder,
         images=len(every),
         registered=len(frames),
-        components=tuple(one.num_reg_images() for one in models),
+        components=_parts(models),
         points=model.num_points3D(),
         reprojection_px=float(model.compute_mean_reprojection_error()),
         unit=world.unit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ def test_what_is_not_placed_is_counted_and_advised_on(model: Any, tmp_path: Path
     every = names_of(model)
     recordings = [Recording("a", tmp_path, condition="sun"), Recording("b", tmp_path, left_out=2)]
     world = upright(model, 1.0, "scene units", "")
-    report = measure(tmp_path, [model, model], world, recordings, {"a": every, "b": ["b/1.jpg", "b/0.jpg"]})
-    assert (report.images, report.registered, report.components) == (8, 6, (6, 6))
+    other = copy.deepcopy(model)
+    other.images[next(iter(other.reg_image_ids()))].name = "b/0.jpg"
+    report = measure(tmp_path, [model, other, model], world, recordings, {"a": every, "b": ["b/1.jpg", "b/0.jpg"]})
+    assert (report.images, report.registered) == (8, 6)
+    assert report.components == (6, 1), "frames that a larger part has do not make a part"
     assert report.unregistered == ("b/0.jpg", "b/1.jpg")
     assert [one["registered"] for one in report.recordings] == [6, 0]
     advice = " ".join(report.advice)
