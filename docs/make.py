@@ -3,6 +3,7 @@
     python docs/make.py                 everything: the shipped models are evaluated on the demo, which takes a minute
     python docs/make.py texts           only what is written from code and catalogue: keys, sizes, tables of the pages
     python docs/make.py results RUN ... first adds what runs on the demo reached to the catalogue, one table a seed
+    python docs/make.py question OUT ...  first adds what studies of the grids question/* found (docs/question.py)
     python docs/make.py notebooks       executes the notebooks and writes their pages (a few minutes)
     python docs/make.py speed           also measures the milliseconds of registry/sizes (some minutes, one core)
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pictures
+import question
 import results
 import tomli_w
 
@@ -186,6 +188,9 @@ def main(words: list[str]) -> None:
         return
     if "results" in words:
         add_runs(words[words.index("results") + 1 :])
+    elif "question" in words:
+        question.add(words[words.index("question") + 1 :])
+        question.draw_all()
     elif "texts" not in words:
         evaluate_shipped()
     write_whole(KEYS, keys_text(), "")
@@ -194,6 +199,7 @@ def main(words: list[str]) -> None:
     write_whole(SIZES, sizes_text(names, speeds), "")
     write_whole(GALLERY, gallery_text(), "")
     write_whole(RESULTS, results.page_text(), "")
+    write_whole(question.PAGE, question.page_text(), "")
     write_whole(README, readme_text(), "")
 
 

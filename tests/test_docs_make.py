@@ -59,6 +59,26 @@ def test_results_are_current(make: ModuleType) -> None:
     assert make.README.read_text(encoding="utf-8") == make.readme_text()
 
 
+def test_the_page_on_the_hypernetwork_is_current(make: ModuleType) -> None:
+    assert make.question.PAGE.read_text(encoding="utf-8") == make.question.page_text()
+    stored = make.question.read()
+    for grids in stored.values():
+        for name, found in grids.items():
+            grid = entries.grid(name)
+            assert {cell["name"] for cell in found["cells"]} == set(grid.against()), (
+                f"{name} has moved on: run it again"
+            )
+            assert {cell["trainings"] for cell in found["cells"]} == {len(grid.seeds)}
+
+
+def test_pictures_on_the_hypernetwork_are_drawn_of_what_is_stored(make: ModuleType, tmp_path: Path) -> None:
+    paths = make.question.draw_all(tmp_path)
+    assert paths
+    for path in paths:
+        with Image.open(path) as new, Image.open(make.question.IMAGES / path.name) as old:
+            assert new.size == old.size, f"{path.name}: python docs/make.py question"
+
+
 def test_stored_results_are_those_of_the_shipped_weights(make: ModuleType) -> None:
     """As their cards state them; the slow test below evaluates again."""
     for alias in make.results.SHIPPED:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries
 from posezoo.studies import cells, drawing
-from posezoo.studies.paired import seeds_note
+from posezoo.studies.paired import seeds_note, short
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 
@@ -39,13 +39,34 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     found = cells.cells(models, request.data, request.root)
     rows = cells.table(found)
     pairs = [] if request.models else cells.pairs(found, entries.grid(name).against())
+    baselines = cells.baselines(found)
     return Found(
         verdict=f"{name}: {cells.told_apart(rows) or 'one cell'}",
-        rows=cells.shown(rows),
-        numbers={"grid": name, "models": {one.name: one.runs for one in models}, "cells": rows, "pairs": pairs},
+        rows=[*cells.shown(rows), *_shown(baselines)],
+        numbers={
+            "grid": name,
+            "models": {one.name: one.runs for one in models},
+            "cells": rows,
+            "pairs": pairs,
+            "baselines": baselines,
+        },
         figures={"ablation.png": _figure(rows, name)},
         notes=[*_said(pairs), seeds_note({one.name: len(one.runs) for one in models})],
     )
+
+
+def _shown(baselines: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The rows to print of what needs no training."""
+    empty = {"parameters": "", "ms": "", "against the first": ""}
+    return [
+        {
+            "cell": row["name"],
+            "median m": short(row["median_position_m"]),
+            "median deg": short(row["median_orientation_deg"]),
+            **empty,
+        }
+        for row in baselines
+    ]
 
 
 def _said(pairs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -71,6 +71,14 @@ def table(found: Sequence[Entry]) -> list[dict[str, Any]]:
     return rows
 
 
+def baselines(found: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What needs no training, on the same images: a row for each, as the first report has it."""
+    first = found[0].reports[0]
+    keys = ("median_position_m", "median_orientation_deg")
+    rows = {name: row for name, row in first.headline.items() if name != first.model}
+    return [{"name": name, **{key: float(row[key]) for key in keys}} for name, row in rows.items()]
+
+
 def difference(first: Entry, other: Entry) -> list[dict[str, Any]]:
     """How `other` differs from `first` in position and in orientation, paired; see posezoo.studies.paired."""
     by = "scene" if len(first.reports[0].groups("scene")) > 1 else "overall"

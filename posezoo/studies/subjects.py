@@ -63,7 +63,8 @@ def subjects(request: Request, least: int = 1) -> list[Subject]:
     plan: list[Cell] = []
     chosen = _of_models(standard, wanted) if wanted else standard
     if wanted or not request.models:
-        place = request.out / "runs"
+        # rows of question/posenet and question/anchors may be called the same and be others
+        place = request.out / "runs" / (request.grid if "/" in request.grid else "")
         plan = grid.cells_of(chosen, request.grid, request.data, place, request.seeds, request.root, request.given)
     found: dict[str, list[str]] = {name: [name] if is_trained(name) else [] for name in request.models}
     for cell in plan:

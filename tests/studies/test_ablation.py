@@ -33,6 +33,12 @@ def test_a_grid_of_two_cells(one_place: Path, tmp_path: Path) -> None:
         ("wide", "base", "position_m"),
         ("wide", "base", "orientation_deg"),
     ]
+    assert {row["name"] for row in found["baselines"]} == {
+        "mean training pose",
+        "nearest training image",
+        "oracle nearest pose",
+    }
+    assert [row["cell"] for row in found["rows"]][:2] == ["base", "wide"] and len(found["rows"]) == 5
     assert [pair["difference"] for pair in found["pairs"]] == [
         row["difference"] for row in found["cells"][1]["against_first"]
     ]

@@ -33,6 +33,15 @@ def test_without_names_the_grid_is_trained(tmp_path: Path) -> None:
     assert {cell.config.epochs for cell in plans[0]} == {2}
 
 
+def test_grids_of_a_family_keep_their_runs_apart(tmp_path: Path) -> None:
+    """Both have a row `base`, of other models."""
+    folders = [
+        Path(subjects(Request((), "demo-loop", tmp_path, grid=f"question/{name}"))[0].runs[0])
+        for name in ("posenet", "anchors")
+    ]
+    assert folders[0] != folders[1] and folders[0].parts[-4:] == folders[1].parts[-4:]
+
+
 def test_too_few_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         subjects(Request(("posenet",), "demo-loop", tmp_path, name="appearance"), least=2)
