@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -58,19 +58,43 @@ def scale(format: Format = "human", no_truncate: Whole = False) -> None:
 def speed(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help="Without it, four models.", autocompletion=complete.models),
+        typer.Argument(
+            metavar="[MODEL]... [KEY=VALUE]...",
+            help="Without a model, four; settings go with --device.",
+            autocompletion=complete.models,
+        ),
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Instead: training on this device, against compute alone and waiting for the loader.")
+    ] = "",
+    data: Annotated[
+        str, typer.Option("--data", help="What is trained on with --device.", autocompletion=complete.data)
+    ] = "demo-loop",
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
     """Inference, training step and peak memory of models against the published code's cost, interleaved (minutes).
 
+    With --device: how much of training on it is computing.
+
     Example: posezoo bench speed ms-transformer+hyper
+
+    Example: posezoo bench speed posenet+hyper --device cuda batch_size=128
     """
-    from posezoo.bench import speed
+    from posezoo.base.errors import UsageError
+    from posezoo.bench import speed, training
+    from posezoo.catalogue import settings
     from posezoo.cli.console import TrainView
 
-    print_content(speed.speed(models or [], TrainView(format == "quiet")), format, "bench speed", no_truncate)
+    words, view = models or [], TrainView(format == "quiet")
+    names = [word for word in words if "=" not in word or "+" in word.partition("=")[0]]
+    given = settings.parse([word for word in words if word not in names])
+    if given and not device:
+        raise UsageError("settings without --device", "the comparison with published code has its own")
+    rows: list[dict[str, Any]] = (
+        training.training(names, data, device, view, given) if device else speed.speed(names, view)
+    )
+    print_content(rows, format, "bench speed", no_truncate)
 
 
 @app.command()

@@ -217,6 +217,24 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(train: Train, tmp_path: 
     assert np.abs(of(runs[0], "balance")[-1]).max() > 0.1, "the balance moves far"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; the meta device stands for one below")
+@pytest.mark.parametrize("model", ["posenet+hyper", "ms-transformer"])
+def test_no_step_synchronises_a_gpu(one_place: Path, two_places: Path, model: str) -> None:
+    """torch raises at the first operation that would wait for the device; reading the losses is one that does."""
+    phase = Phase(job(two_places if model.startswith("ms") else one_place, model, device="cuda"), 0)
+    phase.begin()
+    given = next(phase.batches(0, 0))
+    phase.step(given, 1, {})  # makes the optimiser's state
+    phase.read()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        phase.step(given, 2, {})
+        with pytest.raises(RuntimeError):
+            phase.read()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize(("count", "length"), [(1, 1), (2, 1), (4, 1), (2, 3)])
 def test_parts_are_whole_tuples(count: int, length: int) -> None:
     batch = Batch(*(torch.arange(4 * length) for _ in Batch._fields))

@@ -1,0 +1,67 @@
+"""How much of training is computing: what is counted as what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faults
+import pytest
+import small_data
+from command_line import ok, strict_json
+from naming import naming
+
+from posezoo.base.errors import UsageError
+from posezoo.bench import training
+from posezoo.training.phase import Given, Phase
+
+
+@pytest.fixture(scope="module")
+def one_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_data.one_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(autouse=True)
+def two_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "ROUNDS", 2)
+
+
+def measured(place: Path, **more: Any) -> dict[str, Any]:
+    overrides = {**small_data.FAST, **small_data.SLIM["posenet"], "workers": 0, **more}
+    (row,) = training.training(["posenet"], f"folder:{place}", "cpu", overrides=overrides, steps=4)
+    return row
+
+
+def test_a_loader_that_dawdles_is_seen(one_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = measured(one_place)
+    assert (quick["model"], quick["device"], quick["batch"]) == ("posenet", "cpu", small_data.FAST["batch_size"])
+    assert quick["training (images/s)"] > 0 and quick["loader wait (%)"] < 50
+    assert quick["share (%)"] == pytest.approx(
+        100 * quick["training (images/s)"] / quick["compute alone (images/s)"], rel=0.3
+    )
+    started = training._batches
+
+    def slow(phase: Phase) -> Iterator[Given]:
+        for given in started(phase):
+            time.sleep(0.5)
+            yield given
+
+    monkeypatch.setattr(training, "_batches", slow)
+    found = measured(one_place)
+    assert found["loader wait (%)"] > 50 > found["share (%)"]
+
+
+def test_from_the_command_line(one_place: Path) -> None:
+    words = small_data.words({**small_data.FAST, **small_data.SLIM["posenet"], "workers": 0})
+    argv = ["bench", "speed", "posenet", "--device", "cpu", "--data", f"folder:{one_place}", *words]
+    found = strict_json(ok(*argv, "--format", "json"))
+    row = found[0] if isinstance(found, list) else found
+    assert row["model"] == "posenet" and row["wanted"] == "90 and more"
+    faults.assert_fails(["bench", "speed", "posenet", "epochs=3"], 2, naming("--device"))
+
+
+def test_a_device_that_is_not_there(one_place: Path) -> None:
+    with pytest.raises(UsageError):
+        training.training(["posenet"], f"folder:{one_place}", "tpu")
