@@ -164,9 +164,9 @@ def _tables(name: str, data: str, found: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", "By test drive, against a base as large:", "")
         yield "| form | drive | position | orientation |"
         yield "|---|---|---|---|"
-        for key in dict.fromkeys((row["name"], row["group"]) for row in rows):
-            both = [row for row in rows if (row["name"], row["group"]) == key]
-            yield f"| {' | '.join((*key, *(_interval(row) for row in both)))} |"
+        for pair in dict.fromkeys((row["name"], row["group"]) for row in rows):
+            both = [row for row in rows if (row["name"], row["group"]) == pair]
+            yield f"| {' | '.join((*pair, *(_interval(row) for row in both)))} |"
 
 
 def _words(pairs: Sequence[Row], name: str, than: str) -> str:

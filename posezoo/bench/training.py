@@ -12,7 +12,7 @@ the losses, which waits for the device.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count
 from statistics import median
 from typing import Any
@@ -100,7 +100,7 @@ def _measured(job: Job, watch: Observer, steps: int) -> dict[str, Any]:
     return row
 
 
-def _batches(phase: Phase) -> Iterator[Given]:  # a generator, which is closed at the end
+def _batches(phase: Phase) -> Generator[Given, None, None]:
     """Whole batches of one epoch after another: the last one of an epoch may be smaller, and would compile anew."""
     for epoch in count():
         for given in phase.batches(epoch, 0):

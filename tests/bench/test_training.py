@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def test_a_loader_that_dawdles_is_seen(one_place: Path, monkeypatch: pytest.Monk
     )
     started = training._batches
 
-    def slow(phase: Phase) -> Iterator[Given]:
+    def slow(phase: Phase) -> Generator[Given, None, None]:
         for given in started(phase):
             time.sleep(0.5)
             yield given
