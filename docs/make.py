@@ -190,9 +190,10 @@ def main(words: list[str]) -> None:
         add_runs(words[words.index("results") + 1 :])
     elif "question" in words:
         question.add(words[words.index("question") + 1 :])
-        question.draw_all()
     elif "texts" not in words:
         evaluate_shipped()
+    if "texts" not in words:
+        question.draw_all()
     write_whole(KEYS, keys_text(), "")
     names = list_models()
     speeds = measured_ms(names) if "speed" in words else {key: card.ms for key, card in entries.size_cards().items()}

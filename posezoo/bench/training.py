@@ -101,10 +101,12 @@ def _measured(job: Job, watch: Observer, steps: int) -> dict[str, Any]:
 
 
 def _batches(phase: Phase) -> Generator[Given, None, None]:
-    """Whole batches of one epoch after another: the last one of an epoch may be smaller, and would compile anew."""
+    """Batches as large as the first, of epoch after epoch: the last of one may be smaller, and would compile anew."""
+    size = 0
     for epoch in count():
         for given in phase.batches(epoch, 0):
-            if len(given.batch.rows) == phase.job.config.batch_size:
+            size = size or len(given.batch.rows)
+            if len(given.batch.rows) == size:
                 yield given
 
 

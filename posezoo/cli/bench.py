@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from posezoo.cli import complete
-from posezoo.cli.options import Format, Root, Split, Whole
+from posezoo.cli.options import Format, Root, Split, Whole, models_and_settings
 from posezoo.cli.output import print_content
 
 app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models.", no_args_is_help=True)
@@ -86,13 +86,11 @@ def speed(
     from posezoo.catalogue import settings
     from posezoo.cli.console import TrainView
 
-    words, view = models or [], TrainView(format == "quiet")
-    names = [word for word in words if "=" not in word or "+" in word.partition("=")[0]]
-    given = settings.parse([word for word in words if word not in names])
+    (names, given), view = models_and_settings(models), TrainView(format == "quiet")
     if given and not device:
         raise UsageError("settings without --device", "the comparison with published code has its own")
     rows: list[dict[str, Any]] = (
-        training.training(names, data, device, view, given) if device else speed.speed(names, view)
+        training.training(names, data, device, view, settings.parse(given)) if device else speed.speed(names, view)
     )
     print_content(rows, format, "bench speed", no_truncate)
 

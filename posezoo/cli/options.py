@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -29,3 +31,10 @@ Split = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto (the GPU if there is one), cpu or cuda.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run its author's code.")]
+_SETTING = re.compile(r"[A-Za-z_][\w.-]*=")  # no model: the = of posenet+hyper=two comes after a +
+
+
+def models_and_settings(words: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """The words of a command that takes models and then settings, KEY=VALUE."""
+    given = [word for word in words or () if _SETTING.match(word)]
+    return [word for word in words or () if word not in given], given

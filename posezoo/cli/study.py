@@ -2,14 +2,13 @@
 
 # no `from __future__ import annotations`: the help of a study's command is made of the study
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from posezoo.cli import complete
-from posezoo.cli.options import Format, Root, Whole
+from posezoo.cli.options import Format, Root, Whole, models_and_settings
 from posezoo.cli.output import print_content
 from posezoo.studies.declared import STUDIES, Declared
 
@@ -18,7 +17,6 @@ app = typer.Typer(
     " the numbers say.",
     no_args_is_help=True,
 )
-SETTING = re.compile(r"[A-Za-z_][\w.-]*=")
 
 
 def _add(study: Declared) -> None:
@@ -53,10 +51,10 @@ def _add(study: Declared) -> None:
         from posezoo.studies.grid import parse_seeds
         from posezoo.studies.study import run
 
-        given = [word for word in words or [] if SETTING.match(word)]
+        models, given = models_and_settings(words)
         found = run(
             study.name,
-            [word for word in words or [] if not SETTING.match(word)],
+            models,
             data=data,
             seeds=parse_seeds(seeds),
             out=out,

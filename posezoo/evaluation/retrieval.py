@@ -27,12 +27,17 @@ def retrieval_features(model: PoseModel, given: bool | str | None = None) -> Cal
     if given is False or (own is None and not pretrained.is_packaged(PACKAGED)):
         return None
     name, given = (own.name, given) if own else (PACKAGED, True)
-    backbone = Backbone(name, size=model.config.crop).eval()
-    file = pretrained.find_backbone(name, given)
-    load_pretrained(backbone, pretrained.read_state(file), file.by_order, file.source)
-    backbone.to(model.device)
+    backbone = frozen_backbone(name, model.config.crop, given).to(model.device)
     if own is not None:
         return lambda images_BCHW: backbone(model.prepare(images_BCHW))[0]
     mean, std = normalisation(name)
     config = dataclasses.replace(model.config, mean=mean, std=std)
     return lambda images_BCHW: backbone(network_input(images_BCHW, config))[0]
+
+
+def frozen_backbone(name: str, size: int, given: bool | str = True) -> Backbone:
+    """A pretrained backbone in evaluation mode, for images of this side. Raises HubError, WeightsError."""
+    backbone = Backbone(name, size=size).eval()
+    file = pretrained.find_backbone(name, given)
+    load_pretrained(backbone, pretrained.read_state(file), file.by_order, file.source)
+    return backbone

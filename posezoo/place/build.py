@@ -24,7 +24,7 @@ from posezoo.base.files.write import replacement, write_whole, writing
 from posezoo.base.observe import Stages
 from posezoo.base.paths import user_path
 from posezoo.base.signals import StopFlag
-from posezoo.place import frames, likeness, structure, world
+from posezoo.place import frames, structure, world
 from posezoo.place.report import PlaceReport, measure, save
 from posezoo.place.sources import Recording, recordings
 
@@ -77,7 +77,11 @@ def _mapped(
     structure.features(database, images, structure.camera_groups(images, every), progress)
     videos = frozenset(one.name for one in found if one.is_video)
     photographs = [name for recording, one in names.items() if recording not in videos for name in one]
-    alike = likeness.alike(images, photographs, progress) if len(photographs) > structure.ALL_PAIRS else None
+    alike = None
+    if len(photographs) > structure.ALL_PAIRS:
+        from posezoo.place import likeness  # torch and a network, which videos do without
+
+        alike = likeness.alike(images, photographs, progress)
     structure.match(database, structure.pairs(every, videos, alike), progress)
     models = structure.reconstruct(database, images, work, len(every), progress)
     times = {frame.name: frame.timestamp for one in taken.values() for frame in one}

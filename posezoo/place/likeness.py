@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from posezoo.base.files.pictures import read_image
 from posezoo.base.observe import Stages
-from posezoo.evaluation.retrieval import PACKAGED
+from posezoo.evaluation.retrieval import PACKAGED, frozen_backbone
+from posezoo.nn.backbones import normalisation
+from posezoo.nn.transforms import preprocess
 from posezoo.zoo import pretrained
 
 ALIKE = 20  # images that each is matched with
@@ -40,24 +44,14 @@ def alike(images: Path, names: Sequence[str], progress: Stages, count: int = ALI
 
 def _embeddings(images: Path, names: Sequence[str], progress: Stages) -> np.ndarray:
     """Of the centre of each picture, of length 1, less their mean: (N, E) float32."""
-    import torch
-
-    from posezoo.nn.backbones import Backbone, load_pretrained, normalisation
-    from posezoo.nn.transforms import preprocess
-
-    backbone = Backbone(PACKAGED, size=SIDE).eval()
-    file = pretrained.find_backbone(PACKAGED)
-    load_pretrained(backbone, pretrained.read_state(file), file.by_order, file.source)
-    mean, std = normalisation(PACKAGED)
+    backbone, (mean, std) = frozen_backbone(PACKAGED, SIDE), normalisation(PACKAGED)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(names), CHUNK):
             part = names[start : start + CHUNK]
             pictures = [torch.from_numpy(read_image(images / name, SIDE).copy()).permute(2, 0, 1) for name in part]
             given = torch.cat([preprocess(one[None], SIDE, SIDE, mean, std) for one in pictures])
-            parts.append(backbone(given)[0].numpy())
+            parts.append(backbone(given)[0])
             progress("comparing pictures", start + len(part), len(names))
-    all_NE = np.concatenate(parts)
-    all_NE = all_NE - all_NE.mean(0)
-    unit_NE: np.ndarray = all_NE / np.maximum(np.linalg.norm(all_NE, axis=1, keepdims=True), 1e-12)
-    return unit_NE
+        all_NE = torch.cat(parts)
+        return F.normalize(all_NE - all_NE.mean(0), dim=-1).numpy()

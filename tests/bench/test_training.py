@@ -53,6 +53,11 @@ def test_a_loader_that_dawdles_is_seen(one_place: Path, monkeypatch: pytest.Monk
     assert found["loader wait (%)"] > 50 > found["share (%)"]
 
 
+def test_a_batch_larger_than_the_data_is_all_of_them(one_place: Path) -> None:
+    """Every epoch is one batch then, smaller than asked for."""
+    assert measured(one_place, batch_size=1000)["training (images/s)"] > 0
+
+
 def test_from_the_command_line(one_place: Path) -> None:
     words = small_data.words({**small_data.FAST, **small_data.SLIM["posenet"], "workers": 0})
     argv = ["bench", "speed", "posenet", "--device", "cpu", "--data", f"folder:{one_place}", *words]
