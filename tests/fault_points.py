@@ -6,8 +6,8 @@
 A fault is `moment:action[:n]`: the action at the n-th pass of the moment in this process, by default at the first.
 Moments: `FILES` and `CALLS` below. Actions: `kill9` (the process dies as by the kernel), `sigterm`, `sigint`, `sigusr1`
 and `sigusr2` (a signal to itself), `group-sigterm` and `group-sigint` (to its process group, data workers included),
-`sigint-twice`, `raise` (an exception), `full` (the disk is full), `workers` (its data workers die), and at a step
-`nan` (the loss is not a number).
+`sigint-twice`, `raise` (an exception), `full` (the disk is full), `workers` (its data workers die), `wait` (for a
+minute, or a signal), and at a step `nan` (the loss is not a number).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,6 +44,7 @@ FILES = {  # what happens to the files whose whole path fits
     "cache.rename": ("before renaming to", r"/images/[0-9a-f]{64}$"),
 }
 CALLS = {  # when one of the functions has returned; if a pattern is given, for the folders (second argument) that fit
+    "built": ("posezoo.training.setup:checked_model", ""),
     "step": ("posezoo.nn.losses:PoseLoss.forward", ""),
     "embed": ("posezoo.nn.transforms:preprocess", ""),  # a batch of evaluation, or of what the place is learned from
     "baselines": ("posezoo.evaluation.baselines:mean_training_pose", ""),  # before epoch 1 is told, and in the report
@@ -101,6 +103,8 @@ class _Passes:
             case "workers":
                 for process in multiprocessing.active_children():
                     process.kill()
+            case "wait":
+                time.sleep(60)
             case "full":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return True

@@ -65,7 +65,7 @@ class Processes:
             value = make()
             self.store.set(key, json.dumps(value))
             return value
-        self._wait(key)
+        self._wait(key, 0)
         found: _T = json.loads(self.store.get(key))
         return found
 
@@ -92,12 +92,12 @@ class Processes:
         if self.store is None:
             yield
             return
-        first = os.environ.get("LOCAL_RANK", "0") == "0"
+        place = int(os.environ.get("LOCAL_RANK", "0"))
         key = f"{self._next(what)}/{socket.gethostname()}"
-        if not first:
-            self._wait(key)
+        if place:
+            self._wait(key, self.rank - place)
         yield
-        if first:
+        if not place:
             self.store.set(key, "done")
 
     def largest(self, *numbers: int) -> list[int]:
@@ -139,7 +139,7 @@ class Processes:
         key = self._next("all")
         self.store.set(f"{key}/{self.rank}", json.dumps(value))
         for rank in range(self.world):
-            self._wait(f"{key}/{rank}")
+            self._wait(f"{key}/{rank}", rank)
         return [json.loads(self.store.get(f"{key}/{rank}")) for rank in range(self.world)]
 
     @contextlib.contextmanager
@@ -171,12 +171,14 @@ class Processes:
         self._words += 1
         return f"{what}/{self._words}"
 
-    def _wait(self, key: str) -> None:
-        """Until the key is there, with ears for signals and failures."""
+    def _wait(self, key: str, rank: int) -> None:
+        """Until process `rank` has set the key, with ears for signals and failures. Raises LostError if it has left."""
         assert self.store is not None
         pause = 0.002
         while not self.store.check([key]):
             self._heed()
+            if self.store.check([f"ended/{rank}"]) and not self.store.check([key]):
+                raise LostError(f"process {rank} has left the run", "posezoo resume RUN")
             time.sleep(pause)
             pause = min(2 * pause, 0.1)
 

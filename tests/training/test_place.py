@@ -235,10 +235,11 @@ def test_two_processes_have_the_anchors_of_one(one_place: Path, train: Train, tm
     assert steps == list(range(1, len(steps) + 1)), "one of them writes"
 
 
-@pytest.mark.parametrize("told", [0, 1])
-def test_one_is_told_to_stop_while_the_place_is_learned_and_all_stop(one_place: Path, told: int) -> None:
-    fault = ["", ""]
-    fault[told] = "embed:sigterm:1"
+@pytest.mark.parametrize(
+    "fault", [["embed:sigterm:1", ""], ["", "embed:sigterm:1"], ["embed:sigterm:1", "built:wait"]], ids=str
+)
+def test_one_is_told_to_stop_while_the_place_is_learned_and_all_stop(one_place: Path, fault: list[str]) -> None:
+    """Also where the other has not come so far: it leaves from an earlier point, and nobody waits for its word."""
     words = small_data.words(small_data.settings("posenet+anchors", out="run", **FEW, batch_size=4))
     ended = faults.several_processes(
         ["train", "posenet+anchors", "--data", f"folder:{one_place}", *words, "--format", "quiet"], fault
