@@ -107,7 +107,7 @@ def _usage_hint(error: Any, argv: Sequence[str]) -> str:
 
 def _fail(error: PosezooError, debug: bool) -> int:
     from posezoo.cli.console import error_line
-    from posezoo.cli.tables import escaped
+    from posezoo.cli.tables import Output, escaped, words_within
 
     if isinstance(error, (DataError, WeightsError)):
         try:
@@ -119,7 +119,8 @@ def _fail(error: PosezooError, debug: bool) -> int:
     if debug:
         _print_trace(error)
     if not isinstance(error, FailedElsewhere):  # the process that failed has said why
-        _say(f"{error_line(error)}\n")
+        line = error_line(error)  # broken between words where a person reads it, one line for all else
+        _say(f"{words_within(line, Output(stderr=True)) if sys.stderr.isatty() else line}\n")
     return error.exit_code
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pty
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -62,6 +64,27 @@ def test_full_output_is_said() -> None:
     assert ended.returncode == 6, ended
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith("posezoo: error:")
+
+
+@pytest.mark.parametrize("name", ["weights-of-a-network-that-nobody-has", "local-dir:" + "a-long-folder/" * 9])
+def test_error_lines_break_between_words_in_a_terminal_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one of 80 columns; a path that is longer stays whole. Into a pipe, for colours too, goes one line."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    piped = faults.in_process(["info", name])
+    seen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    command, environment["TERM"] = [sys.executable, "-m", "posezoo", "info", name], "xterm"
+    ended = subprocess.run(command, stdin=terminal, stderr=terminal, check=False, timeout=300, env=environment)
+    os.close(terminal)
+    lines = os.read(seen, 65536).decode().splitlines()
+    os.close(seen)
+    assert ended.returncode == piped.code == 2
+    assert piped.stderr.count("\n") == 1
+    assert len(lines) > 1
+    assert max(len(line) for line in lines if name not in line) <= 80
+    assert any(name in line for line in lines)
+    assert " ".join(lines) == piped.stderr.rstrip("\n")
 
 
 def test_closed_errors_change_no_exit_code() -> None:
