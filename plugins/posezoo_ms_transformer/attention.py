@@ -46,6 +46,17 @@ class Attention(nn.Module):
         y = attend(query_BQHK.transpose(1, 2), k, v, self.dropout.p if self.training else 0.0)
         return self.out_proj(y.transpose(1, 2).flatten(-2))
 
+    def drift(self, mean_BD: Tensor) -> Tensor:
+        """| mean query - mean key | of tokens that are both and whose mean is given; the mean over images and heads.
+
+        ActMST (Lee, Kim and Heo, NeurIPS 2024), its loss for one layer. The mean of projections is that of the mean.
+        """
+        query_BHK, key_BHK = (
+            F.linear(mean_BD, weight, bias).unflatten(-1, (self.num_heads, -1))
+            for weight, bias in zip(self.in_proj_weight.chunk(3)[:2], self.in_proj_bias.chunk(3)[:2], strict=True)
+        )
+        return torch.linalg.vector_norm(query_BHK - key_BHK, dim=-1).mean()
+
     def weights(self, query_BQD: Tensor, key_BND: Tensor) -> Tensor:
         """What each query takes of each token, (B, Q, N), the mean over the heads: to look at."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)

@@ -7,6 +7,9 @@
   the pre-norm, in every layer; the scene query to queries (and self-attention keys) of the decoder, which starts from 0
 * position encoding: learned, 50 rows + 50 columns of 128, column half first, one table for both taps; interpolated
   beyond 50 (the paper stops there)
+* `position_code=sine` and `query_key_weight=0.1`: ActMST (Lee, Kim and Heo, NeurIPS 2024). In encoders trained as above
+  keys and queries drift apart until every token attends to the same few; a loss ties their means together, and the
+  code of places is fixed
 * the decoder gives one latent a scene; scene logit = L_{512->1}[z_position; z_orientation]; the scene given (training)
   or the arg max selects the latents; heads 256 -> 1024 GELU -> 3 / 4, one set for all scenes (the published weights)
   or one a scene
@@ -20,9 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,7 +34,8 @@ from posezoo.nn.backbones import Backbone
 from posezoo.nn.geometry import NUMBERS
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
-from posezoo.nn.outputs import Features
+from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.nn.place import Target
 from posezoo.nn.ranges import Count, Probability
 from posezoo.plugin import UsageError
 from posezoo_ms_transformer.attention import Attention
@@ -63,6 +68,10 @@ class MSTransformerConfig(ModelConfig):
     """One head for all scenes, as the published weights have it, or one a scene."""
     init: Literal["default", "published"] = "default"
     """Start of the heads: torch's default, or xavier-uniform weights as the published code has them."""
+    position_code: Literal["learned", "sine"] = "learned"
+    """What tells the transformers where a token is."""
+    query_key_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Of the loss that ties the mean query of the encoders to their mean key; ActMST has 0.1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,6 +93,31 @@ class PositionEncoding(nn.Module):
         row, column = _stretched(self.row, height), _stretched(self.column, width)
         grid = torch.cat([column[None].expand(height, -1, -1), row[:, None].expand(-1, width, -1)], dim=-1)
         return grid.flatten(0, 1)
+
+
+class SineEncoding(nn.Module):
+    """A fixed encoding (N, D) of a map, tokens row-major: the row's vector, then the column's, as DETR's sine code.
+
+    Rows and columns count from 1; of the D / 2 numbers of an axis number j is the sine (j even) or cosine (j odd) of
+    count / 10000^(2 floor(j / 2) / (D / 2)).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width // 2
+        step_j = torch.arange(self.width) // 2 * 2 / self.width
+        self.rate_j: Tensor
+        self.register_buffer("rate_j", 10_000.0**-step_j, persistent=False)
+
+    def forward(self, height: int, width: int) -> Tensor:
+        row, column = self._code(height), self._code(width)
+        grid = torch.cat([row[:, None].expand(-1, width, -1), column[None].expand(height, -1, -1)], dim=-1)
+        return grid.flatten(0, 1)
+
+    def _code(self, count: int) -> Tensor:
+        angle_Cj = torch.arange(1, count + 1, device=self.rate_j.device)[:, None] * self.rate_j
+        even_j = torch.arange(self.width, device=self.rate_j.device) % 2 == 0
+        return torch.where(even_j, angle_Cj.sin(), angle_Cj.cos())
 
 
 def _stretched(table: Tensor, count: int) -> Tensor:
@@ -120,6 +154,10 @@ class EncoderLayer(nn.Module):
         x_BND = x_BND + self.dropout(self.self_attn(keyed, keyed, y))
         return x_BND + self.dropout(self.feedforward(self.norm2(x_BND)))
 
+    def drift(self, x_BND: Tensor, place_ND: Tensor) -> Tensor:
+        """How far the mean query of the same tokens is from their mean key: the mean over images and heads."""
+        return self.self_attn.drift((self.norm1(x_BND) + place_ND).mean(dim=1))
+
 
 class DecoderLayer(nn.Module):
     """Pre-norm self-attention over the scene queries, then cross-attention to the map."""
@@ -155,17 +193,42 @@ class SceneTransformer(nn.Module):
             if parameter.dim() > 1 and name != "query" and "project" not in name:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, map_BCHW: Tensor, encoding: PositionEncoding) -> Tensor:
+    def forward(self, map_BCHW: Tensor, encoding: nn.Module, drifts: list[Tensor] | None = None) -> Tensor:
+        """`drifts`, where given, gets the mean over the encoder's layers of how far queries and keys are apart."""
         height, width = map_BCHW.shape[-2:]
         place_ND = encoding(height, width)
         memory_BND = self.project(map_BCHW).flatten(2).transpose(1, 2)
+        found = []
         for layer in self.encoder:
+            assert isinstance(layer, EncoderLayer)
+            if drifts is not None:
+                found.append(layer.drift(memory_BND, place_ND))
             memory_BND = layer(memory_BND, place_ND)
+        if drifts is not None:
+            drifts.append(torch.stack(found).mean())
         memory_BND = self.encoder_norm(memory_BND)
         x_BSD = torch.zeros_like(self.query).expand(map_BCHW.shape[0], -1, -1)
         for layer in self.decoder:
             x_BSD = layer(x_BSD, memory_BND, place_ND, self.query)
         return self.decoder_norm(x_BSD)
+
+
+class QueryKeyLoss(nn.Module):
+    """Ties the encoders' mean queries to their mean keys (ActMST): has no parameters of its own."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.drift: Tensor | None = None
+        """How far they were apart in the pass of a training step, for the losses of that step."""
+
+    def __deepcopy__(self, memo: object) -> QueryKeyLoss:
+        return QueryKeyLoss(self.weight)  # torch copies no tensor that is part of a graph
+
+    def extra_losses(self, features: Features, output: PoseOutput, target: Target) -> dict[str, Tensor]:
+        """Nothing where no encoder was trained: in evaluation, and in phases of a head alone."""
+        drift, self.drift = self.drift, None
+        return {} if drift is None else {"query_key": self.weight * drift}
 
 
 class MSTransformer(PoseModel):
@@ -179,7 +242,9 @@ class MSTransformer(PoseModel):
         scenes = len(config.scenes)
         self.backbone = Backbone(config.backbone, taps=STRIDES, size=config.crop)
         self.image_dim = self.backbone.width
-        self.encoding = PositionEncoding(config.width)
+        learned = config.position_code == "learned"
+        self.encoding = PositionEncoding(config.width) if learned else SineEncoding(config.width)
+        self.query_key = QueryKeyLoss(config.query_key_weight) if config.query_key_weight else None
         position_channels, orientation_channels = self.backbone.tap_widths
         self.position = SceneTransformer(position_channels, config.position_layers, scenes, config)
         self.orientation = SceneTransformer(orientation_channels, config.orientation_layers, scenes, config)
@@ -220,8 +285,11 @@ class MSTransformer(PoseModel):
 
     def _features(self, backbone: tuple[Tensor, tuple[Tensor, ...]], scene_B: Tensor | None) -> Features:
         image_BE, (position_map, orientation_map) = backbone
-        position_BSD = self.position(position_map, self.encoding)
-        orientation_BSD = self.orientation(orientation_map, self.encoding)
+        drifts: list[Tensor] | None = [] if self.query_key is not None and self.training else None
+        position_BSD = self.position(position_map, self.encoding, drifts)
+        orientation_BSD = self.orientation(orientation_map, self.encoding, drifts)
+        if drifts and self.query_key is not None:
+            self.query_key.drift = torch.stack(drifts).sum()
         logits_BS = self.scene(torch.cat([position_BSD, orientation_BSD], dim=-1)).squeeze(-1)
         if scene_B is None:
             scene_B = logits_BS.argmax(dim=-1)

@@ -5,6 +5,7 @@ Long: every rule that no shape would catch has a naive loop of its own.
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -19,11 +20,13 @@ from posezoo_ms_transformer.model import (
     MSTransformer,
     MSTransformerConfig,
     PositionEncoding,
+    SineEncoding,
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posezoo.base.errors import UsageError
+from posezoo.nn.place import Target, extra_losses
 from posezoo.zoo.blueprint import blueprint
 from posezoo.zoo.build import build, create_model
 
@@ -117,6 +120,81 @@ def test_position_encoding_is_stretched_beyond_its_table(count: int) -> None:
     if count % 2:
         torch.testing.assert_close(rows[count // 2], expected)
     assert torch.equal(place_HWD[0, :, : D // 2], encoding.column[:2])  # the other side is not touched
+
+
+@pytest.mark.parametrize("width", [D, 12, 18])  # 18: nine numbers an axis
+def test_sine_code_is_the_rows_half_then_the_columns(width: int) -> None:
+    """Three places against the formula of DETR, which counts from 1 and does not normalise."""
+    place_HWD = SineEncoding(width)(3, 4).reshape(3, 4, width)
+    half = width // 2
+    for y, x in ((0, 0), (2, 1), (1, 3)):
+        for axis, count in enumerate((y + 1, x + 1)):
+            for j in range(half):
+                angle = count / 10_000 ** (2 * (j // 2) / half)
+                expected = math.cos(angle) if j % 2 else math.sin(angle)
+                assert float(place_HWD[y, x, axis * half + j]) == pytest.approx(expected, abs=1e-6)
+
+
+def drift(layer: EncoderLayer, x_BND: Tensor, place_ND: Tensor) -> float:
+    """The loss of one layer by projecting every token, head by head and image by image."""
+    w_q, w_k, _ = layer.self_attn.in_proj_weight.chunk(3)
+    b_q, b_k, _ = layer.self_attn.in_proj_bias.chunk(3)
+    found = []
+    for x in x_BND:
+        keyed = norm(layer.norm1, x) + place_ND
+        apart = (keyed @ w_q.T + b_q).mean(0) - (keyed @ w_k.T + b_k).mean(0)
+        found += [float(part.norm()) for part in apart.split(D // HEADS)]
+    return sum(found) / len(found)
+
+
+def test_the_loss_of_a_layer_is_the_distance_of_mean_queries_and_keys() -> None:
+    torch.manual_seed(10)
+    layer = perturbed(EncoderLayer(CONFIG))
+    x_BND, place_ND = torch.randn(2, 6, D), torch.randn(6, D)
+    with torch.no_grad():
+        assert float(layer.drift(x_BND, place_ND)) == pytest.approx(drift(layer, x_BND, place_ND), rel=1e-5)
+        w_q, w_k, _ = layer.self_attn.in_proj_weight.chunk(3)
+        b_q, b_k, _ = layer.self_attn.in_proj_bias.chunk(3)
+        w_k.copy_(w_q)
+        b_k.copy_(b_q)
+        assert float(layer.drift(x_BND, place_ND)) == 0.0
+
+
+def test_queries_and_keys_are_tied_in_training_alone() -> None:
+    """0.1 times the sum over the branches of the mean over their layers; in other passes the model is as without."""
+    activated = {"position_code": "sine", "query_key_weight": 0.1}
+    tied, plain = model(**activated), model(position_code="sine")
+    tied.load_state_dict(plain.state_dict(), strict=True)
+    assert plain.query_key is None
+    inputs: dict[EncoderLayer, tuple[Tensor, Tensor]] = {}
+    branches = tied.position, tied.orientation
+    for branch in branches:
+        for layer in branch.encoder:
+            layer.register_forward_pre_hook(lambda module, given: inputs.update({module: given}))
+    tied.train()
+    features = tied.features_for_heads(images(2), torch.tensor([0, 2]))
+    output = tied.pose_of(features)
+    target = Target(output.position.detach(), output.quaternion.detach().double(), None)
+    terms = extra_losses(tied, features, output, target)
+    with torch.no_grad():
+        means = [[drift(layer, *inputs[layer]) for layer in branch.encoder] for branch in branches]
+    expected = 0.1 * sum(sum(found) / len(found) for found in means)
+    assert {name: float(value.detach()) for name, value in terms.items()} == {
+        "query_key": pytest.approx(expected, rel=1e-5)
+    }
+    assert extra_losses(tied, features, output, target) == {}, "the graph of a step is used once"
+    terms["query_key"].backward()
+    for branch in branches:
+        slopes = branch.encoder[-1].self_attn.in_proj_weight.grad.chunk(3)
+        assert slopes[0].abs().max() > 0 < slopes[1].abs().max()
+        assert slopes[2].abs().max() == 0, "values are left alone in the last layer"
+        assert all(parameter.grad is None for parameter in branch.decoder.parameters())
+    tied.features_for_heads(images(2))
+    copy.deepcopy(tied)  # with a graph at hand, as when averaged weights start
+    tied.load_state_dict(plain.state_dict(), strict=True)  # batch norms have seen images meanwhile
+    tied.eval(), plain.eval()
+    with torch.no_grad():
+        assert torch.equal(tied(images(2)).position, plain(images(2)).position)
 
 
 def model(**overrides: Any) -> MSTransformer:

@@ -119,6 +119,18 @@ def test_the_loss_is_the_sum(train: Train) -> None:
             assert line["loss"] == pytest.approx(total, rel=1e-5)
 
 
+def test_the_model_itself_may_bring_a_loss(train: Train, two_places: Path) -> None:
+    """Here the one that ties queries to keys in ms-transformer."""
+    small = {"width": 16, "heads": 4, "feedforward": 8, "position_layers": 1, "orientation_layers": 1}
+    run = train("ms-transformer", two_places, epochs=1, position_code="sine", query_key_weight=0.1, **small).path
+    losses = [line["query_key_loss"] for line in faults.metrics(run) if "loss" in line]
+    assert len(losses) >= 3
+    assert all(0 < loss < 1 for loss in losses)
+    found = load(f"local-dir:{run}")
+    assert found.config.position_code == "sine"
+    assert found.query_key.weight == 0.1
+
+
 # Stopped and resumed
 
 
