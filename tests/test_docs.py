@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from posezoo_anchors.anchors import AnchorsConfig
+from posezoo_spread.modifier import SpreadConfig
 
 import posezoo
 from posezoo.base.spec import API
@@ -144,7 +145,12 @@ def test_training_keys_are_documented() -> None:
 
 @pytest.mark.parametrize(
     ("name", "schema", "prefix"),
-    [("model", ModelConfig, ""), ("hyper", HyperConfig, "hyper."), ("anchors", AnchorsConfig, "anchors.")],
+    [
+        ("model", ModelConfig, ""),
+        ("hyper", HyperConfig, "hyper."),
+        ("anchors", AnchorsConfig, "anchors."),
+        ("spread", SpreadConfig, "spread."),
+    ],
 )
 def test_model_keys_are_documented(name: str, schema: Any, prefix: str) -> None:
     values = {prefix + field.name: shown(field.default) for field in fields(schema) if field.name not in PLACE_KEYS}

@@ -50,6 +50,8 @@ class ModifierSpec:
     value_field: str = "value"
     converters: Mapping[str, str] = field(default_factory=dict)
     """As in ModelSpec; the function is given the tensors that the architecture's leaves over."""
+    keeps_pose: bool = False
+    """It changes no pose: published settings and variants are those of the name without it."""
     api: int = API
 
 

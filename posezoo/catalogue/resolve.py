@@ -55,7 +55,8 @@ def model(text: str) -> KnownModel:
     if parsed.scheme or text in entries.weights_cards():
         raise UsageError(f"{text} is a trained model, not an architecture", "posezoo list shows the architectures")
     architecture, *modifiers = offers(parsed)
-    published, variant = entries.cards_of(parsed.arch, [name for name, _ in parsed.modifiers], parsed.tag)
+    combined = [offer.spec.name for offer in modifiers if not offer.spec.keeps_pose]
+    published, variant = entries.cards_of(parsed.arch, combined, parsed.tag)
     return KnownModel(parsed, architecture, tuple(modifiers), tuple(published), tuple(variant))
 
 

@@ -6,6 +6,9 @@ size, at most four and none of fewer than 30 images. The radius of a bin of n im
 smallest of their errors. For images drawn from the same source it covers the error with at least this probability
 (Vovk, Gammerman and Shafer 2005), in each bin. One radius for all would cover too few of the less familiar images.
 
+A model that tells a spread with each pose (`+spread`) has its errors divided by it first: its radii are multiples of
+the spread, longer for one image than for another of the same bin (Papadopoulos, Gammerman and Vovk 2008).
+
 Frames of a video are alike, so the images must be whole blocks or sequences apart from the training frames. What holds
 for these images holds for later ones as far as these are seen under like conditions.
 
@@ -66,10 +69,15 @@ def calibrated(
     frames = train.frames.select(kept)
     scene_S = np.array([_number(name, model) for name in frames.scenes], dtype=np.int64)
     known = [torch.from_numpy(array) for array in (embedding_ME, frames.position, scene_S[frames.scene])]
-    model.estimate = ErrorEstimate.of(*known).to(model.device)
+    familiar = ErrorEstimate.of(*known)
+    edge, one = torch.zeros(1), torch.ones(1)  # every radius is one metre or degree, or one spread
+    model.estimate = familiar.with_radii(edge, one, one, familiar.calibration).to(model.device)
     poses, _ = predict_frames(model, held_out.cache, held_out.rows, held_out.frames, **running)
-    errors = pose_errors(poses.position, poses.quaternion, held_out.frames.position, held_out.frames.quaternion)
-    assert poses.familiarity is not None
+    assert poses.familiarity is not None and poses.radius_m is not None and poses.radius_deg is not None
+    error_m, error_deg = pose_errors(
+        poses.position, poses.quaternion, held_out.frames.position, held_out.frames.quaternion
+    )
+    errors = error_m / poses.radius_m, error_deg / poses.radius_deg
     edges_K, radii = binned_radii(poses.familiarity, errors, coverage)
     metres_K, degrees_K = (torch.from_numpy(radius_K).to(model.device) for radius_K in radii)
     found = Calibration(source, count, coverage)

@@ -5,8 +5,10 @@
     radius_m      metres within which the true position lies with the probability `coverage`, for images as familiar
     radius_deg    the same for the rotation, in degrees
 
-Both radii are infinite for an image less familiar than every one of those that the radii come from. How they are found:
-posezoo.evaluation.calibration. Similarity near the predicted pose as a measure of trust: HR-APR (Liu et al., 2024).
+Where the model tells a spread with each pose (`PoseOutput.spread_m`, `spread_deg`), a radius is a multiple of it, and
+what is stored of each bin is that multiple. Both radii are infinite for an image less familiar than every one of those
+that the radii come from. How they are found: posezoo.evaluation.calibration. Similarity near the predicted pose as a
+measure of trust: HR-APR (Liu et al., 2024).
 
 Embeddings are kept in their D main directions, of which cosines are made with whole lengths: what of an image lies in
 none of these directions makes it less familiar.
@@ -48,7 +50,7 @@ class ErrorEstimate(nn.Module):
     """Adds familiarity and radii to a model's output. Its tensors are no part of the model's weights: see `tensors`."""
 
     # of M, E, K: float16 (E, D); float16 (M, D); float64 (M, 3) metres; int64 (M,); float32 (K,) lowest familiarity of
-    # each bin, ascending; float32 (K,) metres; float32 (K,) degrees
+    # each bin, ascending; float32 (K,) metres; float32 (K,) degrees, or multiples of the spread of each pose
     names = ("directions", "embeddings", "positions", "scenes", "edges", "metres", "degrees")
     directions: Tensor
     embeddings: Tensor
@@ -115,4 +117,10 @@ class ErrorEstimate(nn.Module):
         bin_B = (familiarity_B[:, None] >= self.edges).sum(1)
         unknown = self.metres.new_full((1,), torch.inf)
         metres_B, degrees_B = (torch.cat([unknown, radius_K])[bin_B] for radius_K in (self.metres, self.degrees))
-        return output._replace(familiarity=familiarity_B, radius_m=metres_B, radius_deg=degrees_B)
+        radii = _times(metres_B, output.spread_m), _times(degrees_B, output.spread_deg)
+        return output._replace(familiarity=familiarity_B, radius_m=radii[0], radius_deg=radii[1])
+
+
+def _times(radius_B: Tensor, spread_B: Tensor | None) -> Tensor:
+    """The radius, or that multiple of the spread; a spread that is no number is infinite."""
+    return radius_B if spread_B is None else radius_B * spread_B.masked_fill(spread_B.isnan(), torch.inf)

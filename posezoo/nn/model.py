@@ -117,6 +117,8 @@ class PoseModel(nn.Module, abc.ABC):
         super().__init__()
         self.config = config
         self.estimate: ErrorEstimate | None = None  # of a calibrated model: how far off a pose may be
+        # of a modifier: features to the error to expect, (B,) metres and (B,) degrees; no gradient reaches the pose
+        self.spread: nn.Module | None = None
         # not saved with the weights: only the configuration holds them. float64, because UTM
         # coordinates of 5.7e6 m have steps of 0.5 m in float32
         for name in ("position_mean", "position_std"):
@@ -140,8 +142,8 @@ class PoseModel(nn.Module, abc.ABC):
 
     @property
     def reads_image(self) -> bool:
-        """Whether a head reads the image embedding."""
-        return self.position_head.reads_image or self.orientation_head.reads_image
+        """Whether a head, or what tells the spread, reads the image embedding."""
+        return self.position_head.reads_image or self.orientation_head.reads_image or self.spread is not None
 
     def forward(self, images_BCHW: Float[Tensor, "B 3 H W"], scene_B: Int[Tensor, " B"] | None = None) -> PoseOutput:
         """The poses of prepared images (see `prepare`): position in metres in the world, rotation camera-to-world."""
@@ -156,10 +158,14 @@ class PoseModel(nn.Module, abc.ABC):
         with self._precision():
             position_B3 = self.position_head(features.position, features.image, features.scene)
             rotation_BR = self.orientation_head(features.orientation, features.image, features.scene)
+            spreads = (None, None) if self.spread is None else self.spread(features)
         position_B3 = position_B3.to(self.position_std_3.dtype) * self.position_std_3 + self.position_mean_3
         label_B4 = geometry.to_quaternion(rotation_BR.float(), self.config.rotation)
         quaternion_B4 = geometry.from_label_frame(label_B4, self.config.label_frame)
-        return PoseOutput(position_B3, rotation_BR.float(), quaternion_B4, features.scene_logits, features.scene)
+        chosen = features.scene_logits, features.scene
+        return PoseOutput(
+            position_B3, rotation_BR.float(), quaternion_B4, *chosen, spread_m=spreads[0], spread_deg=spreads[1]
+        )
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()

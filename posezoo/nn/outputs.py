@@ -33,3 +33,6 @@ class PoseOutput(NamedTuple):
     familiarity: Tensor | None = None  # (B,) 0 to 1
     radius_m: Tensor | None = None  # (B,) metres
     radius_deg: Tensor | None = None  # (B,)
+    # of models that expect more of one image than of another (`+spread`): the mean error of poses of such images
+    spread_m: Tensor | None = None  # (B,) metres, positive
+    spread_deg: Tensor | None = None  # (B,)

@@ -69,6 +69,9 @@ def check_pose(model: PoseModel, output: Any, batch: int) -> None:
     norm_B = output.quaternion.detach().norm(dim=-1)
     require(torch.allclose(norm_B, torch.ones_like(norm_B), atol=1e-4), "forward: quaternions are not unit")
     require((output.quaternion[:, 0] >= 0).all(), "forward: quaternions have w < 0")
+    for name in ("spread_m", "spread_deg") if model.spread is not None else ():
+        _check(f"forward: {name}", getattr(output, name), (batch,))
+        require((getattr(output, name) > 0).all(), f"forward: {name} is not positive")
 
 
 def _check(what: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> None:

@@ -64,7 +64,7 @@ def _part(model: PoseModel, path: str) -> str:
 
 
 class _Halves(nn.Module):
-    """Encoder and heads without the geometry after them, whose cost is not counted and which needs real numbers."""
+    """Encoder, heads, spread; without the geometry of poses, whose cost is not counted and which needs real numbers."""
 
     def __init__(self, model: PoseModel) -> None:
         super().__init__()
@@ -74,6 +74,8 @@ class _Halves(nn.Module):
         features = self.model.encode(images_BCHW)
         self.model.position_head(features.position, features.image, features.scene)
         self.model.orientation_head(features.orientation, features.image, features.scene)
+        if self.model.spread is not None:
+            self.model.spread(features)
 
 
 def _own_flops(model: PoseModel) -> dict[str, int]:

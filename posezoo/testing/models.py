@@ -131,7 +131,7 @@ class ModelConformance:
         output, features = model(self.images(6), scene_B), model.encode(self.images(6), scene_B)
         # plain multi-scene heads read no image embedding, and the scene's logits are not part of the pose
         parts: list[Tensor] = [output.position, output.rotation, features.image]
-        parts += [] if output.scene_logits is None else [output.scene_logits]
+        parts += [part for part in (output.scene_logits, output.spread_m, output.spread_deg) if part is not None]
         torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
         dead = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
         wild = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]

@@ -36,16 +36,19 @@ class Calibrated(NamedTuple):
 
     folder: Path
     estimate: ErrorEstimate
+    spreads: bool = False
+    """Whether the radii are multiples of the spread that the model tells with each pose."""
 
     def rows(self) -> dict[str, Any]:
         """What the command prints."""
         found, radii = self.estimate.calibration, zip(self.estimate.metres, self.estimate.degrees, strict=True)
+        units = ("spreads (m)", "spreads (deg)") if self.spreads else ("m", "deg")
         return {
             "model": str(self.folder),
             "calibrated on": f"{found.source} ({found.count} images)",
             "coverage": found.coverage,
             "familiarity from": ", ".join(f"{edge:.2f}" for edge in self.estimate.edges.tolist()),
-            "radius there": ", ".join(f"{metres:.3g} m {degrees:.3g} deg" for metres, degrees in radii),
+            "radius there": ", ".join(f"{metres:.3g} {units[0]} {degrees:.3g} {units[1]}" for metres, degrees in radii),
         }
 
 
@@ -86,7 +89,7 @@ def calibrate(
     progress = lambda done, total: watch.progress("calibrating", done, total)  # noqa: E731
     estimate = calibrated(found.model, train, apart, source, device=found.model.device, progress=progress)
     write_estimate(folder, estimate)
-    return Calibrated(folder, estimate)
+    return Calibrated(folder, estimate, spreads=found.model.spread is not None)
 
 
 def write_estimate(folder: Path, estimate: ErrorEstimate) -> None:

@@ -197,7 +197,7 @@ class Phase:
         if self.job.processes.world > 1 and self.loss.balance.grad is not None:
             # the balance is not part of the wrapped network, so its gradient is averaged here
             self.loss.balance.grad = self.job.accelerator.reduce(self.loss.balance.grad, "mean")
-        norm = nn.utils.clip_grad_norm_(trainable(self.job.model), self.job.config.optim.clip)
+        norm = clipped(self.job.model, self.job.config.optim.clip)
         with torch.no_grad():
             means[NORM] = norm.detach()
             bad = (norm + means["loss"]).isfinite().logical_not().float()
@@ -248,6 +248,19 @@ def plugins_named(job: Job, doing: str) -> Iterator[None]:
                 what = f"another of the {job.processes.world} processes was lost ({doing})"
                 raise LostError(what, "posezoo resume RUN") from error
             raise
+
+
+def clipped(model: PoseModel, most: float) -> Tensor:
+    """The gradient's norm before it was cut to `most`: the pose's, and on its own that of the spread.
+
+    Together a large gradient of the spread would shorten that of the pose.
+    """
+    apart = {id(parameter) for parameter in model.spread.parameters()} if model.spread is not None else set()
+    own = [parameter for parameter in trainable(model) if id(parameter) not in apart]
+    norm = nn.utils.clip_grad_norm_(own, most)
+    if apart and (rest := [parameter for parameter in trainable(model) if id(parameter) in apart]):
+        norm = norm + nn.utils.clip_grad_norm_(rest, most)
+    return norm
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -20,6 +20,16 @@ def test_a_model_with_its_modifiers() -> None:
     assert {owner.distribution for owner in known.owners} == {"posezoo"}
 
 
+def test_a_modifier_that_keeps_the_pose_keeps_published_settings() -> None:
+    """Where it stands does not matter; one that changes the pose makes another combination."""
+    plain = resolve.model("atloc+hyper.3d")
+    for name in ("atloc+hyper+spread.3d", "atloc+spread+hyper.3d"):
+        found = resolve.model(name)
+        assert (found.published, found.variant) == (plain.published, plain.variant)
+    assert plain.published and plain.variant
+    assert resolve.model("atloc+anchors+hyper").published != plain.published
+
+
 def test_a_variant_brings_its_cards() -> None:
     assert resolve.model("atloc").variant == ()
     assert len(resolve.model("atloc.lstm").variant) == 1

@@ -14,7 +14,7 @@ def test_json_of_names() -> None:
     atlocs = [row["name"] for row in strict_json(ok("list", "atloc*", "--format", "json"))]
     assert strict_json(ok("list", "atlok", "--format", "json")) == []
     variants = ["atloc.3d", "atloc.4d", "atloc.lstm", "atloc.plus", "atloc.wide"]
-    assert atlocs == ["atloc", *variants, "atloc+anchors", "atloc+hyper", "atloc+hyper.3d"]
+    assert atlocs == ["atloc", *variants, "atloc+anchors", "atloc+hyper", "atloc+hyper.3d", "atloc+spread"]
 
 
 def listed(*words: str) -> list[dict[str, Any]]:

@@ -79,6 +79,32 @@ def test_coverage_of_simulated_images(count: int) -> None:
     assert known == pytest.approx(0.95, abs=0.03)
 
 
+def test_radii_by_spread_cover_as_much_and_are_narrower() -> None:
+    """Position errors, three normal numbers each, whose scale differs from image to image and is told within 30 %.
+
+    Nine of ten are covered, the hardest quarter too, by shorter radii: one radius a bin covers that quarter far less.
+    """
+    random, found = np.random.default_rng(3), []
+    for _ in range(200):
+        scale, apart, test = 0.1, *(np.exp(random.normal(size=400)) for _ in range(2))
+        errors = [scale * law_N * np.linalg.norm(random.normal(size=(400, 3)), axis=1) for law_N in (apart, test)]
+        told = [scale * law_N * np.exp(0.26 * random.normal(size=400)) for law_N in (apart, test)]
+        familiarity_N, of_test_N = random.beta(5, 2, 400), random.beta(5, 2, 400)
+        hard_N, lengths = test > np.quantile(test, 0.75), []
+        for divisor in (told, [np.ones(400)] * 2):
+            edges_K, (times_K, _) = binned_radii(familiarity_N, (errors[0] / divisor[0], errors[0]), 0.9)
+            bin_N = np.searchsorted(edges_K, of_test_N, side="right") - 1
+            radius_N = times_K[bin_N] * divisor[1]
+            kept_N = bin_N >= 0
+            inside_N = errors[1] <= radius_N
+            lengths += [inside_N[kept_N].mean(), inside_N[kept_N & hard_N].mean(), radius_N[kept_N].mean()]
+        found.append(lengths)
+    covered, of_hard, length, constant, constant_of_hard, constant_length = np.mean(found, axis=0)
+    assert 0.89 < covered < 0.93 and 0.89 < constant < 0.93
+    assert of_hard > 0.88 > constant_of_hard + 0.1
+    assert length < 0.75 * constant_length
+
+
 def test_what_is_left_out_and_how_many_bins() -> None:
     random = np.random.default_rng(2)
     for count, bins in ((9, 1), (19, 1), (60, 1), (64, 2), (100, 3), (1000, 4)):
@@ -111,6 +137,27 @@ def test_a_models_radii_are_those_of_its_own_errors(images: tuple[Images, Images
     own, _ = predict_frames(model, train.cache, train.rows, train.frames)
     assert own.familiarity is not None
     assert own.familiarity.max() > 0.99
+
+
+def test_a_model_with_spreads_has_radii_in_them(images: tuple[Images, Images]) -> None:
+    """The 9th smallest of ten errors in units of each image's own spread; without spreads nothing changes."""
+    train, apart = images
+    model = small("posenet+spread", scenes=("yard",))
+    estimate = calibrated(model, train, apart, "ten frames", coverage=0.8)
+    poses, _ = predict_frames(model, apart.cache, apart.rows, apart.frames)
+    errors = pose_errors(poses.position, poses.quaternion, apart.frames.position, apart.frames.quaternion)
+    radii = (poses.radius_m, poses.radius_deg), (estimate.metres, estimate.degrees)
+    for error_N, radius_N, times in zip(errors, *radii, strict=True):
+        assert radius_N is not None
+        spread_N = radius_N / float(times[0])
+        assert float(times[0]) == pytest.approx(np.sort(error_N / spread_N)[8], rel=1e-5)
+        assert np.sum(error_N <= radius_N * (1 + 1e-6)) == 9
+        assert spread_N.std() > 0
+    model.spread = None  # the same pose, and one radius for all
+    calibrated(model, train, apart, "ten frames", coverage=0.8)
+    plain, _ = predict_frames(model, apart.cache, apart.rows, apart.frames)
+    assert plain.radius_m is not None
+    np.testing.assert_array_equal(plain.radius_m, np.full(10, np.sort(errors[0])[8], dtype=np.float32))
 
 
 def test_estimates_depend_on_neither_batches_nor_order(images: tuple[Images, Images]) -> None:

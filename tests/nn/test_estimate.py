@@ -86,3 +86,20 @@ def test_tensors_of_another_model_or_no_numbers_are_refused() -> None:
 def test_it_is_no_part_of_the_weights() -> None:
     assert not estimate().state_dict()
     assert "50 training images" in estimate().disclosure
+
+
+def test_radii_of_spreads_are_multiples_of_them() -> None:
+    """Each pose's radius is its bin's multiple of its own spread; of a spread that is no number it is infinite."""
+    found, query_BE, position_B3 = estimate(), torch.randn(20, 6), torch.zeros(20, 3, dtype=torch.float64)
+    plain = asked(found, query_BE, position_B3, None)
+    spread_m, spread_deg = torch.rand(20) + 0.1, 10 * torch.rand(20) + 1
+    spread_m[3] = torch.nan
+    told = found(
+        Features(query_BE, query_BE, query_BE),
+        plain._replace(familiarity=None, radius_m=None, radius_deg=None, spread_m=spread_m, spread_deg=spread_deg),
+    )
+    spread_m[3] = torch.inf
+    assert torch.equal(told.familiarity, plain.familiarity)
+    assert torch.equal(told.radius_m, plain.radius_m * spread_m)
+    assert torch.equal(told.radius_deg, plain.radius_deg * spread_deg)
+    assert plain.radius_m.isfinite().any() and told.radius_m.isfinite().any()
