@@ -234,6 +234,7 @@ class QueryKeyLoss(nn.Module):
 class MSTransformer(PoseModel):
     """Two transformers with one query a scene; the scene is given, or chosen."""
 
+    of_scenes = ("position.query", "orientation.query")
     # the decoder starts from zeros, which its first layer norm leaves zero whatever the norm's weight
     unused = ("position.decoder.0.norm1.weight", "orientation.decoder.0.norm1.weight")
 

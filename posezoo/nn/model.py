@@ -109,6 +109,7 @@ class PoseModel(nn.Module, abc.ABC):
     name: str = ""  # the full name, e.g. atloc+hyper; set by zoo
     blueprint: Any = None  # the posezoo.zoo.blueprint.Blueprint it was built of; set by zoo, which is above this module
     unused: ClassVar[tuple[str, ...]] = ()  # parameters that by design receive no gradient
+    of_scenes: ClassVar[tuple[str, ...]] = ()  # parameters outside the heads with a part for each scene
     optimized: bool = False  # made by `optimize`: for inference only
     bf16: bool = False
     origin: str = ""  # where a trained model came from: a folder, or hf-hub:OWNER/REPO@COMMIT; set by zoo

@@ -46,6 +46,9 @@ def check_model(model: PoseModel) -> None:
     for name in ("position_head", "orientation_head"):
         head = getattr(model, name, None)
         require(isinstance(head, (Head, HyperHead)), f"{name} is {type(head).__name__}, expected posezoo.nn.heads.Head")
+    for name in model.of_scenes:
+        whole = name in parameters and len(parameters[name]) == len(model.config.scenes)
+        require(whole, f"of_scenes: {name} is no parameter with a part for each of {len(model.config.scenes)} scenes")
     require(isinstance(getattr(model, "image_dim", None), int), "image_dim, the width of Features.image, is not set")
 
 

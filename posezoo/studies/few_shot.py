@@ -4,7 +4,8 @@ A model of several scenes is trained without one; then it is trained on with 5 t
 for 2 to 5 epochs, its learning rate begun anew. The subsets are nested: a smaller one is part of a larger one, for all
 seeds. Random frames of a video cover a scene even at 5 %; `study.choose=contiguous` takes the first frames instead,
 `random` draws anew by the seed. Beside each model stands image retrieval from the same images, and forgetting: by how
-much the errors on the old scenes' test images grow, image by image.
+much the errors on the old scenes' test images grow, image by image. `study.train` says what learns: everything, all but
+the backbone, or the heads alone with what a model has of its own for each scene, while the encoder is frozen.
 
 Legend: N images.
 """
@@ -31,12 +32,15 @@ from posezoo.evaluation.evaluate import embed_frames
 from posezoo.evaluation.metrics import pose_errors
 from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.nn.device import torch_device
+from posezoo.nn.model import PoseModel
 from posezoo.studies import changes, drawing, grid
 from posezoo.studies.grid import Cell
 from posezoo.studies.measure import Errors, errors, open_album
 from posezoo.studies.paired import contrast, seeds_note, short, spread, words
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, is_trained, subjects
+from posezoo.training.config import OptimSettings, PhaseSettings
+from posezoo.training.setup import set_trainable
 from posezoo.zoo.saved import load
 
 
@@ -52,8 +56,8 @@ class Options:
     """Trainings of so many epochs each."""
     choose: Literal["nested", "contiguous", "random"] = "nested"
     """Which images; see the setting data.fraction_by."""
-    trainable: Literal["all", "but-backbone"] = "all"
-    """What learns."""
+    train: Literal["all", "but-backbone", "heads"] = "all"
+    """What learns of the new scene; heads: see the phases of training."""
 
 
 Key = tuple[str, float, int]
@@ -80,14 +84,19 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         row = {"model": key[0], "fraction": key[1], "epochs": key[2], **spread(frames[0], own)}
         rows.append(row | subsets.of(key[1]) | {"forgetting": lost})
     against = _against(frames[0], on_new, tuned, options)
+    parts = {key[0]: _learning(load(one.runs[0]), options) for key, one in reversed(tuned.items())}
     return Found(
         verdict=_verdict(rows, against, scene),
         rows=_shown(rows),
-        numbers={"scene": scene, "old_scenes": old, "trainings": rows, "against_first": against},
+        numbers={
+            **{"scene": scene, "old_scenes": old, "learns": parts},
+            **{"trainings": rows, "against_first": against},
+        },
         figures={"few-shot.png": _figure(rows, options, scene)},
         notes=[
             seeds_note({one.name: len(one.runs) for one in bases}),
-            f"{options.choose} images of {scene}; what learns: {options.trainable}; the learning rate begins anew",
+            f"{options.choose} images of {scene}; study.train={options.train}; the learning rate begins anew",
+            *(f"{name}: {_counted(own)}" for name, own in parts.items()),
         ],
     )
 
@@ -110,10 +119,14 @@ def _tuned(request: Request, options: Options, bases: Sequence[Subject], data: s
     rows = standard.rows if not request.models else {name: GridRow(model=name) for name in request.models}
     plan: list[Cell] = []
     found: dict[Key, Subject] = {}
-    frozen = {} if options.trainable == "all" else {"optim.backbone_lr": 0.0}
+    frozen = {"optim.backbone_lr": 0.0} if options.train == "but-backbone" else {}
     for base in bases:
         columns = {
-            f"{100 * part:g}-percent-{count}-epochs": {"data.fraction": part, "epochs": count}
+            f"{100 * part:g}-percent-{count}-epochs": {
+                "data.fraction": part,
+                "epochs": count,
+                **_phases(options, count),
+            }
             for part in options.fractions
             for count in options.epochs
         }
@@ -124,7 +137,7 @@ def _tuned(request: Request, options: Options, bases: Sequence[Subject], data: s
             given = {key: value for key, value in request.given.items() if key != "epochs"} | frozen
             given |= {"min_epoch_images": 0}  # an epoch is one pass, however few images there are
             given |= {"start_from": run, "data.fraction_by": options.choose, "selection": "last"}
-            folder = request.out / "runs" / f"{options.choose}-{options.trainable}"
+            folder = request.out / "runs" / f"{options.choose}-{options.train}"
             cells = grid.cells_of(one, request.grid, data, folder, [seed], request.root, given)
             plan += cells
             for cell in cells:
@@ -135,6 +148,29 @@ def _tuned(request: Request, options: Options, bases: Sequence[Subject], data: s
                 found[base.name, part, count] = Subject(f"{base.name}, {column}", tuple(runs[column]))
     request.train(plan)
     return found
+
+
+def _phases(options: Options, epochs: int) -> dict[str, Any]:
+    """The settings of a training in which the heads alone learn."""
+    return {"phases": [{"train": "heads", "epochs": epochs}]} if options.train == "heads" else {}
+
+
+def _learning(model: PoseModel, options: Options) -> dict[str, int]:
+    """Part of the model -> how many of its numbers learned the new scene; `frozen` counts the others."""
+    rate = 0.0 if options.train == "but-backbone" else None
+    phase = PhaseSettings(train="heads" if options.train == "heads" else "all", epochs=1)
+    set_trainable(model, phase, OptimSettings(backbone_lr=rate))
+    found: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        part = name.partition(".")[0] if name not in model.of_scenes else name
+        part = part if parameter.requires_grad else "frozen"
+        found[part] = found.get(part, 0) + parameter.numel()
+    return found
+
+
+def _counted(parts: Mapping[str, int]) -> str:
+    learning = [f"{name} ({count:,})" for name, count in parts.items() if name != "frozen"]
+    return f"{', '.join(learning)} learn; {parts.get('frozen', 0):,} numbers are frozen"
 
 
 def _first(trainings: Sequence[Sequence[Errors]]) -> list[Errors]:

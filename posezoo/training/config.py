@@ -154,8 +154,9 @@ class AugmentSettings(_Section):
 class PhaseSettings(_Section):
     """One phase of training: which part learns, for how long, with which balance."""
 
-    train: Literal["all", "position", "orientation"] = "all"
-    """What learns: everything, or one head while all else is frozen."""
+    train: Literal["all", "heads", "position", "orientation"] = "all"
+    """What learns, while all else is frozen: everything; both heads, with the spread and what the encoder has of its
+    own for each scene; or one head."""
     epochs: PositiveInt
     weights: tuple[Weight, Weight] | None = None
     """Fixed (w_x, w_q); none: learned."""
@@ -164,7 +165,7 @@ class PhaseSettings(_Section):
     gamma: float | None = Field(None, gt=0, le=1)
     """Factor of each of these steps; none: optim.gamma."""
     augment: bool = True
-    """False: centre crop, no colour jitter. A phase that trains one head then caches its features."""
+    """False: centre crop, no colour jitter. A phase that trains heads alone then caches its features."""
 
     def schedule(self, optim: OptimSettings) -> OptimSettings:
         """The optimiser's settings in this phase."""

@@ -1,7 +1,7 @@
 """Features of the training frames, computed once, for phases in which all that computes them is frozen.
 
-Exact where an image is the same in every epoch: the phase trains one head, so that backbone and batch norms do not
-change and their dropout is off, and it does not augment (`augment = false` of the phase). The head's own dropout is
+Exact where an image is the same in every epoch: the phase trains heads alone, so that backbone and batch norms do not
+change and their dropout is off, and it does not augment (`augment = false` of the phase). The heads' own dropout is
 drawn as usual. The features stay in memory: 4 bytes a number, 7 kB an image for MS-HyperPose.
 
 Legend: B batch, N training frames.
@@ -26,7 +26,8 @@ from posezoo.training.setup import Job, augmented_batch
 
 def features_can_be_cached(job: Job, phase: PhaseSettings) -> bool:
     """Whether features computed once give the phase's outputs: not if a modifier acts on the whole model."""
-    return not (acts_whole(job.model) or phase.augment or phase.train == "all")
+    encoder_learns = phase.train == "all" or (phase.train == "heads" and job.model.of_scenes)
+    return not (acts_whole(job.model) or phase.augment or encoder_learns)
 
 
 def acts_whole(model: PoseModel) -> bool:

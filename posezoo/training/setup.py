@@ -190,8 +190,12 @@ def set_trainable(model: PoseModel, phase: PhaseSettings, optim: OptimSettings) 
         model.requires_grad_(True).train()
     else:
         model.requires_grad_(False).eval()
-        head = model.position_head if phase.train == "position" else model.orientation_head
-        head.requires_grad_(True).train()
+        heads = {"position": model.position_head, "orientation": model.orientation_head}
+        for part in (*heads.values(), model.spread) if phase.train == "heads" else (heads[phase.train],):
+            if part is not None:
+                part.requires_grad_(True).train()
+        for name in model.of_scenes if phase.train == "heads" else ():
+            model.get_parameter(name).requires_grad_(True)
     for backbone in model.modules():
         if isinstance(backbone, Backbone):
             for module in backbone.early(optim.frozen_stages) if optim.backbone_learns else [backbone]:

@@ -62,3 +62,22 @@ def test_scene_logits_come_with_a_scene() -> None:
     promises.check_features(model, features._replace(scene_logits=logits, scene=logits.argmax(-1)), 2)
     with pytest.raises(PluginError):
         promises.check_features(model, features._replace(scene_logits=logits, scene=None), 2)
+
+
+def test_what_is_of_scenes_has_a_part_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small("posenet", scenes=("a", "b"))
+    promises.check_model(model)
+    for name in ("query", "hidden.0.weight"):  # there is none; it has 16 rows
+        monkeypatch.setattr(type(model), "of_scenes", (name,))
+        with pytest.raises(PluginError, match=naming(name)):
+            promises.check_model(model)
+
+
+def test_a_spread_is_positive_and_one_number_an_image() -> None:
+    model = small("posenet+spread")
+    with torch.no_grad():
+        output = model(torch.zeros(2, 3, model.config.crop, model.config.crop))
+    promises.check_pose(model, output, 2)
+    for wrong in (None, output.spread_m[:1], -output.spread_m):
+        with pytest.raises(PluginError, match=naming("spread_m")):
+            promises.check_pose(model, output._replace(spread_m=wrong), 2)

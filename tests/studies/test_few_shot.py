@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import small_data
+import torch
 from naming import naming
+from small_models import small
 from small_studies import SETTINGS, study
 
 from posezoo.base.errors import UsageError
@@ -14,7 +16,10 @@ from posezoo.studies import few_shot
 from posezoo.studies.study import run
 from posezoo.studies.subjects import Request
 from posezoo.training.run import read_config
+from posezoo.zoo.saved import load
 
+SLIM = small_data.SLIM["ms-transformer"]
+PARTS = ("backbone", "hidden", "position_head", "orientation_head")
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
@@ -46,6 +51,35 @@ def test_the_study_on_small_models(three_places: Path, tmp_path: Path) -> None:
     assert {config["train"]["min_epoch_images"] for config in tuned} == {0}, "an epoch is one pass"
     assert all("scenes=yard" in config["train"]["data"]["name"] for config in tuned)
     assert "yard" in found["verdict"] and found["figures"] == ["few-shot.png"]
+
+
+@pytest.mark.slow
+def test_heads_alone_learn_the_new_scene(three_places: Path, tmp_path: Path) -> None:
+    """The encoder of each training is that of its base, to the last bit; page and JSON say what learned."""
+    more = {"study.fractions": [0.5], "study.epochs": [1], "study.train": "heads"}
+    found = study("few-shot", "ms-transformer", data=three_places, out=tmp_path / "out", **SLIM, **more)
+    learns = found["learns"]["ms-transformer"]
+    assert found["options"]["train"] == "heads"
+    assert set(learns) == {"position_head", "orientation_head", "position.query", "orientation.query", "frozen"}
+    assert learns["position.query"] == 3 * 32, "of old scenes too"
+    notes = " ".join(found["notes"])
+    assert "study.train=heads" in notes and f"{learns['frozen']:,} numbers are frozen" in notes
+    configs = {path.parent: read_config(path.parent) for path in (tmp_path / "out" / "runs").rglob("config.toml")}
+    (tuned,) = (run for run, config in configs.items() if config["train"].get("start_from"))
+    before, after = (load(name).state_dict() for name in (configs[tuned]["train"]["start_from"], tuned))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"position.query", "orientation.query"} <= moved
+    assert all(name in learns or name.partition(".")[0] in learns for name in moved), moved
+
+
+@pytest.mark.parametrize("learning", ["all", "but-backbone", "heads"])
+def test_what_learns_is_counted(learning: str) -> None:
+    model = small("posenet", scenes=("attic", "barn"))
+    numbers = {part: sum(p.numel() for p in getattr(model, part).parameters()) for part in PARTS}
+    found = few_shot._learning(model, few_shot.Options(train=learning))
+    frozen = {"all": (), "but-backbone": ("backbone",), "heads": ("backbone", "hidden")}[learning]
+    expected = {part: count for part, count in numbers.items() if part not in frozen}
+    assert found == expected | ({"frozen": sum(numbers[part] for part in frozen)} if frozen else {})
 
 
 def test_retrieval_is_from_the_same_images(three_places: Path, tmp_path: Path) -> None:

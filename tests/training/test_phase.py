@@ -18,6 +18,7 @@ from posezoo.api import resume
 from posezoo.base.errors import Interrupted, NotFiniteError
 from posezoo.data.loader import Batch
 from posezoo.nn.model import PoseModel
+from posezoo.training import frozen
 from posezoo.training.phase import Phase, _Network, parts_of
 
 
@@ -32,6 +33,31 @@ def test_phase_trains_its_head_and_nothing_else(train: Train) -> None:
     assert any("running_mean" in name for name in moved), "batch norm learns again"
     assert {name.partition(".")[0] for name in moved} >= {"position_head", "orientation_head", "backbone", "hidden"}
     assert [line["phase"] for line in faults.metrics(run) if "loss" in line] == [0] * 3 + [1] * 3 + [2] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "learning"),
+    [
+        ("posenet+spread", ("position_head.", "orientation_head.", "spread.")),
+        ("ms-transformer", ("position_head.", "orientation_head.", "position.query", "orientation.query")),
+    ],
+)
+def test_a_phase_of_heads(
+    train: Train, two_places: Path, model: str, learning: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both heads, the spread, and queries of scenes: every one of these moves in six steps, and nothing else."""
+    seen: list[bool] = []
+    kept = frozen.FrozenFeatures
+    monkeypatch.setattr(frozen, "FrozenFeatures", lambda job: seen.append(True) or kept(job))
+    data = two_places if model.startswith("ms") else None
+    phases = [{"train": "all", "epochs": 1}, {"train": "heads", "epochs": 1, "augment": False}]
+    run = train(model, data, phases=phases, **{"checkpoint.every_steps": 1, "checkpoint.keep": 100}).path
+    first, last = (max(line["step"] for line in faults.metrics(run) if line.get("phase") == n) for n in (0, 1))
+    moved = changed(weights(run, first), weights(run, last))
+    assert all(name.startswith(learning) for name in moved), moved
+    assert all(any(name.startswith(part) for name in moved) for part in learning), moved
+    # features are computed once unless a query of the encoder learns
+    assert bool(seen) == (model == "posenet+spread")
 
 
 def test_frozen_parts_are_those_of_the_start(one_place: Path, train: Train) -> None:
