@@ -6,7 +6,7 @@ would show another place, and models then answer with that place. The pictures b
 are. What is told of each model: its error while the block is wholly in the picture, against the share that it covers;
 the largest error of a window as a multiple of the median outside; and how many frames after the peak the error is back
 below 1.5 times that median. Two models are compared by each image's mean error over the shares, which is the area under
-its curve.
+its curve. `study.window` adds a window of a recorded sequence, where something really passed: posezoo.studies.recorded.
 
 Legend: N images, M frames of a window, H height, W width.
 """
@@ -31,7 +31,7 @@ from posezoo.data.splits import runs
 from posezoo.data.table import Frames
 from posezoo.evaluation.compare import UNITS
 from posezoo.evaluation.intervals import Floats, Index
-from posezoo.studies import changes, drawing
+from posezoo.studies import changes, drawing, recorded
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
 from posezoo.studies.paired import contrast, mean_errors, seeds_note, short, words
 from posezoo.studies.study import Found
@@ -56,6 +56,8 @@ class Options:
     """Frames in which it passes."""
     seed: int = 0
     """Of its texture and direction."""
+    window: str = ""
+    """SEQUENCE:FIRST-LAST: also the errors in these frames of a test sequence as it was recorded, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     if not options.covers or not all(0 < cover <= HEIGHT for cover in options.covers) or options.frames < 3:
         raise UsageError(f"covers are above 0 and at most {HEIGHT}, frames at least 3", "study.covers=[0.15,0.3]")
     album = open_album(request, observer)
+    real = recorded.stretch(album.frames, options.window) if options.window else None
     windows = passages(album.frames, options)
     inside = np.concatenate([window.index for window in windows])
     key = f"block 2, frames {options.frames}, seed {options.seed}"
@@ -97,7 +100,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     rows = {name: _numbers(measured[name], found[name], windows, outside, options) for name in found}
     against = _compared(album, inside, found, sorted(options.covers))
     first = models[0].name
-    return Found(
+    passed = Found(
         verdict=". ".join(
             [_sentence(rows[first], first), *(f"{words(row, name, first)}" for name, row in against.items())]
         ),
@@ -110,6 +113,8 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         figures={"occlusion.png": _figure(album, windows, measured, found, rows, options)},
         notes=[seeds_note({one.name: len(one.runs) for one in models}), *_seen_in_training(models)],
     )
+    plain = {name: [run[0] for run in each] for name, each in measured.items()}
+    return passed if real is None else recorded.added(passed, album, real, plain)
 
 
 def passages(frames: Frames, options: Options) -> list[Window]:
