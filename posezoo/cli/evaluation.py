@@ -168,4 +168,11 @@ def report(
     more = {"figures": drawn} if drawn else {}
     print_content({"page": written[0], "text": written[1], **more}, format, "report")
     if show:
-        typer.launch(written[0])
+        import webbrowser
+
+        from posezoo.cli.console import TrainView
+
+        if not webbrowser.open(Path(written[0]).resolve().as_uri()):
+            TrainView(format == "quiet").note(
+                f"no browser was found here (the variable BROWSER names one): {written[0]}"
+            )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import webbrowser
 from pathlib import Path
 
 import faults
 import pytest
 from command_line import ok, strict_json
+from naming import naming
 from small_runs import Train
 
 import posezoo
@@ -65,3 +68,22 @@ def test_a_report_is_written_again(train: Train) -> None:
     assert not page.exists()
     faults.assert_fails(["report", str(run), "--csv", "--out", str(other)], 2, "--out")
     assert faults.in_process(["report", str(run.parent / "nowhere")]).code == 4
+
+
+def test_a_report_is_opened_in_the_browser_that_is_named(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, browser = train(epochs=1).path, tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # the variable is read once
+    ended = faults.in_process(["report", str(run), "--open"])
+    assert (ended.code, ended.stderr) == (0, "")
+    page = run.resolve() / "report" / "report.html"
+    assert (tmp_path / "opened").read_text().strip() == page.as_uri()
+
+    monkeypatch.setattr(webbrowser, "_tryorder", [])  # a machine without any
+    ended = faults.in_process(["report", str(run), "--open"])
+    assert ended.code == 0
+    assert re.search(naming("BROWSER", page), ended.stderr), ended.stderr
