@@ -25,3 +25,15 @@ def video(path: Path, count: int, place: str = "yard-train", rate: int = 3, repe
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return ride.position[:count]
+
+
+def accelerometer(path: Path, count: int) -> None:
+    """What a phone felt on the walk, held on its left side, three pictures a second, with a hand that shakes."""
+    rotation = benchmark_trees.rides("places")["yard-train"].rotation.as_matrix()  # camera to world, z up
+    noise, lines = np.random.default_rng(0), ["ax,ay,az,t"]
+    for n in range(count * 10):
+        right_3, down_3, forward_3 = rotation[n // 10].T
+        force_3 = np.array([0, 0, 9.81]) + noise.normal(size=3)
+        read = [down_3 @ force_3, right_3 @ force_3, -forward_3 @ force_3]  # the phone's right is the picture's bottom
+        lines.append(",".join(map(repr, map(float, [*read, (n - 4.5) / 30]))))
+    path.write_text("\n".join(lines) + "\n")

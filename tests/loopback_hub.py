@@ -38,6 +38,7 @@ class LoopbackHub:
         self.repositories: dict[str, list[tuple[str, Files]]] = {}
         self.mode, self.methods, self.asked = "", ("HEAD", "GET"), list[Asked]()
         self.elsewhere = ""
+        self.tagged = dict[str, str | None]()  # tag: commit
         self.token = ""  # what commits need; empty: nothing
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"hub": self}))
@@ -73,8 +74,8 @@ class LoopbackHub:
         return history[-1][0] if history else None
 
     def find(self, repository: str, revision: str) -> tuple[str, Files] | None:
-        """(commit, files) of a commit or of `main`."""
-        history = self.repositories.get(repository, [])
+        """(commit, files) of a commit, a tag or `main`."""
+        history, revision = self.repositories.get(repository, []), self.tagged.get(revision) or revision
         if revision == "main":
             return history[-1] if history else None
         return next((entry for entry in history if entry[0] == revision), None)

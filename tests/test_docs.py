@@ -24,11 +24,8 @@ from posezoo.testing import ModelConformance, ReaderConformance
 from posezoo.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(
-    path
-    for pattern in ("*.md", "docs/*.md", "docs/guides/*.md", "docs/reference/*.md", "plugins/*/README.md")
-    for path in ROOT.glob(pattern)
-)
+FOLDERS = (".", "docs", "docs/guides", "docs/reference", "docs/examples/*", "plugins/*")
+PAGES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/*.md"))
 EXAMPLES = ROOT / "docs" / "examples"
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PLACE_KEYS = ("scenes", "position_mean", "position_std", "label_frame", "decode", "lenses")  # training sets them

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import benchmark_trees
 import demo_video
 import numpy as np
 import pytest
@@ -67,7 +66,7 @@ def test_called_again_it_continues_and_gets_metres(
     rows = [",".join([f"walk/{name}", *map(repr, map(float, walk[1][int(Path(name).stem)]))]) for name in names]
     (tmp_path / "true.csv").write_text("image,x,y,z\n" + "\n".join(rows[::2]) + "\n")
     before = {path: path.stat().st_mtime_ns for path in (place / "images").rglob("*.jpg")}
-    _accelerometer(tmp_path / "phone.csv")
+    demo_video.accelerometer(tmp_path / "phone.csv", COUNT)
     monkeypatch.setattr(structure, "_run", _without("extract_features", structure._run))
     measured = {"scale_from": str(tmp_path / "true.csv"), "gravity_from": str(tmp_path / "phone.csv")}
     report = map_place([walk[0]], place, conditions=["overcast"], **measured)
@@ -80,18 +79,6 @@ def test_called_again_it_continues_and_gets_metres(
     assert dataset.unit == "m"
     numbers = [int(Path(dataset.frames.name(n)).stem) for n in range(len(dataset.frames))]
     assert np.median(np.linalg.norm(dataset.frames.position - walk[1][numbers], axis=1)) < 0.05
-
-
-def _accelerometer(path: Path) -> None:
-    """What a phone felt on the walk, held on its left side, three pictures a second, with a hand that shakes."""
-    rotation = benchmark_trees.rides("places")["yard-train"].rotation.as_matrix()  # camera to world, z up
-    noise, lines = np.random.default_rng(0), ["ax,ay,az,t"]
-    for n in range(COUNT * 10):
-        right_3, down_3, forward_3 = rotation[n // 10].T
-        force_3 = np.array([0, 0, 9.81]) + noise.normal(size=3)
-        read = [down_3 @ force_3, right_3 @ force_3, -forward_3 @ force_3]  # the phone's right is the picture's bottom
-        lines.append(",".join(map(repr, map(float, [*read, (n - 4.5) / 30]))))
-    path.write_text("\n".join(lines) + "\n")
 
 
 def _without(name: str, real: Any) -> Any:
