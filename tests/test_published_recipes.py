@@ -232,7 +232,13 @@ def test_the_scene_adds_its_negative_log_likelihood(row: Published, two_places: 
 # What the phases move
 
 
-@by_title
+@pytest.mark.parametrize(
+    "row",
+    [  # the outdoor recipes have the phases of the indoor ones
+        pytest.param(row, id=row.title.replace(" ", "-"), marks=[pytest.mark.slow] * ("-outdoor" in row.recipe))
+        for row in RECIPES
+    ],
+)
 def test_each_phase_moves_exactly_the_tensors_it_should(row: Published, train: Train, two_places: Path) -> None:
     """All of the model that has a part in the loss, then one head with its hypernetwork and nothing else."""
     phases = [{**phase.model_dump(), "epochs": 1} for phase in configured(row)[0].plan]

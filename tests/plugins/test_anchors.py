@@ -104,7 +104,13 @@ class TestConformanceOfScenes(ModelConformance):
     model = "ms-transformer+anchors"
     settings = {**SLIM["ms-transformer"], "scenes": ("attic", "barn", "cellar"), "anchors": {"count": 20, "key_dim": 8}}
     infusions = ("+hyper=two",)
-    traced = ("+hyper=two",)
+    traced = ()
+
+
+@pytest.mark.slow
+def test_tracing_with_scenes() -> None:
+    TestConformanceOfScenes().test_compile("+hyper=two")
+    TestConformanceOfScenes().test_export("+hyper=two")
 
 
 # Where anchors lie

@@ -250,7 +250,7 @@ def test_saved_and_loaded_with_its_estimate(name: str, tmp_path: Path) -> None:
     ("name", "to"),
     [
         ("posenet+spread", "onnx"),
-        ("ms-transformer+spread", "pt2"),
+        pytest.param("ms-transformer+spread", "pt2", marks=pytest.mark.slow),
         pytest.param("ms-transformer+anchors+spread+hyper", "onnx", marks=pytest.mark.slow),
         pytest.param("atloc+spread+hyper=two", "pt2", marks=pytest.mark.slow),
     ],

@@ -63,7 +63,11 @@ def test_an_error_estimate_goes_along(hub: LoopbackHub, tmp_path: Path) -> None:
     assert model.estimate.calibration == Calibration("made up", 99, 0.9)
 
 
-@pytest.mark.parametrize("infusion", ModelConformance.infusions, ids=lambda name: name or "plain")
+@pytest.mark.parametrize(
+    "infusion",
+    [pytest.param(name, id=name or "plain", marks=[pytest.mark.slow] * (name in ("+hyper=single", "+hyper=two")))
+     for name in ModelConformance.infusions],
+)  # fmt: skip
 @pytest.mark.parametrize("arch", sorted(plugins.models()))
 def test_every_model_is_the_same_pushed_and_pulled(hub: LoopbackHub, tmp_path: Path, arch: str, infusion: str) -> None:
     suite = type("Suite", (ModelConformance,), {"model": arch})()

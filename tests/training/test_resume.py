@@ -186,7 +186,7 @@ def _argv(undisturbed: Undisturbed, model: str, run: Path, **more: Any) -> list[
     [
         ("sigterm", 143, 0),
         ("sigint", 130, 2),
-        ("group-sigterm", 143, 2),
+        pytest.param("group-sigterm", 143, 2, marks=pytest.mark.slow),
         ("group-sigint", 130, 2),
         pytest.param("sigterm", 143, 2, marks=pytest.mark.slow),
         pytest.param("sigint", 130, 0, marks=pytest.mark.slow),
