@@ -120,12 +120,15 @@ def _fail(error: PosezooError, debug: bool) -> int:
         _print_trace(error)
     if not isinstance(error, FailedElsewhere):  # the process that failed has said why
         line = error_line(error)  # broken between words where a person reads it, one line for all else
-        _say(f"{words_within(line, Output(stderr=True)) if sys.stderr.isatty() else line}\n")
+        read = sys.stderr is not None and sys.stderr.isatty()  # none: it was closed before the start
+        _say(f"{words_within(line, Output(stderr=True)) if read else line}\n")
     return error.exit_code
 
 
 def _say(text: str) -> None:
     """Write the text to stderr; if it is closed, the exit code stays the same."""
+    if sys.stderr is None:  # `print` would take stdout instead
+        return
     try:
         print(text, end="", file=sys.stderr, flush=True)
     except OSError:

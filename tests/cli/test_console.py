@@ -92,6 +92,13 @@ def test_closed_errors_change_no_exit_code() -> None:
     assert _with_nobody_at("stderr", "-m", "posezoo", "info", "atlock").returncode == 2
 
 
+def test_errors_closed_from_the_start_change_no_exit_code_and_are_not_printed_elsewhere() -> None:
+    """`posezoo info atlock 2>&-`: Python has no sys.stderr then."""
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "posezoo", "info", "atlock"]
+    ended = subprocess.run(command, capture_output=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_view_that_nobody_sees_ends_no_run(terminal: bool) -> None:
     """It stops drawing, and leaves stdout and sys.stderr as they are."""
