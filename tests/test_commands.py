@@ -111,7 +111,6 @@ def made_smaller(words: list[str], place: Path) -> list[str]:
         if part in text:
             words = [others.get(word, word) for word in words]
     words = [re.sub(r"(^|=)/data\b", rf"\g<1>{place}/data", word) for word in words]
-    words = [re.sub(r"^folder:/tmp/town\b", f"folder:{place}/town", word) for word in words]
     given = keys(words)
     more = [word for part, added in MORE.items() if part in text for word in added]
     added = [word for word in more if word.partition("=")[0] not in given]

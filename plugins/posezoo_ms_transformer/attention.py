@@ -51,21 +51,23 @@ class Attention(nn.Module):
 
         ActMST (Lee, Kim and Heo, NeurIPS 2024), its loss for one layer. The mean of projections is that of the mean.
         """
-        query_BHK, key_BHK = (
-            F.linear(mean_BD, weight, bias).unflatten(-1, (self.num_heads, -1))
-            for weight, bias in zip(self.in_proj_weight.chunk(3)[:2], self.in_proj_bias.chunk(3)[:2], strict=True)
-        )
+        query_BHK, key_BHK = self._projected(mean_BD, mean_BD)
         return torch.linalg.vector_norm(query_BHK - key_BHK, dim=-1).mean()
 
     def weights(self, query_BQD: Tensor, key_BND: Tensor) -> Tensor:
         """What each query takes of each token, (B, Q, N), the mean over the heads: to look at."""
-        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        q_BQHK, k_BNHK = (
-            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1))
-            for x, weight, bias in zip((query_BQD, key_BND), weights[:2], biases[:2], strict=True)
-        )
+        q_BQHK, k_BNHK = self._projected(query_BQD, key_BND)
         scores_BHQN = torch.einsum("bqhk,bnhk->bhqn", q_BQHK, k_BNHK) * q_BQHK.shape[-1] ** -0.5
         return torch.softmax(scores_BHQN, dim=-1).mean(dim=1)
+
+    def _projected(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys (..., D) by head, (..., H, K)."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k = (
+            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1))
+            for x, weight, bias in zip((query, key), weights[:2], biases[:2], strict=True)
+        )
+        return q, k
 
     def _of_few(self, query_BQHK: Tensor, key_BND: Tensor, value_BND: Tensor) -> Tensor:
         """The same for few queries, whose heads H are projected instead of all tokens: q (W m + b) = (q W) m + q b.

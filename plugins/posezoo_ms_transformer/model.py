@@ -193,7 +193,9 @@ class SceneTransformer(nn.Module):
             if parameter.dim() > 1 and name != "query" and "project" not in name:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, map_BCHW: Tensor, encoding: nn.Module, drifts: list[Tensor] | None = None) -> Tensor:
+    def forward(
+        self, map_BCHW: Tensor, encoding: PositionEncoding | SineEncoding, drifts: list[Tensor] | None = None
+    ) -> Tensor:
         """`drifts`, where given, gets the mean over the encoder's layers of how far queries and keys are apart."""
         height, width = map_BCHW.shape[-2:]
         place_ND = encoding(height, width)
@@ -243,8 +245,8 @@ class MSTransformer(PoseModel):
         scenes = len(config.scenes)
         self.backbone = Backbone(config.backbone, taps=STRIDES, size=config.crop)
         self.image_dim = self.backbone.width
-        learned = config.position_code == "learned"
-        self.encoding = PositionEncoding(config.width) if learned else SineEncoding(config.width)
+        code = PositionEncoding if config.position_code == "learned" else SineEncoding
+        self.encoding: PositionEncoding | SineEncoding = code(config.width)
         self.query_key = QueryKeyLoss(config.query_key_weight) if config.query_key_weight else None
         position_channels, orientation_channels = self.backbone.tap_widths
         self.position = SceneTransformer(position_channels, config.position_layers, scenes, config)

@@ -89,8 +89,11 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         verdict=_verdict(rows, against, scene),
         rows=_shown(rows),
         numbers={
-            **{"scene": scene, "old_scenes": old, "learns": parts},
-            **{"trainings": rows, "against_first": against},
+            "scene": scene,
+            "old_scenes": old,
+            "learns": parts,
+            "trainings": rows,
+            "against_first": against,
         },
         figures={"few-shot.png": _figure(rows, options, scene)},
         notes=[
