@@ -137,6 +137,9 @@ class FrameBatches(Dataset[Batch]):
         )
 
 
+_WAITS = frozenset({"selectors", "threading"})  # modules in whose functions a process waits for a batch
+
+
 class WorkerLost(Exception):
     """A data worker died or hangs; the text says which."""
 
@@ -175,8 +178,14 @@ def raise_between_batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
     waiting = False
 
     def deferred(number: int, frame: FrameType | None) -> None:
-        if waiting and callable(theirs):
+        if not waiting or not callable(theirs):
+            return
+        if frame is None or frame.f_globals.get("__name__") in _WAITS:
             theirs(number, frame)
+        else:  # in a finaliser, or what runs at a collection of garbage, its error would be lost
+            again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGCHLD))
+            again.daemon = True
+            again.start()
 
     if callable(theirs):
         signal.signal(signal.SIGCHLD, deferred)

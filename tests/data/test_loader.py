@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
+import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +118,38 @@ def test_a_worker_that_is_killed_is_named(frames: Frames, after: int) -> None:
     with pytest.raises(WorkerLost, match=rf"{killed.pid}\b.*SIGKILL"):
         list(reader)
     assert getattr(signal.getsignal(signal.SIGCHLD), "__module__", "") != "posezoo.data.loader"
+
+
+def test_a_worker_that_dies_while_garbage_is_collected_is_named(frames: Frames) -> None:
+    """What is raised out of a signal handler is lost there: the reader would wait until its timeout of two minutes."""
+
+    class Slow(FrameBatches):
+        def __getitem__(self, places: list[int]) -> Batch:
+            time.sleep(1.0)
+            return super().__getitem__(places)
+
+    before = multiprocessing.active_children()
+    loader = epoch_batches(Slow(frames, None, np.arange(8), 3, 0), BatchOrder(8, 4, 3, 0), workers=1)
+    next(loader)
+    worker = next(child for child in multiprocessing.active_children() if child not in before)
+
+    killed: list[int | None] = []
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        if not killed and any(frame.name == "_try_get_data" for frame in traceback.extract_stack()):
+            killed.append(worker.pid)
+            os.kill(worker.pid or 0, signal.SIGKILL)
+            time.sleep(0.2)  # its signal comes to this process here
+
+    was = gc.get_threshold()
+    gc.callbacks.append(collected)
+    gc.set_threshold(1)
+    try:
+        with pytest.raises(WorkerLost, match=rf"{worker.pid}\b.*SIGKILL"):
+            list(loader)
+    finally:
+        gc.set_threshold(*was)
+        gc.callbacks.remove(collected)
 
 
 def test_what_a_worker_raises_is_no_lost_worker(frames: Frames) -> None:
