@@ -27,6 +27,7 @@ from posezoo.data.images.cache import ImageCache
 from posezoo.data.table import Frames
 
 NUM_UNIFORMS = 10  # what `augment` reads: three angles or two offsets, four colours, their order, two of appearance
+_WAITS = frozenset({"selectors", "threading"})  # modules in whose functions a process waits for a batch
 
 
 class Batch(NamedTuple):
@@ -135,9 +136,6 @@ class FrameBatches(Dataset[Batch]):
             torch.from_numpy(rows),
             torch.from_numpy(np.stack([uniforms(self.seed, self.epoch, int(sample)) for sample in samples])),
         )
-
-
-_WAITS = frozenset({"selectors", "threading"})  # modules in whose functions a process waits for a batch
 
 
 class WorkerLost(Exception):
