@@ -160,10 +160,15 @@ def _run(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
 
     token = pycolmap.CancellationToken()
     words = [str(word) if isinstance(word, Path) else word for word in given]
+
+    def computed() -> Any:
+        with _quiet(pycolmap):  # in the thread: a signal while it starts leaves it to itself
+            return function(*words, **named, cancellation_token=token)
+
     # a pool: an interrupted Thread.join takes a thread that still computes for ended, and exit would crash in it
-    with _quiet(pycolmap), ThreadPoolExecutor(1, "posezoo-map") as pool:
-        future = pool.submit(function, *words, **named, cancellation_token=token)
+    with ThreadPoolExecutor(1, "posezoo-map") as pool:
         try:
+            future = pool.submit(computed)
             while not future.done():
                 wait([future], 0.1)
         except BaseException:

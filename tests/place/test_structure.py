@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from naming import naming
@@ -53,3 +57,33 @@ def test_plain_walls_cannot_be_mapped(tmp_path: Path) -> None:
     structure.match(database, structure.pairs(every, frozenset()), lambda *given: None)
     with pytest.raises(DataError, match=naming("4")):
         structure.reconstruct(database, images, tmp_path / "work", 4, lambda *given: None)
+
+
+def test_a_signal_while_the_thread_starts_stops_it_and_brings_no_lines_of_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pycolmap = pytest.importorskip("pycolmap", reason="the extra map")
+    cancelled, levels = threading.Event(), []
+
+    def computes(cancellation_token: Any) -> None:
+        while not cancellation_token.is_cancelled:
+            time.sleep(0.01)
+        cancelled.set()
+        time.sleep(0.2)  # what it still does, after the command has said that it stops
+        levels.append(pycolmap.logging.minloglevel)
+
+    def interrupted(pool: ThreadPoolExecutor, *given: Any) -> None:
+        submit(pool, *given)
+        pool._threads.clear()  # type: ignore[attr-defined]  # as where the signal comes before it is entered
+        raise KeyboardInterrupt
+
+    submit, before = ThreadPoolExecutor.submit, pycolmap.logging.minloglevel
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        structure._run(computes)
+    assert cancelled.wait(10)
+    for thread in threading.enumerate():
+        if thread.name.startswith("posezoo-map"):
+            thread.join(10)
+    assert levels == [3]
+    assert pycolmap.logging.minloglevel == before
