@@ -41,7 +41,7 @@ from posezoo.plugin import UsageError
 from posezoo_ms_transformer.attention import Attention
 
 BRANCHES = ("position attention", "orientation attention")
-STRIDES = (16, 8)  # of the maps for position and orientation
+POSITION_STRIDE = 16  # of the map for the position
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class MSTransformerConfig(ModelConfig):
     """Of the encoder and of the decoder of the position transformer."""
     orientation_layers: Count = 4
     """The same of the orientation transformer."""
+    orientation_stride: Literal[8, 16, 32] = 8
+    """Of the map for the orientation, as published; coarser maps are deeper, and a small place is learned from them."""
     hidden: Count = 1024
     """Width of the heads' hidden layer."""
     head_dropout: Probability = 0.0
@@ -243,7 +245,7 @@ class MSTransformer(PoseModel):
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__(config)
         scenes = len(config.scenes)
-        self.backbone = Backbone(config.backbone, taps=STRIDES, size=config.crop)
+        self.backbone = Backbone(config.backbone, taps=(POSITION_STRIDE, config.orientation_stride), size=config.crop)
         self.image_dim = self.backbone.width
         code = PositionEncoding if config.position_code == "learned" else SineEncoding
         self.encoding: PositionEncoding | SineEncoding = code(config.width)

@@ -306,6 +306,15 @@ def test_published_shape() -> None:
     assert ours.scene.in_features == 512
 
 
+@pytest.mark.parametrize(("stride", "channels", "tokens"), [(8, 16, 64), (16, 24, 16), (32, 288, 4)])
+def test_the_stride_of_the_map_for_the_orientation(stride: int, channels: int, tokens: int) -> None:
+    ours = model(orientation_stride=stride).eval()
+    assert (ours.position.project.in_channels, ours.orientation.project.in_channels) == (24, channels)
+    with torch.no_grad():
+        maps = ours.attention_maps(torch.rand(1, 3, 64, 64))
+    assert [maps[name].numel() for name in ("position attention", "orientation attention")] == [16, tokens]
+
+
 def test_layers_beyond_stride_16_do_not_run_for_heads_that_read_no_embedding() -> None:
     ours = model().eval()
     ran = []
