@@ -9,7 +9,7 @@ import typer
 
 from posezoo.base.errors import UsageError
 from posezoo.cli import complete
-from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Whole
+from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Tta, Whole
 from posezoo.cli.output import print_comparison, print_content, print_report
 
 
@@ -37,6 +37,7 @@ def evaluate(
         Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
     ] = None,
     skip_bad: SkipBad = False,
+    tta: Tta = False,
     device: Device = "auto",
     to: Annotated[
         Literal["csv", "tum", "kitti", "colmap", "nerf", "labels"] | None,
@@ -58,7 +59,16 @@ def evaluate(
 
     view = TrainView(format == "quiet")
     report = evaluate_model(
-        model, data, root=root, split=split, subset=subset, scene=scene, skip_bad=skip_bad, device=device, observer=view
+        model,
+        data,
+        root=root,
+        split=split,
+        subset=subset,
+        scene=scene,
+        skip_bad=skip_bad,
+        tta=tta,
+        device=device,
+        observer=view,
     )
     folder = report.save(out or report_folder(model))
     if to:

@@ -24,6 +24,9 @@ Overrides = Annotated[
     ),
 ]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
+Tta = Annotated[
+    bool, typer.Option("--tta", help="The mean over each picture and four rolled copies; five times the work.")
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad frames; they are listed in skipped.txt.")]
 Split = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from posezoo.cli import complete
-from posezoo.cli.options import Device, Format, Trust, Whole
+from posezoo.cli.options import Device, Format, Trust, Tta, Whole
 from posezoo.cli.output import print_content
 
 
@@ -37,6 +37,7 @@ def predict(
     viewer: Annotated[
         Path | None, typer.Option(help="Write a recording for rerun's viewer to this file too, e.g. walk.rrd.")
     ] = None,
+    tta: Tta = False,
     device: Device = "auto",
     trust: Trust = False,
     format: Format = "human",
@@ -61,6 +62,7 @@ def predict(
         batch_size=1 if follow else batch,
         every=every,
         exif=exif,
+        tta=tta,
         note=view.note,
         progress=None if follow else lambda done, total: view.progress("predicting", done, total),
     )

@@ -35,6 +35,7 @@ from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.inputs import Picture
 from posezoo.nn.outputs import Features, PoseOutput
 from posezoo.nn.ranges import Level, Metres, Probability, Side, Spread
+from posezoo.nn.rolls import rolled
 
 
 @dataclass(frozen=True)
@@ -187,13 +188,19 @@ class PoseModel(nn.Module, abc.ABC):
         """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
         return network_input(images_BCHW, self.config)
 
-    def predict(self, images: Picture | Sequence[Picture], batch_size: int = 32, note: Note = warnings.warn) -> Poses:
+    def predict(
+        self,
+        images: Picture | Sequence[Picture],
+        batch_size: int = 32,
+        note: Note = warnings.warn,
+        tta: bool = False,
+    ) -> Poses:
         """The poses of pictures, in order: files, folders, arrays, tensors, Pillow images (`posezoo.nn.inputs`).
 
-        Files are read as the training pictures were. `note` is called with lines for the user. Raises DataError for
-        what is no readable picture.
+        Files are read as the training pictures were. `note` is called with lines for the user. `tta`: the mean over
+        each picture and four rolled copies (`posezoo.nn.rolls`). Raises DataError for what is no readable picture.
         """
-        with evaluating(self):
+        with evaluating(self), rolled(self) if tta else nullcontext():
             return predict_files(self, images, self.config, self.device, batch_size, note)
 
     def optimize(self, bf16: bool = False) -> Self:

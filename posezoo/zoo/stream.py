@@ -16,7 +16,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +43,7 @@ from posezoo.nn.model import (
     refuse_raw,
     unfamiliar_note,
 )
+from posezoo.nn.rolls import rolled
 
 if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
@@ -77,15 +78,19 @@ def predict_stream(
     batch_size: int = 32,
     every: int = 1,
     exif: bool | None = None,
+    tta: bool = False,
     note: Note = warnings.warn,
     progress: Progress | None = None,
 ) -> Iterator[Poses]:
     """The poses of all pictures of the sources, in order, a batch at a time.
 
     `every`: of videos and cameras only each so manieth frame. `exif`: turn photographs as their EXIF orientation says,
-    or not; None: as in training. `progress` is called where the number of pictures is known. Raises DataError for what
-    cannot be read, UsageError for a package that is missing.
+    or not; None: as in training. `tta`: the mean over each picture and four rolled copies (`posezoo.nn.rolls`).
+    `progress` is called where the number of pictures is known. Raises DataError for what cannot be read, UsageError for
+    a package that is missing, and for `tta` of an exported file.
     """
+    if tta and not isinstance(model, PoseModel):
+        raise UsageError("tta needs the model itself, not an exported file", "the run or folder that was exported")
     config = model.config
     decode = pictures.UPRIGHT if (config.decode == pictures.UPRIGHT.key if exif is None else exif) else None
     items, total = _items(sources, every)
@@ -99,14 +104,14 @@ def predict_stream(
         turned, count = turned + read.turned, count + 1
         others += lens_of is not None and lens_of(*read.size) is None
         if len(batch) == batch_size:
-            poses = _poses(model, batch)
+            poses = _poses(model, batch, tta)
             unfamiliar += poses.unfamiliar
             yield poses
             done, batch = done + len(batch), []
             if progress and total:
                 progress(done, total)
     if batch:
-        poses = _poses(model, batch)
+        poses = _poses(model, batch, tta)
         unfamiliar += poses.unfamiliar
         yield poses
     if unfamiliar:
@@ -220,10 +225,13 @@ def _in_memory(item: Item, picture: Image.Image, lens_of: LensOf | None) -> _Rea
     return _Read(item, pictures.sized(picture, lens_of=lens_of), False, picture.size)
 
 
-def _poses(model: PoseModel | ExportedModel, batch: Sequence[_Read]) -> Poses:
+def _poses(model: PoseModel | ExportedModel, batch: Sequence[_Read], tta: bool = False) -> Poses:
     """The poses of one batch. The modes of torch are set here alone: between batches the caller's code runs."""
     device = model.device if isinstance(model, PoseModel) else torch.device("cpu")
-    with torch.inference_mode(), evaluating(model) if isinstance(model, PoseModel) else nullcontext():
+    with torch.inference_mode(), ExitStack() as modes:
+        if isinstance(model, PoseModel):
+            modes.enter_context(evaluating(model))
+            modes.enter_context(rolled(model) if tta else nullcontext())
         prepared = []
         for read in batch:  # one by one: pictures of different shapes share a batch once they are cropped
             image_BCHW = torch.from_numpy(read.image.copy()).permute(2, 0, 1)[None]

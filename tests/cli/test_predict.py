@@ -14,6 +14,8 @@ from own_folder import picture
 from small_models import with_estimate
 
 from posezoo.zoo.build import create_model
+from posezoo.zoo.export import export
+from posezoo.zoo.load import load
 from posezoo.zoo.saved import save
 
 
@@ -72,3 +74,20 @@ def test_a_page_of_where_the_camera_is(model: str, tmp_path: Path) -> None:
     assert faults.in_process(["predict", model, str(tmp_path / "p"), "--to", "html", "--out", str(out)]).code == 0
     assert "1 pose" in out.read_text()
     faults.assert_fails(["predict", model, str(tmp_path / "p"), "--to", "html"], 2, naming("--out"))
+
+
+def test_the_mean_over_rolled_copies(model: str, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", seed=1)
+    words = ["predict", model, str(tmp_path / "a.png"), "--format", "json"]
+    (plain,), (mean,) = (json.loads(faults.in_process([*words, *more]).stdout) for more in ([], ["--tta"]))
+    assert plain["position"] != mean["position"]
+    expected = load(f"local-dir:{model}").predict(tmp_path / "a.png", tta=True)
+    assert mean["position"] == pytest.approx(expected.position[0].tolist(), abs=1e-6)
+
+
+def test_an_exported_file_has_no_rolled_copies(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", seed=1)
+    small = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False}
+    export(create_model("posenet", **small, hidden=8, resize=64, crop=64), "pt2", tmp_path / "m.pt2")
+    ended = faults.in_process(["predict", str(tmp_path / "m.pt2"), str(tmp_path / "a.png"), "--tta", "--trust"])
+    assert (ended.code, len(ended.stderr.splitlines())) == (2, 1)

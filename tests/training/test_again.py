@@ -27,6 +27,17 @@ def test_evaluation_again_gives_the_same(train: Train) -> None:
     assert again.selection == result.report.selection
 
 
+def test_the_mean_over_rolled_copies_is_another_report_that_says_so(train: Train) -> None:
+    result = train()
+    mean = evaluate(result, tta=True)
+    assert mean.headline[mean.model] != result.report.headline[mean.model]
+    said = [note for note in mean.notes if note.startswith("tta: ")]
+    assert len(said) == 1 and said[0] not in result.report.notes
+    assert evaluate(result).headline == result.report.headline, "a model is as it was before"
+    with pytest.raises(UsageError):
+        evaluate("baseline:mean", data="demo-yard", tta=True)
+
+
 def split_file(data: Path) -> Path:
     """Another division than poses.csv has: the first eight images are test."""
     path = data.parent / "mine.csv"
