@@ -11,27 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 
 from posezoo.nn import geometry, transforms
 from posezoo.nn.outputs import PoseOutput
-
-if TYPE_CHECKING:
-    from posezoo.nn.model import PoseModel
 
 ANGLES_DEG = (-4.0, -2.0, 2.0, 4.0)
 
 
 @contextmanager
-def rolled(model: PoseModel, angles_deg: Sequence[float] = ANGLES_DEG) -> Iterator[None]:
+def rolled(model: nn.Module, angles_deg: Sequence[float] = ANGLES_DEG) -> Iterator[None]:
     """While it lasts, the model in eval mode answers with the mean over each picture and its copies rolled by these.
 
-    Work grows with their number. The scene is that chosen for the picture as it is.
+    `model` is a PoseModel, whose room imports this one. Work grows with their number. The scene is that chosen for the picture as it is.
     """
 
-    def mean(model: PoseModel, given: tuple[Any, ...], named: dict[str, Any], output: PoseOutput) -> PoseOutput:
+    def mean(model: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: PoseOutput) -> PoseOutput:
         return output if model.training else _mean(model, (*given, *named.values())[0], output, angles_deg)
 
     hook = model.register_forward_hook(mean, with_kwargs=True)
@@ -41,7 +39,7 @@ def rolled(model: PoseModel, angles_deg: Sequence[float] = ANGLES_DEG) -> Iterat
         hook.remove()
 
 
-def _mean(model: PoseModel, images_BCHW: torch.Tensor, output: PoseOutput, angles_deg: Sequence[float]) -> PoseOutput:
+def _mean(model: nn.Module, images_BCHW: torch.Tensor, output: PoseOutput, angles_deg: Sequence[float]) -> PoseOutput:
     batch, _, _, side = images_BCHW.shape
     focal_B2 = images_BCHW.new_full((batch, 2), side)  # any: a roll does not depend on it
     positions, quaternions = [output.position], [output.quaternion]
