@@ -26,7 +26,8 @@ ANGLES_DEG = (-4.0, -2.0, 2.0, 4.0)
 def rolled(model: nn.Module, angles_deg: Sequence[float] = ANGLES_DEG) -> Iterator[None]:
     """While it lasts, the model in eval mode answers with the mean over each picture and its copies rolled by these.
 
-    `model` is a PoseModel, whose room imports this one. Work grows with their number. The scene is that chosen for the picture as it is.
+    `model` is a PoseModel, whose room imports this one. Work grows with their number. The scene is that chosen for the
+    picture as it is.
     """
 
     def mean(model: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: PoseOutput) -> PoseOutput:
