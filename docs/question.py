@@ -41,7 +41,7 @@ than *not distinguishable* needs more: every training of the one must differ fro
 direction ([how to read the words](../guides/studies.md#how-to-read-the-words)).
 
 The models are small, so that anybody can run it: EfficientNet-Lite0 at 96 pixels, three of its stages frozen, 20
-passes, two to four minutes a run. On `demo-loop` that is too little for a plain regression head to come below the
+passes, two to five minutes a run. On `demo-loop` that is too little for a plain regression head to come below the
 nearest training image; with anchors, and in the kitchen, it does. A word holds for these settings; larger pictures and
 longer trainings may say something else. Earlier trainings of full and factorised forms on `demo-loop` and in the red
 kitchen, three seeds each but without the paired test, are in [all results](../results.md).
