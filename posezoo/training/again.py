@@ -65,9 +65,9 @@ def evaluate(
     the picture and four rolled copies (`posezoo.nn.rolls`); the report says so.
     """
     watch = observer or Observer()
-    if named.is_named(model) and tta:
-        raise UsageError(f"{model} with tta: it has no network whose answers could be averaged", "without tta")
     if named.is_named(model):
+        if tta:
+            raise UsageError(f"{model} with tta: it has no network whose answers could be averaged", "without tta")
         return _baseline(str(model), DataChoice(data, root, split, skip_bad), subset, device, watch)
     subject = _subject(model, DataChoice(data, root, split, skip_bad), device, watch)
     if subject.choice.data is None:

@@ -1,4 +1,7 @@
-"""Blocks for validation, to the frame; tuples: members of one run, in time order, the ends repeated."""
+"""Blocks for validation, to the frame; tuples: members of one run, in time order, the ends repeated.
+
+Long: every division is checked to the frame, of videos and of photographs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""COLMAP models, transforms.json, TUM and KITTI files of one's own images."""
+"""COLMAP models, transforms.json, TUM and KITTI files of one's own images.
+
+Long: four formats, each with its true files and its damaged ones.
+"""
 
 from __future__ import annotations
 
