@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import small_data
 import torch
+from level import Level, slopes
 
 import posezoo
 from posezoo.catalogue import plugins
-from posezoo.nn import place
+from posezoo.nn import geometry, place, transforms
 from posezoo.nn.outputs import PoseOutput
-from posezoo.nn.rolls import rolled
 from posezoo.testing import ModelConformance
 from posezoo.testing.run import check
 from posezoo.zoo.build import create_model
@@ -87,18 +87,26 @@ def test_a_format_and_a_modifier_are_checked_by_name(tmp_path: Path, monkeypatch
     assert {outcome.problem for outcome in check("tta", {"feature": 8})} == {""}
 
 
-@pytest.mark.parametrize("angles", [(-7.0,), (-4.0, 4.0)])
-def test_tta_is_the_mean_over_copies_rolled_by_its_angles(angles: tuple[float, ...]) -> None:
-    more = {"backbone": "test_efficientnet.r160_in1k", "pretrained_backbone": False, "resize": 64, "crop": 64}
-    model = create_model("hello+tta", tta={"angles": angles}, **more).eval()
-    images_BCHW = torch.rand(2, 3, 64, 64)
+@pytest.mark.parametrize("angles", [(5.0,), (-7.0,), (-4.0, 4.0), (10.0, 3.0, -8.0)])
+def test_tta_is_true_to_the_pose(angles: tuple[float, ...]) -> None:
+    """What a roll of the camera does to the picture is undone in the answer, whatever the angles."""
+    apply = plugins.get("posezoo_modifiers", "modifier", "tta").load("apply")
+    config = plugins.get("posezoo_modifiers", "modifier", "tta").load("config")
+    model = Level().eval()
+    images_BCHW = slopes(torch.tensor([0.0, 0.6, -2.5]))
     with torch.no_grad():
-        mean = model(images_BCHW)
-        model._forward_hooks.clear()
         plain = model(images_BCHW)
-        with rolled(model, angles):
-            assert torch.equal(model(images_BCHW).quaternion, mean.quaternion)
-        assert not torch.equal(plain.quaternion, mean.quaternion)
+        apply(model, config(angles))
+        mean = model(images_BCHW)
+        assert geometry.angle_deg(mean.quaternion, plain.quaternion).max() < 0.01
+        model.train()
+        assert torch.equal(model(images_BCHW).quaternion, plain.quaternion)
+        # the picture does turn: without turning back the answers would be off by the angle
+        roll_B33 = geometry.rotation_from_euler_deg(*torch.tensor([0.0, 0.0, angles[0]])).expand(3, 3, 3)
+        focal_B2 = torch.full((3, 2), 128.0)
+        turned = transforms.rotate_cameras(images_BCHW, focal_B2, focal_B2 / 2, roll_B33, 128)
+        off_B = geometry.angle_deg(model(turned).quaternion, plain.quaternion)
+        torch.testing.assert_close(off_B, torch.full((3,), abs(angles[0])), atol=0.05, rtol=0)
 
 
 def test_tta_is_saved_with_the_model(tmp_path: Path) -> None:

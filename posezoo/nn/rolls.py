@@ -9,14 +9,12 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from posezoo.nn import geometry, transforms
 from posezoo.nn.outputs import PoseOutput
@@ -24,36 +22,25 @@ from posezoo.nn.outputs import PoseOutput
 ANGLES_DEG = (-4.0, -2.0, 2.0, 4.0)
 
 
-def average_rolls(model: nn.Module, angles_deg: Sequence[float] = ANGLES_DEG) -> RemovableHandle:
-    """Let the model in eval mode answer with the mean over each picture and its copies rolled by these, until removed.
+@contextmanager
+def rolled(model: nn.Module, angles_deg: Sequence[float] = ANGLES_DEG) -> Iterator[None]:
+    """While it lasts, the model in eval mode answers with the mean over each picture and its copies rolled by these.
 
     `model` is a PoseModel, whose room imports this one. Work grows with their number. The scene is that chosen for the
     picture as it is.
     """
-    return model.register_forward_hook(partial(_mean_pose, tuple(angles_deg)), with_kwargs=True)  # can be pickled
 
+    def mean(model: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: PoseOutput) -> PoseOutput:
+        return output if model.training else _mean(model, (*given, *named.values())[0], output, angles_deg)
 
-@contextmanager
-def rolled(model: nn.Module, angles_deg: Sequence[float] = ANGLES_DEG) -> Iterator[None]:
-    """`average_rolls`, while it lasts."""
-    averaged = average_rolls(model, angles_deg)
+    hook = model.register_forward_hook(mean, with_kwargs=True)
     try:
         yield
     finally:
-        averaged.remove()
+        hook.remove()
 
 
-def _mean_pose(
-    angles_deg: tuple[float, ...],
-    model: nn.Module,
-    given: tuple[Any, ...],
-    named: Mapping[str, Any],
-    output: PoseOutput,
-) -> PoseOutput:
-    """A forward hook."""
-    if model.training:
-        return output
-    images_BCHW = given[0] if given else named["images_BCHW"]
+def _mean(model: nn.Module, images_BCHW: torch.Tensor, output: PoseOutput, angles_deg: Sequence[float]) -> PoseOutput:
     batch, _, _, side = images_BCHW.shape
     focal_B2 = images_BCHW.new_full((batch, 2), side)  # any: a roll does not depend on it
     positions, quaternions = [output.position], [output.quaternion]
