@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 import matplotlib.image
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 from PIL import Image, PngImagePlugin
@@ -25,9 +26,12 @@ from posezoo.base.plan import COLOURS, View, draw_path, metre_axes
 from posezoo.base.rotation import rotation_matrix
 from posezoo.catalogue import entries
 from posezoo.data.appearance.corrupt import corrupt
+from posezoo.data.images.cache import ImageCache
+from posezoo.data.images.depths import DepthMaps
 from posezoo.data.open import open_dataset
 from posezoo.data.plot import dataset_paths
 from posezoo.evaluation.report import Report
+from posezoo.nn.views import moved_cameras
 
 IMAGES = Path(__file__).parent / "images"
 SHOWN = "posenet-anchors-demo"
@@ -43,7 +47,7 @@ def draw_all(report: Report, folder: Path = IMAGES) -> list[Path]:
         for theme in get_args(Theme):
             with themed(theme):
                 paths.append(draw_figure(draw(report, theme), folder / f"{name}-{theme}.png"))
-    return [*paths, corruptions(folder / "corruptions.jpg"), appearance(folder / "appearance.jpg")]
+    return [*paths, *(draw_sheet(folder / f"{draw_sheet.__name__}.jpg") for draw_sheet in SHEETS)]
 
 
 def draw_figure(figure: Picture, path: Path) -> Path:
@@ -138,10 +142,44 @@ def appearance(path: Path) -> Path:
     return path
 
 
+def motion(path: Path) -> Path:
+    """The path, with three training images as cameras beside them would have seen the place (`augment.motion`)."""
+    dataset = open_dataset("demo-loop")
+    frames, cache = dataset.frames, ImageCache.open(dataset.frames)
+    rows_B = np.flatnonzero(frames.split == "train")[list(MOVED)]
+    images_BCHW, camera_B4 = cache.batch(rows_B)
+    inverse_Bhw = DepthMaps.open(frames, rows_B, cache).batch(rows_B)
+    focal_B2, centre_B2 = torch.from_numpy(camera_B4).float().split(2, -1)
+    still_B33 = torch.eye(3).expand(len(rows_B), 3, 3)
+    figure = Picture(figsize=(12, 6.2), layout="constrained")
+    for column, (name, metres) in enumerate(MOVES.items()):
+        move_B3 = torch.tensor(metres).expand(len(rows_B), 3)
+        seen = moved_cameras(images_BCHW / 255, inverse_Bhw, focal_B2, centre_B2, still_B33, move_B3, 240)
+        for row, image_3HW in enumerate(seen):
+            axes = figure.add_subplot(len(rows_B), len(MOVES), row * len(MOVES) + column + 1)
+            axes.imshow(image_3HW.movedim(0, -1).clamp(0, 1).numpy(), interpolation="lanczos")
+            axes.set(xticks=[], yticks=[], title=name if row == 0 else "")
+            axes.spines[:].set_visible(False)
+    figure.savefig(path, dpi=100, pil_kwargs={"quality": 82, "optimize": True})
+    return path
+
+
+SHEETS = (corruptions, appearance, motion)
+MOVED = (10, 77, 350)  # of the training images
+MOVES = {
+    "as it is": (0.0, 0.0, 0.0),
+    "1.5 m to the left": (-1.5, 0.0, 0.0),
+    "1.5 m to the right": (1.5, 0.0, 0.0),
+    "1.5 m on": (0.0, 0.0, 1.5),
+    "1.5 m back": (0.0, 0.0, -1.5),
+}
 DRAWN: dict[str, Callable[[Report, str], Picture]] = {
     "where": lambda report, _: where(report),
     "trajectory": lambda report, theme: report.plot("trajectory", theme=theme),
     "errors": lambda report, theme: report.plot("errors", theme=theme),
     "demo-loop": lambda _, __: dataset_paths(open_dataset("demo-loop")),
 }
-NAMES = (*(f"{name}-{theme}.png" for name in DRAWN for theme in get_args(Theme)), "corruptions.jpg", "appearance.jpg")
+NAMES = (
+    *(f"{name}-{theme}.png" for name in DRAWN for theme in get_args(Theme)),
+    *(f"{sheet.__name__}.jpg" for sheet in SHEETS),
+)

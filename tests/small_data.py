@@ -88,6 +88,18 @@ def write(folder: Path, table: list[dict[str, object]]) -> Path:
     return folder
 
 
+def with_depths(folder: Path, which: slice) -> Path:
+    """A small data set of which some training images have depth maps."""
+    table = rows("yard")
+    for row in table:
+        row |= {"depth": "", "depth_scale": ""}
+    for n, row in list(enumerate(table[:24]))[which]:
+        row |= {"depth": f"{n}.png", "depth_scale": 100}
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(np.full((18, 24), 200 + n, dtype=np.uint16)).save(folder / f"{n}.png")
+    return write(folder, table)
+
+
 def turned_pair(upright: Path, turned: Path) -> tuple[Path, Path]:
     """The same place twice, as JPEG: pictures as they are shown, and the same stored on their side with EXIF tag 6.
 

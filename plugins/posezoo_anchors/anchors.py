@@ -1,6 +1,7 @@
-"""Anchors: poses on the training path, each with a learned key; an image attends to them.
+"""Anchors: poses on the training path, or beside it where training moves cameras, each with a learned key.
 
-* K anchors a scene, spread over the training poses by farthest-point sampling in v = (position, a x viewing direction)
+* an image attends to K anchors a scene, spread over the poses of the place by farthest-point sampling in v = (position,
+  a x viewing direction)
 * logit l_k = exp(tau) cos(P e - mu, w_k): e the image embedding; projection P, mean mu, keys w_k and tau are learned
 * base pose: mean of the anchors within 4 sigma of the strongest, weighted by s = softmax(l)
 * loss of their own: cross-entropy of s against softmax(-|v - v_k|^2 / (2 sigma^2)), v of the true pose
@@ -43,7 +44,7 @@ class AnchorsConfig:
     count: Count = 400
     """Most anchors of a scene."""
     images: Count = 1
-    """Training images an anchor: a scene with few images gets fewer anchors."""
+    """Views an anchor: a scene with few training images gets fewer anchors."""
     key_dim: Count = 128
     """D, the width of keys; the embedding is projected to it."""
     scale: Positive | None = None

@@ -3,6 +3,7 @@
     <root>/<scene>/{TrainSplit,TestSplit}.txt      lines `sequence1`, which is the folder seq-01
     <root>/<scene>/seq-01/frame-000000.color.png   640x480 (JPEG copies are read too)
     <root>/<scene>/seq-01/frame-000000.pose.txt    4x4, row-major, camera-to-world, metres
+    <root>/<scene>/seq-01/frame-000000.depth.png   640x480, millimetres, 0 and 65535 unknown; where it is there
 
 What is special:
 - the published pose files differ in style: tabs, CRLF, exponents with three digits (`e-001`);
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posezoo.plugin import DataError, Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin import DataError, DepthMap, Finding, Frame, ReadRequest, ReadResult
 from posezoo.plugin.reading import image_size, natural, numbers, read_lines
 from posezoo_benchmarks.matrices import problems, quaternions
 from posezoo_benchmarks.options import choice, only
@@ -33,6 +34,7 @@ SPLITS = {"TrainSplit.txt": "train", "TestSplit.txt": "test"}
 GROUND_TRUTH = ("original", "calibrated", "sfm")
 FRAMES_PER_SECOND = 30
 FOCAL, CENTRE, SIZE = 525.0, (320.0, 240.0), (640, 480)  # of the colour camera
+DEPTH_FOCAL = 585.0
 _SEQUENCE = re.compile(r"(?:sequence|seq-?)\s*(\d{1,4})", re.ASCII | re.IGNORECASE)
 _IMAGE = re.compile(r"(frame-(\d{1,9}))\.color\.(?:png|jpg|jpeg)", re.ASCII | re.IGNORECASE)
 _POSE = re.compile(r"(frame-\d{1,9})\.pose\.txt", re.ASCII | re.IGNORECASE)
@@ -212,7 +214,15 @@ def _frame(
         timestamp=round((int(match[2]) if match else 0) * 1_000_000 / FRAMES_PER_SECOND),
         intrinsics=cameras[folder],
         source=(_pose_name(image), 0),
+        depth=_depth(root, f"{folder}/{match[1]}.depth.png" if match else ""),
     )
+
+
+def _depth(root: Path, path: str) -> DepthMap | None:
+    """The depth sensor's picture, which is in the colour camera's place as far as a centimetre or two matter."""
+    if not os.path.isfile(f"{root}{os.sep}{path}"):  # noqa: PTH113 (1e5 frames: a Path takes longer to make)
+        return None
+    return DepthMap(path, 1000.0, (DEPTH_FOCAL, DEPTH_FOCAL, *CENTRE))
 
 
 def _camera(path: Path) -> tuple[float, float, float, float] | None:

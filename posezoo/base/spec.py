@@ -112,6 +112,20 @@ class Lens:
 
 
 @dataclass(frozen=True, slots=True)
+class DepthMap:
+    """How far what an image shows is from the camera, along the optical axis: a picture with one number a pixel.
+
+    `path` is relative to the data set's root, as the image's. A number is a depth in metres times `per_metre` (1000:
+    millimetres); 0 and 65535 are unknown. `intrinsics` are (fx, fy, cx, cy) in pixels of the map, where another camera
+    in the same place took it; without them the map shows what the image shows, at any size.
+    """
+
+    path: str
+    per_metre: float = 1000.0
+    intrinsics: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One image with its pose, as a reader found it.
 
@@ -136,13 +150,15 @@ class Frame:
     smaller, and posezoo then scales the intrinsics. None: those of the stored image."""
     lens: Lens | None = None
     """Distortion that has to be corrected; it needs `intrinsics`."""
+    depth: DepthMap | None = None
+    """For `augment.motion`, which moves training cameras."""
 
     def with_quaternion(self, quaternion: tuple[float, float, float, float]) -> Frame:
         """The frame with another quaternion. `dataclasses.replace` takes five times as long, and there may be 1e5."""
         return Frame(
             self.image, self.position, quaternion, self.scene, self.split, self.sequence, self.timestamp,
             self.condition, self.intrinsics, self.source, self.camera_size,
-            self.lens,
+            self.lens, self.depth,
         )  # fmt: skip
 
 

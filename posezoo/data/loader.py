@@ -24,9 +24,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from posezoo.data.images.cache import ImageCache
+from posezoo.data.images.depths import DepthMaps
 from posezoo.data.table import Frames
 
-NUM_UNIFORMS = 10  # what `augment` reads: three angles or two offsets, four colours, their order, two of appearance
+# what `augment` reads: three angles or two offsets, four colours, their order, two of appearance, three of a move
+NUM_UNIFORMS = 13
 _WAITS = frozenset({"selectors", "threading"})  # modules in whose functions a process waits for a batch
 
 
@@ -40,10 +42,11 @@ class Batch(NamedTuple):
     scene: Tensor  # (B,) int64 index into the model's scenes
     rows: Tensor  # (B,) int64 rows of the frames; always on the CPU
     uniforms: Tensor  # (B, K) float32 in [0, 1): this sample's random numbers; always on the CPU
+    inverse_depth: Tensor  # (B, h, w) float32 1 / m over the whole image, NaN unknown; (B, 0, 0) where nothing reads it
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device`, but for what the host decides by: it would wait for the device to read it back."""
-        moved = ("images", "position", "quaternion", "intrinsics", "scene")
+        moved = ("images", "position", "quaternion", "intrinsics", "scene", "inverse_depth")
         return self._replace(**{name: getattr(self, name).to(device, non_blocking=True) for name in moved})
 
 
@@ -114,9 +117,18 @@ class FrameBatches(Dataset[Batch]):
     Without a cache the batches have no images. A position + N * repeat is the same frame, varied otherwise.
     """
 
-    def __init__(self, frames: Frames, cache: ImageCache | None, rows: np.ndarray, seed: int, epoch: int) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        cache: ImageCache | None,
+        rows: np.ndarray,
+        seed: int,
+        epoch: int,
+        depths: DepthMaps | None = None,
+    ) -> None:
         self.frames, self.cache, self.rows = frames, cache, rows
         self.seed, self.epoch = seed, epoch
+        self.depths = depths
 
     def __getitem__(self, places: list[int]) -> Batch:
         repeats, where = np.divmod(places, len(self.rows))
@@ -135,6 +147,7 @@ class FrameBatches(Dataset[Batch]):
             torch.from_numpy(self.frames.scene[rows].astype(np.int64)),
             torch.from_numpy(rows),
             torch.from_numpy(np.stack([uniforms(self.seed, self.epoch, int(sample)) for sample in samples])),
+            torch.empty(len(rows), 0, 0) if self.depths is None else self.depths.batch(rows),
         )
 
 

@@ -198,6 +198,7 @@ def _inspected(
     rows = validation.unique(rows, findings, notes)
     rows = validation.scaled_to_stored(rows, source.root, findings, notes)
     rows = validation.with_known_lenses(rows, source.exif, findings, notes)
+    rows = validation.with_known_depths(rows, source.root, source.follow_symlinks, source.exif, findings, notes)
     rows = splits.checked_words(rows, findings) if method is None else rows
     decode = result.decode
     if source.exif:

@@ -36,6 +36,10 @@ class Frames:
     lens: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))  # (N,), or empty: no distortion
     lenses: tuple[Lens | None, ...] = ()
     """What `lens` counts."""
+    depth: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.bytes_))
+    """(N,) paths of depth maps as those of images, empty where there is none; or no entries at all."""
+    depth_camera: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 5)))
+    """(N, 5), or none: numbers to a metre, and the map's own intrinsics (NaN: as the image's)."""
 
     def lens_of(self, i: int) -> Lens | None:
         """The distortion of image i that is corrected."""
@@ -85,6 +89,7 @@ class Frames:
         lenses = tuple(dict.fromkeys(row.lens for row in rows))
         number = {lens: n for n, lens in enumerate(lenses)}
         bent = lenses not in ((), (None,))
+        depths = [row.depth for row in rows] if any(row.depth for row in rows) else []
         return Frames(
             root=root,
             images=np.array([os.fsencode(row.image) for row in rows], dtype=np.bytes_),
@@ -101,4 +106,9 @@ class Frames:
             decode=decode,
             lens=np.array([number[row.lens] for row in rows] if bent else [], dtype=np.int32),
             lenses=lenses if bent else (),
+            depth=np.array([os.fsencode(depth.path) if depth else b"" for depth in depths], dtype=np.bytes_),
+            depth_camera=np.array(
+                [(depth.per_metre, *(depth.intrinsics or unknown)) if depth else (1.0, *unknown) for depth in depths],
+                dtype=np.float64,
+            ).reshape(-1, 5),
         )

@@ -167,6 +167,35 @@ def with_known_lenses(rows: Sequence[Frame], exif: bool, findings: list[Finding]
     return kept
 
 
+def with_known_depths(
+    rows: Sequence[Frame], root: Path, follow_symlinks: bool, exif: bool, findings: list[Finding], notes: list[str]
+) -> list[Frame]:
+    """The rows whose depth map, if they have one, is a file inside `root` with a sensible scale.
+
+    Pictures that are turned or freed of distortion are kept without: their maps are for the stored pixels.
+    """
+    if not any(row.depth for row in rows):
+        return list(rows)
+    place = _Place(str(root), os.path.realpath(root), follow_symlinks)
+    kept, dropped = [], 0
+    for row in rows:
+        depth = row.depth
+        if depth is not None and (exif or row.lens is not None):
+            row, depth, dropped = dataclasses.replace(row, depth=None), None, dropped + 1
+        if depth is not None:
+            problem = place.problem(os.path.normpath(depth.path) if depth.path else "").replace("image", "depth map")
+            numbers = (depth.per_metre, *(depth.intrinsics or (1.0,)))
+            if not problem and (not np.isfinite(numbers).all() or min(numbers[:3]) <= 0):
+                problem = "the scale or focal length of its depth map is not positive"
+            if problem:
+                findings.append(Finding(*row.source, f"{problem}: {printable_path(depth.path)}"))
+                continue
+        kept.append(row)
+    if dropped:
+        notes.append(f"{dropped} depth maps are left out: their pictures are turned or freed of distortion")
+    return kept
+
+
 def note_shape(paths: Sequence[Path], notes: list[str]) -> None:
     """A note on pictures of which a square in the middle is less than half: that is what networks read."""
     if not paths:

@@ -22,6 +22,7 @@ from posezoo.base.poses import printable
 from posezoo.catalogue import names
 from posezoo.data import completeness
 from posezoo.data.images.build import unreadable_images
+from posezoo.data.images.depths import unreadable_depths
 from posezoo.data.open import inspect_dataset, problems
 from posezoo.data.splits import WORDS
 from posezoo.data.table import Frames
@@ -103,12 +104,13 @@ def verify_dataset(
     dataset, findings = inspect_dataset(name, root=root, split=split)
     said = {finding for one in dataset.missing for finding in one.said}
     unreadable = unreadable_images(dataset.frames, progress)
+    wrong_depths = unreadable_depths(dataset.frames, progress)
     bad = {finding.path for finding in unreadable}
     good_N = np.array(
         [printable_path(dataset.frames.name(n)) not in bad for n in range(len(dataset.frames))], dtype=bool
     )
     found = {word: int(np.sum(good_N & (dataset.frames.split == word))) for word in WORDS}
-    wrong = [finding for finding in findings if finding not in said] + unreadable
+    wrong = [finding for finding in findings if finding not in said] + unreadable + wrong_depths
     notes = list(dataset.notes)
     if manifest is not None:
         wrong += _compared(dataset.frames.select(good_N), paths.user_path(manifest), notes)

@@ -180,13 +180,17 @@ def angle_deg(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Flo
     return 2 * torch.atan2(norm, (a * b).sum(-1).abs()) * (180 / math.pi)
 
 
+def mean_up(q: Float[Tensor, "N 4"]) -> Tensor:
+    """(3,): the mean direction, in the world, of what cameras (camera-to-world) hold to be up."""
+    return unit(-matrix_from_quaternion(q)[:, :, 1].mean(0))
+
+
 def tilts_deg(q: Float[Tensor, "N 4"]) -> tuple[float, float]:
     """(roll, pitch): the deviations in degrees over cameras (camera-to-world) of their tilts out of the horizontal.
 
     Up is the mean of the cameras' own up; a car's tilts deviate by less than a degree, a hand's by three to ten.
     """
-    axes_N33 = matrix_from_quaternion(q)
-    up_3 = unit(-axes_N33[:, :, 1].mean(0))
+    axes_N33, up_3 = matrix_from_quaternion(q), mean_up(q)
     sine_N2 = torch.stack([axes_N33[:, :, 0] @ up_3, axes_N33[:, :, 2] @ up_3], dim=-1)
     roll, pitch = torch.rad2deg(torch.asin(sine_N2.clamp(-1, 1))).std(dim=0, correction=0).tolist()
     return roll, pitch

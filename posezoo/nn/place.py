@@ -8,7 +8,7 @@ says so in an attribute `disclosure`, a line that config.json and the model card
 be buffers (or parameters) whose shapes follow from the configuration, so that they are saved and loaded with the
 model. The labels reach `extra_losses` only: `forward` never sees one.
 
-Legend: B batch, N training images, E embedding width.
+Legend: B batch, N views, E embedding width.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from posezoo.nn.outputs import Features, PoseOutput
 
 @dataclass(frozen=True)
 class Place:
-    """What is known of the place before step 1: its N training images. World axes and units are those of the data."""
+    """What is known of the place before step 1: its training images, and N views of it in all.
+
+    They are the images, and, where training moves cameras (augment.motion), after them some from beside each. World
+    axes and units are those of the data.
+    """
 
     position: np.ndarray
     """(N, 3) float64, camera centres, metres."""
@@ -37,8 +41,8 @@ class Place:
     intrinsics: np.ndarray
     """(N, 4) float64 fx, fy, cx, cy in pixels of the image as it is stored; NaN where unknown."""
     embed: Callable[[Sequence[int]], Tensor]
-    """The image embeddings (n, E) float32 of the training images at these places in 0..N-1, as the model computes them
-    at the start: in eval mode, images not augmented."""
+    """The image embeddings (n, E) float32 of these views, numbered 0..N-1, as the model computes them at the start: in
+    eval mode, images not augmented."""
 
 
 class Target(NamedTuple):

@@ -17,6 +17,7 @@ Legend: B batch, C channels, H height, W width, 3 camera axes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -128,17 +129,39 @@ def rotate_cameras(
     so that R_d = identity gives exactly the crop that evaluation reads. Corners without data are reflected.
     `focal_B2` and `centre_B2` are in pixels of `images_BCHW`, (0, 0) at the outer corner of the top-left pixel.
     """
-    height, width = images_BCHW.shape[-2:]
-    top, left = centre_corner(height, width, crop)
-    pixel = torch.arange(crop, device=images_BCHW.device, dtype=torch.float32) + 0.5
-    x_B1W = (pixel + left - centre_B2[:, :1])[:, None, :] / focal_B2[:, :1, None]
-    y_BH1 = (pixel + top - centre_B2[:, 1:])[:, :, None] / focal_B2[:, 1:, None]
-    x_BHW, y_BHW = torch.broadcast_tensors(x_B1W, y_BH1)
+    corner = centre_corner(images_BCHW.shape[-2], images_BCHW.shape[-1], crop)
+    x_BHW, y_BHW = rays((crop, crop), corner, focal_B2, centre_B2)
     # rays of the new camera, rotated into the old one: d = R_d d'
     r = rotation_B33.float()[:, :, :, None, None]
-    d = [r[:, i, 0] * x_BHW + r[:, i, 1] * y_BHW + r[:, i, 2] for i in range(3)]
-    depth = d[2].clamp_min(1e-3)  # rays beside or behind the camera end far outside, where the image is reflected
-    u_BHW = d[0] / depth * focal_B2[:, :1, None] + centre_B2[:, :1, None]
-    v_BHW = d[1] / depth * focal_B2[:, 1:, None] + centre_B2[:, 1:, None]
+    old_3 = [r[:, i, 0] * x_BHW + r[:, i, 1] * y_BHW + r[:, i, 2] for i in range(3)]
+    return looked_up(images_BCHW, old_3, focal_B2, centre_B2)
+
+
+def rays(
+    size: tuple[int, int],
+    corner: tuple[int, int],
+    focal_B2: Float[Tensor, "B 2"],
+    centre_B2: Float[Tensor, "B 2"],
+) -> tuple[Float[Tensor, "B height width"], Float[Tensor, "B height width"]]:
+    """x / z and y / z of the rays of a part's pixels: its (height, width) and corner (top, left) in the picture."""
+    v_H, u_W = (torch.arange(side, device=focal_B2.device, dtype=torch.float32) + 0.5 for side in size)
+    x_B1W = (u_W + corner[1] - centre_B2[:, :1])[:, None, :] / focal_B2[:, :1, None]
+    y_BH1 = (v_H + corner[0] - centre_B2[:, 1:])[:, :, None] / focal_B2[:, 1:, None]
+    x_BHW, y_BHW = torch.broadcast_tensors(x_B1W, y_BH1)
+    return x_BHW, y_BHW
+
+
+def looked_up(
+    images_BCHW: Float[Tensor, "B 3 H W"],
+    rays_3BHW: Sequence[Float[Tensor, "B height width"]],
+    focal_B2: Float[Tensor, "B 2"],
+    centre_B2: Float[Tensor, "B 2"],
+) -> Float[Tensor, "B 3 height width"]:
+    """What the pictures show along rays of their cameras, bilinear; reflected where they show nothing."""
+    height, width = images_BCHW.shape[-2:]
+    x_BHW, y_BHW, z_BHW = rays_3BHW
+    depth = z_BHW.clamp_min(1e-3)  # rays beside or behind the camera end far outside, where the image is reflected
+    u_BHW = x_BHW / depth * focal_B2[:, :1, None] + centre_B2[:, :1, None]
+    v_BHW = y_BHW / depth * focal_B2[:, 1:, None] + centre_B2[:, 1:, None]
     grid_BHW2 = torch.stack([u_BHW * (2 / width) - 1, v_BHW * (2 / height) - 1], dim=-1)
     return F.grid_sample(images_BCHW, grid_BHW2, mode="bilinear", padding_mode="reflection", align_corners=False)

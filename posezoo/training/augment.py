@@ -1,8 +1,9 @@
-"""Augmentation on batches: pose-true rotation or the published random crop, colour (jitter.py), and appearance.
+"""Augmentation on batches: pose-true rotation and motion or the published random crop, colours, and appearance.
 
 Pose-true rotation: a rotation R_d of the camera about its centre is an exact image warp, whatever the depth, and the
 label becomes R' = R_cw R_d with the position unchanged. The published random crop moves the principal point and keeps
-the label, whose orientation is then wrong; it is there for comparison. There is no horizontal flip, ever.
+the label, whose orientation is then wrong; it is there for comparison. Motion, for images whose depths are known, moves
+the camera too (posezoo.nn.views). There is no horizontal flip, ever.
 
 Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 """
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posezoo.data.loader import Batch
-from posezoo.nn import geometry, transforms
+from posezoo.nn import geometry, transforms, views
 from posezoo.nn.model import ModelConfig
 from posezoo.training.appearance import with_appearance
 from posezoo.training.config import AugmentSettings
@@ -24,16 +25,18 @@ from posezoo.training.jitter import coloured
 
 UNVARIED = AugmentSettings(geometry="centre", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 """Centre crops, colours unchanged."""
+VARIED = ("images", "position", "quaternion")
+"""What `augmented` changes of a batch."""
 
 
-def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) -> tuple[Tensor, Tensor]:
-    """The network's input (B, 3, crop, crop) and the true quaternions (B, 4) float64 of what it shows."""
+def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) -> Batch:
+    """The batch with the network's input (B, 3, crop, crop) as its images, and the true poses of what they show."""
     assert config.mean is not None and config.std is not None
-    quaternion_B4 = batch.quaternion
     images_BCHW = transforms.resized(batch.images, config.resize, config.fit)
     height, width = images_BCHW.shape[-2:]
     if augmentation.geometry == "rotate":
-        images_BCHW, quaternion_B4 = _rotated(images_BCHW, batch, config, augmentation)
+        batch = _seen_anew(images_BCHW, batch, config, augmentation)
+        images_BCHW = batch.images
     else:
         drawn_B2 = batch.uniforms[:, :2].to(images_BCHW.device, non_blocking=True)
         offset_B2 = drawn_B2 if augmentation.geometry == "crop" else None
@@ -45,12 +48,11 @@ def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) 
         kind, strength = augmentation.appearance, augmentation.appearance_strength
         images_BCHW = with_appearance(images_BCHW, batch.uniforms[:, 8:10], kind, strength)
     images_BCHW = transforms.normalised(images_BCHW, config.mean, config.std)
-    return transforms.blanked(images_BCHW, height, width), quaternion_B4
+    return batch._replace(images=transforms.blanked(images_BCHW, height, width))
 
 
-def _rotated(
-    images_BCHW: Tensor, batch: Batch, config: ModelConfig, augmentation: AugmentSettings
-) -> tuple[Tensor, Tensor]:
+def _seen_anew(images_BCHW: Tensor, batch: Batch, config: ModelConfig, augmentation: AugmentSettings) -> Batch:
+    """The batch as cameras would have seen it that turned and, with motion and depths, moved."""
     scale_2 = [images_BCHW.shape[-1] / batch.images.shape[-1], images_BCHW.shape[-2] / batch.images.shape[-2]]
     height, width = batch.images.shape[-2:]
     known_B4 = with_known_intrinsics(batch.intrinsics, width, height, augmentation.fov_deg)
@@ -60,11 +62,25 @@ def _rotated(
     turn_B4 = geometry.quaternion_from_matrix(rotation_B33).to(batch.images.device, non_blocking=True)
     rotation_B33 = rotation_B33.to(batch.images.device, non_blocking=True)
     floats_BCHW = images_BCHW.float().div_(255)
-    warped = transforms.rotate_cameras(
-        floats_BCHW, intrinsics_B4[:, :2], intrinsics_B4[:, 2:], rotation_B33, config.crop
+    focal_B2, centre_B2 = intrinsics_B4.split(2, dim=-1)
+    seen = batch._replace(quaternion=geometry.canonical(geometry.compose(batch.quaternion, turn_B4)))
+    if not augmentation.motion:
+        warped = transforms.rotate_cameras(floats_BCHW, focal_B2, centre_B2, rotation_B33, config.crop)
+        return seen._replace(images=warped)
+    known_B1 = batch.inverse_depth.isfinite().flatten(1).any(1, keepdim=True)
+    move_B3 = moves_of(batch.uniforms, augmentation).to(batch.images.device, non_blocking=True) * known_B1
+    warped = views.moved_cameras(
+        floats_BCHW, batch.inverse_depth, focal_B2, centre_B2, rotation_B33, move_B3, config.crop
     )
-    turned_B4 = geometry.compose(batch.quaternion, turn_B4)
-    return warped, geometry.canonical(turned_B4)
+    step_B31 = geometry.matrix_from_quaternion(batch.quaternion) @ move_B3.double()[:, :, None]
+    return seen._replace(images=warped, position=batch.position + step_B31[:, :, 0])
+
+
+def moves_of(uniforms_BK: Tensor, augmentation: AugmentSettings) -> Float[Tensor, "B 3"]:
+    """Metres to the right, down and forward, from samples' random numbers."""
+    assert augmentation.lift is not None, "set up by the training cameras"
+    most_3 = torch.tensor([augmentation.motion, augmentation.lift, augmentation.motion])
+    return (uniforms_BK[:, 10:13] * 2 - 1) * most_3
 
 
 def _turns(augmentation: AugmentSettings) -> list[float]:
@@ -84,6 +100,12 @@ def turns_of(quaternion_N4: Float[Tensor, "N 4"]) -> dict[str, float]:
     tilt = math.hypot(roll, pitch) / math.sqrt(2)
     wanted = {"yaw": (tilt, 4.0, 10.0), "pitch": (pitch, 2.0, 6.0), "roll": (roll, 2.0, 8.0)}
     return {name: min(max(3 * deviation, least), most) for name, (deviation, least, most) in wanted.items()}
+
+
+def lift_of(position_N3: Float[Tensor, "N 3"], quaternion_N4: Float[Tensor, "N 4"], motion: float) -> float:
+    """How far up and down, in metres, cameras move that move by `motion`: at most three deviations of their heights."""
+    height_N = position_N3 @ geometry.mean_up(quaternion_N4)
+    return min(motion, 3 * float(height_N.std(correction=0)))
 
 
 def with_known_intrinsics(intrinsics_B4: Tensor, width: int, height: int, fov_deg: float | None) -> Tensor:

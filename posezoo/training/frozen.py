@@ -56,7 +56,7 @@ class FrozenFeatures:
         job = self.job
         frames = FrameBatches(job.dataset.frames, job.cache, job.train_rows, job.config.seed, 0)
         batch = frames[places].to(job.accelerator.device)
-        images_BCHW, _ = augmented_batch(job, batch, UNVARIED)
+        images_BCHW = augmented_batch(job, batch, UNVARIED).images
         with autocast:
             found = job.model.features_for_heads(images_BCHW, scenes_of(job.model, batch))
         if not self.parts:

@@ -171,14 +171,13 @@ class Phase:
         scene_B = frozen.scenes_of(self.job.model, batch)
         if self.features is None:
             varied = self.job.augmentation if self.settings.augment else UNVARIED
-            images_BCHW, quaternion_B4 = augmented_batch(self.job, batch, varied)
-            target = Target(batch.position, quaternion_B4, scene_B)
-            output, brought = self._forward(number, target, images_BCHW)
+            batch = augmented_batch(self.job, batch, varied)
+            target = Target(batch.position, batch.quaternion, scene_B)
+            output, brought = self._forward(number, target, batch.images)
         else:
-            quaternion_B4 = batch.quaternion
-            target = Target(batch.position, quaternion_B4, scene_B)
+            target = Target(batch.position, batch.quaternion, scene_B)
             output, brought = self._forward(number, target, None, *self.features.of(batch))
-        terms = self.loss(output, batch.position, quaternion_B4, scene_B)
+        terms = self.loss(output, batch.position, batch.quaternion, scene_B)
         total = sum(brought.values(), terms.total)
         with plugins_named(self.job, f"backward at step {number}"):
             self.job.accelerator.backward(total * weight if weight != 1 else total)
@@ -189,7 +188,7 @@ class Phase:
                 "rotation_loss": terms.rotation.detach(),
                 **{f"{name}_loss": value.detach() for name, value in brought.items()},
                 "position_m": torch.linalg.vector_norm(output.position - batch.position, dim=-1).mean(),
-                "orientation_deg": geometry.angle_deg(output.quaternion.double(), quaternion_B4).mean(),
+                "orientation_deg": geometry.angle_deg(output.quaternion.double(), batch.quaternion).mean(),
             }
 
     def _descend(self, means: dict[str, Tensor]) -> None:

@@ -25,16 +25,18 @@ from posezoo.base.observe import Observer
 from posezoo.catalogue import guard
 from posezoo.catalogue.resolve import KnownData
 from posezoo.data.images.cache import ImageCache
+from posezoo.data.images.depths import DepthMaps
 from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.loader import Batch, BatchOrder, FrameBatches
 from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import frame_tuples
+from posezoo.data.table import Frames
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.device import torch_device
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
-from posezoo.training.augment import UNVARIED, augmented, turns_of
+from posezoo.training.augment import UNVARIED, VARIED, augmented, lift_of, turns_of
 from posezoo.training.average import model_of
 from posezoo.training.cameras import training_lenses
 from posezoo.training.config import AugmentSettings, OptimSettings, PhaseSettings, TrainConfig
@@ -63,6 +65,8 @@ class Job:
     backbone_files: list[pretrained.WeightsFile]
     processes: Processes = field(default_factory=alone)
     """All that train together."""
+    depths: DepthMaps | None = None
+    """Of the training images, where cameras move."""
     average: AveragedModel | None = None
     """Of the model's weights over the steps, if the configuration asks for it."""
 
@@ -73,9 +77,10 @@ class Job:
 
     @property
     def inputs_digest(self) -> str:
-        """sha256 over the pixels and intrinsics of all frames; names, poses and splits are in `dataset.digest`."""
+        """sha256 over pixels, intrinsics and depths of the frames; names, poses, splits are in `dataset.digest`."""
         pixels, intrinsics_N4 = self.cache.folder.name, self.dataset.frames.intrinsics.astype("<f8")
-        return hashlib.sha256(pixels.encode() + intrinsics_N4.tobytes()).hexdigest()
+        depths = self.depths.key if self.depths else ""
+        return hashlib.sha256((pixels + depths).encode() + intrinsics_N4.tobytes()).hexdigest()
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -96,7 +101,7 @@ class Job:
             frames = self.dataset.frames.select(rows)
             rows = rows[frame_tuples(frames, self.config.tuple_length, self.config.tuple_gap)]
         cache = self.cache if images else None
-        return FrameBatches(self.dataset.frames, cache, rows, self.config.seed, epoch)
+        return FrameBatches(self.dataset.frames, cache, rows, self.config.seed, epoch, self.depths)
 
 
 def set_up(
@@ -143,10 +148,16 @@ def _set_up(
     varied = _augmentation(config, dataset, train_rows, observer)
     if processes.world > 1 and config.sync_batch_norm:
         observer.note(f"{processes.world} processes: batch norms see the whole batch (sync_batch_norm)")
+    depths = None
+    if varied.motion:
+        with processes.first_of_machine("depth maps"):
+            depths = DepthMaps.open(
+                dataset.frames, train_rows, cache, lambda done, total: observer.progress("depth maps", done, total)
+            )
     unit_m = _unit_m(dataset.frames.position[train_rows], config)
     job = Job(
         config, blueprint, data, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
-        varied, accelerator, unit_m, backbone_files, processes,
+        varied, accelerator, unit_m, backbone_files, processes, depths,
     )  # fmt: skip
     if processes.world > 1 and config.compile and config.sync_batch_norm:
         raise UsageError("compile=true with several processes", "sync_batch_norm=false, or compile=false")
@@ -228,11 +239,11 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     return kind_of(rows, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
-def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Tensor, Tensor]:
-    """The network's input and the true quaternions of a batch on the device."""
+def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> Batch:
+    """The batch, on the device, as the network sees it: its images are the network's input, its poses theirs."""
     if job.cache.one_shape:
-        images_BCHW, quaternion_B4 = augmented(batch, job.model.config, varied)
-        return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
+        batch = augmented(batch, job.model.config, varied)
+        return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
     # shape by shape: a picture is resized and cropped as in evaluation, whatever shares its batch
     shape_B2, device = job.cache.shapes(batch.rows.numpy()), batch.images.device
     parts, places = [], []
@@ -244,8 +255,9 @@ def augmented_batch(job: Job, batch: Batch, varied: AugmentSettings) -> tuple[Te
         parts.append(augmented(part, job.model.config, varied))
         places.append(rows)
     order_B = torch.cat(places).argsort().to(device, non_blocking=True)
-    images_BCHW, quaternion_B4 = (torch.cat(pieces)[order_B] for pieces in zip(*parts, strict=True))
-    return images_BCHW.contiguous(memory_format=torch.channels_last), quaternion_B4
+    seen = {name: torch.cat([getattr(part, name) for part in parts])[order_B] for name in VARIED}
+    seen["images"] = seen["images"].contiguous(memory_format=torch.channels_last)
+    return batch._replace(**seen)
 
 
 def measured_precision(job: Job) -> str:
@@ -311,8 +323,8 @@ def _unit_m(position_N3: np.ndarray, config: TrainConfig) -> float | tuple[float
 
 
 def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, observer: Observer) -> AugmentSettings:
-    varied = config.augment if not config.overfit else UNVARIED
-    unknown = int(np.isnan(dataset.frames.intrinsics[rows]).any(axis=1).sum())
+    varied, frames = config.augment if not config.overfit else UNVARIED, dataset.frames
+    unknown = int(np.isnan(frames.intrinsics[rows]).any(axis=1).sum())
     if varied.geometry == "rotate" and unknown and varied.fov_deg is None:
         observer.note(
             f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation"
@@ -320,9 +332,21 @@ def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, obser
         )
         return varied.model_copy(update={"geometry": "crop"})
     if varied.geometry != "rotate":
-        return varied
-    turns = turns_of(torch.from_numpy(dataset.frames.quaternion[rows]))
-    return varied.model_copy(update={key: deg for key, deg in turns.items() if getattr(varied, key) is None})
+        return varied.model_copy(update={"motion": 0.0})
+    position_N3, quaternion_N4 = (torch.from_numpy(column[rows]) for column in (frames.position, frames.quaternion))
+    ranges = turns_of(quaternion_N4)
+    if varied.motion:
+        ranges["lift"] = lift_of(position_N3, quaternion_N4, varied.motion)
+        _require_depths(frames.select(rows), varied.motion, observer)
+    return varied.model_copy(update={key: value for key, value in ranges.items() if getattr(varied, key) is None})
+
+
+def _require_depths(frames: Frames, motion: float, observer: Observer) -> None:
+    missing = len(frames) - int(np.sum(frames.depth != b""))
+    if missing == len(frames):
+        raise UsageError(f"augment.motion={motion:g}: no training image has a depth map", "augment.motion=0")
+    if missing:
+        observer.note(f"{missing} of {len(frames)} training images have no depth map: their cameras only turn")
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:

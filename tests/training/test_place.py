@@ -12,6 +12,7 @@ import pytest
 import small_data
 import torch
 from naming import naming
+from scipy.spatial.transform import Rotation
 from small_runs import Notes, Train, changed, job, weights
 from torch import nn
 
@@ -19,6 +20,7 @@ from posezoo.api import resume
 from posezoo.base.errors import Interrupted, PluginError
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.place import Place
+from posezoo.nn.views import moved_cameras
 from posezoo.training import loop, setup
 from posezoo.training import place as showing
 from posezoo.training.config import OptimSettings, PhaseSettings
@@ -69,6 +71,43 @@ def test_what_is_shown(two_places: Path) -> None:
         expected = ready.model.encode(ready.model.prepare(images_BCHW)).image
     torch.testing.assert_close(learner.asked, expected, atol=1e-5, rtol=0)
     assert not learner.asked.requires_grad
+
+
+def test_views_from_beside_are_shown_where_cameras_move(tmp_path: Path) -> None:
+    """Positions as far as drawn, in the cameras' own axes, and embeddings of what is seen from there."""
+    data = small_data.with_depths(tmp_path / "data", slice(0, 20))
+    ready = job(data, selection="last", **{"augment.motion": 0.4, "augment.lift": 0.1})
+    asked = [0, 24, 24 + 7 * 20 + 3]
+
+    class Asking(Curious):
+        def learn_place(self, place: Place) -> None:
+            self.shown, self.asked = place, place.embed(asked)
+
+    ready.model.learner = learner = Asking()
+    showing.learn_place(ready, lambda *_: None)
+    frames, shown = ready.dataset.frames.select(ready.train_rows), learner.shown
+    assert len(shown.position) == len(shown.quaternion) == len(shown.scene) == len(shown.intrinsics) == 24 + 8 * 20
+    np.testing.assert_array_equal(shown.position[:24], frames.position)
+    of_M = np.tile(np.flatnonzero(frames.depth != b""), 8)
+    np.testing.assert_array_equal(shown.quaternion[24:], frames.quaternion[of_M])
+    axes = Rotation.from_quat(np.roll(frames.quaternion[of_M], -1, axis=-1))
+    move_M3 = axes.inv().apply(shown.position[24:] - frames.position[of_M])
+    assert (np.abs(move_M3).max(axis=0) <= [0.4, 0.1, 0.4]).all()
+    assert (np.abs(move_M3).max(axis=0) > [0.35, 0.08, 0.35]).all()
+    assert len(np.unique(move_M3.round(6), axis=0)) == len(of_M), "each is drawn for itself"
+    ready.model.eval()
+    for number, embedding in zip(asked, learner.asked, strict=True):
+        row = int(ready.train_rows[number if number < 24 else of_M[number - 24]])
+        images, camera = ready.cache.batch([row])
+        if number >= 24:
+            focal, centre = torch.from_numpy(camera).float().split(2, -1)
+            move, inverse = torch.from_numpy(move_M3[[number - 24]]), ready.depths.batch(np.array([row]))
+            moved = moved_cameras(images / 255, inverse, focal, centre, torch.eye(3)[None], move, None)
+            assert (moved * 255 - images).abs().mean() > 5
+            images = (moved * 255).round().to(torch.uint8)
+        with torch.no_grad():
+            expected = ready.model.encode(ready.model.prepare(images)).image[0]
+        torch.testing.assert_close(embedding, expected, atol=1e-3, rtol=0)
 
 
 def test_nothing_is_read_where_nobody_learns(one_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import small_data
 import torch
 from naming import naming
 from PIL import Image
-from small_runs import Notes, Train, changed, job
+from small_runs import Notes, Train, changed, job, weights
 from torch import Tensor, nn
 
 from posezoo.base.errors import (
@@ -369,18 +369,19 @@ def test_an_image_is_prepared_alike_whatever_shapes_share_its_batch(tmp_path: Pa
     frames, config = ready.batches(1), ready.model.config
     batch = frames[list(range(12))]
     assert len({tuple(shape) for shape in ready.cache.shapes(batch.rows.numpy()).tolist()}) == 3
-    images, quaternions = setup.augmented_batch(ready, batch, varied)
+    whole = setup.augmented_batch(ready, batch, varied)
     for n in range(12):
         alone = frames[[n]]
-        image, quaternion = augmented(alone, config, varied)
-        torch.testing.assert_close(images[n], image[0], atol=1e-5, rtol=0)
-        assert torch.equal(quaternions[n], quaternion[0])
+        one = augmented(alone, config, varied)
+        torch.testing.assert_close(whole.images[n], one.images[0], atol=1e-5, rtol=0)
+        assert torch.equal(whole.quaternion[n], one.quaternion[0])
+        assert torch.equal(whole.position[n], one.position[0])
         if geometry == "centre":
-            plain, _ = setup.augmented_batch(ready, alone, UNVARIED)
+            plain = setup.augmented_batch(ready, alone, UNVARIED).images
             torch.testing.assert_close(plain, ready.model.prepare(alone.images), atol=1e-5, rtol=0)
         if geometry == "rotate":  # by nothing: training and evaluation see one camera
             still = ready.augmentation.model_copy(update={"yaw": 0.0, "pitch": 0.0, "roll": 0.0} | UNCOLOURED)
-            found, _ = augmented(alone, config, still)
+            found = augmented(alone, config, still).images
             torch.testing.assert_close(found, ready.model.prepare(alone.images), atol=2e-3, rtol=0)
 
 
@@ -503,3 +504,40 @@ def test_turns_are_those_of_the_training_cameras_and_given_ones_are_kept(one_pla
     varied = job(one_place, **{"augment.yaw": 9.0, "augment.roll": 0.0}).augmentation
     assert (varied.yaw, varied.pitch, varied.roll) == (9.0, 2.0, 0.0)
     assert job(one_place, **{"augment.geometry": "crop"}).augmentation.yaw is None
+
+
+def test_cameras_move_where_there_are_depths(tmp_path: Path) -> None:
+    data = small_data.with_depths(tmp_path / "data", slice(None))
+    ready = job(data, selection="last", **{"augment.motion": 0.4})
+    assert ready.depths is not None
+    batch = ready.batches(1)[[3, 7]]
+    names = [Path(ready.dataset.frames.name(row)).stem for row in batch.rows.tolist()]
+    expected = [100 / (200 + int(name)) for name in names]
+    torch.testing.assert_close(batch.inverse_depth[:, 30, 40], torch.tensor(expected), atol=1e-3, rtol=0)
+    # the cameras of the small data stand upright; their heights, along y, deviate by more than 0.4 m / 3
+    assert ready.augmentation.lift == 0.4
+    assert job(data, **{"augment.motion": 0.4, "augment.lift": 0.1}).augmentation.lift == 0.1
+    moved = setup.augmented_batch(ready, batch, ready.augmentation)
+    assert ((moved.position - batch.position).norm(dim=-1) > 0.05).all()
+    assert ready.inputs_digest != job(data, selection="last").inputs_digest, "a resumed run has the same depths"
+
+
+def test_training_sees_moved_cameras(tmp_path: Path, train: Train, notes: Notes) -> None:
+    data = small_data.with_depths(tmp_path / "data", slice(0, 20))
+    for name, motion in (("moved", 0.4), ("again", 0.4), ("still", 0.0)):
+        train(data=data, selection="last", out=str(tmp_path / name), **{"augment.motion": motion})
+    assert "4 of 24 training images have no depth map: their cameras only turn" in notes.notes
+    moved, again, still = (weights(tmp_path / name, 6) for name in ("moved", "again", "still"))
+    assert changed(moved, still)
+    assert not changed(moved, again)
+
+
+def test_motion_without_depths(tmp_path: Path, one_place: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        job(one_place, **{"augment.motion": 0.4})
+    assert "depth map" in error.value.message
+    assert "augment.motion=0" in str(error.value.hint)
+    assert job(one_place, **{"augment.motion": 0.4, "augment.geometry": "centre"}).depths is None
+    some = small_data.with_depths(tmp_path / "some", slice(0, 5))
+    ready = job(some, selection="last", **{"augment.motion": 0.4})
+    assert ready.batches(1)[list(range(24))].inverse_depth.isfinite().flatten(1).any(1).sum() == 5

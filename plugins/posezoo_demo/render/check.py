@@ -128,6 +128,26 @@ def check_rotation(
     return np.asarray(left), float(np.abs(warped - second)[30:-30, 30:-30].mean()), plain
 
 
+def check_depths(folder: Path, first: Row, second: Row) -> Array:
+    """How far the second row's depth map is from the first one's points, as a share of their depth, where both see."""
+    seen = []
+    for row in (first, second):
+        with Image.open(folder / row["depth"]) as picture:
+            seen.append(np.asarray(picture).astype(float) / float(row["depth_scale"]))
+    depth, other = seen
+    rows, columns = depth.shape
+    with Image.open(folder / first["image"]) as picture:
+        width, height = picture.size
+    u, v = np.meshgrid((np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows)
+    local = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(intrinsics(first)).T * depth[..., None]
+    centre = np.array([float(first[k]) for k in "xyz"])
+    pixels, distance = project(second, (local @ matrix(first).T + centre).reshape(-1, 3))
+    near = (distance > 1) & (depth.ravel() < 100)
+    inside = near & (pixels > 0).all(axis=-1) & (pixels < [width, height]).all(axis=-1)
+    x, y = (pixels[inside] * [columns / width, rows / height]).astype(int).T
+    return np.abs(other[y, x] / distance[inside] - 1)
+
+
 def run_checks(
     renderer: Renderer, runs: dict[str, list[Sequence]], out: Path, size: tuple[int, int, float], oversample: int
 ) -> bool:
@@ -135,6 +155,7 @@ def run_checks(
     rows: list[Row] = []
     views: list[View] = []
     same: list[float] = []
+    depths: list[Array] = []
     for data, sequences in runs.items():
         with (out / data / "poses.csv").open(newline="", encoding="utf-8") as stream:
             table = {row["image"]: row for row in csv.DictReader(stream)}
@@ -144,12 +165,18 @@ def run_checks(
                 row = table[f"images/{run.name}/{i:04d}.jpg"]
                 rows.append(row)
                 views.append(run.views[i])
+                if row["depth"]:
+                    beside = table[f"images/{run.name}/{i + 1 if i + 1 < len(run.views) else i - 1:04d}.jpg"]
+                    depths.append(check_depths(out / data, row, beside))
             look = LOOKS[run.look]
             renderer.gbuffer.show_leaves(not look.snow)
             again = renderer.render(renderer.gbuffer.frame(views[-2], look.lamps), look)
             stored = np.asarray(Image.open(out / data / rows[-2]["image"]))
             same.append(float(np.abs(again.astype(float) - stored).mean()))
     renderer.gbuffer.show_leaves(True)
+    apart = np.concatenate(depths) if depths else np.zeros(1)
+    print(f"depth: {len(apart)} points of {len(depths)} maps in the next view; from its map", end=" ")
+    print(f"{100 * np.median(apart):.2f} % in the median, {100 * np.mean(apart > 0.05):.1f} % hidden or over 5 % away")
     print(f"stored pictures against rendering their row's view again: mean difference up to {max(same):.2f} of 255")
     renderer.gbuffer.rest()
     errors = check_markers(rows, views, size, oversample)
@@ -164,6 +191,8 @@ def run_checks(
     print(f"{every.mean():.3f}, max {every.max():.3f} px; mean difference {np.mean(warped):.2f} of 255", end=" ")
     print(f"(without the warp {np.mean(plain):.2f})")
     norms = [abs(np.linalg.norm([float(r[k]) for k in ("qw", "qx", "qy", "qz")]) - 1) for r in rows]
-    good = bool(errors.max() < 0.7 and every.max() < 0.7 and max(same) < 4.0 and max(norms) < 1e-9)
+    good = bool(
+        errors.max() < 0.7 and every.max() < 0.7 and max(same) < 4.0 and np.median(apart) < 0.02 and max(norms) < 1e-9
+    )
     print("all checks hold" if good else "CHECKS FAILED")
     return good

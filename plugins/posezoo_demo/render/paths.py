@@ -16,7 +16,7 @@ CORNERS = [(0, 0), (55, -6), (112, 4), (124, 44), (96, 72), (58, 66), (14, 84), 
 RADII = [12.0, 40.0, 14.0, 13.0, 14.0, 26.0, 12.0, 16.0]
 
 COLUMNS = ["image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene", "split", "sequence", "timestamp", "condition",
-           "fx", "fy", "cx", "cy"]  # fmt: skip
+           "fx", "fy", "cx", "cy", "depth", "depth_scale"]  # fmt: skip
 
 
 class Street:

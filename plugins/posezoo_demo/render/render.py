@@ -1,6 +1,7 @@
 """Renders the embedded demo data: ``python plugins/posezoo_demo/render/render.py --out plugins/posezoo_demo``.
 
-Writes ``loop/`` and ``places/`` below the output folder, each with ``poses.csv`` and ``images/``.  Everything follows
+Writes ``loop/`` and ``places/`` below the output folder, each with ``poses.csv``, ``images/`` and, of the training
+pictures, ``depth/``.  Everything follows
 from fixed seeds, so a second run gives the same poses and pictures.  ``--check`` proves the written poses and
 intrinsics against rendered pixels (see ``check.py``) and exits with 1 where they disagree.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from appearance import LOOKS, Renderer
 from check import run_checks
+from depth import PER_METRE, Planes
 from gbuffer import GBuffer
 from paths import COLUMNS, Sequence, drive, pose_fields, wander
 from PIL import Image
@@ -79,8 +81,8 @@ def plan(town: Town, data: str) -> list[Sequence]:
     return runs
 
 
-def write_sequence(renderer: Renderer, run: Sequence, folder: Path) -> list[list[str]]:
-    """Render one sequence's pictures; returns its rows of ``poses.csv``."""
+def write_sequence(renderer: Renderer, planes: Planes, run: Sequence, folder: Path) -> list[list[str]]:
+    """Render one sequence's pictures, and depth maps to train with; returns its rows of ``poses.csv``."""
     look = LOOKS[run.look]
     renderer.gbuffer.show_leaves(not look.snow)
     images = folder / "images" / run.name
@@ -91,10 +93,15 @@ def write_sequence(renderer: Renderer, run: Sequence, folder: Path) -> list[list
         picture = Image.fromarray(renderer.render(frame, look))
         path = images / f"{number:04d}.jpg"
         picture.save(path, quality=QUALITY, subsampling="4:2:0", optimize=True, progressive=True)
+        depth = folder / "depth" / run.name / f"{number:04d}.png"
+        if run.split == "train":
+            depth.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(planes.depth(frame, renderer.gbuffer.focal)).save(depth, optimize=True)
+        known = [depth.relative_to(folder).as_posix(), str(PER_METRE)] if run.split == "train" else ["", ""]
         rows.append(
             [path.relative_to(folder).as_posix(), *pose_fields(frame.position, frame.rotation), run.scene, run.split,
              run.name, str(number * run.step_us), run.condition,
-             *(repr(v) for v in (FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2))]
+             *(repr(v) for v in (FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2)), *known]
         )  # fmt: skip
     return rows
 
@@ -110,7 +117,7 @@ def make_renderer() -> tuple[Town, Renderer]:
 def render_run(data: str, number: int, out: Path) -> list[list[str]]:
     """Render one sequence of a data set in a worker process; returns its rows."""
     town, renderer = make_renderer()
-    return write_sequence(renderer, plan(town, data)[number], out / data)
+    return write_sequence(renderer, Planes(town.scene.polygons), plan(town, data)[number], out / data)
 
 
 def write_poses(folder: Path, rows: list[list[str]]) -> None:

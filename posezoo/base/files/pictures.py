@@ -138,6 +138,7 @@ def turned_camera(path: str | Path, camera: Camera) -> Camera:
 
 CACHE_SHORT_EDGE = 256
 MAX_PIXELS = 64_000_000
+DEPTH_MODES = ("L", "I", "I;16", "I;16B")
 
 
 def resized_size(width: int, height: int, short_edge: int) -> tuple[int, int]:
@@ -176,6 +177,23 @@ def read_sized(
         raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
     except _DAMAGE as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
+
+
+def read_depths(path: str | Path) -> np.ndarray:
+    """The numbers (H, W) of a depth map: a picture of one channel with 8 or 16 bits. Raises DataError with its name."""
+    try:
+        with _open_image(path) as image:
+            if image.mode not in DEPTH_MODES:
+                raise DataError(f"{path}: not a depth map: {image.mode}, not one channel of 16 bits")
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path}: depth map too large: {image.width}x{image.height}")
+            return np.asarray(image)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such depth map") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
+    except _DAMAGE as error:
+        raise DataError(f"{path}: {error or 'damaged depth map'}") from error
 
 
 def read_upload(

@@ -64,7 +64,7 @@ class ImageCache:
         Raises DataError that names every unreadable image, ResourceError if the disk is full or cannot be written.
         """
         home = cache_folder() / "images"
-        digests = _digests(frames, home, progress)
+        digests = file_digests(frames, home, progress)
         decode = f" {frames.decode.key}" if frames.decode else ""
         what = f"{VERSION} {CACHE_SHORT_EDGE}{decode}{_lenses(frames)}\n"
         key = hashlib.sha256(what.encode() + b"\n".join(digests)).hexdigest()
@@ -180,7 +180,7 @@ def cache_folder() -> Path:
         raise ResourceError("no home folder for the image cache", "set POSEZOO_CACHE to a folder") from error
 
 
-def _digests(frames: Frames, home: Path, progress: Progress | None) -> list[bytes]:
+def file_digests(frames: Frames, home: Path, progress: Progress | None) -> list[bytes]:
     """The sha256 of each image file, in hexadecimal. Raises DataError for files that cannot be read."""
     memo = Digests(home / "digests", frames.root)
     found: list[bytes] = []

@@ -1,0 +1,142 @@
+"""Depth maps of training images, each as a coarse grid of inverse depths over its whole image, all in one file.
+
+    <cache>/depths/<key>.npy    (M, ROWS, COLUMNS) float16, 1 / m along the optical axis; NaN: unknown
+
+`key` is a sha256 over everything that the grids follow from. The file is written beside its place and renamed: it
+exists whole or not at all.
+
+Legend: N frames, M those with a map, B batch, H height, W width of a map.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posezoo.base.errors import DataError, Finding, ResourceError
+from posezoo.base.files.pictures import read_depths
+from posezoo.base.files.write import replacement, writing
+from posezoo.base.observe import Progress, parallel
+from posezoo.base.paths import printable_path
+from posezoo.data.images.build import unreadable_error
+from posezoo.data.images.cache import ImageCache, cache_folder, file_digests
+from posezoo.data.table import Frames
+
+ROWS, COLUMNS = 72, 96
+UNKNOWN = (0, 65535)  # the numbers that stand for no depth: the second is that of 7Scenes
+VERSION = 1  # raise it when what is read or written changes
+
+
+class DepthMaps:
+    """Inverse depths of the images of a table of frames, read-only. Safe to fork, spawn and pickle."""
+
+    def __init__(self, path: Path, place_N: np.ndarray) -> None:
+        self._path, self._place_N = path, place_N
+        self._maps: np.ndarray | None = None
+
+    @staticmethod
+    def open(frames: Frames, rows: np.ndarray, cache: ImageCache, progress: Progress | None = None) -> DepthMaps:
+        """The maps of the frames `rows`, of which at least one has one; read first if they are not cached.
+
+        Raises DataError that names every map that cannot be read, ResourceError if the disk is full or cannot be
+        written.
+        """
+        home = cache_folder() / "depths"
+        index_M = rows[frames.depth[rows] != b""]
+        chosen = frames.select(index_M)
+        maps = dataclasses.replace(chosen, images=chosen.depth)
+        digests = file_digests(maps, home, progress)
+        cameras = np.hstack([chosen.depth_camera, chosen.intrinsics, cache.stored_sizes(index_M)])
+        what = f"{VERSION} {ROWS}x{COLUMNS}\n".encode() + b"\n".join(digests) + cameras.astype("<f8").tobytes()
+        path = home / f"{hashlib.sha256(what).hexdigest()}.npy"
+        if not path.is_file():
+            _build(maps, cameras, path, progress)
+        place_N = np.full(len(frames), -1)
+        place_N[index_M] = np.arange(len(index_M))
+        return DepthMaps(path, place_N)
+
+    @property
+    def key(self) -> str:
+        """A sha256 over what the maps follow from."""
+        return self._path.stem
+
+    def batch(self, indices: np.ndarray) -> Float[Tensor, "B ROWS COLUMNS"]:
+        """Inverse depths of these frames, float32 in 1 / m; NaN where none is known."""
+        if self._maps is None:
+            try:
+                self._maps = np.load(self._path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise ResourceError(f"depth maps {self._path}: {error}", "remove the file and start again") from error
+        place_B = self._place_N[indices]
+        found_BHW = np.full((len(place_B), ROWS, COLUMNS), np.nan, dtype=np.float32)
+        found_BHW[place_B >= 0] = self._maps[place_B[place_B >= 0]]
+        return torch.from_numpy(found_BHW)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_path": self._path, "_place_N": self._place_N, "_maps": None}
+
+
+def unreadable_depths(frames: Frames, progress: Progress | None = None) -> list[Finding]:
+    """A finding for each depth map that cannot be read. Nothing is written."""
+    index = np.flatnonzero(frames.depth != b"") if len(frames.depth) else np.array([], dtype=int)
+    maps = frames.select(index)
+    maps = dataclasses.replace(maps, images=maps.depth)
+    findings = []
+    for n, read in enumerate(parallel(lambda i: _read(maps, i), range(len(maps))), 1):
+        findings += [read] if isinstance(read, Finding) else []
+        if progress:
+            progress(n, len(maps))
+    return findings
+
+
+def _build(maps: Frames, cameras: np.ndarray, path: Path, progress: Progress | None) -> None:
+    hint = f"set POSEZOO_CACHE to a folder with {len(maps) * ROWS * COLUMNS * 2e-9 + 0.01:.2f} GB free"
+    grids, findings = np.empty((len(maps), ROWS, COLUMNS), dtype=np.float16), []
+    for n, read in enumerate(parallel(lambda i: _read(maps, i), range(len(maps)))):
+        if isinstance(read, Finding):
+            findings.append(read)
+        else:
+            grids[n] = inverse_grid(read, cameras[n])
+        if progress:
+            progress(n + 1, len(maps))
+    if findings:
+        raise unreadable_error(findings)
+    with writing(f"the depth maps {path}", hint):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacement(path) as temporary, temporary.open("wb") as file:
+            np.save(file, grids, allow_pickle=False)
+
+
+def _read(maps: Frames, i: int) -> np.ndarray | Finding:
+    try:
+        return read_depths(maps.path(i))
+    except DataError as error:
+        return Finding(printable_path(maps.name(i)), 0, error.message.removeprefix(f"{maps.path(i)}: "))
+
+
+def inverse_grid(numbers_HW: np.ndarray, camera_11: np.ndarray) -> np.ndarray:
+    """(ROWS, COLUMNS) inverse depths at the middles of a grid's cells over the image, from a map of numbers.
+
+    `camera_11`: numbers to a metre, the map's fx, fy, cx, cy (NaN: it shows what the image shows), the image's, and
+    the image's width and height.
+    """
+    per_metre, *own_4, fx, fy, cx, cy, width, height = camera_11.tolist()
+    columns, rows = (np.arange(COLUMNS) + 0.5) / COLUMNS, (np.arange(ROWS) + 0.5) / ROWS
+    if np.isfinite([*own_4, fx, fy, cx, cy]).all():
+        u_W = (columns * width - cx) / fx * own_4[0] + own_4[2]
+        v_H = (rows * height - cy) / fy * own_4[1] + own_4[3]
+    else:
+        u_W, v_H = columns * numbers_HW.shape[1], rows * numbers_HW.shape[0]
+    u_W, v_H = np.floor(u_W).astype(int), np.floor(v_H).astype(int)
+    inside_HW = ((v_H >= 0) & (v_H < numbers_HW.shape[0]))[:, None] & ((u_W >= 0) & (u_W < numbers_HW.shape[1]))
+    v_H, u_W = v_H.clip(0, numbers_HW.shape[0] - 1), u_W.clip(0, numbers_HW.shape[1] - 1)
+    value_HW = numbers_HW[v_H[:, None], u_W].astype(np.float64)
+    known_HW = inside_HW & ~np.isin(value_HW, UNKNOWN)
+    return np.where(known_HW, per_metre / np.where(known_HW, value_HW, 1), np.nan)
