@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from posezoo.base.errors import UsageError
+from posezoo.base.observe import Observer
 from posezoo.data.loader import Batch
+from posezoo.data.table import Frames
 from posezoo.nn import geometry, transforms, views
 from posezoo.nn.model import ModelConfig
 from posezoo.training.appearance import with_appearance
@@ -27,6 +31,38 @@ UNVARIED = AugmentSettings(geometry="centre", brightness=0.0, contrast=0.0, satu
 """Centre crops, colours unchanged."""
 VARIED = ("images", "position", "quaternion")
 """What `augmented` changes of a batch."""
+
+
+def suited(settings: AugmentSettings, frames: Frames, observer: Observer) -> AugmentSettings:
+    """The settings for these training frames: what is left open follows from their cameras.
+
+    Raises UsageError if cameras are to move, and no image has a depth map.
+    """
+    unknown = int(np.isnan(frames.intrinsics).any(axis=1).sum())
+    if settings.geometry == "rotate" and unknown and settings.fov_deg is None:
+        observer.note(
+            f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation"
+            " (augment.fov_deg=DEGREES sets the horizontal field of view)"
+        )
+        return settings.model_copy(update={"geometry": "crop", "motion": 0.0})
+    if settings.geometry != "rotate":
+        return settings.model_copy(update={"motion": 0.0})
+    position_N3, quaternion_N4 = torch.from_numpy(frames.position), torch.from_numpy(frames.quaternion)
+    motion = _motion(settings.motion, frames, observer)
+    found = {**turns_of(quaternion_N4), "lift": lift_of(position_N3, quaternion_N4, motion)}
+    left_open = {name: value for name, value in found.items() if getattr(settings, name) is None}
+    return settings.model_copy(update={**left_open, "motion": motion})
+
+
+def _motion(asked: float | None, frames: Frames, observer: Observer) -> float:
+    missing = len(frames) - int(np.sum(frames.depth != b""))
+    if asked == 0 or (asked is None and missing == len(frames)):
+        return 0.0
+    if missing == len(frames):
+        raise UsageError(f"augment.motion={asked:g}: no training image has a depth map", "augment.motion=0")
+    if missing:
+        observer.note(f"{missing} of {len(frames)} training images have no depth map: their cameras only turn")
+    return motion_of(torch.from_numpy(frames.position)) if asked is None else asked
 
 
 def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) -> Batch:
@@ -78,7 +114,7 @@ def _seen_anew(images_BCHW: Tensor, batch: Batch, config: ModelConfig, augmentat
 
 def moves_of(uniforms_BK: Tensor, augmentation: AugmentSettings) -> Float[Tensor, "B 3"]:
     """Metres to the right, down and forward, from samples' random numbers."""
-    assert augmentation.lift is not None, "set up by the training cameras"
+    assert augmentation.motion is not None and augmentation.lift is not None, "set up by the training cameras"
     most_3 = torch.tensor([augmentation.motion, augmentation.lift, augmentation.motion])
     return (uniforms_BK[:, 10:13] * 2 - 1) * most_3
 
@@ -100,6 +136,11 @@ def turns_of(quaternion_N4: Float[Tensor, "N 4"]) -> dict[str, float]:
     tilt = math.hypot(roll, pitch) / math.sqrt(2)
     wanted = {"yaw": (tilt, 4.0, 10.0), "pitch": (pitch, 2.0, 6.0), "roll": (roll, 2.0, 8.0)}
     return {name: min(max(3 * deviation, least), most) for name, (deviation, least, most) in wanted.items()}
+
+
+def motion_of(position_N3: Float[Tensor, "N 3"]) -> float:
+    """How far, in metres, cameras move that took pictures at these positions: a lane's width along a street."""
+    return min(0.25 * float(position_N3.var(dim=0, correction=0).sum().sqrt()), 1.5)
 
 
 def lift_of(position_N3: Float[Tensor, "N 3"], quaternion_N4: Float[Tensor, "N 4"], motion: float) -> float:

@@ -30,13 +30,12 @@ from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.loader import Batch, BatchOrder, FrameBatches
 from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import frame_tuples
-from posezoo.data.table import Frames
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.device import torch_device
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
-from posezoo.training.augment import UNVARIED, VARIED, augmented, lift_of, turns_of
+from posezoo.training.augment import UNVARIED, VARIED, augmented, suited
 from posezoo.training.average import model_of
 from posezoo.training.cameras import training_lenses
 from posezoo.training.config import AugmentSettings, OptimSettings, PhaseSettings, TrainConfig
@@ -145,7 +144,7 @@ def _set_up(
     backbone_files = load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    varied = _augmentation(config, dataset, train_rows, observer)
+    varied = UNVARIED if config.overfit else suited(config.augment, dataset.frames.select(train_rows), observer)
     if processes.world > 1 and config.sync_batch_norm:
         observer.note(f"{processes.world} processes: batch norms see the whole batch (sync_batch_norm)")
     depths = None
@@ -320,33 +319,6 @@ def _unit_m(position_N3: np.ndarray, config: TrainConfig) -> float | tuple[float
         case "deviation":
             return _deviation_m(position_N3, config)
     return max(1e-3, float(np.sqrt(position_N3.var(axis=0).sum())))  # their root mean square distance from the mean
-
-
-def _augmentation(config: TrainConfig, dataset: Dataset, rows: np.ndarray, observer: Observer) -> AugmentSettings:
-    varied, frames = config.augment if not config.overfit else UNVARIED, dataset.frames
-    unknown = int(np.isnan(frames.intrinsics[rows]).any(axis=1).sum())
-    if varied.geometry == "rotate" and unknown and varied.fov_deg is None:
-        observer.note(
-            f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation"
-            " (augment.fov_deg=DEGREES sets the horizontal field of view)"
-        )
-        return varied.model_copy(update={"geometry": "crop"})
-    if varied.geometry != "rotate":
-        return varied.model_copy(update={"motion": 0.0})
-    position_N3, quaternion_N4 = (torch.from_numpy(column[rows]) for column in (frames.position, frames.quaternion))
-    ranges = turns_of(quaternion_N4)
-    if varied.motion:
-        ranges["lift"] = lift_of(position_N3, quaternion_N4, varied.motion)
-        _require_depths(frames.select(rows), varied.motion, observer)
-    return varied.model_copy(update={key: value for key, value in ranges.items() if getattr(varied, key) is None})
-
-
-def _require_depths(frames: Frames, motion: float, observer: Observer) -> None:
-    missing = len(frames) - int(np.sum(frames.depth != b""))
-    if missing == len(frames):
-        raise UsageError(f"augment.motion={motion:g}: no training image has a depth map", "augment.motion=0")
-    if missing:
-        observer.note(f"{missing} of {len(frames)} training images have no depth map: their cameras only turn")
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:

@@ -15,7 +15,7 @@ from posezoo.data.loader import NUM_UNIFORMS, Batch, uniforms
 from posezoo.nn import geometry, transforms, views
 from posezoo.nn.model import ModelConfig
 from posezoo.training.appearance import with_appearance
-from posezoo.training.augment import augmented, lift_of, turns_of, with_known_intrinsics
+from posezoo.training.augment import augmented, lift_of, motion_of, turns_of, with_known_intrinsics
 from posezoo.training.config import AugmentSettings
 from posezoo.training.jitter import coloured
 
@@ -332,3 +332,10 @@ def test_a_camera_on_a_mast_is_not_lifted_and_a_hand_s_is_as_far_as_it_moves() -
     for deviation, expected in ((0.0, 0.0), (0.02, 0.06), (0.5, 0.25)):
         position_N3 = torch.from_numpy(flat_N3 + deviation * height_N[:, None] * up_3)
         assert lift_of(position_N3, quaternion_N4, 0.25) == pytest.approx(expected, abs=1e-9)
+
+
+def test_motion_by_the_spread_of_the_place() -> None:
+    """A quarter of the root mean square distance from the mean position; along a street 1.5 m."""
+    corners_43 = torch.tensor([[3.0, 4.0, 0.0], [-3.0, -4.0, 0.0], [3.0, -4.0, 0.0], [-3.0, 4.0, 0.0]]).double()
+    assert motion_of(corners_43 / 2.5) == pytest.approx(0.5)
+    assert motion_of(corners_43 * 10 + 100) == 1.5

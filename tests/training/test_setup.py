@@ -33,7 +33,7 @@ from posezoo.nn.model import ModelConfig
 from posezoo.nn.outputs import PoseOutput
 from posezoo.training import setup
 from posezoo.training.again import evaluate
-from posezoo.training.augment import UNVARIED, augmented
+from posezoo.training.augment import UNVARIED, augmented, motion_of
 from posezoo.training.config import OptimSettings, PhaseSettings, configure
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import read_config
@@ -538,6 +538,11 @@ def test_motion_without_depths(tmp_path: Path, one_place: Path) -> None:
     assert "depth map" in error.value.message
     assert "augment.motion=0" in str(error.value.hint)
     assert job(one_place, **{"augment.motion": 0.4, "augment.geometry": "centre"}).depths is None
+    assert job(one_place, **{"augment.motion": None}).depths is None
     some = small_data.with_depths(tmp_path / "some", slice(0, 5))
+    by_itself = job(some, **{"augment.motion": None})
+    position = torch.from_numpy(by_itself.dataset.frames.position[by_itself.train_rows])
+    assert by_itself.augmentation.motion == motion_of(position) > 0
+    assert by_itself.depths is not None
     ready = job(some, selection="last", **{"augment.motion": 0.4})
     assert ready.batches(1)[list(range(24))].inverse_depth.isfinite().flatten(1).any(1).sum() == 5
