@@ -11,6 +11,7 @@ Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -54,15 +55,15 @@ def suited(settings: AugmentSettings, frames: Frames, observer: Observer) -> Aug
     return settings.model_copy(update={**left_open, "motion": motion})
 
 
-def _motion(asked: float | None, frames: Frames, observer: Observer) -> float:
+def _motion(asked: float | Literal["auto"], frames: Frames, observer: Observer) -> float:
     missing = len(frames) - int(np.sum(frames.depth != b""))
-    if asked == 0 or (asked is None and missing == len(frames)):
+    if asked == 0 or (asked == "auto" and missing == len(frames)):
         return 0.0
     if missing == len(frames):
         raise UsageError(f"augment.motion={asked:g}: no training image has a depth map", "augment.motion=0")
     if missing:
         observer.note(f"{missing} of {len(frames)} training images have no depth map: their cameras only turn")
-    return motion_of(torch.from_numpy(frames.position)) if asked is None else asked
+    return motion_of(torch.from_numpy(frames.position)) if asked == "auto" else asked
 
 
 def augmented(batch: Batch, config: ModelConfig, augmentation: AugmentSettings) -> Batch:
@@ -114,7 +115,7 @@ def _seen_anew(images_BCHW: Tensor, batch: Batch, config: ModelConfig, augmentat
 
 def moves_of(uniforms_BK: Tensor, augmentation: AugmentSettings) -> Float[Tensor, "B 3"]:
     """Metres to the right, down and forward, from samples' random numbers."""
-    assert augmentation.motion is not None and augmentation.lift is not None, "set up by the training cameras"
+    assert augmentation.motion != "auto" and augmentation.lift is not None, "set up by the training cameras"
     most_3 = torch.tensor([augmentation.motion, augmentation.lift, augmentation.motion])
     return (uniforms_BK[:, 10:13] * 2 - 1) * most_3
 

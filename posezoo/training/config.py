@@ -135,8 +135,8 @@ class AugmentSettings(_Section):
     """Degrees, likewise; none: 2 to 6."""
     roll: float | None = Field(None, ge=0, le=180)
     """Degrees, likewise; none: 2 to 8."""
-    motion: float | None = Field(0.0, ge=0, le=100)
-    """Metres to the right and forward, drawn from +- this, where the data have depth maps; 0: cameras only turn; none:
+    motion: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = 0.0
+    """Metres to the right and forward, drawn from +- this, where the data have depth maps; 0: cameras only turn; auto:
     a quarter of the spread of the training positions, at most 1.5, or 0 without depth maps."""
     lift: float | None = Field(None, ge=0, le=100)
     """Metres up and down, likewise; none: as motion, at most three deviations of the training cameras' heights."""

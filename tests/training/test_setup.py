@@ -538,9 +538,9 @@ def test_motion_without_depths(tmp_path: Path, one_place: Path) -> None:
     assert "depth map" in error.value.message
     assert "augment.motion=0" in str(error.value.hint)
     assert job(one_place, **{"augment.motion": 0.4, "augment.geometry": "centre"}).depths is None
-    assert job(one_place, **{"augment.motion": None}).depths is None
+    assert job(one_place, **{"augment.motion": "auto"}).depths is None
     some = small_data.with_depths(tmp_path / "some", slice(0, 5))
-    by_itself = job(some, **{"augment.motion": None})
+    by_itself = job(some, **{"augment.motion": "auto"})
     position = torch.from_numpy(by_itself.dataset.frames.position[by_itself.train_rows])
     assert by_itself.augmentation.motion == motion_of(position) > 0
     assert by_itself.depths is not None
