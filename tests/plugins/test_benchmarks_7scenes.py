@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.rotation import rotation_matrix
-from posezoo.base.spec import ReadRequest, ReadResult
+from posezoo.base.spec import DepthMap, ReadRequest, ReadResult
 
 EYE = "1 0 0 1\n0 1 0 2\n0 0 1 3\n0 0 0 1\n"
 GOOD = {
@@ -187,6 +187,18 @@ def test_each_focal_length_is_scaled_by_its_own_side(tmp_path: Path) -> None:
     assert read_scenes(tmp_path).frames[0].intrinsics == (262.5, 393.75, 160, 180)
 
 
+def test_depth_maps_are_those_of_the_sensor_where_they_are(tmp_path: Path) -> None:
+    """Millimetres, and the sensor's own focal length: 585, where colours have 525."""
+    make_scene(tmp_path / "chess", {"train": (1,), "test": (3,)})
+    frames = read_scenes(tmp_path).frames
+    assert all(frame.depth is None for frame in frames)
+    name = frames[1].image.replace(".color.png", ".depth.png")
+    Image.new("I;16", (640, 480)).save(tmp_path / name)
+    found = {frame.image: frame.depth for frame in read_scenes(tmp_path).frames}
+    assert found.pop(frames[1].image) == DepthMap(name, 1000.0, (585.0, 585.0, 320.0, 240.0))
+    assert set(found.values()) == {None}
+
+
 def test_a_part_of_the_sequences_needs_nothing_else(tmp_path: Path) -> None:
     root = make_scene(tmp_path / "chess", {"train": (1, 2), "test": (3, 11)})
     for n in (2, 3):
@@ -326,11 +338,13 @@ def test_bad_labels(tmp_path: Path, row: str, words: str) -> None:
 
 def test_folder_with_every_column(tmp_path: Path) -> None:
     (tmp_path / "poses.csv").write_text(
-        "image,x,y,z,qw,qx,qy,qz,scene,split,sequence,timestamp,condition,fx,fy,cx,cy\n"
-        "a/1.png,1,2,3,1,0,0,0,hall,test,s2,1234567,night,500,501,320,240\n"
-        "./a/2.png,1,2,3,1,0,0,0,,,,,,,,,\n"
+        "image,x,y,z,qw,qx,qy,qz,scene,split,sequence,timestamp,condition,fx,fy,cx,cy,depth,depth_scale\n"
+        "a/1.png,1,2,3,1,0,0,0,hall,test,s2,1234567,night,500,501,320,240,./d/1.png,5000\n"
+        "./a/2.png,1,2,3,1,0,0,0,,,,,,,,,,,\n"
+        "a/3.png,1,2,3,1,0,0,0,,,,,,,,,,d/3.png,\n"
     )
-    first, second = own_data.read_folder(ReadRequest(tmp_path)).frames
+    first, second, third = own_data.read_folder(ReadRequest(tmp_path)).frames
+    assert (first.depth, second.depth, third.depth) == (DepthMap("d/1.png", 5000.0), None, DepthMap("d/3.png", 1000.0))
     assert (first.scene, first.split, first.sequence, first.condition) == ("hall", "test", "s2", "night")
     assert (first.timestamp, first.intrinsics) == (1234567, (500, 501, 320, 240))
     assert (second.image, second.scene, second.timestamp, second.intrinsics) == ("a/2.png", tmp_path.name, -1, None)

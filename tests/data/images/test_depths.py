@@ -128,3 +128,21 @@ def test_a_wrong_entry_is_a_finding_with_its_line(tmp_path: Path, column: str, v
     with pytest.raises(DataError) as caught:
         open_dataset(f"folder:{folder}")
     assert [(finding.path, finding.line) for finding in caught.value.findings] == [("poses.csv", 3)]
+
+
+def test_maps_of_turned_pictures_are_left_out_and_said(tmp_path: Path) -> None:
+    """They are for the stored pixels."""
+    folder = with_depths(tmp_path / "data", every=3)
+    dataset = open_dataset(f"folder:{folder}?exif=true")
+    assert not len(dataset.frames.depth)
+    assert any("8 depth maps are left out" in note for note in dataset.notes)
+    assert np.sum(open_dataset(f"folder:{folder}").frames.depth != b"") == 8
+
+
+def test_linked_maps_need_leave_like_linked_images(tmp_path: Path) -> None:
+    folder = with_depths(tmp_path / "data")
+    (folder / "depth").rename(tmp_path / "elsewhere")
+    (folder / "depth").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError):
+        open_dataset(f"folder:{folder}")
+    assert len(open_dataset(f"folder:{folder}?follow-symlinks=true").frames.depth)
