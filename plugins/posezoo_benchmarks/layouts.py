@@ -2,7 +2,7 @@
 
 SEVEN_SCENES = """\
 SCENE/TrainSplit.txt, TestSplit.txt        lines `sequence1`, which is the folder seq-01
-SCENE/seq-01/frame-000000.color.png        or .jpg copies; depth images are not needed
+SCENE/seq-01/frame-000000.color.png        or .jpg copies; *.depth.png if wanted
 SCENE/seq-01/frame-000000.pose.txt         4x4, camera-to-world, metres"""
 
 CAMBRIDGE = """\
