@@ -53,8 +53,8 @@ class _Place:
         self.root, self.real_root, self.follow_symlinks = root, real_root, follow_symlinks
         self._folders: dict[str, bool] = {}  # folder -> inside the root after following links; one look-up a folder
 
-    def problem(self, image: str) -> str:
-        """What is wrong with an image's path or file; empty if nothing is."""
+    def problem(self, image: str, what: str = "image") -> str:
+        """What is wrong with the path or file of an image, or of `what`; empty if nothing is."""
         if not image or image == "." or "\0" in image:
             return "not a file name"
         outside = OUTSIDE
@@ -70,7 +70,7 @@ class _Place:
             if not self.follow_symlinks and not self._folder_inside(path.rpartition(os.sep)[0]):
                 return outside
         except FileNotFoundError:
-            return "no such image"
+            return f"no such {what}"
         except (OSError, ValueError) as error:
             return getattr(error, "strerror", None) or "not a file name"
         if not stat.S_ISREG(status.st_mode):
@@ -183,7 +183,7 @@ def with_known_depths(
         if depth is not None and (exif or row.lens is not None):
             row, depth, dropped = dataclasses.replace(row, depth=None), None, dropped + 1
         if depth is not None:
-            problem = place.problem(os.path.normpath(depth.path) if depth.path else "").replace("image", "depth map")
+            problem = place.problem(os.path.normpath(depth.path) if depth.path else "", "depth map")
             numbers = (depth.per_metre, *(depth.intrinsics or (1.0,)))
             if not problem and (not np.isfinite(numbers).all() or min(numbers[:3]) <= 0):
                 problem = "the scale or focal length of its depth map is not positive"

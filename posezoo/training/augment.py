@@ -37,8 +37,11 @@ VARIED = ("images", "position", "quaternion")
 def suited(settings: AugmentSettings, frames: Frames, observer: Observer) -> AugmentSettings:
     """The settings for these training frames: what is left open follows from their cameras.
 
-    Raises UsageError if cameras are to move, and no image has a depth map.
+    Raises UsageError if cameras are to move without turning, or without a depth map of any image.
     """
+    if settings.geometry != "rotate" and settings.motion not in ("auto", 0):
+        what = f"augment.motion={settings.motion} with augment.geometry={settings.geometry}: cameras stay"
+        raise UsageError(what, "augment.geometry=rotate, or augment.motion=0")
     unknown = int(np.isnan(frames.intrinsics).any(axis=1).sum())
     if settings.geometry == "rotate" and unknown and settings.fov_deg is None:
         observer.note(

@@ -537,7 +537,10 @@ def test_motion_without_depths(tmp_path: Path, one_place: Path) -> None:
         job(one_place, **{"augment.motion": 0.4})
     assert "depth map" in error.value.message
     assert "augment.motion=0" in str(error.value.hint)
-    assert job(one_place, **{"augment.motion": 0.4, "augment.geometry": "centre"}).depths is None
+    with pytest.raises(UsageError) as error:
+        job(one_place, **{"augment.motion": 0.4, "augment.geometry": "centre"})
+    assert "augment.geometry=rotate" in str(error.value.hint)
+    assert job(one_place, **{"augment.motion": "auto", "augment.geometry": "centre"}).depths is None
     assert job(one_place, **{"augment.motion": "auto"}).depths is None
     some = small_data.with_depths(tmp_path / "some", slice(0, 5))
     by_itself = job(some, **{"augment.motion": "auto"})
