@@ -127,6 +127,7 @@ def _set_up(
         observer.note(note)
     train_rows, validation_rows = rows_of(dataset, config)
     dataset.require("test")
+    varied = UNVARIED if config.overfit else suited(config.augment, dataset.frames.select(train_rows), observer)
     with processes.first_of_machine("image cache"):
         cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
@@ -144,7 +145,6 @@ def _set_up(
     backbone_files = load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    varied = UNVARIED if config.overfit else suited(config.augment, dataset.frames.select(train_rows), observer)
     if processes.world > 1 and config.sync_batch_norm:
         observer.note(f"{processes.world} processes: batch norms see the whole batch (sync_batch_norm)")
     depths = None
