@@ -163,6 +163,23 @@ def read_sized(
     path: str | Path, short_edge: int = CACHE_SHORT_EDGE, decode: Decode | None = None, lens_of: LensOf | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """As `read_image`, and the (width, height) of the picture before it was resized."""
+    with _readable(path) as image:
+        return _read(image, str(path), short_edge, decode, lens_of)
+
+
+def read_depths(path: str | Path) -> np.ndarray:
+    """The numbers (H, W) of a depth map: a picture of one channel with 8 or 16 bits. Raises DataError with its name."""
+    with _readable(path) as image:
+        if image.mode not in DEPTH_MODES:
+            raise DataError(f"{path}: not a depth map: {image.mode}, not one channel of 16 bits")
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(f"{path}: depth map too large: {image.width}x{image.height}")
+        return np.asarray(image)
+
+
+@contextlib.contextmanager
+def _readable(path: str | Path) -> Iterator[Image.Image]:
+    """The image at this path; whatever is wrong with it, in here or while it is read, is a DataError that names it."""
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would never end
@@ -170,30 +187,13 @@ def read_sized(
         if path.stat().st_size == 0:
             raise DataError(f"{path}: empty file")
         with _open_image(path) as image:
-            return _read(image, str(path), short_edge, decode, lens_of)
+            yield image
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
     except _DAMAGE as error:
         raise DataError(f"{path}: {error or 'damaged image'}") from error
-
-
-def read_depths(path: str | Path) -> np.ndarray:
-    """The numbers (H, W) of a depth map: a picture of one channel with 8 or 16 bits. Raises DataError with its name."""
-    try:
-        with _open_image(path) as image:
-            if image.mode not in DEPTH_MODES:
-                raise DataError(f"{path}: not a depth map: {image.mode}, not one channel of 16 bits")
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path}: depth map too large: {image.width}x{image.height}")
-            return np.asarray(image)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such depth map") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image ({', '.join(FORMATS)} are read)") from None
-    except _DAMAGE as error:
-        raise DataError(f"{path}: {error or 'damaged depth map'}") from error
 
 
 def read_upload(
