@@ -28,6 +28,7 @@ from posezoo.nn.geometry import NUMBERS, Representation
 from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
 from posezoo.nn.outputs import Features
+from posezoo.nn.pooling import LAST, Cells, ImageEmbedding
 from posezoo.nn.ranges import Count, Probability, Side
 from posezoo.plugin import UsageError
 
@@ -44,6 +45,9 @@ class AtLocConfig(ModelConfig):
     """Over the entries of the feature, or LSTMs over it as a matrix."""
     dropout: Probability = 0.5
     """Before the heads."""
+    image_embedding: ImageEmbedding = "own"
+    """What modifiers read, hypernetworks and anchors: the attended feature, or the backbone's last map in 2 x 4
+    cells."""
     init: Literal["default", "published"] = "default"
     """Start of the attention's layers: kaiming-normal with zero bias like all others, or torch's default."""
     resize: Side = 256
@@ -94,14 +98,16 @@ class AtLoc(PoseModel):
 
     def __init__(self, config: AtLocConfig) -> None:
         super().__init__(config)
-        self.backbone = Backbone(config.backbone, size=config.crop)
+        self.backbone = Backbone(config.backbone, LAST if config.image_embedding == "cells" else (), size=config.crop)
         self.feature = nn.Sequential(nn.Linear(self.backbone.width, config.feature), nn.ReLU())
         reduced, lstm = config.feature // 8, config.attention == "lstm"
         self.attention = FourDirections(config.feature, reduced) if lstm else Attention(config.feature, reduced)
         self.dropout = nn.Dropout(config.dropout)
-        self.image_dim = 4 * reduced if lstm else config.feature
-        self.position_head = MLPHead((self.image_dim, 3))
-        self.orientation_head = MLPHead((self.image_dim, NUMBERS[config.rotation]))
+        attended = 4 * reduced if lstm else config.feature
+        self.position_head = MLPHead((attended, 3))
+        self.orientation_head = MLPHead((attended, NUMBERS[config.rotation]))
+        self.cells = Cells(*self.backbone.tap_widths) if config.image_embedding == "cells" else None
+        self.image_dim = self.cells.width if self.cells else attended
         attention = [] if config.init == "published" else [self.attention]
         for part in (self.feature, *attention, self.position_head, self.orientation_head):
             for module in part.modules():
@@ -110,7 +116,8 @@ class AtLoc(PoseModel):
                     nn.init.zeros_(module.bias)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
-        pooled_BE, _ = self.backbone(images_BCHW)
+        pooled_BE, maps = self.backbone(images_BCHW)
         attended_BD = self.attention(self.feature(pooled_BE))
         dropped_BD = self.dropout(attended_BD)
-        return Features(position=dropped_BD, orientation=dropped_BD, image=attended_BD)
+        image_BE = self.cells(maps) if self.cells else attended_BD
+        return Features(position=dropped_BD, orientation=dropped_BD, image=image_BE)

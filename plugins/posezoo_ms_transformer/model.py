@@ -36,6 +36,7 @@ from posezoo.nn.heads import MLPHead
 from posezoo.nn.model import ModelConfig, PoseModel
 from posezoo.nn.outputs import Features, PoseOutput
 from posezoo.nn.place import Target
+from posezoo.nn.pooling import LAST, Cells, ImageEmbedding
 from posezoo.nn.ranges import Count, Probability
 from posezoo.plugin import UsageError
 from posezoo_ms_transformer.attention import Attention
@@ -70,6 +71,8 @@ class MSTransformerConfig(ModelConfig):
     """One head for all scenes, as the published weights have it, or one a scene."""
     init: Literal["default", "published"] = "default"
     """Start of the heads: torch's default, or xavier-uniform weights as the published code has them."""
+    image_embedding: ImageEmbedding = "own"
+    """What modifiers read, hypernetworks and anchors: the backbone's pooled features, or its last map in cells."""
     position_code: Literal["learned", "sine"] = "learned"
     """What tells the transformers where a token is."""
     query_key_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -245,12 +248,14 @@ class MSTransformer(PoseModel):
     def __init__(self, config: MSTransformerConfig) -> None:
         super().__init__(config)
         scenes = len(config.scenes)
-        self.backbone = Backbone(config.backbone, taps=(POSITION_STRIDE, config.orientation_stride), size=config.crop)
-        self.image_dim = self.backbone.width
+        last = LAST if config.image_embedding == "cells" else ()
+        self.backbone = Backbone(config.backbone, (POSITION_STRIDE, config.orientation_stride, *last), size=config.crop)
+        position_channels, orientation_channels, *rest = self.backbone.tap_widths
+        self.cells = Cells(*rest) if rest else None
+        self.image_dim = self.cells.width if self.cells else self.backbone.width
         code = PositionEncoding if config.position_code == "learned" else SineEncoding
         self.encoding: PositionEncoding | SineEncoding = code(config.width)
         self.query_key = QueryKeyLoss(config.query_key_weight) if config.query_key_weight else None
-        position_channels, orientation_channels = self.backbone.tap_widths
         self.position = SceneTransformer(position_channels, config.position_layers, scenes, config)
         self.orientation = SceneTransformer(orientation_channels, config.orientation_layers, scenes, config)
         self.scene = nn.Linear(2 * config.width, 1)
@@ -264,17 +269,17 @@ class MSTransformer(PoseModel):
                     nn.init.xavier_uniform_(matrix)
 
     def encode(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
-        return self._features(self.backbone(images_BCHW), scene_B)
+        return self._features(images_BCHW, scene_B, read=True)
 
     def features_for_heads(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
         # without a hypernetwork nothing reads the embedding, nor anything beyond stride 16
-        return self._features(self.backbone(images_BCHW, pooled=self.reads_image), scene_B)
+        return self._features(images_BCHW, scene_B, read=self.reads_image)
 
     def attention_maps(self, images_BCHW: Tensor) -> Mapping[str, Tensor]:
         """Where the last decoder layer of each branch looks, for the scene that is chosen."""
         taps, found = self.backbone(images_BCHW, pooled=False)[1], {}
         scene_B = self.features_for_heads(images_BCHW).scene
-        for name, branch, map_BCHW in zip(BRANCHES, (self.position, self.orientation), taps, strict=True):
+        for name, branch, map_BCHW in zip(BRANCHES, (self.position, self.orientation), taps[:2], strict=True):
             read: list[Tensor] = []
             layer = branch.decoder[-1]
             assert isinstance(layer, DecoderLayer)
@@ -288,8 +293,11 @@ class MSTransformer(PoseModel):
             found[name] = share_BSN[torch.arange(len(share_BSN)), scene_B].unflatten(-1, map_BCHW.shape[-2:])
         return found
 
-    def _features(self, backbone: tuple[Tensor, tuple[Tensor, ...]], scene_B: Tensor | None) -> Features:
-        image_BE, (position_map, orientation_map) = backbone
+    def _features(self, images_BCHW: Tensor, scene_B: Tensor | None, read: bool) -> Features:
+        image_BE, maps = self.backbone(images_BCHW, pooled=read and self.cells is None)
+        if read and self.cells is not None:
+            image_BE = self.cells(maps)
+        position_map, orientation_map, *_ = maps
         drifts: list[Tensor] | None = [] if self.query_key is not None and self.training else None
         position_BSD = self.position(position_map, self.encoding, drifts)
         orientation_BSD = self.orientation(orientation_map, self.encoding, drifts)

@@ -252,7 +252,8 @@ def _choose_taps(
 ) -> tuple[list[int], tuple[int, ...]]:
     info = getattr(net, "feature_info", None)
     if info is None or not hasattr(net, "forward_intermediates"):
-        raise UsageError(f"backbone {name} gives no feature maps", "try backbone=tf_efficientnet_b0 or resnet34")
+        hint = "backbone=tf_efficientnet_b0 or resnet34; posenet and atloc read none with image_embedding=own"
+        raise UsageError(f"backbone {name} gives no feature maps", hint)
     rows = list(info)
     indices, widths = [], []
     for stride in taps:

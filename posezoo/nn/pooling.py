@@ -7,6 +7,8 @@ Legend: B batch, C channels, H height, W width, G side of the grid, E width of t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -18,6 +20,10 @@ Pool = Literal["backbone", "mean", "gem", "grid", "grid+mean"]
 """backbone: its own pooled feature, after its head convolution where it has one; mean, gem: of the last map; grid: the
 last map in G x G cells of `channels` channels; grid+mean: the grid beside the backbone's pooled feature."""
 NAMES: tuple[str, ...] = get_args(Pool)
+ImageEmbedding = Literal["own", "cells"]
+"""What modifiers read of an image, hypernetworks and anchors: own, what the architecture's paper has or would have them
+read; cells, the backbone's last map in CELLS of the picture, which keeps what stands where."""
+CELLS = (2, 4)  # rows and columns
 
 
 class GeM(nn.Module):
@@ -43,12 +49,16 @@ class Grid(nn.Module):
         self.width = channels * side * side
 
     def forward(self, map_BCHW: Float[Tensor, "B C H W"]) -> Float[Tensor, "B E"]:
-        cells = F.relu(self.project(map_BCHW))
-        if cells.shape[-2:] != (self.side, self.side):
-            # the map's size is a constant in an export, and so are these two matrices
-            rows, columns = (_shares(n, self.side).to(cells) for n in cells.shape[-2:])
-            cells = rows @ cells @ columns.T
-        return cells.flatten(1)
+        return in_cells(F.relu(self.project(map_BCHW)), self.side, self.side).flatten(1)
+
+
+def in_cells(map_BCHW: Float[Tensor, "B C H W"], rows: int, columns: int) -> Float[Tensor, "B C rows columns"]:
+    """The mean of a map in each of rows x columns equal cells, whatever its size: pixels on a border count in both."""
+    height, width = map_BCHW.shape[-2:]
+    if (height, width) == (rows, columns):
+        return map_BCHW
+    # the map's size is a constant in an export, and so are these two matrices
+    return _shares(height, rows).to(map_BCHW) @ map_BCHW @ _shares(width, columns).to(map_BCHW).T
 
 
 def _shares(count: int, cells: int) -> Float[Tensor, "cells count"]:
@@ -56,6 +66,17 @@ def _shares(count: int, cells: int) -> Float[Tensor, "cells count"]:
     pixel, cell = torch.arange(count) / count, torch.arange(cells)[:, None] / cells
     overlap = torch.minimum(pixel + 1 / count, cell + 1 / cells) - torch.maximum(pixel, cell)
     return overlap.clamp(min=0) * cells
+
+
+class Cells(nn.Module):
+    """The last of a backbone's maps in CELLS, flattened, mean 0 and deviation 1: networks differ tenfold. `width` E."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.width = channels * math.prod(CELLS)
+
+    def forward(self, maps: Sequence[Float[Tensor, "B C H W"]]) -> Float[Tensor, "B E"]:
+        return F.layer_norm(in_cells(maps[-1], *CELLS).flatten(1), (self.width,))
 
 
 class Pooling(nn.Module):
@@ -74,7 +95,7 @@ class Pooling(nn.Module):
             self.width = self.grid.width + (pooled if pool == "grid+mean" else 0)
 
     def forward(self, pooled_BE: Tensor, map_BCHW: Tensor | None) -> Tensor:
-        if map_BCHW is None:
+        if self.pool == "backbone" or map_BCHW is None:
             return pooled_BE
         if self.grid is not None:
             cells_BE = self.grid(map_BCHW)

@@ -7,10 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from posezoo.base.errors import UsageError
-from posezoo.nn.pooling import NAMES, GeM, Grid, Pooling
+from posezoo.nn.pooling import CELLS, NAMES, GeM, Grid, Pooling, in_cells
 from posezoo.zoo.build import create_model
 
 SMALL = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "hidden": 16, "resize": 64, "crop": 64}
+
+OF_MODEL: dict[str, dict[str, object]] = {
+    "atloc": {"feature": 64},
+    "ms-transformer": {"width": 32, "feedforward": 32, "position_layers": 1, "orientation_layers": 1, "hidden": 16},
+}
 
 
 def test_gem_is_the_mean_at_power_one_and_nears_the_greatest_value() -> None:
@@ -41,6 +46,15 @@ def test_cells_that_cut_pixels_share_them() -> None:
     torch.testing.assert_close(grid(x), expected)
 
 
+def test_cells_may_be_more_than_pixels_and_keep_the_mean() -> None:
+    x = torch.randn(2, 3, 4, 7)
+    for rows, columns in ((2, 4), (1, 3), (5, 9)):
+        cells = in_cells(x, rows, columns)
+        assert cells.shape == (2, 3, rows, columns)
+        torch.testing.assert_close(cells.mean((-2, -1)), x.mean((-2, -1)))
+    torch.testing.assert_close(in_cells(x, 2, 7)[:, :, 1], x[:, :, 2:].mean(-2))
+
+
 def test_a_grid_tells_where_a_mean_does_not() -> None:
     here, there = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
     here[..., 0, 0], there[..., 3, 3] = 1.0, 1.0
@@ -64,6 +78,29 @@ def test_posenet_with_each(pool: str) -> None:
     (out.position.sum() + out.rotation.sum()).backward()
     own = [name for name, p in model.named_parameters() if name.startswith(("pooling", "hidden")) and p.grad is None]
     assert own == []
+
+
+@pytest.mark.parametrize("name", ["posenet", "atloc", "ms-transformer"])
+def test_modifiers_may_read_the_last_map_in_cells(name: str) -> None:
+    """The heads read what they read without."""
+    small = {key: value for key, value in SMALL.items() if key != "hidden"} | OF_MODEL.get(name, {})
+    models = [create_model(name, image_embedding=kind, **small) for kind in ("own", "cells")]
+    models[1].load_state_dict(models[0].state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        own, cells = (model.encode(images) for model in models)
+        last = models[1].backbone(images)[1][-1]
+    torch.testing.assert_close(own.position, cells.position)
+    assert cells.image.shape == (2, models[1].image_dim) == (2, 8 * last.shape[1])
+    flat = in_cells(last, *CELLS).flatten(1)
+    variance = flat.var(1, correction=0, keepdim=True) + 1e-5  # maps of random weights are small
+    torch.testing.assert_close(cells.image, (flat - flat.mean(1, keepdim=True)) / variance.sqrt())
+    infused = create_model(f"{name}+hyper", image_embedding="cells", **small).train()
+    output = infused(images, torch.zeros(2, dtype=torch.long) if name == "ms-transformer" else None)
+    (output.position.sum() + output.rotation.sum()).backward()
+    read = {key: p.grad for key, p in infused.named_parameters() if p.shape[-1:] == (infused.image_dim,)}
+    assert read
+    assert all(grad is not None for grad in read.values())
 
 
 def test_no_such_pool() -> None:
