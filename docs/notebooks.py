@@ -18,6 +18,8 @@ import nbformat
 FOLDER = Path(__file__).parent / "notebooks"
 SECONDS = 900
 LINES = 40  # of an output, on its page
+WARNED = re.compile(r"^\S+:\d+: (\w+Warning: .*)\n  .*$", re.MULTILINE)
+"""A warning; where in whose folder it was given is no matter of the reader's."""
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
@@ -38,6 +40,9 @@ def executed(name: str) -> Any:
         ).execute()
     for cell in notebook.cells:
         cell["outputs"] = [each for each in cell.get("outputs", []) if _shown(each)]
+        for output in cell["outputs"]:
+            if output.get("name") == "stderr":
+                output["text"] = WARNED.sub(r"\1", output["text"])
         if cell.cell_type != "code":
             del cell["outputs"]
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
