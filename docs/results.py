@@ -51,8 +51,8 @@ def readme_text() -> str:
     first = shipped[SHIPPED[0]]
     lines = [
         "Median position (m), median orientation (deg) on the demo's four test drives, trained on overcast days alone,",
-        "on two CPU cores without a GPU. The baselines go through the same evaluator. The models are trained with depth",
-        "maps of the training images ([motion](docs/concepts.md#motion-by-depth)), and read single pictures.",
+        "on two CPU cores without a GPU. The baselines go through the same evaluator. The models are trained with",
+        "depth maps of the training images ([motion](docs/concepts.md#motion-by-depth)), and read single pictures.",
         "",
         f"| test images | `posenet+anchors`, {_seeds([run.seed for run in runs])} | "
         + " | ".join(f"[`{alias}`](plugins/posezoo_demo/weights/{alias}/README.md), one seed" for alias in SHIPPED)
