@@ -6,7 +6,7 @@ Long: one form for each kind of entry, which are read beside one another.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -207,7 +207,7 @@ class LabelCard(BaseModel):
 
 
 class Recipe(BaseModel):
-    """How to train: `train`, `model` and modifier settings, and what differs for some architectures (`only`)."""
+    """How to train: `train`, `model` and modifier settings, and what differs for some models (`only`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -218,7 +218,14 @@ class Recipe(BaseModel):
     model: Mapping[str, Any] = {}
     modifiers: Mapping[str, Mapping[str, Any]] = {}
     only: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
-    """Per architecture: `only.ms-transformer.train.epochs = 20`."""
+    """Per architecture, `only.ms-transformer.train.epochs = 20`, or per architecture with modifiers, after that:
+    `only."posenet+anchors".model`."""
+
+    def for_model(self, arch: str, modifiers: Collection[str]) -> list[Mapping[str, Mapping[str, Any]]]:
+        """What `only` has of the architecture, then of it with some or all of these modifiers, fewest first."""
+        names = sorted(self.only, key=lambda name: name.count("+"))
+        parts = {name: name.split("+") for name in names}
+        return [self.only[name] for name in names if parts[name][0] == arch and set(parts[name][1:]) <= set(modifiers)]
 
 
 class GridRow(BaseModel):

@@ -267,8 +267,9 @@ def configure(
     # the extent of own data is known only after reading them; indoor settings suit both
     recipe_name = train.get("recipe") or entries.default_recipe(data.card.kind if data.card else "indoor")
     recipe = entries.recipe(recipe_name)
-    only = recipe.only.get(model.name.arch, {})
-    train = settings.merged(recipe.train, only.get("train", {}), *(card.train for card in model.variant), train)
+    only = recipe.for_model(model.name.arch, modifiers)
+    of_model = [own.get("train", {}) for own in only]
+    train = settings.merged(recipe.train, *of_model, *(card.train for card in model.variant), train)
     given = {"name": data.absolute().text} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(model.name), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))
@@ -277,7 +278,7 @@ def configure(
         if "epochs" in overrides and config.epochs != total:
             raise _unheard_epochs(config)
         config = config.model_copy(update={"epochs": total})
-    layers = [recipe.model, recipe.modifiers, only.get("model", {}), only.get("modifiers", {})]
+    layers = [recipe.model, recipe.modifiers, *(own.get(part, {}) for own in only for part in ("model", "modifiers"))]
     return config, with_settings(model, rest, recipe=layers)
 
 

@@ -67,13 +67,24 @@ def test_every_recipe_is_valid_for_every_architecture() -> None:
     for recipe_name, recipe in entries.recipes().items():
         assert recipe.summary, recipe_name
         assert set(recipe.modifiers) <= set(plugins.modifiers()), recipe_name
-        assert set(recipe.only) <= set(plugins.models()), recipe_name
-        for model in plugins.models():
-            own = recipe.only.get(model, {})
-            layers = ({**recipe.model, **recipe.modifiers}, {**own.get("model", {}), **own.get("modifiers", {})})
-            assert blueprint(model, *layers).config.backbone
-            for modifier in plugins.modifiers():
-                blueprint(f"{model}+{modifier}", *layers)
+        assert {name.partition("+")[0] for name in recipe.only} <= set(plugins.models()), recipe_name
+        for name in {
+            *plugins.models(),
+            *recipe.only,
+            *(f"{m}+{n}" for m in plugins.models() for n in plugins.modifiers()),
+        }:
+            arch, *modifiers = name.split("+")
+            layers = [{**recipe.model, **recipe.modifiers}]
+            for own in recipe.for_model(arch, modifiers):
+                layers.append({**own.get("model", {}), **own.get("modifiers", {})})
+            assert blueprint(name, *layers).config.backbone
+
+
+def test_what_a_recipe_has_for_a_model_with_modifiers_comes_after_what_it_has_for_all() -> None:
+    only = {"net+b+a": {"train": {"n": 3}}, "net": {"train": {"n": 1}}, "other": {}, "net+a": {"train": {"n": 2}}}
+    recipe = forms.Recipe(summary="a test", only=only)
+    found = {name: [own["train"]["n"] for own in recipe.for_model("net", name)] for name in ("", "a", "b", "bac")}
+    assert found == {"": [1], "a": [1, 2], "b": [1], "bac": [1, 2, 3]}
 
 
 def test_every_recipes_training_settings_are_valid() -> None:

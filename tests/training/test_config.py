@@ -62,6 +62,17 @@ def test_one_phase_by_default() -> None:
     assert [(phase.train, phase.epochs) for phase in config.plan] == [("all", 7)]
 
 
+def test_the_demo_gives_anchors_what_stands_where_and_hypernetworks_what_they_read() -> None:
+    found = {}
+    for name in ("posenet", "posenet+hyper", "posenet+anchors", "posenet+anchors+hyper", "atloc+anchors+hyper"):
+        config, plan = configure(resolve.model(name), resolve.data("demo-loop"))
+        assert config.optim.frozen_stages == 3
+        assert config.augment.motion == "auto"
+        found[name] = plan.config.image_embedding, config.augment.appearance_strength
+    plain = ("own", 0.5)
+    assert found == dict.fromkeys(found, ("cells", 1.0)) | {"posenet": plain, "posenet+hyper": plain}
+
+
 @pytest.mark.parametrize("recipe", ["paper-indoor", "paper-multi-outdoor"])
 def test_epochs_are_not_ignored_where_there_are_phases(recipe: str) -> None:
     known = resolve.model("posenet"), resolve.data("demo-loop")
