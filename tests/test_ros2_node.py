@@ -22,7 +22,7 @@ from posezoo.zoo.saved import save
 from posezoo.zoo.stream import predict_pictures
 
 ROOT = Path(__file__).parent.parent
-PICTURE = ROOT / "plugins/posezoo_demo/loop/images/test-winter/0000.jpg"
+PICTURE = ROOT / "plugins/posezoo_demo/loop/images/test-winter/0005.jpg"
 MODEL = "posenet-anchors-demo"
 
 

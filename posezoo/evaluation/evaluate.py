@@ -221,7 +221,7 @@ def predict_frames(
     position_N3, quaternion_N4 = np.zeros((len(indices_N), 3)), np.zeros((len(indices_N), 4))
     scene_N, estimate_N3 = np.zeros(len(indices_N), dtype=np.int64), np.zeros((len(indices_N), len(ESTIMATES)))
     chooses = estimates = False
-    own_M = _own_rows(len(indices_N), share)
+    own_M = _own_rows(len(indices_N), batch_size, share)
     with evaluating(model), torch.inference_mode():
         for own, images_BCHW in _batches(cache, indices_N[own_M], batch_size, device, should_stop, progress):
             rows = own_M[own]
@@ -257,7 +257,7 @@ def embed_frames(
 ) -> npt.NDArray[np.float32]:
     """Features (N, E) of the cache's images `indices`, in that order. Raises Interrupted like `predict_frames`."""
     indices_N = np.asarray(indices, dtype=np.int64)
-    own_M = _own_rows(len(indices_N), share)
+    own_M = _own_rows(len(indices_N), batch_size, share)
     features_NE = np.zeros((len(indices_N), 0), dtype=np.float32)
     with torch.inference_mode():
         for own, images_BCHW in _batches(cache, indices_N[own_M], batch_size, device, should_stop, progress):
@@ -271,9 +271,10 @@ def embed_frames(
     return features_NE
 
 
-def _own_rows(count: int, share: Share | None) -> npt.NDArray[np.int64]:
-    """The rows that this process computes."""
-    return np.arange(count)[slice(None) if share is None else slice(share.rank, None, share.world)]
+def _own_rows(count: int, batch_size: int, share: Share | None) -> npt.NDArray[np.int64]:
+    """The rows that this process computes: every so many batches whole, because rounding differs between batches."""
+    row_N = np.arange(count)
+    return row_N if share is None else row_N[row_N // batch_size % share.world == share.rank]
 
 
 def as_known_scenes(dataset: Dataset, known: tuple[str, ...], scene: str | None) -> Dataset:
