@@ -272,7 +272,7 @@ class MSTransformer(PoseModel):
         return self._features(images_BCHW, scene_B, read=True)
 
     def features_for_heads(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
-        # without a hypernetwork nothing reads the embedding, nor anything beyond stride 16
+        # without a modifier nothing reads the embedding nor, without cells, anything beyond stride 16
         return self._features(images_BCHW, scene_B, read=self.reads_image)
 
     def attention_maps(self, images_BCHW: Tensor) -> Mapping[str, Tensor]:

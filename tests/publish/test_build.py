@@ -20,6 +20,7 @@ from small_runs import Notes
 
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, resolve
+from posezoo.catalogue.forms import package_folder
 from posezoo.evaluation.report import Report
 from posezoo.publish.build import WORK, Built, build
 from posezoo.zoo.build import build as build_model
@@ -233,3 +234,13 @@ def test_the_demo_fits_the_package() -> None:
         _, plan = configure(resolve.model(card.model), resolve.data(card.data), card.settings)
         total += len(tensors.dump(build_model(plan).state_dict(), card.dtype))
     assert total <= 15_000_000
+
+
+@pytest.mark.parametrize("name", ["posenet-anchors-demo", "atloc-anchors-hyper-demo"])
+def test_the_cards_of_the_demo_say_what_is_in_their_folders(name: str) -> None:
+    """Calibrating comes after building: the card has the radii, and what of the training data the folder holds."""
+    folder = package_folder(entries.weights_card(name).ships)
+    config, text = json.loads((folder / "config.json").read_text()), (folder / "README.md").read_text()
+    assert len(config["disclosures"]) == 2
+    assert all(line in text for line in (*config["disclosures"], config["estimate"]["source"]))
+    assert f'posezoo.load("{name}")' in text
