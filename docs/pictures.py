@@ -164,7 +164,32 @@ def motion(path: Path) -> Path:
     return path
 
 
-SHEETS = (corruptions, appearance, motion)
+def depths(path: Path) -> Path:
+    """The path, with training images of two places, depths from their neighbours and true ones (`augment.depth`)."""
+    figure = Picture(figsize=(12, 6.2), layout="constrained")
+    for half, (name, chosen) in enumerate(SWEPT.items()):
+        frames = open_dataset(name).frames
+        cache, train_N = ImageCache.open(frames), np.flatnonzero(frames.split == "train")
+        swept = DepthMaps.sweep(frames, train_N, cache, torch.device("cpu"))
+        rows_B = train_N[list(chosen)]
+        known = [maps.batch(rows_B) for maps in (swept, DepthMaps.open(frames, rows_B, cache))]
+        nearest = float(known[1].nan_to_num().quantile(0.99))
+        for row in range(len(rows_B)):
+            photo = cache.batch(rows_B[[row]])[0][0].movedim(0, -1).numpy()
+            shown = zip(
+                (name.removeprefix("demo-"), "found", "true"), (photo, known[0][row], known[1][row]), strict=True
+            )
+            for column, (title, picture) in enumerate(shown):
+                axes = figure.add_subplot(len(rows_B), 6, row * 6 + half * 3 + column + 1)
+                axes.imshow(picture, cmap="viridis", vmin=0, vmax=nearest, aspect="auto", interpolation="nearest")
+                axes.set(xticks=[], yticks=[], title=title if row == 0 else "")
+                axes.spines[:].set_visible(False)
+    figure.savefig(path, dpi=100, pil_kwargs={"quality": 82, "optimize": True})
+    return path
+
+
+SHEETS = (corruptions, appearance, motion, depths)
+SWEPT = {"demo-market-square": (10, 45, 80), "demo-yard": (5, 40, 70)}  # of the training images
 MOVED = (10, 77, 350)  # of the training images
 MOVES = {
     "as it is": (0.0, 0.0, 0.0),

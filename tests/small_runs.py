@@ -37,11 +37,11 @@ class Notes(Observer):
         self.facts, self.first = facts, done_steps
 
 
-def job(data: Path, model: str = "posenet", **more: Any) -> setup.Job:
+def job(data: Path, model: str = "posenet", observer: Observer | None = None, **more: Any) -> setup.Job:
     """A run that is ready to start."""
     place = resolve.data(f"folder:{data}")
     config, plan = configure(resolve.model(model), place, settings.nested(small_data.settings(model, **more)))
-    return setup.set_up(config, plan, place, Notes())
+    return setup.set_up(config, plan, place, observer or Notes())
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ Legend: B batch, C channels, H height, W width, K uniform numbers a sample.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import torch
@@ -52,20 +51,26 @@ def suited(settings: AugmentSettings, frames: Frames, observer: Observer) -> Aug
     if settings.geometry != "rotate":
         return settings.model_copy(update={"motion": 0.0})
     position_N3, quaternion_N4 = torch.from_numpy(frames.position), torch.from_numpy(frames.quaternion)
-    motion = _motion(settings.motion, frames, observer)
+    motion = _motion(settings, frames, observer)
     found = {**turns_of(quaternion_N4), "lift": lift_of(position_N3, quaternion_N4, motion)}
     left_open = {name: value for name, value in found.items() if getattr(settings, name) is None}
     return settings.model_copy(update={**left_open, "motion": motion})
 
 
-def _motion(asked: float | Literal["auto"], frames: Frames, observer: Observer) -> float:
-    missing = len(frames) - int(np.sum(frames.depth != b""))
-    if asked == 0 or (asked == "auto" and missing == len(frames)):
+def _motion(settings: AugmentSettings, frames: Frames, observer: Observer) -> float:
+    asked, missing = settings.motion, len(frames) - int(np.sum(frames.depth != b""))
+    none = missing == len(frames)
+    if none and settings.depth == "sweep":
+        missing = int(np.isnan(frames.intrinsics).any(axis=1).sum())
+        none = missing == len(frames)
+    if asked == 0 or (asked == "auto" and none):
         return 0.0
-    if missing == len(frames):
-        raise UsageError(f"augment.motion={asked:g}: no training image has a depth map", "augment.motion=0")
+    if none:
+        raise UsageError(
+            f"augment.motion={asked:g}: no training image has a depth map", "augment.motion=0, or augment.depth=sweep"
+        )
     if missing:
-        observer.note(f"{missing} of {len(frames)} training images have no depth map: their cameras only turn")
+        observer.note(f"{missing} of {len(frames)} training images have no depths: their cameras only turn")
     return motion_of(torch.from_numpy(frames.position)) if asked == "auto" else asked
 
 

@@ -136,8 +136,11 @@ class AugmentSettings(_Section):
     roll: float | None = Field(None, ge=0, le=180)
     """Degrees, likewise; none: 2 to 8."""
     motion: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = 0.0
-    """Metres to the right and forward, drawn from +- this, where the data have depth maps; 0: cameras only turn; auto:
-    a quarter of the spread of the training positions, at most 1.5, or 0 without depth maps."""
+    """Metres to the right and forward, drawn from +- this, where depths are known; 0: cameras only turn; auto: a
+    quarter of the spread of the training positions, at most 1.5, or 0 without depths."""
+    depth: Literal["maps", "sweep"] = "maps"
+    """Where depths come from: maps that come with the data; sweep: where no image has one, from the training images and
+    their poses (some tenths of a second an image and core, once)."""
     lift: float | None = Field(None, ge=0, le=100)
     """Metres up and down, likewise; none: as motion, at most three deviations of the training cameras' heights."""
     fov_deg: float | None = Field(None, gt=0, lt=180)

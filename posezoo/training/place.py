@@ -59,7 +59,7 @@ class Views:
     def __init__(self, job: Job) -> None:
         rows, frames = job.train_rows, job.dataset.frames
         self._cache, self._depths, self._augmentation = job.cache, job.depths, job.augmentation
-        beside = rows[frames.depth[rows] != b""] if self._depths else rows[:0]
+        beside = rows[self._depths.share[rows] > 0] if self._depths else rows[:0]
         self.rows = np.concatenate([rows, *[beside] * BESIDE])
         drawn = [uniforms(job.config.seed, LAST_EPOCH - n, int(row)) for n in range(BESIDE) for row in beside]
         move_M3 = moves_of(torch.from_numpy(np.array(drawn)), self._augmentation) if drawn else torch.zeros(0, 3)

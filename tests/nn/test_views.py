@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from seen_room import FOCAL, room, turn
 
-from posezoo.nn import geometry, transforms
+from posezoo.nn import transforms
 from posezoo.nn.views import moved_cameras
 
-HALF_3 = torch.tensor([4.0, 2.5, 6.0])
-"""Half the room's sides, in metres."""
-WIDTH, HEIGHT, FOCAL, CROP = 200, 150, 120.0, 128
+WIDTH, HEIGHT, CROP = 200, 150, 128
 FOCAL_B2 = torch.tensor([[FOCAL, FOCAL]])
 CENTRE_B2 = torch.tensor([[WIDTH / 2, HEIGHT / 2]])
 STILL = torch.eye(3)[None]
-
-
-def room(position_3: Tensor, axes_33: Tensor, width: int, height: int, post: bool = False) -> tuple[Tensor, Tensor]:
-    """(1, 3, H, W) picture and (H, W) depths that a camera in the room sees; `post`: a wall of red, 1 m wide."""
-    x = (torch.arange(width) + 0.5 - width / 2) / FOCAL
-    y = (torch.arange(height) + 0.5 - height / 2) / FOCAL
-    ray = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(height, width)], -1) @ axes_33.T
-    depth = ((ray.sign() * HALF_3 - position_3) / ray).amin(-1)
-    point = position_3 + ray * depth[..., None]
-    colour = 0.5 + 0.4 * torch.sin(2.0 * point + 1.5 * point.roll(1, -1))
-    if post:
-        to_post = (3.0 - position_3[2]) / ray[..., 2]
-        hit = (to_post > 0) & (to_post < depth) & ((position_3[0] + ray[..., 0] * to_post).abs() < 0.5)
-        colour = torch.where(hit[..., None], torch.tensor([1.0, 0.0, 0.0]), colour)
-        depth = torch.where(hit, to_post, depth)
-    return colour.movedim(-1, 0)[None], depth
-
-
-def turn(yaw: float, pitch: float, roll: float) -> Tensor:
-    return geometry.rotation_from_euler_deg(*torch.tensor([yaw, pitch, roll])).float()
 
 
 @pytest.mark.parametrize(

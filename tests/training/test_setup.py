@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import seen_room
 import small_data
 import torch
 from naming import naming
@@ -27,6 +28,7 @@ from posezoo.base.errors import (
     UsageError,
 )
 from posezoo.catalogue import resolve, settings
+from posezoo.data.images.depths import DepthMaps
 from posezoo.data.loader import BatchOrder, epoch_loader
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.model import ModelConfig
@@ -522,11 +524,38 @@ def test_cameras_move_where_there_are_depths(tmp_path: Path) -> None:
     assert ready.inputs_digest != job(data, selection="last").inputs_digest, "a resumed run has the same depths"
 
 
+def test_depths_of_the_images_themselves(tmp_path: Path, notes: Notes) -> None:
+    data = seen_room.write(tmp_path / "room", 12)
+    swept = {"augment.motion": "auto", "augment.depth": "sweep", "selection": "last"}
+    ready = job(data, observer=notes, **swept)
+    assert ready.depths is not None
+    position = torch.from_numpy(ready.dataset.frames.position[ready.train_rows])
+    assert ready.augmentation.motion == motion_of(position) > 0
+    known = (ready.depths.share[ready.train_rows] > 0).sum()
+    assert known >= 9
+    assert any(f"depths from images: of {known} of 12 training images" in note for note in notes.notes)
+    inverse = ready.batches(1)[list(range(12))].inverse_depth
+    assert inverse.isfinite().flatten(1).any(1).sum() == known
+    inner = inverse[inverse.isfinite()]
+    assert 1 / 10 < inner.median() < 1 / 2, "walls of a room of 8 by 5 by 12 m"
+    assert ready.inputs_digest != job(data, selection="last").inputs_digest
+    assert job(data, **{**swept, "augment.motion": 0.0}).depths is None
+    assert job(data, **{**swept, "augment.depth": "maps"}).depths is None
+
+
+def test_maps_that_come_with_the_data_are_read_where_depths_may_be_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DepthMaps, "sweep", lambda *given: pytest.fail("swept"))
+    data = small_data.with_depths(tmp_path / "data", slice(0, 5))
+    assert job(data, **{"augment.motion": 0.4, "augment.depth": "sweep"}).depths is not None
+
+
 def test_training_sees_moved_cameras(tmp_path: Path, train: Train, notes: Notes) -> None:
     data = small_data.with_depths(tmp_path / "data", slice(0, 20))
     for name, motion in (("moved", 0.4), ("again", 0.4), ("still", 0.0)):
         train(data=data, selection="last", out=str(tmp_path / name), **{"augment.motion": motion})
-    assert "4 of 24 training images have no depth map: their cameras only turn" in notes.notes
+    assert "4 of 24 training images have no depths: their cameras only turn" in notes.notes
     moved, again, still = (weights(tmp_path / name, 6) for name in ("moved", "again", "still"))
     assert changed(moved, still)
     assert not changed(moved, again)
@@ -537,6 +566,7 @@ def test_motion_without_depths(tmp_path: Path, one_place: Path) -> None:
         job(one_place, **{"augment.motion": 0.4})
     assert "depth map" in error.value.message
     assert "augment.motion=0" in str(error.value.hint)
+    assert "augment.depth=sweep" in str(error.value.hint)
     with pytest.raises(UsageError) as error:
         job(one_place, **{"augment.motion": 0.4, "augment.geometry": "centre"})
     assert "augment.geometry=rotate" in str(error.value.hint)

@@ -1,17 +1,21 @@
-"""Depth maps of training images, each as a coarse grid of inverse depths over its whole image, all in one file.
+"""Depths of training images, each as a coarse grid of inverse depths over its whole image, all in one file.
 
     <cache>/depths/<key>.npy    (M, ROWS, COLUMNS) float16, 1 / m along the optical axis; NaN: unknown
+
+They are read from maps that come with the data, or follow from the images themselves (`neighbours`).
 
 `key` is a sha256 over everything that the grids follow from. The file is written beside its place and renamed: it
 exists whole or not at all.
 
-Legend: N frames, M those with a map, B batch, H height, W width of a map.
+Legend: N frames, M those with depths, B batch, H height, W width of a map.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from posezoo.base.files.pictures import read_depths
 from posezoo.base.files.write import replacement, writing
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import printable_path
+from posezoo.data.images import neighbours
 from posezoo.data.images.build import unreadable_error
 from posezoo.data.images.cache import ImageCache, cache_folder, file_digests
 from posezoo.data.table import Frames
@@ -55,12 +60,31 @@ class DepthMaps:
         digests = file_digests(maps, home, progress)
         cameras = np.hstack([chosen.depth_camera, chosen.intrinsics, cache.stored_sizes(index_M)])
         what = f"{VERSION} {ROWS}x{COLUMNS}\n".encode() + b"\n".join(digests) + cameras.astype("<f8").tobytes()
-        path = home / f"{hashlib.sha256(what).hexdigest()}.npy"
-        if not path.is_file():
-            _build(maps, cameras, path, progress)
-        place_N = np.full(len(frames), -1)
-        place_N[index_M] = np.arange(len(index_M))
-        return DepthMaps(path, place_N)
+        return _cached(what, len(frames), index_M, lambda: _grids(maps, cameras, progress))
+
+    @staticmethod
+    def sweep(
+        frames: Frames, rows: np.ndarray, cache: ImageCache, device: torch.device, progress: Progress | None = None
+    ) -> DepthMaps:
+        """Depths of the frames `rows` with known intrinsics from each other's images; computed first if not cached.
+
+        Raises ResourceError if the disk is full or cannot be written.
+        """
+        index_M = rows[np.isfinite(frames.intrinsics[rows]).all(axis=1)]
+        chosen = frames.select(index_M)
+        numbers = [index_M.astype("<i8"), *(part.astype("<f8") for part in (chosen.position, chosen.quaternion))]
+        groups = [
+            chosen.scene.astype("<i8"),
+            chosen.intrinsics.astype("<f8"),
+            np.char.encode(chosen.condition, "utf-8"),
+        ]
+        what = f"sweep {neighbours.VERSION} {ROWS}x{COLUMNS} {cache.folder.name}\n".encode()
+        what += b"\n".join(part.tobytes() for part in (*numbers, *groups))
+
+        def build() -> np.ndarray:
+            return neighbours.inverse_depths(chosen, index_M, cache, (ROWS, COLUMNS), device, progress)
+
+        return _cached(what, len(frames), index_M, build)
 
     @property
     def key(self) -> str:
@@ -69,15 +93,26 @@ class DepthMaps:
 
     def batch(self, indices: np.ndarray) -> Float[Tensor, "B ROWS COLUMNS"]:
         """Inverse depths of these frames, float32 in 1 / m; NaN where none is known."""
+        place_B = self._place_N[indices]
+        found_BHW = np.full((len(place_B), ROWS, COLUMNS), np.nan, dtype=np.float32)
+        found_BHW[place_B >= 0] = self._open()[place_B[place_B >= 0]]
+        return torch.from_numpy(found_BHW)
+
+    @cached_property
+    def share(self) -> np.ndarray:
+        """(N,) the share of each frame's picture whose depth is known."""
+        share_N = np.zeros(len(self._place_N))
+        found_N = self._place_N >= 0
+        share_N[found_N] = np.isfinite(self._open()[self._place_N[found_N]]).mean(axis=(1, 2))
+        return share_N
+
+    def _open(self) -> np.ndarray:
         if self._maps is None:
             try:
                 self._maps = np.load(self._path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise ResourceError(f"depth maps {self._path}: {error}", "remove the file and start again") from error
-        place_B = self._place_N[indices]
-        found_BHW = np.full((len(place_B), ROWS, COLUMNS), np.nan, dtype=np.float32)
-        found_BHW[place_B >= 0] = self._maps[place_B[place_B >= 0]]
-        return torch.from_numpy(found_BHW)
+        return self._maps
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_path": self._path, "_place_N": self._place_N, "_maps": None}
@@ -96,8 +131,23 @@ def unreadable_depths(frames: Frames, progress: Progress | None = None) -> list[
     return findings
 
 
-def _build(maps: Frames, cameras: np.ndarray, path: Path, progress: Progress | None) -> None:
-    hint = f"set POSEZOO_CACHE to a folder with {len(maps) * ROWS * COLUMNS * 2e-9 + 0.01:.2f} GB free"
+def _cached(what: bytes, frames: int, index_M: np.ndarray, build: Callable[[], np.ndarray]) -> DepthMaps:
+    """The depths that follow from `what`, of the frames `index_M`; built first if they are not cached."""
+    path = cache_folder() / "depths" / f"{hashlib.sha256(what).hexdigest()}.npy"
+    if not path.is_file():
+        grids = build()
+        hint = f"set POSEZOO_CACHE to a folder with {grids.nbytes * 1e-9 + 0.01:.2f} GB free"
+        with writing(f"the depth maps {path}", hint):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacement(path) as temporary, temporary.open("wb") as file:
+                np.save(file, grids, allow_pickle=False)
+    place_N = np.full(frames, -1)
+    place_N[index_M] = np.arange(len(index_M))
+    return DepthMaps(path, place_N)
+
+
+def _grids(maps: Frames, cameras: np.ndarray, progress: Progress | None) -> np.ndarray:
+    """(M, ROWS, COLUMNS) float16. Raises DataError that names every map that cannot be read."""
     grids, findings = np.empty((len(maps), ROWS, COLUMNS), dtype=np.float16), []
     for n, read in enumerate(parallel(lambda i: _read(maps, i), range(len(maps)))):
         if isinstance(read, Finding):
@@ -108,10 +158,7 @@ def _build(maps: Frames, cameras: np.ndarray, path: Path, progress: Progress | N
             progress(n + 1, len(maps))
     if findings:
         raise unreadable_error(findings)
-    with writing(f"the depth maps {path}", hint):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacement(path) as temporary, temporary.open("wb") as file:
-            np.save(file, grids, allow_pickle=False)
+    return grids
 
 
 def _read(maps: Frames, i: int) -> np.ndarray | Finding:
