@@ -8,6 +8,10 @@ default:
 test *arguments:
     pytest {{ arguments }}
 
+# The tests of some seconds each (tests/heavy.txt)
+heavy *arguments:
+    pytest -m heavy {{ arguments }}
+
 # The slow tests: long fault and training runs
 slow *arguments:
     pytest -m slow {{ arguments }}

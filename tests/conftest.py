@@ -16,6 +16,18 @@ settings.register_profile("nightly", max_examples=5000, deadline=None, database=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+HEAVY = Path(__file__).with_name("heavy.txt")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What heavy.txt names is marked so."""
+    heavy = set(HEAVY.read_text(encoding="utf-8").splitlines())
+    for item in items:
+        if item.nodeid in heavy:
+            item.add_marker(pytest.mark.heavy)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Every worker computes on one core: two of them share two cores."""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 # a fork has imported what pytest would have rewritten: a warning, and warnings are errors
-PYTEST = ["-q", "-n0", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly"]
+PYTEST = ["-q", "-m", "not slow", "-n0", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly"]
 PYTEST += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 FIXTURE = "fixture "
 
