@@ -93,11 +93,15 @@ def calibrate(
 
 
 def write_estimate(folder: Path, estimate: ErrorEstimate) -> None:
-    """Put it into the model's folder; its card is written again where its report is known."""
+    """Put it into the model's folder, and what is new of it into its card, unless that is hand-written."""
     save_estimate(folder, estimate)
-    report = card.report_of(folder)
-    if report is not None and not card.is_handwritten(folder / CARD):
-        write_card(folder, card.text(read_model_config(folder), report))
+    path, report, config = folder / CARD, card.report_of(folder), read_model_config(folder)
+    if card.is_handwritten(path):
+        return
+    if report is not None:
+        write_card(folder, card.text(config, report))
+    elif path.is_file():
+        write_card(folder, card.with_facts(path.read_text(encoding="utf-8"), config))
 
 
 def _trained(found: again.Subject, run: Path, watch: Observer) -> tuple[Dataset, TrainConfig | None]:

@@ -13,7 +13,9 @@ from small_runs import Train
 
 import posezoo
 from posezoo.base.errors import DataError, UsageError, WeightsError
+from posezoo.training.calibrate import write_estimate
 from posezoo.zoo.find import CONFIG, read_config
+from posezoo.zoo.saved import CARD
 
 
 @pytest.fixture
@@ -42,6 +44,22 @@ def test_from_a_new_recording(train: Train, new_walk: Path) -> None:
     posezoo.calibrate(run, f"folder:{new_walk}")
     assert len(list((run / "best").glob("estimate-*"))) == 1
     assert read_config(run / "best") == config
+
+
+def test_the_card_says_the_radii_where_its_report_is_gone(train: Train, new_walk: Path, tmp_path: Path) -> None:
+    run = train(epochs=1, selection="last").path
+    alone, own = (Path(shutil.copytree(run / "best", tmp_path / name)) for name in ("alone", "own"))
+    (own / CARD).write_text("my words\n", encoding="utf-8")
+    estimate = posezoo.calibrate(run, f"folder:{new_walk}").estimate
+    old = (alone / CARD).read_text(encoding="utf-8")
+    for folder in (alone, own):
+        write_estimate(folder, estimate)
+    new = (alone / CARD).read_text(encoding="utf-8")
+    assert [line for line in old.splitlines() if line not in new.splitlines()] == []
+    added = [line for line in new.splitlines() if line not in old.splitlines()]
+    assert added[0] == "| radii | hold for 90 % of 32 images: folder:new |"
+    assert [line.partition(" | ")[0] for line in added[1:]] == ["| training data in it"]
+    assert (own / CARD).read_text(encoding="utf-8") == "my words\n"
 
 
 def test_from_what_the_run_held_apart(train: Train) -> None:
