@@ -22,6 +22,7 @@ FAST = {
     "precision": "fp32",
     "selection": "validation",
     "optim.average": 0.0,
+    "augment.motion": 0.0,
     "device": "cpu",
     "track": None,
     "checkpoint.every_seconds": 1e9,

@@ -33,18 +33,18 @@ BEHIND = 0.05  # of the distance: what is nearer to a source is not looked up
 def swept_depths(
     reference_HW: Float[Tensor, "H W"],
     sources_SHW: Float[Tensor, "S H W"],
-    camera_4: Float[Tensor, 4],
+    camera_4: Float[Tensor, " 4"],
     cameras_S4: Float[Tensor, "S 4"],
     rotation_S33: Float[Tensor, "S 3 3"],
     move_S3: Float[Tensor, "S 3"],
-    inverse_K: Float[Tensor, K],
+    inverse_K: Float[Tensor, " K"],
 ) -> Float[Tensor, "H W"]:
     """Inverse depths, 1 / m along the optical axis of the reference camera, NaN where no source looks alike.
 
-    Pictures are grey, 0 to 1; `camera_4` and `cameras_S4` fx, fy, cx, cy in their pixels; `inverse_K` the inverse
-    depths to try, ascending in equal steps.
+    All is float32. Pictures are grey, 0 to 1; `camera_4` and `cameras_S4` fx, fy, cx, cy in their pixels; `inverse_K`
+    the inverse depths to try, ascending in equal steps.
     """
-    drawn = zip(sources_SHW, cameras_S4, rotation_S33.float(), move_S3.float(), strict=True)
+    drawn = zip(sources_SHW, cameras_S4, rotation_S33, move_S3, strict=True)
     like_SKHW = torch.stack([_likeness(reference_HW, camera_4, inverse_K, *source) for source in drawn])
     cost_KHW = 1 - like_SKHW.topk(-(-len(sources_SHW) // 2), dim=0).values.mean(0)
     total_KHW = _matched(cost_KHW, reference_HW) + _matched(cost_KHW.mT, reference_HW.mT).mT

@@ -52,7 +52,8 @@ def suited(settings: AugmentSettings, frames: Frames, observer: Observer) -> Aug
         return settings.model_copy(update={"motion": 0.0})
     position_N3, quaternion_N4 = torch.from_numpy(frames.position), torch.from_numpy(frames.quaternion)
     motion = _motion(settings, frames, observer)
-    found = {**turns_of(quaternion_N4), "lift": lift_of(position_N3, quaternion_N4, motion)}
+    turns = {name: settings.turn_scale * degrees for name, degrees in turns_of(quaternion_N4).items()}
+    found = {**turns, "lift": lift_of(position_N3, quaternion_N4, motion)}
     left_open = {name: value for name, value in found.items() if getattr(settings, name) is None}
     return settings.model_copy(update={**left_open, "motion": motion})
 

@@ -135,6 +135,8 @@ class AugmentSettings(_Section):
     """Degrees, likewise; none: 2 to 6."""
     roll: float | None = Field(None, ge=0, le=180)
     """Degrees, likewise; none: 2 to 8."""
+    turn_scale: float = Field(1.0, ge=0, le=3)
+    """Factor of those of the three that follow from the training cameras."""
     motion: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = 0.0
     """Metres to the right and forward, drawn from +- this, where depths are known; 0: cameras only turn; auto: a
     quarter of the spread of the training positions, at most 1.5, or 0 without depths."""

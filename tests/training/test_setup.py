@@ -505,6 +505,8 @@ def test_turns_are_those_of_the_training_cameras_and_given_ones_are_kept(one_pla
     }  # fmt: skip
     varied = job(one_place, **{"augment.yaw": 9.0, "augment.roll": 0.0}).augmentation
     assert (varied.yaw, varied.pitch, varied.roll) == (9.0, 2.0, 0.0)
+    further = job(one_place, **{"augment.yaw": 9.0, "augment.turn_scale": 1.5}).augmentation
+    assert (further.yaw, further.pitch, further.roll) == (9.0, 3.0, 3.0)
     assert job(one_place, **{"augment.geometry": "crop"}).augmentation.yaw is None
 
 

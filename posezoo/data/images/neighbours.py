@@ -98,8 +98,8 @@ class Neighbours:
         rotation_S33 = to_source_S33 @ self._axes_N33[i]
         move_S3 = (to_source_S33 @ (self._position_N3[i] - self._position_N3[near])[:, :, None])[:, :, 0]
         inverse_K = torch.linspace(0, MOST / baseline_m, STEPS)
-        given = [pictures[0], pictures[1:], cameras[0], cameras[1:], torch.from_numpy(rotation_S33)]
-        given += [torch.from_numpy(move_S3), inverse_K]
+        given = [pictures[0], pictures[1:], cameras[0], cameras[1:]]
+        given += [torch.from_numpy(rotation_S33).float(), torch.from_numpy(move_S3).float(), inverse_K]
         return swept_depths(*(part.to(self._device) for part in given)).cpu()
 
     def of(self, i: int, baseline_m: float) -> list[int]:
