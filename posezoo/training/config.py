@@ -2,6 +2,8 @@
 
 The same keys work in recipes (registry/recipes), on the command line and in Python. Keys that are not fields here go
 to the architecture (`backbone=...`) or to a modifier (`hyper.rank=256`).
+
+Long: two thirds are fields and what each means, which the keys' help is made of.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from posezoo.data.images.pixels import pixel_statistics
 from posezoo.data.loader import Batch, BatchOrder, FrameBatches
 from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import frame_tuples
-from posezoo.data.table import Frames
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.device import torch_device
@@ -148,7 +147,10 @@ def _set_up(
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if processes.world > 1 and config.sync_batch_norm:
         observer.note(f"{processes.world} processes: batch norms see the whole batch (sync_batch_norm)")
-    depths = _depths(dataset.frames, train_rows, cache, accelerator, processes, observer) if varied.motion else None
+    depths = None
+    if varied.motion:
+        with processes.first_of_machine("depths"):
+            depths = DepthMaps.find(dataset.frames, train_rows, cache, accelerator.device, observer)
     unit_m = _unit_m(dataset.frames.position[train_rows], config)
     job = Job(
         config, blueprint, data, dataset, cache, train_rows, validation_rows, model.to(accelerator.device),
@@ -161,29 +163,6 @@ def _set_up(
         what = f"{processes.world} processes share batches of {job.order(epoch=0).sizes[0]}"
         raise UsageError(f"{what}: too few images for each", f"batch_size={least} or more, or fewer processes")
     return job
-
-
-def _depths(
-    frames: Frames,
-    rows: np.ndarray,
-    cache: ImageCache,
-    accelerator: Accelerator,
-    processes: Processes,
-    observer: Observer,
-) -> DepthMaps:
-    """Those that come with the data, or else the images' own."""
-    with processes.first_of_machine("depths"):
-        if (frames.select(rows).depth != b"").any():
-            return DepthMaps.open(frames, rows, cache, lambda n, total: observer.progress("depth maps", n, total))
-        found = DepthMaps.sweep(
-            frames, rows, cache, accelerator.device, lambda n, total: observer.progress("depths from images", n, total)
-        )
-    share_N = found.share[rows]
-    observer.note(
-        f"depths from images: of {np.count_nonzero(share_N)} of {len(rows)} training images,"
-        f" {100 * share_N[share_N > 0].mean() if share_N.any() else 0:.0f} % of each"
-    )
-    return found
 
 
 def checked_model(plan: Blueprint) -> PoseModel:

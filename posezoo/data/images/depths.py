@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from posezoo.base.errors import DataError, Finding, ResourceError
 from posezoo.base.files.pictures import read_depths
 from posezoo.base.files.write import replacement, writing
-from posezoo.base.observe import Progress, parallel
+from posezoo.base.observe import Observer, Progress, parallel
 from posezoo.base.paths import printable_path
 from posezoo.data.images import neighbours
 from posezoo.data.images.build import unreadable_error
@@ -45,6 +45,19 @@ class DepthMaps:
     def __init__(self, path: Path, place_N: np.ndarray) -> None:
         self._path, self._place_N = path, place_N
         self._maps: np.ndarray | None = None
+
+    @staticmethod
+    def find(
+        frames: Frames, rows: np.ndarray, cache: ImageCache, device: torch.device, observer: Observer
+    ) -> DepthMaps:
+        """Depths of the frames `rows`: those that come with the data (`open`), or else the images' own (`sweep`)."""
+        if (frames.select(rows).depth != b"").any():
+            return DepthMaps.open(frames, rows, cache, partial(observer.progress, "depth maps"))
+        found = DepthMaps.sweep(frames, rows, cache, device, partial(observer.progress, "depths from images"))
+        share_M = found.share[rows][found.share[rows] > 0]
+        percent = f", {100 * share_M.mean():.0f} % of each" if len(share_M) else ""
+        observer.note(f"depths from images: of {len(share_M)} of {len(rows)} training images{percent}")
+        return found
 
     @staticmethod
     def open(frames: Frames, rows: np.ndarray, cache: ImageCache, progress: Progress | None = None) -> DepthMaps:
