@@ -27,7 +27,7 @@ HEIGHT, WIDTH = 96, 128
 """Pixels of the pictures that are compared."""
 NEIGHBOURS = 5
 STEPS = 56
-MOST = 0.375  # baselines to a metre: no inverse depth above it is tried
+MOST = 0.375  # the largest inverse depth that is tried, of 1 / baseline
 TURN = 0.2  # of the horizontal field of view, by which neighbours look another way
 AHEAD = 0.35  # what a metre ahead changes a picture, of a metre aside
 OFF = 0.5  # by how much, as a logarithm, neighbours may miss the baseline
