@@ -59,19 +59,18 @@ def suited(settings: AugmentSettings, frames: Frames, observer: Observer) -> Aug
 
 
 def _motion(settings: AugmentSettings, frames: Frames, observer: Observer) -> float:
-    asked, missing = settings.motion, len(frames) - int(np.sum(frames.depth != b""))
-    none = missing == len(frames)
-    if none and settings.depth == "sweep":
-        missing = int(np.isnan(frames.intrinsics).any(axis=1).sum())
-        none = missing == len(frames)
-    if asked == 0 or (asked == "auto" and none):
+    asked, count = settings.motion, int(np.sum(frames.depth != b""))
+    swept = not count and settings.depth == "sweep"
+    if swept:
+        count = int(np.isfinite(frames.intrinsics).all(axis=1).sum())
+    if asked == 0 or (asked == "auto" and not count):
         return 0.0
-    if none:
-        raise UsageError(
-            f"augment.motion={asked:g}: no training image has a depth map", "augment.motion=0, or augment.depth=sweep"
-        )
-    if missing:
-        observer.note(f"{missing} of {len(frames)} training images have no depths: their cameras only turn")
+    if not count:
+        lacking = "intrinsics" if swept else "a depth map"
+        hint = "augment.motion=0" + ("" if swept else ", or augment.depth=sweep")
+        raise UsageError(f"augment.motion={asked:g}: no training image has {lacking}", hint)
+    if count < len(frames):
+        observer.note(f"{len(frames) - count} of {len(frames)} training images have no depths: their cameras only turn")
     return motion_of(torch.from_numpy(frames.position)) if asked == "auto" else asked
 
 

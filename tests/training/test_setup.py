@@ -569,6 +569,12 @@ def test_motion_without_depths(tmp_path: Path, one_place: Path) -> None:
     assert "depth map" in error.value.message
     assert "augment.motion=0" in str(error.value.hint)
     assert "augment.depth=sweep" in str(error.value.hint)
+    blind = shutil.copytree(one_place, tmp_path / "blind")
+    table = [{**row, "fx": "", "fy": "", "cx": "", "cy": ""} for row in small_data.rows("yard")]
+    small_data.write(blind, table)
+    with pytest.raises(UsageError) as error:
+        job(blind, **{"augment.motion": 0.4, "augment.depth": "sweep", "augment.fov_deg": 60.0})
+    assert (error.value.hint, "intrinsics" in error.value.message) == ("augment.motion=0", True)
     with pytest.raises(UsageError) as error:
         job(one_place, **{"augment.motion": 0.4, "augment.geometry": "centre"})
     assert "augment.geometry=rotate" in str(error.value.hint)

@@ -116,7 +116,8 @@ class DepthMaps:
         """(N,) the share of each frame's picture whose depth is known."""
         share_N = np.zeros(len(self._place_N))
         found_N = self._place_N >= 0
-        share_N[found_N] = np.isfinite(self._open()[self._place_N[found_N]]).mean(axis=(1, 2))
+        share_M = np.array([np.isfinite(grid).mean() for grid in self._open()])  # one by one: memory stays flat
+        share_N[found_N] = share_M[self._place_N[found_N]]
         return share_N
 
     def _open(self) -> np.ndarray:

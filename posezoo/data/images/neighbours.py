@@ -74,6 +74,7 @@ class Neighbours:
         self._rows_N, self._cache, self._device = rows, cache, device
         self._position_N3 = frames.position
         self._axes_N33 = geometry.matrix_from_quaternion(torch.from_numpy(frames.quaternion)).numpy()
+        self._view_N = 2 * np.arctan(cache.stored_sizes(rows)[:, 0] / 2 / frames.intrinsics[:, 0])  # rad
 
     def found(self) -> Iterator[Tensor]:
         """The inverse depths of each image, as `depths`, with the baseline that suits most, or else another near it."""
@@ -108,7 +109,7 @@ class Neighbours:
         parallax_N = np.hypot(np.linalg.norm(away_N3[:, :2], axis=1), AHEAD * away_N3[:, 2])
         turn_N = np.arccos((self._axes_N33[:, :, 2] @ self._axes_N33[i, :, 2]).clip(-1, 1))
         off_N = np.log(parallax_N.clip(1e-9) / baseline_m)
-        likely_N = np.exp(-((off_N / OFF) ** 2) / 2 - (turn_N / (TURN * self._view_rad(i))) ** 2)
+        likely_N = np.exp(-((off_N / OFF) ** 2) / 2 - (turn_N / (TURN * self._view_N[i])) ** 2)
         chosen: list[int] = []
         for j in np.argsort(-likely_N, kind="stable"):
             if likely_N[j] < LEAST or len(chosen) == NEIGHBOURS:
@@ -140,10 +141,6 @@ class Neighbours:
         grey_11HW = images_1CHW.float().mean(1, keepdim=True) / 255
         small_HW = F.interpolate(grey_11HW, (HEIGHT, WIDTH), mode="area")[0, 0]
         return small_HW, torch.from_numpy(intrinsics_14[0] * scale_4).float()
-
-    def _view_rad(self, i: int) -> float:
-        images_1CHW, intrinsics_14 = self._cache.batch(self._rows_N[[i]])
-        return float(2 * np.arctan(images_1CHW.shape[3] / 2 / intrinsics_14[0, 0]))
 
 
 def _share(inverse_HW: Tensor) -> float:
