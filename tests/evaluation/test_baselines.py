@@ -117,6 +117,15 @@ def test_what_is_not_finite_in_a_feature_counts_as_zero(two_scenes: tuple[Frames
     np.testing.assert_allclose(poses.position, train.position[[0, 0]])
 
 
+def test_the_nearest_images_count_by_their_cosines(two_scenes: tuple[Frames, Frames]) -> None:
+    """Cosines of 1 and 0.95: weights of 1 and 1 / e; the third image is of another scene."""
+    train, test = two_scenes
+    other = [0.95, np.sqrt(1 - 0.95**2)]
+    train_ME = np.array([[1, 0], other, [1, 0]], np.float32)
+    poses = baselines.nearest_training_images(train, test, train_ME, np.array([[1, 0], [1, 0]], np.float32), top=3)
+    np.testing.assert_allclose(poses.position[0], [2 / (1 + np.e), 0, 0], rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_ten_thousand_training_images_are_searched_in_a_minute() -> None:
     """2,000 test images, features of 1280 numbers; processor time, so that other work does not count."""

@@ -70,6 +70,12 @@ def test_a_failed_prediction_is_infinitely_wrong(position: list[float], quaterni
     assert summary["mean_position_m"] == np.inf
 
 
+def test_a_number_too_large_to_square_is_wrong_without_a_warning() -> None:
+    identity_14 = np.array([[1.0, 0, 0, 0]])
+    position_N, _ = metrics.pose_errors(np.array([[1e300, 0, 0]]), identity_14, np.zeros((1, 3)), identity_14)
+    assert position_N[0] > 1e299
+
+
 @given(arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 100)))
 def test_summary_agrees_with_numpy(error_N: np.ndarray) -> None:
     summary = metrics.summarise(error_N, error_N[::-1].copy())

@@ -19,8 +19,9 @@ def test_a_device_by_name() -> None:
 def test_auto_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert torch_device("auto") == torch.device("cuda")
-    with pytest.raises(UsageError, match="float64"):
+    with pytest.raises(UsageError, match="float64") as error:
         torch_device("mps")
+    assert "cpu" in error.value.hint
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuba", "", "\x1b[31m", "cpu:x"])

@@ -14,6 +14,7 @@ INSIDE = {
     "Probability": (0, 0.5, 1),
     "Side": (32, 4096),
     "Level": (0, 1),
+    "Metres": (-1e12, 0, 1e12),
     "Spread": (1e-9, 1),
 }
 OUTSIDE = {
@@ -21,6 +22,7 @@ OUTSIDE = {
     "Probability": (-1e-9, 1.01, float("nan")),
     "Side": (31, 4097),
     "Level": (-0.1, 1.1, float("nan")),
+    "Metres": (-1.1e12, 1.1e12, float("inf"), float("nan")),
     "Spread": (0, 1.1, float("nan")),
 }
 
