@@ -24,6 +24,9 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(LockedError, match=naming(os.getpid(), platform.node())) as error:
             RunFolder(tmp_path / "run")
         assert error.value.exit_code == 9
+        (tmp_path / "run/run.lock").write_text("")  # locked, and not written yet
+        with pytest.raises(LockedError, match="another process"):
+            RunFolder(tmp_path / "run")
     with RunFolder(tmp_path / "run"):
         pass
 
