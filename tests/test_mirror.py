@@ -1,8 +1,11 @@
-"""posezoo/x/y.py is tested in tests/x/test_y.py: both trees are compared, so that it stays true."""
+"""posezoo/x/y.py is tested in tests/x/test_y.py: both trees are compared. And how long files and functions are."""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 UNTESTED = {  # modules without a test file of their own
@@ -76,3 +79,24 @@ def test_heavy_tests_are_there() -> None:
         inherited = "::" in name.partition("[")[0]  # classes get their tests from the conformance suites
         assert (ROOT / path).is_file(), test
         assert inherited or f"def {function}(" in (ROOT / path).read_text("utf-8"), test
+
+
+MOST_LINES = {"file": 350, "function": 50}
+
+
+@pytest.mark.parametrize("package", ["posezoo", "plugins", "tools"])
+def test_what_is_long_says_why(package: str) -> None:
+    """In a line with `Long:`, of a function among its own or the one above."""
+    unexplained = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        if len(lines) > MOST_LINES["file"] and "Long" not in (ast.get_docstring(ast.parse(text)) or ""):
+            unexplained.append(str(path))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                first = min([node.lineno, *(line.lineno for line in node.decorator_list)])
+                whole = lines[first - 2 : node.end_lineno]
+                if len(whole) - 1 > MOST_LINES["function"] and not any("Long:" in line for line in whole):
+                    unexplained.append(f"{path}:{node.lineno} {node.name}")
+    assert not unexplained

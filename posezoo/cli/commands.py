@@ -50,6 +50,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
         raise typer.Exit()
 
 
+# Long: most are its options and their help
 @app.command()
 def train(
     model: Annotated[

@@ -13,6 +13,7 @@ from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Tta, Whole
 from posezoo.cli.output import print_comparison, print_content, print_report
 
 
+# Long: most are its options and their help
 def evaluate(
     model: Annotated[
         str,

@@ -12,6 +12,7 @@ from posezoo.cli.options import Device, Format, Trust, Tta, Whole
 from posezoo.cli.output import print_content
 
 
+# Long: most are its options and their help
 def predict(
     model: Annotated[
         str,

@@ -22,6 +22,7 @@ app = typer.Typer(
 def _add(study: Declared) -> None:
     """The command of a study; all have the same words and options."""
 
+    # Long: its options and their help
     def command(
         words: Annotated[
             list[str] | None,

@@ -55,6 +55,7 @@ class Share(Protocol):
         """The largest of each number in any process."""
 
 
+# Long: a third are its arguments and what they mean
 def evaluate(
     model: PoseModel,
     dataset: Dataset,

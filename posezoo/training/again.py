@@ -40,6 +40,7 @@ from posezoo.zoo.saved import load_found
 AVERAGED = f"tta: each pose is the mean over its image and {len(ANGLES_DEG)} rolled copies"
 
 
+# Long: half are its arguments and what they mean
 def evaluate(
     model: str | Path | PoseModel | Result,
     data: str | None = None,
