@@ -157,11 +157,15 @@ def looked_up(
     focal_B2: Float[Tensor, "B 2"],
     centre_B2: Float[Tensor, "B 2"],
 ) -> Float[Tensor, "B 3 height width"]:
-    """What the pictures show along rays of their cameras, bilinear; reflected where they show nothing."""
+    """What the pictures show along rays of their cameras, bicubic; reflected where they show nothing.
+
+    Bilinear would take a fifth of the sharpness, and models would be trained on pictures softer than those they are
+    asked about. Beside hard edges values may lie a little outside those of the picture.
+    """
     height, width = images_BCHW.shape[-2:]
     x_BHW, y_BHW, z_BHW = rays_3BHW
     depth = z_BHW.clamp_min(1e-3)  # rays beside or behind the camera end far outside, where the image is reflected
     u_BHW = x_BHW / depth * focal_B2[:, :1, None] + centre_B2[:, :1, None]
     v_BHW = y_BHW / depth * focal_B2[:, 1:, None] + centre_B2[:, 1:, None]
     grid_BHW2 = torch.stack([u_BHW * (2 / width) - 1, v_BHW * (2 / height) - 1], dim=-1)
-    return F.grid_sample(images_BCHW, grid_BHW2, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return F.grid_sample(images_BCHW, grid_BHW2, mode="bicubic", padding_mode="reflection", align_corners=False)

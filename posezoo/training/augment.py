@@ -111,14 +111,14 @@ def _seen_anew(images_BCHW: Tensor, batch: Batch, config: ModelConfig, augmentat
     seen = batch._replace(quaternion=geometry.canonical(geometry.compose(batch.quaternion, turn_B4)))
     if not augmentation.motion:
         warped = transforms.rotate_cameras(floats_BCHW, focal_B2, centre_B2, rotation_B33, config.crop)
-        return seen._replace(images=warped)
+        return seen._replace(images=warped.clamp_(0, 1))
     known_B1 = batch.inverse_depth.isfinite().flatten(1).any(1, keepdim=True)
     move_B3 = moves_of(batch.uniforms, augmentation).to(batch.images.device, non_blocking=True) * known_B1
     warped = views.moved_cameras(
         floats_BCHW, batch.inverse_depth, focal_B2, centre_B2, rotation_B33, move_B3, config.crop
     )
     step_B31 = geometry.matrix_from_quaternion(batch.quaternion) @ move_B3.double()[:, :, None]
-    return seen._replace(images=warped, position=batch.position + step_B31[:, :, 0])
+    return seen._replace(images=warped.clamp_(0, 1), position=batch.position + step_B31[:, :, 0])
 
 
 def moves_of(uniforms_BK: Tensor, augmentation: AugmentSettings) -> Float[Tensor, "B 3"]:

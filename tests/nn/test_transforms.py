@@ -282,6 +282,21 @@ def test_points_land_where_the_rotated_camera_projects_them() -> None:
     assert found >= 10
 
 
+def test_a_turned_picture_is_as_sharp_as_the_picture() -> None:
+    """How much neighbouring pixels differ, of pictures whose amplitudes fall with frequency as a photograph's do."""
+    spectrum = torch.fft.rfft2(torch.randn(4, 3, 512, 680, generator=torch.Generator().manual_seed(0)))
+    frequency = torch.hypot(torch.fft.fftfreq(512)[:, None], torch.fft.rfftfreq(680)[None]).clamp_min(1 / 512)
+    images = torch.fft.irfft2(spectrum / frequency, s=(512, 680))
+    images = resized((images / images.std() * 50 + 128).clamp(0, 255).byte(), 128).float() / 255
+    focal, centre = torch.full((4, 2), 140.0), torch.tensor([[85.0, 64.0]]).expand(4, 2)
+    rotation = turns((8.0, 2.0, 5.0), (-5.0, 6.0, 10.0), (3.0, -4.0, -3.0), (0.0, 0.0, 1.0))
+    still, turned = (
+        rotate_cameras(images, focal, centre, by, 112)[..., 16:-16, 16:-16].diff(dim=-1).square().mean().sqrt()
+        for by in (torch.eye(3).expand(4, 3, 3), rotation)
+    )
+    assert turned / still == pytest.approx(1, abs=0.1)
+
+
 def test_rays_behind_the_camera_stay_finite() -> None:
     images = smooth_images(2, 128, 128)
     out = rotate_cameras(
