@@ -13,6 +13,7 @@ from torch import Tensor
 
 from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.nn.model import PoseModel
+from posezoo.zoo import pretrained
 from posezoo.zoo.build import create_model
 
 BACKBONE = "test_efficientnet.r160_in1k"
@@ -83,9 +84,11 @@ def test_the_model_stays_as_it_was(model: PoseModel, pictures: Tensor) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_no_features_without_pretrained_weights(weights: Path) -> None:
+def test_no_features_without_pretrained_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = create_model("posenet", backbone=BACKBONE, pretrained_backbone=False, hidden=8, resize=64, crop=64)
     assert retrieval_features(random) is None
     assert retrieval_features(random, str(weights)) is not None, "said by the caller"
     started = create_model("posenet", backbone=BACKBONE, pretrained_backbone=str(weights), hidden=8, resize=64, crop=64)
     assert retrieval_features(started, False) is None
+    monkeypatch.setattr(pretrained, "is_packaged", lambda name: False)
+    assert retrieval_features(started) is not None, "its own needs no package"

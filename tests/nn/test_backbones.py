@@ -209,6 +209,9 @@ def test_a_size_that_a_network_cannot_take_is_refused_with_those_it_can() -> Non
     with pytest.raises(UsageError, match="crop=100") as error:
         create_model("posenet", backbone="gcvit_xxtiny", pretrained_backbone=False, crop=100, resize=128)
     assert "crop=96" in error.value.hint
+    with pytest.raises(UsageError, match="crop=250") as error:
+        create_model("posenet", backbone="gcvit_xxtiny", pretrained_backbone=False, crop=250, resize=256)
+    assert error.value.hint == "crop=224 or crop=256 or crop=288", "the nearest"
 
 
 def test_a_plugin_that_does_not_say_the_size_gets_the_networks_own() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import get_args
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from naming import naming
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -117,6 +119,16 @@ def test_9d_round_trip(q: np.ndarray, scale: float) -> None:
     x = torch.from_numpy(scipy_of(q).as_matrix().flatten() * scale)
     # the fixed diagonal that keeps the gradient finite costs at most 3e-5 / scale
     assert apart_rad(geometry.to_quaternion(x, "9d"), q) < 4e-5 / scale
+
+
+@given(arrays(np.float64, 9, elements=st.floats(-3, 3)))
+def test_9d_as_it_is_exported_is_the_same_without_a_singular_value_decomposition(numbers_9: np.ndarray) -> None:
+    values = np.linalg.svd(numbers_9.reshape(3, 3), compute_uv=False)
+    assume(values[1] - values[2] > 0.1)  # else the nearest rotation is not one
+    x_9 = torch.from_numpy(numbers_9)
+    with mock.patch.object(torch.compiler, "is_exporting", lambda: True):
+        exported = geometry.to_quaternion(x_9, "9d")
+    assert apart_rad(exported, geometry.to_quaternion(x_9, "9d").numpy()) < 1e-5
 
 
 @given(quaternions(), quaternions(), st.tuples(st.floats(2, 3), st.floats(1, 1.5), st.floats(-0.5, 0.5)))

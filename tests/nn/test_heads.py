@@ -70,6 +70,7 @@ def test_scenes_in_every_layer() -> None:
 def test_deepened_has_one_more_relu_layer_of_the_same_kind() -> None:
     deep = MLPHead((6, 3)).deepened(16)
     assert deep.dims == (6, 16, 3)
+    assert MLPHead((6, 5, 3)).deepened(16).dims == (6, 5, 16, 3)
     assert deep.activation == "relu"
     assert MLPHead((6, 3), scenes=4).deepened(16).scenes == 4
 

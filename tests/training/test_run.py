@@ -19,7 +19,8 @@ from posezoo.base.errors import LockedError, ResourceError, UsageError
 from posezoo.training.run import RunFolder, differences, new_run_path, newest_run, read_config, utc_now
 
 
-def test_one_process_at_a_time(tmp_path: Path) -> None:
+def test_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posezoo.training.run.time.sleep", lambda seconds: pytest.fail("waits"))
     with RunFolder(tmp_path / "run"):
         with pytest.raises(LockedError, match=naming(os.getpid(), platform.node())) as error:
             RunFolder(tmp_path / "run")

@@ -78,8 +78,12 @@ def test_mlflow_keeps_to_the_place_that_the_user_has_set(one_place: Path, tmp_pa
 
 def test_one_that_is_not_installed_is_an_error_before_step_1(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("posezoo.training.track.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="wandb"):
+    with pytest.raises(UsageError, match="wandb") as error:
         train(track="wandb")
+    assert error.value.hint.startswith("pip install wandb,")
+    with pytest.raises(UsageError, match="tensorboard") as error:
+        Tracker("tensorboard", Path("run"), {}, pytest.fail)
+    assert error.value.hint.startswith("pip install 'posezoo[track]',")
     assert Tracker("auto", Path("run"), {}, pytest.fail)._tracker is None
 
 

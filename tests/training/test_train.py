@@ -274,7 +274,7 @@ def test_the_run_folder_is_removed_while_it_trains(train: Train, tmp_path: Path)
 
 def test_a_dry_run_tells_and_writes_nothing(one_place: Path, tmp_path: Path) -> None:
     given = settings.nested(small_data.settings("posenet", out=str(tmp_path / "run")))
-    found = tried(resolve.model("posenet"), resolve.data(f"folder:{one_place}"), given, observer=Notes())
+    found = tried(resolve.model("posenet"), resolve.data(f"folder:{one_place}"), given)
     assert (found["epochs"], found["steps"], found["test images"]) == (2, 6, 8)
     assert len(found["loss of two steps"]) == 2
     assert all(math.isfinite(loss) for loss in found["loss of two steps"])
