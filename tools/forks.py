@@ -118,6 +118,7 @@ def _child(task: Callable[[Path], int], folder: Path, root: Path) -> None:
         temporary.mkdir(exist_ok=True)
         os.environ.update(PYTHONPATH=os.pathsep.join(own), TMPDIR=str(temporary), PYTHONDONTWRITEBYTECODE="1")
         tempfile.tempdir, sys.dont_write_bytecode = None, True
+        del sys.modules["__main__"].__file__  # else processes that tests start would import it, and its path is gone
         os.chdir(folder)
         code = task(folder)
     except BaseException:

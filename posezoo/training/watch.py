@@ -53,7 +53,7 @@ class Watch:
                 f" {error_deg:.3g} deg; {self.mean_m:.3g} m, {self.mean_deg:.3g} deg): are poses right? is optim.lr?"
             )
         least = min(self.trained)
-        if count > 1 and error_m > WORSE * least and error_m > 0.5 * self.mean_m:
+        if error_m > WORSE * least and error_m > 0.5 * self.mean_m:
             found["diverges"] = (
                 f"training diverges: {error_m:.3g} m in epoch {count}, {least:.3g} m before: a lower optim.lr may help"
             )

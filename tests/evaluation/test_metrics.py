@@ -85,6 +85,11 @@ def test_summary_agrees_with_numpy(error_N: np.ndarray) -> None:
     assert summary["p90_position_m"] in error_N
 
 
+def test_ninety_of_a_hundred_are_no_worse_than_the_90th_percentile() -> None:
+    error_N = np.random.default_rng(0).permutation(100).astype(float)
+    assert metrics.summarise(error_N, error_N)["p90_position_m"] == 90
+
+
 def test_recalls_need_both_errors_strictly_below() -> None:
     position = np.array([0.05, 0.049, 0.049, 0.3, 4.9, 5.0])
     orientation = np.array([1.0, 5.0, 4.9, 4.9, 9.9, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -220,6 +221,15 @@ def test_a_plugin_that_does_not_say_the_size_gets_the_networks_own() -> None:
     with pytest.raises(UsageError, match="224 pixels, crop=128") as error:
         backbones.check_size(Backbone("vit_tiny_patch16_224"), 128)
     assert "size=config.crop" in error.value.hint
+
+
+def test_weights_that_fit_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Backbone("vit_tiny_patch16_224", size=64)
+    module = sys.modules[type(net.net).__module__]
+    monkeypatch.setattr(module, "checkpoint_filter_fn", lambda state, net: pytest.fail("nothing is to be stretched"))
+    state = {key: torch.full_like(value, 3) for key, value in net.net.state_dict().items()}
+    backbones.load_pretrained(net, state, by_order=False, source="a test")
+    assert all((value == 3).all() for value in net.net.state_dict().values())
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])

@@ -41,6 +41,8 @@ def test_each_warning_is_given_once_and_when_it_is_true(frames: Frames) -> None:
         ([1.1] * 9, None, ["mean pose"]),
         ([1.0, 0.4, 0.3, 0.9, 2.0], None, ["diverges"]),
         ([0.01, 0.02, 0.03], None, []),
+        ([1.0, 2.0], None, []),  # no more than twice the least
+        ([0.125, 0.5], None, []),  # no more than half of the mean pose's
         (falls, [3, 2, 1, 2, 2, 2, 2, 2, 2], ["by heart"]),
         (falls, [3, 2, 1, 1.1, 1.1, 1.1, 1.1, 1.1, 1.1], []),
         ([0.5] * 9, [3, 2, 1, 2, 2, 2, 2, 2, 2], []),
