@@ -29,7 +29,8 @@ FOLDERS = (".", "docs", "docs/guides", "docs/reference", "docs/examples/*", "plu
 PAGES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/*.md"))
 EXAMPLES = ROOT / "docs" / "examples"
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PLACE_KEYS = ("scenes", "position_mean", "position_std", "label_frame", "decode", "lenses")  # training sets them
+# training sets them
+PLACE_KEYS = ("scenes", "position_mean", "position_std", "label_frame", "decode", "lenses", "focal", "turns_deg")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

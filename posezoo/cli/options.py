@@ -25,7 +25,7 @@ Overrides = Annotated[
 ]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
 Tta = Annotated[
-    bool, typer.Option("--tta", help="The mean over each picture and four rolled copies; five times the work.")
+    bool, typer.Option("--tta", help="The mean over each picture and turned copies of it: nine times the work.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad frames; they are listed in skipped.txt.")]
 Split = Annotated[

@@ -25,6 +25,7 @@ from posezoo.evaluation import baselines, cost
 from posezoo.evaluation.report import Report
 from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel, evaluating
+from posezoo.nn.tta import averaged, described
 
 Embed = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, H, W) -> features (B, E)."""
@@ -71,6 +72,7 @@ def evaluate(
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
     share: Share | None = None,
+    tta: bool = False,
 ) -> Report:
     """The report of `model` on `split` of `dataset`, with the baselines from the training frames.
 
@@ -78,7 +80,8 @@ def evaluate(
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
     is. `training`: the data whose training frames the baselines are made of, where they are not all of `dataset`'s own;
     a new recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json
-    says of the training. With `share` several processes, all of which call this, do a part each.
+    says of the training. With `share` several processes, all of which call this, do a part each. `tta`: each pose
+    is the mean over the image and turned copies (`posezoo.nn.tta`), and the report says so.
     """
     test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
@@ -91,8 +94,8 @@ def evaluate(
         cache, rows = ImageCache.open(test, progress), np.arange(len(test))
     elif cache is None:
         cache = ImageCache.open(dataset.frames, progress)  # the one that training built
-    predicted, scene_N = predict_frames(model, cache, rows, test, **run._asdict())
-    seen = (*dataset.notes, *dataset.remarks, *_other_pixels(model, test))
+    predicted, scene_N = predict_frames(model, cache, rows, test, **run._asdict(), tta=tta)
+    seen = (*dataset.notes, *dataset.remarks, *_other_pixels(model, test), *((described(model.config),) if tta else ()))
     features = None
     if embed is not None and len(train):
         known = cache
@@ -130,16 +133,13 @@ class _Run(NamedTuple):
 
 
 def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[str, Any]) -> dict[str, Any]:
+    known = getattr(model, "estimate", None)
     return {
         "trained": _facts(trained),
         "cost": _costs(model, dataset.frames, run.device),
         "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
         "batch_size": run.batch_size,
-        **(
-            {"calibration": dataclasses.asdict(known.calibration)}
-            if (known := getattr(model, "estimate", None))
-            else {}
-        ),
+        **({"calibration": dataclasses.asdict(known.calibration)} if known else {}),
         "device": run.device.type,
         "data_notes": list(dataset.notes),
         "skipped": [str(finding) for finding in dataset.skipped],
@@ -148,11 +148,8 @@ def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[st
 
 def _facts(training: Mapping[str, Any]) -> dict[str, Any]:
     """What of a model's config.json belongs beside its errors."""
-    return {
-        key: training[key]
-        for key in ("data", "data_digest", "seed", "recipe", "commit", "weights_sha256")
-        if key in training
-    }
+    kept = ("data", "data_digest", "seed", "recipe", "commit", "weights_sha256")
+    return {key: training[key] for key in kept if key in training}
 
 
 def _costs(model: nn.Module, frames: Frames, device: torch.device) -> dict[str, cost.Cost]:
@@ -211,6 +208,7 @@ def predict_frames(
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
     share: Share | None = None,
+    tta: bool = False,
 ) -> tuple[Poses, npt.NDArray[np.int64] | None]:
     """(poses, scenes chosen) of `frames`, whose images are the cache's images `indices`.
 
@@ -226,7 +224,7 @@ def predict_frames(
     with evaluating(model), torch.inference_mode():
         for own, images_BCHW in _batches(cache, indices_N[own_M], batch_size, device, should_stop, progress):
             rows = own_M[own]
-            output = model(model.prepare(images_BCHW))
+            output = averaged(model, [images_BCHW]) if tta else model(model.prepare(images_BCHW))
             position_N3[rows] = output.position.cpu().double().numpy()
             quaternion_N4[rows] = geometry.unit(output.quaternion.cpu().double()).numpy()
             # with one scene there is nothing to choose

@@ -34,8 +34,8 @@ from posezoo.nn.heads import Head
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.inputs import Picture
 from posezoo.nn.outputs import Features, PoseOutput
-from posezoo.nn.ranges import Level, Metres, Probability, Side, Spread
-from posezoo.nn.rolls import rolled
+from posezoo.nn.ranges import Degrees, Level, Metres, Positive, Probability, Side, Spread
+from posezoo.nn.tta import averaged
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ class ModelConfig:
     """How the training pictures were decoded (`Decode.key`): empty, as stored; `exif 1`, turned upright."""
     lenses: tuple[str, ...] = ()
     """The training pictures' distortion, which is corrected: a camera for each shape (posezoo.base.files.lenses)."""
+    focal: Positive | None = None
+    """The focal length of the training cameras, in short edges of their pictures; none: unknown."""
+    turns_deg: tuple[Degrees, Degrees, Degrees] | None = None
+    """How far cameras turned in training, yaw, pitch and roll, to either side; none: they did not."""
 
     def __post_init__(self) -> None:
         if self.crop > self.resize or self.crop < 32:
@@ -198,10 +202,10 @@ class PoseModel(nn.Module, abc.ABC):
         """The poses of pictures, in order: files, folders, arrays, tensors, Pillow images (`posezoo.nn.inputs`).
 
         Files are read as the training pictures were. `note` is called with lines for the user. `tta`: the mean over
-        each picture and four rolled copies (`posezoo.nn.rolls`). Raises DataError for what is no readable picture.
+        each picture and turned copies (`posezoo.nn.tta`). Raises DataError for what is no readable picture.
         """
-        with evaluating(self), rolled(self) if tta else nullcontext():
-            return predict_files(self, images, self.config, self.device, batch_size, note)
+        with evaluating(self):
+            return predict_files(self, images, self.config, self.device, batch_size, note, self if tta else None)
 
     def optimize(self, bf16: bool = False) -> Self:
         """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
@@ -243,8 +247,12 @@ def predict_files(
     device: torch.device | str,
     batch_size: int,
     note: Note,
+    tta: PoseModel | None = None,
 ) -> Poses:
-    """The poses that `network` (prepared images to output) gives for pictures, in order."""
+    """The poses that `network` (prepared images to output) gives for pictures, in order.
+
+    `tta`: the model whose answers to turned copies are averaged instead.
+    """
     given = inputs.listed(images)
     files = [image for image in given if isinstance(image, (str, Path))]
     decode, lens_of = _decode(files, config, note), lenses.lens_of(config.lenses)
@@ -253,9 +261,12 @@ def predict_files(
     outputs = []
     for start in range(0, len(given), batch_size):
         # prepared one by one: photographs of different shapes share a batch once they are cropped
-        images_CHW = (inputs.read(image, decode, lens_of) for image in given[start : start + batch_size])
-        prepared = [network_input(image_CHW[None].to(device), config) for image_CHW in images_CHW]
-        outputs.append(network(torch.cat(prepared)))
+        batch = given[start : start + batch_size]
+        read = [inputs.read(image, decode, lens_of)[None].to(device) for image in batch]
+        if tta is not None:
+            outputs.append(averaged(tta, read))
+            continue
+        outputs.append(network(torch.cat([network_input(image_1CHW, config) for image_1CHW in read])))
     poses = poses_of(inputs.names(given), outputs, config.scenes)
     if poses.unfamiliar:
         note(unfamiliar_note(poses.unfamiliar, len(poses)))

@@ -18,5 +18,9 @@ Level = Annotated[float, Field(ge=0, le=1)]
 """A pixel's value."""
 Metres = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
 """A coordinate."""
+Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+"""A length that is divided by."""
+Degrees = Annotated[float, Field(ge=0, le=180)]
+"""An angle to either side."""
 Spread = Annotated[float, Field(gt=0, le=1)]
 """A deviation of pixel values; it is divided by, so it is not zero."""

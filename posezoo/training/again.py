@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,6 @@ from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
-from posezoo.nn.rolls import ANGLES_DEG, rolled
 from posezoo.training.checkpoint import stored_config
 from posezoo.training.config import DataSettings
 from posezoo.training.loop import Result
@@ -36,8 +34,6 @@ from posezoo.training.rows import as_trained
 from posezoo.training.run import CONFIG, read_config, require_same
 from posezoo.zoo.find import find, full_name
 from posezoo.zoo.saved import load_found
-
-AVERAGED = f"tta: each pose is the mean over its image and {len(ANGLES_DEG)} rolled copies"
 
 
 # Long: half are its arguments and what they mean
@@ -63,7 +59,7 @@ def evaluate(
     the baselines are made of the run's training frames, if these are still there. Without the backbone's pretrained
     weights the retrieval baseline is left out, with a note. `split`: as of `open_dataset`; `subset`: which part of it.
     `skip_bad`: leave out what is wrong with the data (a run's own setting holds too). `tta`: each pose is the mean over
-    the picture and four rolled copies (`posezoo.nn.rolls`); the report says so.
+    the picture and turned copies (`posezoo.nn.tta`); the report says so.
     """
     watch = observer or Observer()
     if named.is_named(model):
@@ -82,18 +78,17 @@ def evaluate(
     dataset = as_known_scenes(dataset, subject.model.config.scenes, scene)
     for remark in dataset.remarks:
         watch.note(remark)
-    with rolled(subject.model) if tta else nullcontext():
-        report = run(
-            subject.model,
-            dataset,
-            training=training,
-            split=subset,
-            embed=_retrieval_features(subject.model, subject.backbone, watch.note),
-            selection=subject.facts.get("selection", ""),
-            trained=subject.facts,
-            progress=lambda done, total: watch.progress("evaluating", done, total),
-        )
-    return dataclasses.replace(report, remarks=(*report.remarks, AVERAGED)) if tta else report
+    return run(
+        subject.model,
+        dataset,
+        training=training,
+        split=subset,
+        embed=_retrieval_features(subject.model, subject.backbone, watch.note),
+        selection=subject.facts.get("selection", ""),
+        trained=subject.facts,
+        progress=lambda done, total: watch.progress("evaluating", done, total),
+        tta=tta,
+    )
 
 
 def compare(

@@ -132,7 +132,7 @@ def _set_up(
         cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
-    plan = _for_place(blueprint, dataset, train_rows, config)
+    plan = _for_place(blueprint, dataset, train_rows, config).with_place(**_cameras(varied, cache, train_rows))
     if len(dataset.frames.lens):
         sizes = cache.stored_sizes(train_rows)
         plan = plan.with_place(lenses=training_lenses(dataset.frames.select(train_rows), sizes, observer.note))
@@ -298,6 +298,19 @@ def _for_place(blueprint: Blueprint, dataset: Dataset, rows: np.ndarray, config:
         mean_3 = position_N3.mean(axis=0)
         fields |= {"position_mean": tuple(mean_3.tolist()), "position_std": _deviation_m(position_N3, config)}
     return blueprint.with_place(**fields)
+
+
+def _cameras(varied: AugmentSettings, cache: ImageCache, rows: np.ndarray) -> dict[str, Any]:
+    """The training cameras' focal length and how far they turn, where they do: what tta needs to turn others."""
+    if varied.geometry != "rotate":
+        return {}
+    focal_N = cache.focal_lengths(rows)
+    if varied.fov_deg is not None:
+        shape_N2 = cache.shapes(rows)
+        assumed_N = shape_N2[:, 1] / shape_N2.min(axis=1) / 2 / np.tan(np.deg2rad(varied.fov_deg) / 2)
+        focal_N = np.where(np.isnan(focal_N), assumed_N, focal_N)
+    turns = tuple(float(getattr(varied, name) or 0) for name in ("yaw", "pitch", "roll"))
+    return {"focal": float(np.nanmedian(focal_N)), "turns_deg": turns}
 
 
 def _deviation_m(position_N3: np.ndarray, config: TrainConfig) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from posezoo.catalogue import names, plugins, resolve, settings
 from posezoo.catalogue.resolve import KnownModel
 from posezoo.nn.model import ModelConfig
 
-PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame", "decode", "lenses")
+PLACE_FIELDS = ("scenes", "position_mean", "position_std", "label_frame", "decode", "lenses", "focal", "turns_deg")
 """What training sets, not the user."""
 
 BACKBONE_FIELDS = ("backbone", "pretrained_backbone", "drop_path", "batch_norm_momentum")  # of a model that has one

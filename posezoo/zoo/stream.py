@@ -16,7 +16,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +43,7 @@ from posezoo.nn.model import (
     refuse_raw,
     unfamiliar_note,
 )
-from posezoo.nn.rolls import rolled
+from posezoo.nn.tta import averaged
 
 if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
@@ -85,7 +85,7 @@ def predict_stream(
     """The poses of all pictures of the sources, in order, a batch at a time.
 
     `every`: of videos and cameras only each so manieth frame. `exif`: turn photographs as their EXIF orientation says,
-    or not; None: as in training. `tta`: the mean over each picture and four rolled copies (`posezoo.nn.rolls`).
+    or not; None: as in training. `tta`: the mean over each picture and turned copies (`posezoo.nn.tta`).
     `progress` is called where the number of pictures is known. Raises DataError for what cannot be read, UsageError for
     a package that is missing, and for `tta` of an exported file.
     """
@@ -231,11 +231,11 @@ def _poses(model: PoseModel | ExportedModel, batch: Sequence[_Read], tta: bool =
     with torch.inference_mode(), ExitStack() as modes:
         if isinstance(model, PoseModel):
             modes.enter_context(evaluating(model))
-            modes.enter_context(rolled(model) if tta else nullcontext())
-        prepared = []
-        for read in batch:  # one by one: pictures of different shapes share a batch once they are cropped
-            image_BCHW = torch.from_numpy(read.image.copy()).permute(2, 0, 1)[None]
-            prepared.append(network_input(image_BCHW.to(device), model.config))
-        output = model(torch.cat(prepared))
+        # one by one: pictures of different shapes share a batch once they are cropped
+        images = [torch.from_numpy(read.image.copy()).permute(2, 0, 1)[None].to(device) for read in batch]
+        if tta and isinstance(model, PoseModel):
+            output = averaged(model, images)
+        else:
+            output = model(torch.cat([network_input(image_1CHW, model.config) for image_1CHW in images]))
     poses = poses_of([read.item.name for read in batch], [output], model.config.scenes)
     return replace(poses, timestamps=tuple(read.item.timestamp for read in batch))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
 
 import faults
+import numpy as np
 import pytest
 from naming import naming
 from own_folder import picture
@@ -83,6 +85,20 @@ def test_the_mean_over_rolled_copies(model: str, tmp_path: Path) -> None:
     assert plain["position"] != mean["position"]
     expected = load(f"local-dir:{model}").predict(tmp_path / "a.png", tta=True)
     assert mean["position"] == pytest.approx(expected.position[0].tolist(), abs=1e-6)
+
+
+def test_turned_copies_of_pictures_of_several_shapes(model: str, tmp_path: Path) -> None:
+    """Where training turned cameras: each picture whatever shape it has, alone or in a batch."""
+    net = load(f"local-dir:{model}")
+    net.config = dataclasses.replace(net.config, focal=1.2, turns_deg=(10.0, 6.0, 8.0))
+    files = [tmp_path / f"{n}.png" for n in range(3)]
+    for n, (file, size) in enumerate(zip(files, [(90, 64), (64, 90), (90, 64)], strict=True)):
+        picture(file, *size, seed=n)
+    together = net.predict(files, tta=True)
+    for n, file in enumerate(files):
+        np.testing.assert_allclose(net.predict(file, tta=True).position[0], together.position[n], atol=1e-6)
+    rolled = load(f"local-dir:{model}").predict(files, tta=True)
+    assert (abs(rolled.position - together.position) > 1e-6).any()
 
 
 def test_an_exported_file_has_no_rolled_copies(tmp_path: Path) -> None:

@@ -510,6 +510,28 @@ def test_turns_are_those_of_the_training_cameras_and_given_ones_are_kept(one_pla
     assert job(one_place, **{"augment.geometry": "crop"}).augmentation.yaw is None
 
 
+def test_the_model_knows_the_training_cameras_where_they_turn(one_place: Path, train: Train) -> None:
+    ready = job(one_place)
+    frames = ready.dataset.frames.select(ready.train_rows)
+    width, height = ready.cache.stored_sizes(ready.train_rows).T
+    focal = float(np.median(frames.intrinsics[:, 0] / np.minimum(width, height)))
+    assert 0.5 < focal < 3
+    config = ready.model.config
+    assert config.focal == pytest.approx(focal, rel=1e-2)  # resized pictures have whole numbers of pixels
+    assert config.turns_deg == (4.0, 2.0, 2.0)
+    assert load(train(epochs=1).path).config.turns_deg == config.turns_deg
+    still = job(one_place, **{"augment.geometry": "crop"}).model.config
+    assert (still.focal, still.turns_deg) == (None, None)
+
+
+def test_the_assumed_field_of_view_is_a_focal_length(tmp_path: Path) -> None:
+    table = [{k: v for k, v in row.items() if k not in ("fx", "fy", "cx", "cy")} for row in small_data.rows("yard")]
+    ready = job(small_data.write(tmp_path / "data", table), **{"augment.fov_deg": 60.0})
+    width, height = ready.cache.stored_sizes([0])[0]
+    expected = width / 2 / np.tan(np.deg2rad(30)) / min(width, height)
+    assert ready.model.config.focal == pytest.approx(expected, rel=1e-2)
+
+
 def test_cameras_move_where_there_are_depths(tmp_path: Path) -> None:
     data = small_data.with_depths(tmp_path / "data", slice(None))
     ready = job(data, selection="last", **{"augment.motion": 0.4})

@@ -94,6 +94,12 @@ class ImageCache:
         rows = self._index[np.asarray(indices, dtype=np.int64)]
         return np.stack([rows["stored_width"], rows["stored_height"]], axis=1)
 
+    def focal_lengths(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """fx of each of these images in short edges, (B,); NaN: unknown."""
+        index_B = np.asarray(indices, dtype=np.int64)
+        found: np.ndarray = self._intrinsics_N4[index_B, 0] / self.shapes(index_B).min(axis=1)
+        return found
+
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Images (B, 3, H, W) uint8 and intrinsics (B, 4) in their pixels (NaN: unknown).
 
