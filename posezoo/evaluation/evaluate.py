@@ -224,7 +224,7 @@ def predict_frames(
     with evaluating(model), torch.inference_mode():
         for own, images_BCHW in _batches(cache, indices_N[own_M], batch_size, device, should_stop, progress):
             rows = own_M[own]
-            output = averaged(model, [images_BCHW]) if tta else model(model.prepare(images_BCHW))
+            output = averaged(model, [images_BCHW], model.config) if tta else model(model.prepare(images_BCHW))
             position_N3[rows] = output.position.cpu().double().numpy()
             quaternion_N4[rows] = geometry.unit(output.quaternion.cpu().double()).numpy()
             # with one scene there is nothing to choose

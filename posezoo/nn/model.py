@@ -205,7 +205,7 @@ class PoseModel(nn.Module, abc.ABC):
         each picture and turned copies (`posezoo.nn.tta`). Raises DataError for what is no readable picture.
         """
         with evaluating(self):
-            return predict_files(self, images, self.config, self.device, batch_size, note, self if tta else None)
+            return predict_files(self, images, self.config, self.device, batch_size, note, tta)
 
     def optimize(self, bf16: bool = False) -> Self:
         """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
@@ -247,11 +247,11 @@ def predict_files(
     device: torch.device | str,
     batch_size: int,
     note: Note,
-    tta: PoseModel | None = None,
+    tta: bool = False,
 ) -> Poses:
     """The poses that `network` (prepared images to output) gives for pictures, in order.
 
-    `tta`: the model whose answers to turned copies are averaged instead.
+    `tta`: the mean over turned copies; `network` is the model itself then.
     """
     given = inputs.listed(images)
     files = [image for image in given if isinstance(image, (str, Path))]
@@ -263,8 +263,8 @@ def predict_files(
         # prepared one by one: photographs of different shapes share a batch once they are cropped
         batch = given[start : start + batch_size]
         read = [inputs.read(image, decode, lens_of)[None].to(device) for image in batch]
-        if tta is not None:
-            outputs.append(averaged(tta, read))
+        if tta:
+            outputs.append(averaged(network, read, config))
             continue
         outputs.append(network(torch.cat([network_input(image_1CHW, config) for image_1CHW in read])))
     poses = poses_of(inputs.names(given), outputs, config.scenes)

@@ -16,17 +16,14 @@ Legend: B batch, C channels, H height, W width, V views.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from posezoo.nn import geometry, transforms
 from posezoo.nn.outputs import PoseOutput
-
-if TYPE_CHECKING:
-    from posezoo.nn.model import ModelConfig, PoseModel
 
 ROLLS_DEG = (-4.0, -2.0, 2.0, 4.0)
 CROSS, CORNERS = 0.7, 0.5
@@ -36,7 +33,26 @@ NEAREST = 0.01  # of the mean distance: a nearer answer counts no more
 TINY = 1e-12
 
 
-def turns(config: ModelConfig) -> Tensor:
+class Reads(Protocol):
+    """What of a ModelConfig counts here; its room imports this one."""
+
+    @property
+    def resize(self) -> int: ...
+    @property
+    def crop(self) -> int: ...
+    @property
+    def fit(self) -> transforms.Fit: ...
+    @property
+    def mean(self) -> tuple[float, float, float] | None: ...
+    @property
+    def std(self) -> tuple[float, float, float] | None: ...
+    @property
+    def focal(self) -> float | None: ...
+    @property
+    def turns_deg(self) -> tuple[float, float, float] | None: ...
+
+
+def turns(config: Reads) -> Tensor:
     """How the cameras turn whose answers are averaged, (V, 3, 3): R_d of each; the first stays as it is."""
     angles: list[Any]
     if not turned(config):
@@ -52,23 +68,23 @@ def turns(config: ModelConfig) -> Tensor:
     return geometry.rotation_from_euler_deg(yaw_V, pitch_V, roll_V)
 
 
-def turned(config: ModelConfig) -> bool:
+def turned(config: Reads) -> bool:
     """Whether cameras turn to the sides; else they roll."""
     return config.focal is not None and config.turns_deg is not None and config.fit == "crop"
 
 
-def described(config: ModelConfig) -> str:
+def described(config: Reads) -> str:
     """What is averaged, in words."""
     how = "copies turned within the range of training" if turned(config) else "rolled copies"
     return f"tta: each pose is the mean over its image and {len(turns(config)) - 1} {how}"
 
 
-def averaged(model: PoseModel, images: Sequence[Tensor]) -> PoseOutput:
+def averaged(model: Callable[..., PoseOutput], images: Sequence[Tensor], config: Reads) -> PoseOutput:
     """The mean answer for uint8 pictures, each (b, 3, H, W) and of a shape of its own; B is the sum of all b.
 
-    `model` is in eval mode; each view is one pass of it. The scene is that chosen for the pictures as they are.
+    `model` is a PoseModel in eval mode; each view is one pass of it. The scene is that chosen for the pictures as they
+    are.
     """
-    config = model.config
     assert config.mean is not None and config.std is not None
     wholes = [transforms.resized(image_bCHW, config.resize).float() / 255 for image_bCHW in images if turned(config)]
     size = config.resize, config.crop
@@ -87,7 +103,7 @@ def averaged(model: PoseModel, images: Sequence[Tensor]) -> PoseOutput:
     return output._replace(position=position_B3, quaternion=geometry.canonical(quaternion_B4))
 
 
-def _look(image_bCHW: Tensor, config: ModelConfig, turn_33: Tensor) -> Tensor:
+def _look(image_bCHW: Tensor, config: Reads, turn_33: Tensor) -> Tensor:
     """What the network reads through cameras that turn: of whole pictures in 0..1; where they roll, of its input."""
     assert config.mean is not None and config.std is not None
     batch, _, height, width = image_bCHW.shape

@@ -234,7 +234,7 @@ def _poses(model: PoseModel | ExportedModel, batch: Sequence[_Read], tta: bool =
         # one by one: pictures of different shapes share a batch once they are cropped
         images = [torch.from_numpy(read.image.copy()).permute(2, 0, 1)[None].to(device) for read in batch]
         if tta and isinstance(model, PoseModel):
-            output = averaged(model, images)
+            output = averaged(model, images, model.config)
         else:
             output = model(torch.cat([network_input(image_1CHW, model.config) for image_1CHW in images]))
     poses = poses_of([read.item.name for read in batch], [output], model.config.scenes)

@@ -20,20 +20,14 @@ WIDE = ModelConfig(
 )
 
 
-def level() -> Level:
-    model = Level().eval()
-    model.config = SQUARE
-    return model
-
-
 @pytest.mark.parametrize("angles", [tta.ROLLS_DEG, (5.0,), (-7.0,), (-4.0, 4.0), (10.0, 3.0, -8.0)])
 def test_the_answer_is_rolled_back(angles: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tta, "ROLLS_DEG", angles)
-    model, images_BCHW = level(), slopes(torch.tensor([0.0, 0.6, -2.5, 3.1]))
+    model, images_BCHW = Level().eval(), slopes(torch.tensor([0.0, 0.6, -2.5, 3.1]))
     with torch.no_grad():
         plain = model(images_BCHW)
         # in floats: rounded to bytes, each picture would be 0.03 degrees off
-        mean = tta.averaged(model, [images_BCHW])
+        mean = tta.averaged(model, [images_BCHW], SQUARE)
         assert geometry.angle_deg(mean.quaternion, plain.quaternion).max() < 0.01
         # the picture does turn: without turning back the answers would be off by the angle
         roll_B33 = geometry.rotation_from_euler_deg(*torch.tensor([0.0, 0.0, angles[0]])).expand(4, 3, 3)
@@ -45,23 +39,23 @@ def test_the_answer_is_rolled_back(angles: tuple[float, ...], monkeypatch: pytes
 
 
 def test_rolled_positions_are_the_mean_over_the_picture_and_its_copies() -> None:
-    model, images_BCHW = level(), (slopes(torch.tensor([0.3, 1.2])) / 2 + 64).clamp(0, 255).byte()
+    model, images_BCHW = Level().eval(), (slopes(torch.tensor([0.3, 1.2])) / 2 + 64).clamp(0, 255).byte()
     focal_B2, read_BCHW = torch.full((2, 2), 128.0), images_BCHW.float() / 255
     with torch.no_grad():
         answers = [model(read_BCHW).position]
         for angle in tta.ROLLS_DEG:
             roll_B33 = geometry.rotation_from_euler_deg(*torch.tensor([0.0, 0.0, angle])).expand(2, 3, 3)
             answers.append(model(transforms.rotate_cameras(read_BCHW, focal_B2, focal_B2 / 2, roll_B33, 128)).position)
-        found = tta.averaged(model, [images_BCHW])
+        found = tta.averaged(model, [images_BCHW], SQUARE)
     assert (answers[1] - answers[0]).abs().min() > 1e-4
     torch.testing.assert_close(found.position, torch.stack(answers).mean(0), rtol=0, atol=1e-6)
 
 
 def test_pictures_of_several_shapes_are_averaged_one_by_one() -> None:
-    model, images_BCHW = level(), slopes(torch.tensor([0.3, 1.2, 2.0])).clamp(0, 255).byte()
+    model, images_BCHW = Level().eval(), slopes(torch.tensor([0.3, 1.2, 2.0])).clamp(0, 255).byte()
     with torch.no_grad():
-        together = tta.averaged(model, [images_BCHW[:1], images_BCHW[1:]])
-        alone = tta.averaged(model, [images_BCHW[2:]])
+        together = tta.averaged(model, [images_BCHW[:1], images_BCHW[1:]], SQUARE)
+        alone = tta.averaged(model, [images_BCHW[2:]], SQUARE)
     torch.testing.assert_close(together.position[2:], alone.position)
     torch.testing.assert_close(together.quaternion[2:], alone.quaternion)
 
@@ -96,7 +90,7 @@ class Knows:
     """Answers with the rotation of the camera that a view was seen by; far off in some of the views."""
 
     def __init__(self, quaternion_B4: Tensor, wrong: tuple[int, ...] = ()) -> None:
-        self.config, self.quaternion_B4, self.wrong, self.view = WIDE, quaternion_B4, wrong, 0
+        self.quaternion_B4, self.wrong, self.view = quaternion_B4, wrong, 0
 
     def __call__(self, images_BCHW: Tensor, scene_B: Tensor | None = None) -> PoseOutput:
         turn_4 = geometry.quaternion_from_matrix(tta.turns(WIDE)[self.view])
@@ -112,8 +106,8 @@ class Knows:
 @pytest.mark.parametrize("wrong", [(), (0,), (2, 7), (1, 3, 8)])
 def test_most_answers_decide(wrong: tuple[int, ...]) -> None:
     quaternion_B4 = geometry.canonical(geometry.unit(torch.randn(3, 4, generator=torch.Generator().manual_seed(0))))
-    model: Any = Knows(quaternion_B4, wrong)
-    output = tta.averaged(model, [torch.zeros(3, 3, 128, 200, dtype=torch.uint8)])
+    model = Knows(quaternion_B4, wrong)
+    output = tta.averaged(model, [torch.zeros(3, 3, 128, 200, dtype=torch.uint8)], WIDE)
     assert model.view == 9
     assert geometry.angle_deg(output.quaternion, quaternion_B4).max() < (0.5 if wrong else 1e-2)
     assert (output.position - torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)).abs().max() < (0.5 if wrong else 1e-9)
