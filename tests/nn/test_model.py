@@ -84,6 +84,7 @@ def test_an_optimized_copy_learns_nothing_and_lies_channels_last() -> None:
     weights = [parameter for parameter in copy.parameters() if parameter.dim() == 4 and parameter.shape[1] > 1]
     assert weights
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    assert (copy.optimized, model.optimized) == (True, False)
 
 
 @pytest.mark.parametrize("missing", ["mean", "std"])

@@ -14,7 +14,7 @@ import small_data
 from small_runs import Train
 
 from posezoo.base.errors import DataError, UsageError, WeightsError
-from posezoo.training.again import evaluate
+from posezoo.training.again import evaluate, known_map
 from posezoo.training.checkpoint import stored_config
 from posezoo.zoo.saved import load
 
@@ -36,6 +36,14 @@ def test_the_mean_over_rolled_copies_is_another_report_that_says_so(train: Train
     assert evaluate(result).headline == result.report.headline, "a model is as it was before"
     with pytest.raises(UsageError):
         evaluate("baseline:mean", data="demo-yard", tta=True)
+
+
+def test_the_known_map_is_that_of_the_stored_report(train: Train, tmp_path: Path) -> None:
+    result = train(epochs=1)
+    title, poses, unit = known_map(str(result.path))
+    assert title.startswith("posenet on ") and unit == "m"
+    assert poses is not None and result.report.train is not None and len(poses) == len(result.report.train)
+    assert known_map(f"local-dir:{tmp_path / 'other'}") == ("other", None, "m")
 
 
 def split_file(data: Path) -> Path:

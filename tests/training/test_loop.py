@@ -54,6 +54,15 @@ def test_signal_before_the_final_evaluation(train: Train, tmp_path: Path, monkey
     assert (tmp_path / "run" / "report" / "report.json").exists()
 
 
+def test_what_is_no_lost_process_is_told_as_what_it_is(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Notes) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Notes, "end", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
+        train()
+
+
 def test_killed_data_worker(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the kernel does where memory runs out."""
 
