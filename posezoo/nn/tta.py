@@ -124,13 +124,17 @@ def mean_position(position_BV3: Tensor, rounds: int = ROUNDS) -> Tensor:
 
 
 def mean_rotation(quaternion_BV4: Tensor, rounds: int = ROUNDS) -> Tensor:
-    """The rotation with the least sum of angles to the V answers, (B, 4) unit; with no rounds, of squared chords."""
-    quaternion_BV4 = geometry.unit(quaternion_BV4)
+    """The rotation with the least sum of angles to the V answers, (B, 4) unit; with no rounds, of squared chords.
+
+    NaN where one of the answers is no rotation: an eigenvector of that would be an error for the whole batch.
+    """
+    known_B1 = quaternion_BV4.isfinite().all(2).all(1)[:, None]
+    quaternion_BV4 = geometry.unit(torch.where(known_B1[..., None], quaternion_BV4, 1.0))
     mean_B4 = _chordal(quaternion_BV4, quaternion_BV4.new_full((*quaternion_BV4.shape[:2], 1), 1.0))
     for _ in range(rounds):
         cosine_BV = (quaternion_BV4 * mean_B4[:, None]).sum(-1).abs().clamp(max=1)
         mean_B4 = _chordal(quaternion_BV4, _weights(torch.acos(cosine_BV)))
-    return mean_B4
+    return torch.where(known_B1, mean_B4, torch.nan)
 
 
 def _chordal(quaternion_BV4: Tensor, weight_BV1: Tensor) -> Tensor:

@@ -133,6 +133,17 @@ def test_equal_answers_are_their_mean() -> None:
     assert geometry.angle_deg(tta.mean_rotation(quaternion_B4[:, None].expand(1, 9, 4)), quaternion_B4).max() < 1e-4
 
 
+def test_an_answer_that_is_none_stays_none_and_spoils_no_other() -> None:
+    quaternion_BV4 = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64).expand(3, 9, 4).clone()
+    quaternion_BV4[1, 4, 2] = torch.nan
+    found_B4 = tta.mean_rotation(quaternion_BV4)
+    assert found_B4.isnan().all(-1).tolist() == [False, True, False]
+    torch.testing.assert_close(found_B4[[0, 2]].abs(), quaternion_BV4[[0, 2], 0])
+    position_BV3 = torch.zeros(2, 9, 3)
+    position_BV3[0, 3] = torch.nan
+    assert tta.mean_position(position_BV3).isnan().all(-1).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("left", [{"focal": None}, {"turns_deg": None}, {"fit": "pad"}])
 def test_where_focal_length_or_turns_are_unknown_cameras_roll(left: dict[str, Any]) -> None:
     config = dataclasses.replace(WIDE, **left)
