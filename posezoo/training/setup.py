@@ -310,7 +310,7 @@ def _cameras(varied: AugmentSettings, cache: ImageCache, rows: np.ndarray) -> di
         assumed_N = shape_N2[:, 1] / shape_N2.min(axis=1) / 2 / np.tan(np.deg2rad(varied.fov_deg) / 2)
         focal_N = np.where(np.isnan(focal_N), assumed_N, focal_N)
     turns = tuple(float(getattr(varied, name) or 0) for name in ("yaw", "pitch", "roll"))
-    return {"focal": float(np.nanmedian(focal_N)), "turns_deg": turns}
+    return {"focal": float(np.nanmedian(focal_N)), "turns_deg": turns} if any(turns) else {}
 
 
 def _deviation_m(position_N3: np.ndarray, config: TrainConfig) -> tuple[float, float, float]:

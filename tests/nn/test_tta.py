@@ -47,8 +47,8 @@ def test_rolled_positions_are_the_mean_over_the_picture_and_its_copies() -> None
             roll_B33 = geometry.rotation_from_euler_deg(*torch.tensor([0.0, 0.0, angle])).expand(2, 3, 3)
             answers.append(model(transforms.rotate_cameras(read_BCHW, focal_B2, focal_B2 / 2, roll_B33, 128)).position)
         found = tta.averaged(model, [images_BCHW], SQUARE)
-    assert (answers[1] - answers[0]).abs().min() > 1e-4
-    torch.testing.assert_close(found.position, torch.stack(answers).mean(0), rtol=0, atol=1e-6)
+    assert (answers[1] - answers[0]).abs().min() > 0.1 / 510  # a tenth of a step of the slopes
+    torch.testing.assert_close(found.position, torch.stack(answers).mean(0))
 
 
 def test_pictures_of_several_shapes_are_averaged_one_by_one() -> None:

@@ -521,8 +521,9 @@ def test_the_model_knows_the_training_cameras_where_they_turn(one_place: Path, t
     assert config.turns_deg == (4.0, 2.0, 2.0)
     little = {"augment.pitch": 0.5, "augment.roll": 0}
     assert load(train(epochs=1, **little).path).config.turns_deg == (4.0, 0.5, 0.0)
-    still = job(one_place, **{"augment.geometry": "crop"}).model.config
-    assert (still.focal, still.turns_deg) == (None, None)
+    for still in ({"augment.geometry": "crop"}, dict.fromkeys(("augment.yaw", "augment.pitch", "augment.roll"), 0)):
+        config = job(one_place, **still).model.config
+        assert (config.focal, config.turns_deg) == (None, None)
 
 
 def test_the_assumed_field_of_view_is_a_focal_length(tmp_path: Path) -> None:
