@@ -239,6 +239,15 @@ def network_input(images_BCHW: Tensor, config: ModelConfig) -> Float[Tensor, "B 
     return transforms.preprocess(images_BCHW, config.resize, config.crop, config.mean, config.std, fit=config.fit)
 
 
+def answered(
+    network: Callable[..., PoseOutput], images: Sequence[Tensor], config: ModelConfig, tta: bool = False
+) -> PoseOutput:
+    """What `network` says of uint8 pictures, each (b, 3, H, W) and of a shape of its own; `tta`: of a model alone."""
+    if tta:
+        return averaged(network, images, config)
+    return network(torch.cat([network_input(image_bCHW, config) for image_bCHW in images]))
+
+
 @torch.inference_mode()
 def predict_files(
     network: Callable[[Tensor], PoseOutput],
@@ -263,10 +272,7 @@ def predict_files(
         # prepared one by one: photographs of different shapes share a batch once they are cropped
         batch = given[start : start + batch_size]
         read = [inputs.read(image, decode, lens_of)[None].to(device) for image in batch]
-        if tta:
-            outputs.append(averaged(network, read, config))
-            continue
-        outputs.append(network(torch.cat([network_input(image_1CHW, config) for image_1CHW in read])))
+        outputs.append(answered(network, read, config, tta))
     poses = poses_of(inputs.names(given), outputs, config.scenes)
     if poses.unfamiliar:
         note(unfamiliar_note(poses.unfamiliar, len(poses)))

@@ -36,14 +36,13 @@ from posezoo.base.spec import Decode
 from posezoo.nn.model import (
     ModelConfig,
     PoseModel,
+    answered,
     evaluating,
-    network_input,
     note_other_lenses,
     poses_of,
     refuse_raw,
     unfamiliar_note,
 )
-from posezoo.nn.tta import averaged
 
 if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
@@ -233,9 +232,6 @@ def _poses(model: PoseModel | ExportedModel, batch: Sequence[_Read], tta: bool =
             modes.enter_context(evaluating(model))
         # one by one: pictures of different shapes share a batch once they are cropped
         images = [torch.from_numpy(read.image.copy()).permute(2, 0, 1)[None].to(device) for read in batch]
-        if tta and isinstance(model, PoseModel):
-            output = averaged(model, images, model.config)
-        else:
-            output = model(torch.cat([network_input(image_1CHW, model.config) for image_1CHW in images]))
+        output = answered(model, images, model.config, tta)
     poses = poses_of([read.item.name for read in batch], [output], model.config.scenes)
     return replace(poses, timestamps=tuple(read.item.timestamp for read in batch))
