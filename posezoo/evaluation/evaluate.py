@@ -118,7 +118,7 @@ def evaluate(
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
         unit=dataset.unit,
         remarks=(*seen, *remarks, *_published(name, dataset, test, split)),
-        settings=_settings(model, dataset, run, trained or {}),
+        settings=_settings(model, dataset, run, trained or {}, tta),
     )
 
 
@@ -132,11 +132,11 @@ class _Run(NamedTuple):
     share: Share | None
 
 
-def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[str, Any], tta: bool) -> dict[str, Any]:
     known = getattr(model, "estimate", None)
     return {
         "trained": _facts(trained),
-        "cost": _costs(model, dataset.frames, run.device),
+        "cost": _costs(model, dataset.frames, run.device, tta),
         "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
         "batch_size": run.batch_size,
         **({"calibration": dataclasses.asdict(known.calibration)} if known else {}),
@@ -152,13 +152,14 @@ def _facts(training: Mapping[str, Any]) -> dict[str, Any]:
     return {key: training[key] for key in kept if key in training}
 
 
-def _costs(model: nn.Module, frames: Frames, device: torch.device) -> dict[str, cost.Cost]:
+def _costs(model: nn.Module, frames: Frames, device: torch.device, tta: bool) -> dict[str, cost.Cost]:
     """What an answer of the model costs, on its first image; nothing for what is no PoseModel."""
     if not isinstance(model, PoseModel):
         return {}
-    price = cost.cost_of(
-        model, model.prepare, frames.path(0), answer=lambda x: model(x).position, device=device, decode=frames.decode
-    )
+    # turned copies are made of the picture itself
+    prepare = torch.clone if tta else model.prepare
+    answer = (lambda x: averaged(model, [x], model.config).position) if tta else (lambda x: model(x).position)
+    price = cost.cost_of(model, prepare, frames.path(0), answer=answer, device=device, decode=frames.decode)
     return {model.name or type(model).__name__: price}
 
 

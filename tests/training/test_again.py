@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import faults
 import pytest
 import small_data
 from small_runs import Notes, Train
+from torch import Tensor
+from torch.nn.modules.module import register_module_forward_hook
 
 from posezoo.base.errors import DataError, UsageError, WeightsError
+from posezoo.evaluation import cost
+from posezoo.nn.model import PoseModel
 from posezoo.training.again import evaluate, known_map
 from posezoo.training.checkpoint import stored_config
 from posezoo.zoo.saved import load
@@ -27,7 +32,7 @@ def test_evaluation_again_gives_the_same(train: Train) -> None:
     assert again.selection == result.report.selection
 
 
-def test_the_mean_over_rolled_copies_is_another_report_that_says_so(train: Train) -> None:
+def test_the_mean_over_turned_copies_is_another_report_that_says_so(train: Train) -> None:
     result = train()
     mean = evaluate(result, tta=True)
     assert mean.headline[mean.model] != result.report.headline[mean.model]
@@ -36,6 +41,25 @@ def test_the_mean_over_rolled_copies_is_another_report_that_says_so(train: Train
     assert evaluate(result).headline == result.report.headline, "a model is as it was before"
     with pytest.raises(UsageError):
         evaluate("baseline:mean", data="demo-yard", tta=True)
+
+
+@pytest.mark.parametrize(("tta", "passes"), [(False, 1), (True, 9)])
+def test_the_cost_is_that_of_the_answers_evaluated(
+    train: Train, monkeypatch: pytest.MonkeyPatch, tta: bool, passes: int
+) -> None:
+    """By the passes of the network, in the clock's place."""
+    result, calls = train(epochs=1), []
+    with register_module_forward_hook(lambda module, *_: calls.append(1) if isinstance(module, PoseModel) else None):
+
+        def counted(work: Callable[[], Tensor]) -> tuple[float, float]:
+            before = len(calls)
+            work()
+            return float(len(calls) - before), 0.0
+
+        monkeypatch.setattr(cost, "_milliseconds", counted)
+        report = evaluate(result, tta=tta)
+    price = report.settings["cost"][report.model]
+    assert (price["latency_ms_p50"], price["file_ms_p50"]) == (passes, passes)
 
 
 def test_progress_counts_the_images_done_of_all(one_place: Path, notes: Notes) -> None:
