@@ -80,4 +80,4 @@ class Views:
         still_B33 = torch.eye(3).expand(len(move_B3), 3, 3)
         inverse_Bhw = self._depths.batch(self.rows[numbers])
         seen = views.moved_cameras(images_BCHW / 255, inverse_Bhw, focal_B2, centre_B2, still_B33, move_B3, None)
-        return (seen * 255).round().to(torch.uint8), intrinsics_B4
+        return (seen.clamp(0, 1) * 255).round().to(torch.uint8), intrinsics_B4  # a cubic overshoots at hard edges

@@ -12,6 +12,7 @@ import pytest
 import small_data
 import torch
 from naming import naming
+from PIL import Image
 from scipy.spatial.transform import Rotation
 from small_runs import Notes, Train, changed, job, weights
 from torch import nn
@@ -104,10 +105,22 @@ def test_views_from_beside_are_shown_where_cameras_move(tmp_path: Path) -> None:
             move, inverse = torch.from_numpy(move_M3[[number - 24]]), ready.depths.batch(np.array([row]))
             moved = moved_cameras(images / 255, inverse, focal, centre, torch.eye(3)[None], move, None)
             assert (moved * 255 - images).abs().mean() > 5
-            images = (moved * 255).round().to(torch.uint8)
+            images = (moved.clamp(0, 1) * 255).round().to(torch.uint8)
         with torch.no_grad():
             expected = ready.model.encode(ready.model.prepare(images)).image[0]
         torch.testing.assert_close(embedding, expected, atol=1e-3, rtol=0)
+
+
+def test_white_beside_black_stays_white_in_moved_views(tmp_path: Path) -> None:
+    data = small_data.with_depths(tmp_path / "data", slice(0, 1))
+    half = np.repeat(np.arange(96)[None] >= 48, 72, axis=0).astype(np.uint8) * np.uint8(255)
+    Image.fromarray(half).convert("RGB").save(data / "yard" / "00.png")
+    views = showing.Views(job(data, selection="last", **{"augment.motion": 0.4}))
+    for number in range(24, 24 + 8):
+        seen = views.batch(np.array([number]))[0][0, 0].int()
+        edge = int((seen[128] > 128).int().argmax())
+        assert 20 < edge < 320
+        assert (seen[20:-20, edge - 12 : edge + 12].diff(dim=1) >= 0).all(), "from black to white and not back"
 
 
 def test_nothing_is_read_where_nobody_learns(one_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
