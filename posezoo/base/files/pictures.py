@@ -219,17 +219,21 @@ def _read(
     if width * height > MAX_PIXELS:
         raise DataError(f"{name}: image too large: {width}x{height} (limit {MAX_PIXELS // 1_000_000} Mpx)")
     rgb = _to_rgb(load_object(decode.function)(image, decode.options) if decode else image)
-    return sized(rgb, short_edge, lens_of), rgb.size
+    return sized(rgb, short_edge, lens_of, name), rgb.size
 
 
-def sized(image: Image.Image, short_edge: int = CACHE_SHORT_EDGE, lens_of: LensOf | None = None) -> np.ndarray:
+def sized(
+    image: Image.Image, short_edge: int = CACHE_SHORT_EDGE, lens_of: LensOf | None = None, name: str = "the picture"
+) -> np.ndarray:
     """As `read_image`, of a picture that is in memory already, as it is: a video's frame."""
+    size = resized_size(*image.size, short_edge)
+    if size[0] * size[1] > MAX_PIXELS:  # a strip of few pixels is as large as the largest picture at this short edge
+        raise DataError(f"{name}: image too long for its width: {image.width}x{image.height}")
     rgb = _to_rgb(image)
-    size = resized_size(*rgb.size, short_edge)
     if lens_of is not None and (found := lens_of(*rgb.size)) is not None:
         lens, (fx, fy, cx, cy) = found
         # corrected at twice the size: sampling then loses nothing that the smaller picture would show
-        large_HWC = sized(rgb, 2 * short_edge)
+        large_HWC = sized(rgb, 2 * short_edge, name=name)
         x, y = large_HWC.shape[1] / rgb.width, large_HWC.shape[0] / rgb.height
         rgb = Image.fromarray(corrected(large_HWC, (fx * x, fy * y, cx * x, cy * y), lens))
     return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))

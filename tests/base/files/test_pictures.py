@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from posezoo.base.errors import DataError
 from posezoo.base.files import pictures
-from posezoo.base.files.pictures import image_size, read_image, read_sized
+from posezoo.base.files.pictures import MAX_PIXELS, image_size, read_image, read_sized, read_upload, sized
 
 SPOT = (11, 5)  # column, row of the one white block of 2x2 pixels
 
@@ -217,6 +217,18 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, reason: 
     assert str(tmp_path / name) in error.value.message
     assert reason in error.value.message
     assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize("size", [(1, 1000), (20_000, 20)])
+def test_a_strip_of_few_pixels_takes_no_more_memory_than_the_largest_picture(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    strip = Image.new("RGB", size)
+    strip.save(tmp_path / "strip.png")
+    for read in (read_image, lambda path: read_upload(path.read_bytes()), lambda _: sized(strip)):
+        with pytest.raises(DataError, match="{}x{}".format(*size)):
+            read(tmp_path / "strip.png")
+    assert read_image(tmp_path / "strip.png", short_edge=8).size < 3 * MAX_PIXELS
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp"])
