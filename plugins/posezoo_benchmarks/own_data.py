@@ -1,7 +1,8 @@
 """Own data: a folder with poses.csv, and the label CSV files that multi-scene papers share.
 
 `folder:PATH`  PATH/poses.csv: image, x, y, z, qw, qx, qy, qz and, where known, scene, split, sequence, timestamp (us),
-               condition, fx, fy, cx, cy, depth (a 16-bit picture), depth_scale (its numbers to a metre; 1000).
+               condition, fx, fy, cx, cy, lens (its distortion: a kind of COLMAP's, then its numbers after the centre),
+               depth (a 16-bit picture), depth_scale (its numbers to a metre; 1000).
                Camera-to-world, metres, (w, x, y, z). Without it: see trajectories.py.
 `csv:PATH`     scene, split, seq, img_path, t1, t2, t3, q1, q2, q3, q4; t = camera centre, q = (w, x, y, z) in a
                convention that the file does not state: `?convention=camera-to-world` (as in 7Scenes files) or
@@ -14,7 +15,7 @@ import operator
 import os
 import re
 
-from posezoo.plugin import DepthMap, Finding, Frame, ReadRequest, ReadResult, UsageError
+from posezoo.plugin import DepthMap, Finding, Frame, Lens, ReadRequest, ReadResult, UsageError
 from posezoo.plugin.reading import numbers, read_csv
 from posezoo_benchmarks import trajectories
 from posezoo_benchmarks.options import only
@@ -56,6 +57,13 @@ def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: 
         intrinsics = numbers([row.get(column, "") for column in INTRINSICS], name, line, findings)
         if intrinsics is None:
             return None
+    lens = None
+    if row.get("lens"):
+        kind, *words = row["lens"].split()
+        given = numbers(words, name, line, findings)
+        if given is None:
+            return None
+        lens = Lens(kind, tuple(given))
     depth = None
     if row.get("depth"):
         scale = numbers([row.get("depth_scale") or "1000"], name, line, findings)
@@ -73,6 +81,7 @@ def _own_frame(row: dict[str, str], name: str, line: int, scene: str, findings: 
         condition=row.get("condition", ""),
         intrinsics=(intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]) if intrinsics else None,
         source=(name, line),
+        lens=lens,
         depth=depth,
     )
 

@@ -14,17 +14,21 @@ matrices or the inverse. The poses' own text is that of `Poses.to_csv` and the l
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from posezoo.base.errors import DataError, UsageError
+from posezoo.base.files.lenses import general
 from posezoo.base.files.pictures import image_size
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Progress
 from posezoo.base.paths import printable_path
+from posezoo.base.spec import Lens
 from posezoo.data.splits import WORDS, runs
 from posezoo.data.table import Frames
 
@@ -70,6 +74,14 @@ def _csv(frames: Frames, progress: Progress) -> dict[str, str]:
     more = {word: getattr(frames, word).tolist() for word in ("split", "sequence", "timestamp", "condition")}
     for name, value_N in zip(INTRINSICS, frames.intrinsics.T.tolist(), strict=True):
         more[name] = [repr(value) if known else "" for value, known in zip(value_N, known_N, strict=True)]
+    if len(frames.lens):
+        lenses = [frames.lens_of(n) for n in range(len(frames))]
+        more["lens"] = ["" if lens is None else " ".join([lens.kind, *map(repr, lens.parameters)]) for lens in lenses]
+    if len(frames.depth):
+        # a map of another camera would be taken for one of the image's
+        same_N = np.isnan(frames.depth_camera[:, 1:]).all(axis=1)
+        maps = [os.fsdecode(path) if same else "" for path, same in zip(frames.depth.tolist(), same_N, strict=True)]
+        more |= {"depth": maps, "depth_scale": [repr(scale) for scale in frames.depth_camera[:, 0].tolist()]}
     return {"poses.csv": frames.poses().to_csv(more)}
 
 
@@ -97,27 +109,53 @@ def _kitti(frames: Frames, progress: Progress) -> dict[str, str]:
 
 
 def _colmap(frames: Frames, progress: Progress) -> dict[str, str]:
-    numbers: dict[tuple[float, ...], int] = {}
+    numbers: dict[str, int] = {}
     cameras, camera_of = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"], []
-    for camera in _cameras(frames, progress):
-        if camera not in numbers:
-            numbers[camera] = len(numbers) + 1
-            width, height, *pinhole = camera
-            parameters = " ".join(repr(value) for value in pinhole)
-            cameras.append(f"{numbers[camera]} PINHOLE {int(width)} {int(height)} {parameters}")
-        camera_of.append(numbers[camera])
+    for n, camera in enumerate(_cameras(frames, progress)):
+        lens = frames.lens_of(n)
+        kind, distortion = ("PINHOLE", ()) if lens is None else _of_colmap(lens)
+        width, height, *pinhole = camera
+        parameters = " ".join(map(repr, (*pinhole, *distortion)))
+        line = f"{kind} {int(width)} {int(height)} {parameters}"
+        if line not in numbers:
+            numbers[line] = len(numbers) + 1
+            cameras.append(f"{numbers[line]} {line}")
+        camera_of.append(numbers[line])
     images = frames.poses().to_colmap(camera_of)
     return {"cameras.txt": "\n".join(cameras) + "\n", "images.txt": images, "points3D.txt": ""}
 
 
 def _nerf(frames: Frames, progress: Progress) -> dict[str, str]:
     content = json.loads(frames.poses().to_nerf())
-    for entry, (width, height, fx, fy, cx, cy) in zip(content["frames"], _cameras(frames, progress), strict=True):
-        entry |= {"w": int(width), "h": int(height), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+    for n, (width, height, fx, fy, cx, cy) in enumerate(_cameras(frames, progress)):
+        entry, lens = content["frames"][n], frames.lens_of(n)
+        distortion = {} if lens is None else _of_nerfstudio(lens)
+        entry |= {"w": int(width), "h": int(height), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, **distortion}
     for word in WORDS:
         names = [frames.name(n) for n in np.flatnonzero(frames.split == word).tolist()]
         content |= {f"{word}_filenames": names} if names else {}
     return {"transforms.json": json.dumps(content, indent=1) + "\n"}
+
+
+def _of_colmap(lens: Lens) -> tuple[str, tuple[float, ...]]:
+    """A kind of COLMAP's with two focal lengths, and the numbers after the centre."""
+    kind, numbers = (found := general(lens)).kind, found.parameters
+    if kind != "POLYNOMIAL":
+        return kind, numbers
+    k1, k2, k3, k4, p1, p2 = numbers
+    if k4:
+        raise UsageError("COLMAP has no lens with k4", "export to csv or nerf")
+    return ("FULL_OPENCV", (k1, k2, p1, p2, k3, 0.0, 0.0, 0.0)) if k3 else ("OPENCV", (k1, k2, p1, p2))
+
+
+def _of_nerfstudio(lens: Lens) -> dict[str, Any]:
+    """The keys of nerfstudio's camera that say its distortion."""
+    found = general(lens)
+    names = {"POLYNOMIAL": ("k1", "k2", "k3", "k4", "p1", "p2"), "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4")}
+    if found.kind not in names:
+        raise UsageError(f"nerfstudio has no lens of kind {found.kind}", "export to csv or colmap")
+    model = "OPENCV" if found.kind == "POLYNOMIAL" else found.kind
+    return {"camera_model": model, **dict(zip(names[found.kind], found.parameters, strict=True))}
 
 
 FORMS: dict[str, Callable[[Frames, Progress], dict[str, str]]] = {

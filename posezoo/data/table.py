@@ -45,6 +45,11 @@ class Frames:
         """The distortion of image i that is corrected."""
         return self.lenses[self.lens[i]] if len(self.lens) else None
 
+    def correction(self, i: int) -> tuple[Lens, tuple[float, float, float, float]] | None:
+        """The distortion of image i that is corrected, and the intrinsics that it is for."""
+        lens, (fx, fy, cx, cy) = self.lens_of(i), self.intrinsics[i].tolist()
+        return None if lens is None or np.isnan([fx, fy, cx, cy]).any() else (lens, (fx, fy, cx, cy))
+
     def __len__(self) -> int:
         return len(self.images)
 

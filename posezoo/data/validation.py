@@ -154,8 +154,10 @@ def with_known_lenses(rows: Sequence[Frame], exif: bool, findings: list[Finding]
     kept, kinds = [], set()
     for row in rows:
         lens = row.lens if row.lens is not None and any(row.lens.parameters) else None
-        if lens is not None and (row.intrinsics is None or not lenses.known(lens.kind)):
-            what = "without intrinsics" if lenses.known(lens.kind) else "of an unknown kind"
+        what = lenses.problem(lens) if lens is not None else ""
+        if lens is not None and row.intrinsics is None:
+            what = what or "without intrinsics"
+        if lens is not None and what:
             findings.append(Finding(*row.source, f"lens {lens.kind[:40]!a} {what} ({printable_path(row.image)})"))
             continue
         if lens is not None and exif and not lenses.turns(lens):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small_data
 from naming import naming
 from own_folder import MakeFolder, picture
 from scipy.spatial.transform import Rotation
 
 from posezoo.base.errors import DataError, UsageError
-from posezoo.base.spec import Frame
+from posezoo.base.files.lenses import distorted
+from posezoo.base.spec import Frame, Lens
 from posezoo.data.export import FORMS, READERS, data_name, export
 from posezoo.data.open import open_dataset
 from posezoo.data.table import Frames
@@ -64,6 +67,55 @@ def test_round_trip(tmp_path: Path, form: str) -> None:
     if form == "csv":
         assert open_dataset(name).digest == open_dataset(name).digest
         assert found.condition.tolist() == frames.condition.tolist()
+
+
+LENSES = {
+    "SIMPLE_RADIAL": (-0.2,), "RADIAL": (-0.2, 0.05), "OPENCV": (-0.2, 0.05, 1e-3, -2e-3),
+    "POLYNOMIAL": (-0.2, 0.05, 0.01, 0.0, 1e-3, -2e-3), "FULL_OPENCV": (-0.2, 0.05, 1e-3, -2e-3, 0.01, 0.1, 0.0, 0.0),
+    "OPENCV_FISHEYE": (0.03, -0.02, 0.01, 0.004), "SIMPLE_RADIAL_FISHEYE": (0.03,), "RADIAL_FISHEYE": (0.03, -0.02),
+    "THIN_PRISM_FISHEYE": (0.03, -0.02, 1e-3, 2e-3, 0.01, 0.004, 1e-3, 0.0), "FOV": (0.9,),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LENSES)
+@pytest.mark.parametrize("form", ["csv", "colmap", "nerf"])
+def test_a_lens_distorts_as_before(tmp_path: Path, form: str, kind: str) -> None:
+    rows = [Frame(f"{n}.png", (n, 0, 0), (1, 0, 0, 0), "town", "test", intrinsics=(30, 31, 20, 15)) for n in range(3)]
+    rows[:2] = [dataclasses.replace(row, lens=Lens(kind, LENSES[kind])) for row in rows[:2]]
+    for row in rows:
+        picture(tmp_path / "data" / row.image)
+    frames = Frames.from_rows(tmp_path / "data", rows)
+    if form == "nerf" and kind in ("FULL_OPENCV", "THIN_PRISM_FISHEYE", "FOV"):
+        with pytest.raises(UsageError, match=naming(kind)):
+            export(frames, form, tmp_path / "out")
+        return
+    export(frames, form, tmp_path / "out")
+    found = open_dataset(data_name(form, tmp_path / "out", tmp_path / "data")).frames
+    x, y = np.random.default_rng(0).uniform(-0.6, 0.6, (2, 100))
+    for n in range(2):
+        lens = found.lens_of(n)
+        assert lens is not None
+        np.testing.assert_allclose(distorted(lens, x, y), distorted(Lens(kind, LENSES[kind]), x, y), rtol=0, atol=1e-12)
+    assert found.lens_of(2) is None
+    np.testing.assert_array_equal(found.intrinsics, frames.intrinsics)
+
+
+def test_a_lens_that_colmap_does_not_have(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png")
+    lens = Lens("POLYNOMIAL", (0.1, 0.0, 0.0, 0.2, 0.0, 0.0))
+    row = Frame("0.png", (0, 0, 0), (1, 0, 0, 0), "town", "test", intrinsics=(30, 30, 20, 15), lens=lens)
+    with pytest.raises(UsageError, match="k4"):
+        export(Frames.from_rows(tmp_path, [row]), "colmap", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_depth_maps_are_named(tmp_path: Path) -> None:
+    data = small_data.with_depths(tmp_path / "data", slice(0, 5))
+    frames = open_dataset(f"folder:{data}").frames
+    export(frames, "csv", tmp_path / "out")
+    found = open_dataset(data_name("csv", tmp_path / "out", data)).frames
+    assert found.depth.tolist() == frames.depth.tolist() and sum(map(bool, found.depth.tolist())) == 5
+    np.testing.assert_array_equal(found.depth_camera, frames.depth_camera)
 
 
 HOLDS = {  # beside poses and, but for kitti, names

@@ -382,6 +382,20 @@ def test_lens_distortion_is_corrected_in_the_cache(tmp_path: Path) -> None:
     assert max(bent) - min(bent) > 3
 
 
+@pytest.mark.parametrize(
+    ("lens", "words"),
+    [("OPENCV -0.3 0.1 0 x", "not a finite number"), ("OPENCV -0.3 0.1", "with 2 numbers"), ("BENT 1", "unknown kind")],
+)
+def test_bad_lenses_of_poses_csv(tmp_path: Path, lens: str, words: str) -> None:
+    pictures(tmp_path, ["a.png", "b.png"])
+    header, rest = "image,x,y,z,qw,qx,qy,qz,fx,fy,cx,cy,lens\n", "0,0,0,1,0,0,0,60,60,32,24"
+    (tmp_path / "poses.csv").write_text(f"{header}a.png,{rest},OPENCV -0.3 0.1 0 0\nb.png,{rest},{lens}\n")
+    with pytest.raises(DataError) as caught:
+        open_dataset(f"folder:{tmp_path}")
+    (finding,) = caught.value.findings
+    assert finding.line == 3 and words in str(finding)
+
+
 def test_lenses_of_transforms_json(tmp_path: Path) -> None:
     content = transforms() | {"k1": 0.1, "k2": -0.02, "k3": 0.003, "k4": 0, "p1": 0.001, "p2": 0.002}
     (pictures(tmp_path) / "transforms.json").write_text(json.dumps(content))

@@ -38,6 +38,28 @@ def known(kind: str) -> bool:
     return kind in _KINDS
 
 
+def problem(lens: Lens) -> str:
+    """Why its distortion cannot be corrected; empty if it can."""
+    if not known(lens.kind):
+        return "of an unknown kind"
+    return "" if len(lens.parameters) == _COUNTS[lens.kind] else f"with {len(lens.parameters)} numbers"
+
+
+def general(lens: Lens) -> Lens:
+    """The same distortion by a polynomial, POLYNOMIAL of the distance or OPENCV_FISHEYE of the angle, if it is one."""
+    k = lens.parameters
+    match lens.kind:
+        case "SIMPLE_RADIAL" | "RADIAL":
+            return Lens("POLYNOMIAL", (*(*k, 0.0, 0.0, 0.0)[:4], 0.0, 0.0))
+        case "OPENCV":
+            return Lens("POLYNOMIAL", (k[0], k[1], 0.0, 0.0, k[2], k[3]))
+        case "FULL_OPENCV" if not any(k[5:]):
+            return Lens("POLYNOMIAL", (k[0], k[1], k[4], 0.0, k[2], k[3]))
+        case "SIMPLE_RADIAL_FISHEYE" | "RADIAL_FISHEYE":
+            return Lens("OPENCV_FISHEYE", (*k, 0.0, 0.0, 0.0)[:4])
+    return lens
+
+
 def turns(lens: Lens) -> bool:
     """Whether the same numbers hold for the picture turned by a quarter: the distortion is the same all round."""
     low, high = TANGENTIAL.get(lens.kind, (0, 0))
@@ -179,3 +201,7 @@ _KINDS: dict[str, Callable[[tuple[float, ...], np.ndarray, np.ndarray], Points]]
     "THIN_PRISM_FISHEYE": _thin_prism,
     "FOV": _field_of_view,
 }
+_COUNTS = {
+    "SIMPLE_RADIAL": 1, "RADIAL": 2, "OPENCV": 4, "POLYNOMIAL": 6, "FULL_OPENCV": 8, "OPENCV_FISHEYE": 4,
+    "SIMPLE_RADIAL_FISHEYE": 1, "RADIAL_FISHEYE": 2, "THIN_PRISM_FISHEYE": 8, "FOV": 1,
+}  # fmt: skip

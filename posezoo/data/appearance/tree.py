@@ -90,10 +90,11 @@ class Tree:
         return int.from_bytes(digest[:8], "big") >> 1
 
     def source_picture(self, n: int) -> np.ndarray:
-        """Frame n's own picture, uint8 RGB (H, W, 3) in its stored size. Raises DataError."""
+        """Frame n's own picture, uint8 RGB (H, W, 3) in its stored size, free of distortion. Raises DataError."""
         size = self.size(n)
         with _with_verify_hint():
-            return read_image(self.frames.path(n), min(size), self.frames.decode)
+            known = self.frames.correction(n)
+            return read_image(self.frames.path(n), min(size), self.frames.decode, lambda width, height: known)
 
     def size(self, n: int) -> tuple[int, int]:
         """(width, height) of frame n's stored picture. Raises DataError."""
@@ -117,6 +118,9 @@ class Tree:
             for key, value in vars(self.frames).items()
             if isinstance(value, np.ndarray)
         }
+        # the pictures made are free of distortion, and depth maps stay where the source is
+        none = Frames.from_rows(self.out, ())
+        columns |= {key: getattr(none, key) for key in ("lens", "lenses", "depth", "depth_camera")}
         made = dataclasses.replace(self.frames, root=self.out, **columns)
         self.write_text("poses.csv", FORMS["csv"](made, lambda done, total: None)["poses.csv"])
         self.write_text(CARD, json.dumps(self.card, indent=1) + "\n")

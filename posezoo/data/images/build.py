@@ -104,11 +104,7 @@ def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Fin
     """Image i (H, W, 3) and the (width, height) that its intrinsics are for, or why it cannot be read."""
     path = frames.path(i)
     try:
-        lens, intrinsics = frames.lens_of(i), frames.intrinsics[i]
-        if lens is None or np.isnan(intrinsics).any():
-            return read_sized(path, decode=frames.decode)
-        known = lens, tuple(intrinsics.tolist())
-        return read_sized(path, decode=frames.decode, lens_of=lambda width, height: known)
+        return read_sized(path, decode=frames.decode, lens_of=lambda width, height: frames.correction(i))
     except DataError as error:
         return Finding(printable_path(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
 

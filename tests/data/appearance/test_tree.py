@@ -9,10 +9,13 @@ from pathlib import Path
 
 import fault_points
 import faults
+import numpy as np
 import small_data
 from naming import naming
 
+from posezoo.base.files.pictures import read_image
 from posezoo.cli import run
+from posezoo.data.open import open_dataset
 
 
 def words(data: Path | str, *more: str, out: str = "w") -> list[str]:
@@ -38,6 +41,31 @@ def test_killed_it_goes_on_to_the_same_bytes(one_place: Path) -> None:
     assert not list(Path("w").rglob(".tmp-*"))
     assert run(words(one_place, "--kind", "night", "--seed", "7")) == 0  # another condition beside them
     assert json.loads(Path("w/card.json").read_text())["pictures"] == {"fog-2": 8, "rain-2": 8, "night-3": 8}
+
+
+def test_pictures_made_are_free_of_distortion_and_name_no_depth_maps(tmp_path: Path) -> None:
+    data = small_data.with_depths(tmp_path / "data", slice(0, 3))
+    with (data / "poses.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lenses = ["OPENCV -0.3 0.1 0 0", ""]
+    small_data.write(data, [{**row, "lens": lenses[n % 2]} for n, row in enumerate(rows)])
+    source = open_dataset(f"folder:{data}").frames
+    ended = faults.in_process(words(data, "--kind", "original", "--subset", "all"))
+    assert ended.code == 0, ended
+    made = open_dataset("folder:w").frames
+    assert len(made) and not len(made.lens) and not len(made.depth)
+    ours = {name: n for n, name in enumerate(map(source.name, range(len(source))))}
+    bent = 0
+    for n in range(len(made)):
+        folder, _, rest = made.name(n).partition("/")
+        if folder != "original":
+            continue
+        of = ours[rest.replace("_original.png", ".png")]
+        known = source.correction(of)
+        expected = read_image(source.path(of), 72, lens_of=lambda *_, known=known: known)
+        np.testing.assert_array_equal(read_image(made.path(n), 72), expected)
+        bent += known is not None and (read_image(source.path(of), 72) != expected).any()
+    assert bent
 
 
 def test_bad_pictures_and_a_full_disk_are_one_line(one_place: Path) -> None:
