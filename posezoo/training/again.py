@@ -31,7 +31,8 @@ from posezoo.training.checkpoint import stored_config
 from posezoo.training.config import DataSettings
 from posezoo.training.loop import Result
 from posezoo.training.rows import as_trained
-from posezoo.training.run import CONFIG, read_config, require_same
+from posezoo.training.run import CONFIG, read_config
+from posezoo.training.saving import require_same
 from posezoo.zoo.find import find, full_name
 from posezoo.zoo.saved import load_found
 

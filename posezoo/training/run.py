@@ -226,15 +226,6 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "
     return found
 
 
-def require_same(path: Path, then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
-    """Raise UsageError if config.toml has been changed since the run's checkpoint was written."""
-    same = {key: as_stored(now.get(key)) for key in ("train", "model")}
-    found = differences(then, same) if then else []
-    if found:
-        what = f"{path / CONFIG} differs from what was trained: {', '.join(found[:3])}"
-        raise UsageError(what, "restore the file; for other settings start anew: posezoo train with another out=")
-
-
 def as_stored(value: Any) -> Any:
     """As it comes back from a file: tuples are lists."""
     return json.loads(json.dumps(value))

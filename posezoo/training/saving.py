@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from posezoo.base.errors import Interrupted
+from posezoo.base.errors import Interrupted, UsageError, WeightsError
 from posezoo.base.version import __version__
+from posezoo.catalogue import settings
 from posezoo.training import checkpoint
+from posezoo.training.config import TrainConfig
 from posezoo.training.phase import Phase
-from posezoo.training.run import RunFolder, as_stored
+from posezoo.training.run import CONFIG, RunFolder, as_stored, differences
 from posezoo.training.setup import Job
+from posezoo.zoo.blueprint import blueprint_from
 
 MINUTE, SHARE = 60.0, 0.02
 """With as many seconds between checkpoints or more, saving takes at most this part of the time."""
@@ -38,6 +41,27 @@ class State:
 def configuration(job: Job) -> dict[str, Any]:
     """What config.toml holds, besides the version."""
     return {"train": job.config.model_dump(), "model": job.blueprint.as_dict()}
+
+
+def require_same(path: Path, then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+    """Raise UsageError if config.toml has been changed since the run's checkpoint was written.
+
+    A setting that one of them lacks, because an older version of posezoo wrote it, has its default there.
+    """
+    found = differences(_completed(then, path), _completed(now, path)) if then else []
+    if found:
+        what = f"{path / CONFIG} differs from what was trained: {', '.join(found[:3])}"
+        raise UsageError(what, "restore the file; for other settings start anew: posezoo train with another out=")
+
+
+def _completed(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        train = settings.validated(TrainConfig, config["train"], "train.").model_dump()
+        known = {"train": train, "model": blueprint_from(config["model"], path / CONFIG).as_dict()}
+    except (UsageError, WeightsError, KeyError):  # it cannot be what was trained with: word for word
+        known = {key: config.get(key) for key in ("train", "model")}
+    completed: dict[str, Any] = as_stored(known)
+    return completed
 
 
 class Saver:

@@ -32,8 +32,8 @@ from posezoo.training.loop import Loop, Result
 from posezoo.training.phase import Phase
 from posezoo.training.place import learn_place
 from posezoo.training.processes import Processes, joined, restarts
-from posezoo.training.run import CONFIG, RunFolder, new_run_path, newest_run, read_config, require_same
-from posezoo.training.saving import configuration
+from posezoo.training.run import CONFIG, RunFolder, new_run_path, newest_run, read_config
+from posezoo.training.saving import configuration, require_same
 from posezoo.training.setup import measured_precision, set_up
 from posezoo.zoo.blueprint import Blueprint, blueprint_from
 from posezoo.zoo.find import find, full_name

@@ -11,7 +11,8 @@ import pytest
 from small_runs import Notes, Train
 
 from posezoo.api import resume
-from posezoo.base.errors import PosezooError
+from posezoo.base.errors import PosezooError, UsageError
+from posezoo.training.again import evaluate
 from posezoo.training.config import CheckpointSettings
 from posezoo.training.saving import Saver, State
 
@@ -35,6 +36,27 @@ def test_disk_full(train: Train, tmp_path: Path, point: str) -> None:
     assert faults.checkpoints(run) == ["step-000000002"]
     resume(run, observer=Notes())
     assert faults.numbers(run) == faults.numbers(train(out=str(tmp_path / "whole")).path)
+
+
+def test_a_setting_that_an_older_version_did_not_know_has_its_default(train: Train) -> None:
+    run = train(epochs=1, **{"checkpoint.every_steps": 2}).path
+    config = run / "config.toml"
+    lines = config.read_text().splitlines(keepends=True)
+
+    def without(*keys: str) -> str:
+        kept = [line for line in lines if line.partition(" =")[0] not in keys]
+        assert len(kept) == len(lines) - len(keys)
+        return "".join(kept)
+
+    config.write_text(without("lift", "drop_path"))
+    for _ in range(2):  # the checkpoint of the first has all of today's settings
+        resume(run, observer=Notes())
+    assert evaluate(run).headline
+    config.write_text(without("batch_size"))
+    with pytest.raises(UsageError, match="batch_size"):
+        resume(run, observer=Notes())
+    with pytest.raises(UsageError, match="batch_size"):
+        evaluate(run)
 
 
 def test_saved_when_enough_seconds_have_passed(train: Train, tmp_path: Path) -> None:
