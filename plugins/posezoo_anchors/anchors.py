@@ -144,9 +144,13 @@ class Anchors(nn.Module):
 
     @torch.no_grad()
     def learn_place(self, place: Place) -> None:
-        """Anchors at training poses, keys at the embeddings of their images, projected to the main components."""
+        """Anchors at training poses, keys at the embeddings of their images, projected to the main components.
+
+        Scenes that the place does not have keep the anchors that they have learned, and with them the projection.
+        """
         chosen: list[np.ndarray] = []
-        self.scene.fill_(-1)
+        kept_K = self._learned_before(set(np.unique(place.scene).tolist()))
+        self.scene[~kept_K] = -1
         for scene in range(self.scenes):
             rows = np.flatnonzero(place.scene == scene)
             if not len(rows):
@@ -163,20 +167,32 @@ class Anchors(nn.Module):
             start = scene * self.config.count
             self.scene[start : start + len(found)] = scene
             chosen.append(rows[found])
-        tilt_deg = math.hypot(*geometry.tilts_deg(torch.from_numpy(place.quaternion))) / math.sqrt(2)
-        self.turn.fill_(math.radians(self.config.turn_deg or min(max(1.5 * tilt_deg, 1.0), 8.0)))
-        used_K, rows_K = self.scene >= 0, np.concatenate(chosen)
+        if not kept_K.any():
+            tilt_deg = math.hypot(*geometry.tilts_deg(torch.from_numpy(place.quaternion))) / math.sqrt(2)
+            self.turn.fill_(math.radians(self.config.turn_deg or min(max(1.5 * tilt_deg, 1.0), 8.0)))
+        used_K, rows_K = (self.scene >= 0) & ~kept_K, np.concatenate(chosen)
         self.offset[used_K] = torch.from_numpy(place.position[rows_K] - self.mean_3).to(self.offset)
         self.quaternion[used_K] = torch.from_numpy(place.quaternion[rows_K]).to(self.quaternion)
-        self._set_keys(place.embed(rows_K.tolist()), used_K)
+        embedding_KE = place.embed(rows_K.tolist())
+        projected_KD = self.project(embedding_KE) if kept_K.any() else self._projected_anew(embedding_KE)
+        # an embedding like all others has no direction: its key keeps its random start
+        has_one_K1 = projected_KD.norm(dim=-1, keepdim=True) > 10 * EPS * embedding_KE.norm(dim=-1, keepdim=True)
+        self.keys[used_K] = torch.where(has_one_K1, F.normalize(projected_KD, dim=-1), self.keys[used_K])
+
+    def _learned_before(self, anew: set[int]) -> Tensor:
+        """(K,) which anchors are those that scenes other than `anew` have learned: each scene has a room of its own."""
+        room_K = torch.arange(len(self.scene), device=self.scene.device) // self.config.count
+        own_K = (self.scene == room_K) | (self.scene == -1)
+        kept = [scene for scene in range(self.scenes) if scene not in anew and bool(own_K[room_K == scene].all())]
+        return torch.isin(room_K, room_K.new_tensor(kept)) & (self.scene >= 0)
 
     def _trusted(self, sigma: Tensor, spread: Tensor | float) -> Tensor:
         """c in metres: twice sigma times how many times smaller than sigma the head's error may be expected to be."""
         found: Tensor = 2 * sigma**2 / (HEAD_ERROR * spread)
         return torch.full_like(found, self.config.trust) if self.config.trust else found
 
-    def _set_keys(self, embedding_KE: Tensor, used_K: Tensor) -> None:
-        """Project on the directions in which the anchors' embeddings differ most, so that their cosines stay."""
+    def _projected_anew(self, embedding_KE: Tensor) -> Tensor:
+        """Projected, from now on, on the directions in which these embeddings differ most, so that cosines stay."""
         mean_E = embedding_KE.mean(0)
         differences_KE = embedding_KE - mean_E
         _, _, axes_DE = torch.linalg.svd(differences_KE, full_matrices=False)
@@ -185,10 +201,7 @@ class Anchors(nn.Module):
         self.project.weight[len(axes_DE) :] = F.normalize(self.project.weight[len(axes_DE) :], dim=-1) / 100
         self.project.weight[: len(axes_DE)] = axes_DE
         self.project.bias.copy_(-self.project.weight @ mean_E)
-        keys_KD = differences_KE @ self.project.weight.T
-        # an embedding like all others has no direction: its key keeps its random start
-        has_one_K1 = keys_KD.norm(dim=-1, keepdim=True) > 10 * EPS * embedding_KE.norm(dim=-1, keepdim=True)
-        self.keys[used_K] = torch.where(has_one_K1, F.normalize(keys_KD, dim=-1), self.keys[used_K])
+        return differences_KE @ self.project.weight.T
 
 
 def spread_out(points_NV: np.ndarray, count: int, nearest: float = 0.0) -> tuple[np.ndarray, float]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import small_data
 import torch
+from scipy.spatial.transform import Rotation
 from small_models import SMALL
 from small_runs import Notes, Train
 
 import posezoo
 from posezoo.base.errors import UsageError
 from posezoo.nn.model import PoseModel
+from posezoo.nn.place import Place, learn_place
 from posezoo.training.run import read_config
 from posezoo.zoo.blueprint import blueprint
 from posezoo.zoo.build import build
@@ -49,6 +52,40 @@ def test_old_scenes_keep_their_numbers_and_new_ones_start_anew() -> None:
         parts, old = own[name].view(3, -1), theirs[name].view(2, -1)
         assert torch.equal(parts[:2], old[[1, 0]]), name
         assert torch.equal(parts[2], start[name].view(3, -1)[2]), name
+
+
+def test_old_scenes_keep_their_anchors_when_another_is_learned() -> None:
+    """The anchors' answers for old scenes stay, the new scene's are its own."""
+
+    def place(*scenes: int) -> Place:
+        draw = np.random.default_rng(sum(scenes))
+        scene = np.repeat(scenes, 30)
+        position = draw.normal(size=(len(scene), 3)) + 100 * scene[:, None]
+        quaternion = np.roll(Rotation.random(len(scene), random_state=1).as_quat(), 1, axis=1)
+        embedding = torch.from_numpy(draw.normal(size=(len(scene), source.image_dim))).float()
+        camera = np.full((len(scene), 4), np.nan)
+        return Place(position, quaternion, scene, camera, lambda rows: embedding[list(rows)])
+
+    more = {"shared_heads": False, "anchors": {"count": 20}}
+    source = made("ms-transformer+anchors", 1, ("hall", "yard"), **more)
+    learn_place(source, place(0, 1))
+    model = made("ms-transformer+anchors", 0, ("hall", "yard", "cellar"), **more)
+    assert transfer(model, source) == []
+    learn_place(model, place(2))
+    scene_K = model.anchors.scene
+    assert [int((scene_K == scene).sum()) for scene in range(3)] == [20, 20, 20]
+    images, told = torch.rand(4, 3, 64, 64), torch.tensor([0, 1, 0, 1])
+    with torch.inference_mode():
+        embedding = source.encode(images).image
+        old, new = source.anchors(embedding, told), model.anchors(embedding, told)
+        third = model.anchors(embedding, torch.full((4,), 2))
+    torch.testing.assert_close(
+        old.offset + torch.from_numpy(source.anchors.mean_3), new.offset + torch.from_numpy(model.anchors.mean_3)
+    )
+    torch.testing.assert_close(old.quaternion, new.quaternion)
+    assert ((third.offset + torch.from_numpy(model.anchors.mean_3) - 200).abs() < 10).all()
+    rest = model.anchors.keys[scene_K == 2]
+    torch.testing.assert_close(rest.norm(dim=-1), torch.ones(20))
 
 
 def test_a_model_of_another_kind() -> None:
