@@ -91,8 +91,13 @@ def averaged(model: Callable[..., PoseOutput], images: Sequence[Tensor], config:
     plain = [transforms.preprocess(image_bCHW, *size, config.mean, config.std, fit=config.fit) for image_bCHW in images]
     output: PoseOutput = model(torch.cat(plain))
     positions, quaternions = [output.position], [output.quaternion.double()]
+    # stretched pixels are not square
+    shapes = [image_bCHW.shape[-2:] if config.fit == "stretch" else (1, 1) for image_bCHW in images]
     for turn_33 in turns(config)[1:].to(output.position.device):
-        views = [_look(whole_bCHW, config, turn_33) for whole_bCHW in wholes or plain]
+        views = [
+            _look(picture_bCHW, config, turn_33, width / height)
+            for picture_bCHW, (height, width) in zip(wholes or plain, shapes, strict=True)
+        ]
         answer = model(torch.cat(views), output.scene)
         back_4 = geometry.quaternion_from_matrix(turn_33.double().T)
         positions.append(answer.position)
@@ -103,12 +108,15 @@ def averaged(model: Callable[..., PoseOutput], images: Sequence[Tensor], config:
     return output._replace(position=position_B3, quaternion=geometry.canonical(quaternion_B4))
 
 
-def _look(image_bCHW: Tensor, config: Reads, turn_33: Tensor) -> Tensor:
-    """What the network reads through cameras that turn: of whole pictures in 0..1; where they roll, of its input."""
+def _look(image_bCHW: Tensor, config: Reads, turn_33: Tensor, squeezed: float = 1.0) -> Tensor:
+    """What the network reads through cameras that turn: of whole pictures in 0..1; where they roll, of its input.
+
+    `squeezed`: how many times as wide as high what a pixel shows is.
+    """
     assert config.mean is not None and config.std is not None
     batch, _, height, width = image_bCHW.shape
     focal = config.focal or 1.0  # a roll does not depend on it
-    focal_B2 = image_bCHW.new_full((batch, 2), focal * min(height, width))
+    focal_B2 = (focal * min(height, width)) * image_bCHW.new_tensor([1.0, squeezed]).expand(batch, 2)
     centre_B2 = image_bCHW.new_tensor([width / 2, height / 2]).expand(batch, 2)
     seen = transforms.rotate_cameras(image_bCHW, focal_B2, centre_B2, turn_33.expand(batch, 3, 3), config.crop)
     return transforms.normalised(seen.clamp(0, 1), config.mean, config.std) if turned(config) else seen

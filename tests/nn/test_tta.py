@@ -86,6 +86,31 @@ def test_each_view_is_what_the_turned_camera_would_see() -> None:
     torch.testing.assert_close(still, (whole[..., 8:120, 104:216] - 0.4) / 0.2, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_rolled_copies_are_what_the_rolled_camera_would_see(fit: transforms.Fit) -> None:
+    """However the picture becomes a square: by a copy of the whole picture, rolled before."""
+    config = dataclasses.replace(SQUARE, fit=fit, resize=128, crop=128 if fit != "crop" else 112)
+    draw = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    whole = torch.nn.functional.interpolate(draw, (256, 344), mode="bicubic").clamp(0, 1)
+    looks: list[Tensor] = []
+
+    def model(images_BCHW: Tensor, scene_B: Tensor | None = None) -> PoseOutput:
+        looks.append(images_BCHW)
+        zero = torch.zeros(1, 3, dtype=torch.float64)
+        return PoseOutput(zero, torch.tensor([[1.0, 0, 0, 0]]), torch.zeros(1, 4), scene=scene_B)
+
+    tta.averaged(model, [(whole * 255).round().to(torch.uint8)], config)
+    focal_B2, centre_B2 = torch.full((1, 2), 300.0), torch.tensor([[172.0, 128.0]])
+    x, y = transforms.rays((256, 344), (0, 0), focal_B2, centre_B2)
+    middle = slice(40, -40)
+    for look, turn_33 in zip(looks, tta.turns(config), strict=True):
+        old = [turn_33[i, 0] * x + turn_33[i, 1] * y + turn_33[i, 2] for i in range(3)]
+        rolled = (transforms.looked_up(whole, old, focal_B2, centre_B2).clamp(0, 1) * 255).round().to(torch.uint8)
+        expected = transforms.preprocess(rolled, 128, config.crop, (0.0,) * 3, (1.0,) * 3, fit=fit)
+        assert (look - expected)[..., middle, middle].abs().mean() < 0.004
+    assert (looks[1] - looks[0])[..., middle, middle].abs().mean() > 0.02, "views differ"
+
+
 class Knows:
     """Answers with the rotation of the camera that a view was seen by; far off in some of the views."""
 
