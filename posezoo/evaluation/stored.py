@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from posezoo.base.errors import WeightsError
+from posezoo.base.files.arrays import DAMAGE
 from posezoo.base.poses import ESTIMATES, Poses
 from posezoo.data.table import Frames
 from posezoo.evaluation.results import Results
@@ -54,7 +54,7 @@ def load(folder: Path) -> dict[str, Any]:
         }
     except OSError as error:
         raise WeightsError(f"{folder}: {error.strerror}: no report", "posezoo eval writes it") from None
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         what = f"the report in {folder} is damaged: {ascii(error)[:80]}"
         raise WeightsError(what, "posezoo eval writes it again") from None
 

@@ -36,11 +36,15 @@ def test_a_report_read_back_says_the_same(saved: Path) -> None:
     assert Report.load(again).errors[found.model][0].tobytes() == found.errors[found.model][0].tobytes()
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "missing", "pickle", "json"])
+@pytest.mark.parametrize("damage", ["cut", "text", "missing", "pickle", "json", "stream"])
 def test_a_damaged_report_is_named(saved: Path, damage: str) -> None:
     path = saved / stored.FILE
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-400])
+    elif damage == "stream":  # the first array's own bytes, not the archive's
+        content = bytearray(path.read_bytes())
+        content[60:200] = b"\xff" * 140
+        path.write_bytes(content)
     elif damage == "text":
         path.write_text("no archive")
     elif damage == "missing":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +23,12 @@ MAX_BYTES = 1 << 31
 MAX_ARRAYS = 64
 KINDS = "fiubU"
 """Of numpy's types: numbers, true or false, text."""
+DAMAGE: tuple[type[Exception], ...] = (
+    *(ValueError, TypeError, EOFError, KeyError, IndexError, RuntimeError, MemoryError, OverflowError),
+    *(SyntaxError, tokenize.TokenError),  # of a header, which numpy reads as Python
+    *(zlib.error, zipfile.BadZipFile),
+)
+"""What numpy and zipfile raise for a .npy or .npz that is damaged."""
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -38,7 +45,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{name} is damaged or not a .npz file: {error}", "write it with numpy.savez") from None
     except OSError as error:
         raise DataError(f"{name}: {error.strerror or error}", "give a .npz file that can be read") from None
-    except (ValueError, EOFError, RuntimeError, zlib.error) as error:  # numpy's and zipfile's own words for damage
+    except DAMAGE as error:
         raise DataError(f"{name} is damaged: {' '.join(str(error).split())}", "write it with numpy.savez") from None
 
 

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posezoo.base.errors import DataError, Finding, ResourceError
+from posezoo.base.files.arrays import DAMAGE
 from posezoo.base.files.pictures import read_depths
 from posezoo.base.files.write import replacement, writing
 from posezoo.base.observe import Observer, Progress, parallel
@@ -124,7 +125,7 @@ class DepthMaps:
         if self._maps is None:
             try:
                 self._maps = np.load(self._path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+            except (OSError, *DAMAGE) as error:
                 raise ResourceError(f"depth maps {self._path}: {error}", "remove the file and start again") from error
         return self._maps
 
@@ -148,7 +149,7 @@ def unreadable_depths(frames: Frames, progress: Progress | None = None) -> list[
 def _cached(what: bytes, frames: int, index_M: np.ndarray, build: Callable[[], np.ndarray]) -> DepthMaps:
     """The depths that follow from `what`, of the frames `index_M`; built first if they are not cached."""
     path = cache_folder() / "depths" / f"{hashlib.sha256(what).hexdigest()}.npy"
-    if not path.is_file():
+    if not _is_whole(path, len(index_M)):
         grids = build()
         hint = f"set POSEZOO_CACHE to a folder with {grids.nbytes * 1e-9 + 0.01:.2f} GB free"
         with writing(f"the depth maps {path}", hint):
@@ -158,6 +159,14 @@ def _cached(what: bytes, frames: int, index_M: np.ndarray, build: Callable[[], n
     place_N = np.full(frames, -1)
     place_N[index_M] = np.arange(len(index_M))
     return DepthMaps(path, place_N)
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    try:
+        maps = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, *DAMAGE):
+        return False
+    return bool(maps.shape == (count, ROWS, COLUMNS) and maps.dtype == np.float16)
 
 
 def _grids(maps: Frames, cameras: np.ndarray, progress: Progress | None) -> np.ndarray:

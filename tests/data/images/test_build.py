@@ -10,13 +10,14 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from naming import naming
 from PIL import Image
 
 from posezoo.base.errors import DataError, ResourceError
-from posezoo.data.images.build import unreadable_images
+from posezoo.data.images.build import unreadable_images, valid_index
 from posezoo.data.images.cache import ImageCache, cache_folder
 from posezoo.data.table import Frames
 
@@ -60,6 +61,23 @@ def test_full_disk(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
         ImageCache.open(frames)
     assert caught.value.exit_code == 6
     assert caches() == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # some flipped headers are old spellings
+def test_an_index_with_any_bit_flipped_is_built_again(frames: Frames) -> None:
+    cache = ImageCache.open(frames)
+    path = cache.folder / "index.npy"
+    whole, digests = path.read_bytes(), np.load(path)["sha256"].tolist()
+    assert valid_index(cache.folder, digests) is not None
+    start = whole.index(b"{")
+    for at in [*range(0, 8 * start), *range(8 * start, 8 * whole.index(b"\n"), 3)]:
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        valid_index(cache.folder, digests)  # raises nothing: spaces of a header may differ
+    path.write_bytes(whole.replace(b"'descr'", b"'descr\""))
+    assert valid_index(cache.folder, digests) is None
+    np.testing.assert_array_equal(ImageCache.open(frames).batch([0])[0], cache.batch([0])[0])
 
 
 def test_abandoned_builds_are_removed(frames: Frames) -> None:

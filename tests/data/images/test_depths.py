@@ -69,6 +69,17 @@ def test_a_second_start_reads_no_map_and_a_changed_map_is_read_anew(
     np.testing.assert_allclose(changed.batch(np.array([0])).numpy(), 500 / 7, rtol=1e-3)
 
 
+@pytest.mark.parametrize("damage", ["empty", "header", "short"])
+def test_a_damaged_cache_is_read_anew(tmp_path: Path, damage: str) -> None:
+    folder = with_depths(tmp_path / "data")
+    first = opened(folder)[1]
+    path, before = first._path, first.batch(np.array([0])).numpy()
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "header": whole.replace(b"'descr'", b"'descr\""), "short": whole[:-100]}[damage])
+    np.testing.assert_array_equal(opened(folder)[1].batch(np.array([0])).numpy(), before)
+    assert path.read_bytes() == whole
+
+
 def test_unknown_numbers_and_the_sensor_s_own_camera() -> None:
     """What another camera in the same place saw is looked up along the image's rays."""
     numbers = np.full((480, 640), 2000, dtype=np.uint16)
