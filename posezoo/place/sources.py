@@ -51,14 +51,15 @@ def recordings(sources: Sequence[str | Path], conditions: Sequence[str] = ()) ->
     if conditions and len(conditions) != len(found):
         names = ", ".join(one.name for one in found)
         raise UsageError(f"{len(conditions)} conditions for {len(found)} recordings ({names})", "give one for each")
-    taken: dict[str, int] = {}
-    named = []
+    named: dict[str, Recording] = {}
     for number, one in enumerate(found):
-        taken[one.name] = taken.get(one.name, 0) + 1
-        name = one.name if taken[one.name] == 1 else f"{one.name}-{taken[one.name]}"
+        name, count = one.name, 1
+        while name in named:
+            count += 1
+            name = f"{one.name}-{count}"
         condition = conditions[number] if conditions else ""
-        named.append(Recording(name, one.path, one.photos, condition, one.left_out))
-    return named
+        named[name] = Recording(name, one.path, one.photos, condition, one.left_out)
+    return list(named.values())
 
 
 def _of_folder(folder: Path) -> list[Recording]:

@@ -290,9 +290,11 @@ def gps_positions(images: Path, names: list[str]) -> dict[str, np.ndarray]:
                 * (-1 if str(tags.get(key - 1, "")) in ("S", "W") else 1)
                 for key in (2, 4)
             )
-            found[name] = (latitude, longitude, float(tags.get(6, 0)) * (-1 if tags.get(5) in (1, b"\x01") else 1))
+            height = float(tags.get(6, 0)) * (-1 if tags.get(5) in (1, b"\x01") else 1)
         except (KeyError, TypeError, ValueError, ZeroDivisionError):
             continue
+        if np.isfinite((latitude, longitude, height)).all():  # a rational of 0/0 comes as NaN
+            found[name] = latitude, longitude, height
     if not found:
         return {}
     first = next(iter(found.values()))

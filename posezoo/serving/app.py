@@ -29,6 +29,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from posezoo.base.errors import DataError
 from posezoo.base.files import lenses, pictures
@@ -123,6 +124,7 @@ def create_app(model: PoseModel | ExportedModel, limits: Limits = Limits()) -> F
 
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+_SPOOLED = ("spool_max_size", "max_file_size")  # bytes that stay in memory, by starlette's names of today and before
 _FORM = {"schema": {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}}
 _BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"multipart/form-data": _FORM, "image/jpeg": _BINARY}}
@@ -161,11 +163,21 @@ async def _body(request: Request, limit: int) -> bytes:
     limited = Request(request.scope, counted)
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await limited.body()
-    async with limited.form(max_files=1, max_fields=8) as form:
-        image = form.get("image")
+    async with contextlib.aclosing(limited.stream()) as stream:
+        parser = MultiPartParser(limited.headers, stream, max_files=1, max_fields=8)
+        for name in _SPOOLED:
+            setattr(parser, name, limit)
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise _refused(400, f"the form is damaged: {error.message}", "curl -F image=@photo.jpg") from None
+    image = form.get("image")
+    try:
         if not isinstance(image, UploadFile):
             raise _refused(400, "the form has no file called image", "curl -F image=@photo.jpg")
         return await image.read()
+    finally:
+        await form.close()
 
 
 class _Queue:

@@ -28,6 +28,10 @@ def test_a_folder_of_videos_is_one_recording_each_and_names_differ(tmp_path: Pat
     found = recordings([tmp_path / "b", tmp_path / "walk.mp4"], ["sun", "rain", "night"])
     assert [(one.name, one.condition) for one in found] == [("run", "sun"), ("walk", "rain"), ("walk-2", "night")]
     assert all(one.is_video for one in found)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "walk-2.mp4").touch()
+    found = recordings([tmp_path / "b" / "walk.mp4", tmp_path / "walk.mp4", tmp_path / "c" / "walk-2.mp4"])
+    assert [one.name for one in found] == ["walk", "walk-2", "walk-2-2"]
 
 
 def test_what_is_no_source(tmp_path: Path) -> None:

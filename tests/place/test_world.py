@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from naming import naming
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 from scipy.spatial.transform import Rotation
 
 from posezoo.base.errors import DataError, UsageError
@@ -124,7 +125,9 @@ def test_exif_positions_are_metres_east_north_and_up(tmp_path: Path) -> None:
         exif[world.GPS] = {1: "N", 2: (60.0, minutes, 0.0), 3: "W", 4: (10.0, minutes, 0.0), 5: b"\x00", 6: height}
         Image.new("RGB", (8, 8)).save(tmp_path / f"{n}.jpg", exif=exif)
     Image.new("RGB", (8, 8)).save(tmp_path / "none.jpg")
-    found = world.gps_positions(tmp_path, ["0.jpg", "1.jpg", "none.jpg"])
+    exif[world.GPS][6] = IFDRational(0, 0)
+    Image.new("RGB", (8, 8)).save(tmp_path / "no height.jpg", exif=exif)
+    found = world.gps_positions(tmp_path, ["0.jpg", "1.jpg", "none.jpg", "no height.jpg"])
     assert set(found) == {"0.jpg", "1.jpg"}
     minute = np.radians(0.01) * world.EARTH_M  # 1113 m, half of it from west to east at 60 degrees
     np.testing.assert_allclose(found["1.jpg"], [-minute / 2, minute, 2], rtol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import struct
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -115,6 +116,16 @@ def test_other_requests_are_refused(port: int) -> None:
     assert asked(port, body=form("picture", jpeg())[0], headers=form("", b"")[1])[0] == 400
     assert asked(port, "GET", "/pose")[0] == 405
     assert asked(port, "GET", "/../etc/passwd")[0] == 404
+
+
+def test_nothing_of_a_form_is_written_to_disk(model: PoseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rolled: list[int] = []
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", lambda file: rolled.append(file.tell()))
+    large = jpeg() + b"\0" * 3_000_000  # what follows the picture's end does not count
+    body, headers = form("image", large)
+    with running(model) as port:
+        assert asked(port, body=body, headers=headers)[0] == 200
+    assert not rolled
 
 
 def test_an_upload_of_unknown_length_is_counted(port: int) -> None:
