@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posezoo.base.files.arrays import DAMAGE
+from posezoo.base.files.arrays import UNREADABLE
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Observer
 from posezoo.data.images.cache import ImageCache
@@ -167,7 +167,7 @@ def _read(path: Path, count: int) -> list[Answers] | None:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return [Answers(arrays[f"{n}/position"], arrays[f"{n}/quaternion"]) for n in range(count)]
-    except (OSError, *DAMAGE):
+    except UNREADABLE:
         return None
 
 

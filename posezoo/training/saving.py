@@ -57,7 +57,7 @@ def require_same(path: Path, then: Mapping[str, Any] | None, now: Mapping[str, A
 def _completed(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     try:
         train = settings.validated(TrainConfig, config["train"], "train.").model_dump()
-        known = {"train": train, "model": blueprint_from(config["model"], path / CONFIG).as_dict()}
+        known: dict[str, Any] = {"train": train, "model": blueprint_from(config["model"], path / CONFIG).as_dict()}
     except (UsageError, WeightsError, KeyError):  # it cannot be what was trained with: word for word
         known = {key: config.get(key) for key in ("train", "model")}
     completed: dict[str, Any] = as_stored(known)

@@ -29,6 +29,8 @@ DAMAGE: tuple[type[Exception], ...] = (
     *(zlib.error, zipfile.BadZipFile),
 )
 """What numpy and zipfile raise for a .npy or .npz that is damaged."""
+UNREADABLE: tuple[type[Exception], ...] = (OSError, *DAMAGE)
+"""The same, and what is raised for one that cannot be opened."""
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

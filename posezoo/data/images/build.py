@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from posezoo.base.errors import DataError, Finding
-from posezoo.base.files.arrays import DAMAGE
+from posezoo.base.files.arrays import UNREADABLE
 from posezoo.base.files.pictures import read_sized
 from posezoo.base.files.write import replacement, writing
 from posezoo.base.observe import Progress, parallel
@@ -91,7 +91,7 @@ def valid_index(folder: Path, digests: list[bytes]) -> np.ndarray | None:
     try:
         index = np.load(folder / "index.npy", allow_pickle=False)
         size = (folder / PIXELS).stat().st_size
-    except (OSError, *DAMAGE):
+    except UNREADABLE:
         return None
     if index.dtype != INDEX or index.shape != (len(digests),) or index["sha256"].tolist() != digests:
         return None

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posezoo.base.errors import DataError, Finding, ResourceError
-from posezoo.base.files.arrays import DAMAGE
+from posezoo.base.files.arrays import UNREADABLE
 from posezoo.base.files.pictures import read_depths
 from posezoo.base.files.write import replacement, writing
 from posezoo.base.observe import Observer, Progress, parallel
@@ -125,7 +125,7 @@ class DepthMaps:
         if self._maps is None:
             try:
                 self._maps = np.load(self._path, mmap_mode="r", allow_pickle=False)
-            except (OSError, *DAMAGE) as error:
+            except UNREADABLE as error:
                 raise ResourceError(f"depth maps {self._path}: {error}", "remove the file and start again") from error
         return self._maps
 
@@ -164,7 +164,7 @@ def _cached(what: bytes, frames: int, index_M: np.ndarray, build: Callable[[], n
 def _is_whole(path: Path, count: int) -> bool:
     try:
         maps = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, *DAMAGE):
+    except UNREADABLE:
         return False
     return bool(maps.shape == (count, ROWS, COLUMNS) and maps.dtype == np.float16)
 
