@@ -66,7 +66,7 @@ def readme_text() -> str:
         lines.append(f"| {words} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Beside the papers: ours are blocks of one sequence, theirs the official split, so compare the order of size.",
+        "Beside the papers: ours are blocks of one sequence, theirs the official split: compare orders of magnitude.",
         "",
     ]
     lines += ["| 7Scenes red kitchen | m, deg | split | source |", "|---|---|---|---|"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         study,
         train,
     )
+    from posezoo.base.errors import PosezooError
     from posezoo.base.hooks import hookimpl
     from posezoo.base.observe import Observer
     from posezoo.base.poses import Pose, Poses
@@ -100,6 +101,7 @@ _HOME = {
     "ReaderSpec": "posezoo.base.spec",
     "CatalogueSpec": "posezoo.base.spec",
     "hookimpl": "posezoo.base.hooks",
+    "PosezooError": "posezoo.base.errors",
 }
 
 __all__ = [  # written out for type checkers
@@ -121,6 +123,7 @@ __all__ = [  # written out for type checkers
     "Pose",
     "PoseModel",
     "Poses",
+    "PosezooError",
     "ReaderSpec",
     "Report",
     "Result",

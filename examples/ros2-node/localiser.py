@@ -13,7 +13,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 import posezoo
-from posezoo.base.errors import PosezooError
 from posezoo.zoo.stream import predict_pictures
 
 NINE_OF_TEN = 2.5003  # deviations within which nine of ten draws of a Gaussian in three dimensions lie
@@ -88,7 +87,7 @@ def main() -> None:
         rclpy.spin(Localiser())
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except PosezooError as error:  # of the parameters: no such model, no such device
+    except posezoo.PosezooError as error:  # of the parameters: no such model, no such device
         sys.exit(f"posezoo_localiser: {error}")
     finally:
         rclpy.try_shutdown()

@@ -85,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
         return _bug(error, debug)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors; their class is private to typer
-            message = " ".join(error.format_message().split()).rstrip(".")
+            message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")  # pydantic's
             return _fail(UsageError(message, _usage_hint(error, arguments)), debug)
         return _bug(error, debug)
 

@@ -88,7 +88,7 @@ def train(
     format: Format = "human",
     no_truncate: Whole = False,
 ) -> None:
-    """Train a model, evaluate its best epoch beside the baselines, and print where the report is.
+    """Train a model, evaluate it beside the baselines, and print where the report is.
 
     Settings are KEY=VALUE; --print-config lists them all.
 

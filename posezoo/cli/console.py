@@ -69,9 +69,9 @@ class TrainView(Observer):
         return not self.cell and self.console.is_terminal and self.console.file.isatty()
 
     def say(self, text: str) -> None:
-        """A line as it is."""
+        """A line as it is, in a terminal broken between words."""
         with self._drawing():
-            self.console.print(Text(text), highlight=False, soft_wrap=True)
+            self.console.print(Text(words_within(text, self.console)), highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         with self._drawing():
@@ -83,13 +83,14 @@ class TrainView(Observer):
             self._close_bar()
             self.total, self.first, self.begun, self.facts = total_steps, done_steps, time.monotonic(), facts
             self._plain_at = self.begun
+            epochs = f"{facts['epochs']} epoch{'s' * (facts['epochs'] != 1)}"
             line = (
                 f"{facts['model']} on {facts['data']}: {facts['train_images']} training and"
-                f" {facts['validation_images']} validation images, {facts['epochs']} epochs,"
+                f" {facts['validation_images']} validation images, {epochs},"
                 f" {facts['parameters'] / 1e6:.1f} M parameters, {facts['device']} {facts['precision']},"
                 f" backbone {facts['backbone']}, seed {facts['seed']}"
             )
-            self.console.print(Text(escaped(line)), highlight=False, soft_wrap=True)
+            self.console.print(Text(words_within(escaped(line), self.console)), highlight=False, soft_wrap=True)
             self.console.print(Text(f"run folder: {facts['run']}"), highlight=False, soft_wrap=True)
             self._recall(facts.get("history", []))
             if self._draws:

@@ -30,7 +30,7 @@ def predict(
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file, as it goes, instead of stdout.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="A line a picture at once: for videos and cameras.")] = False,
-    every: Annotated[int, typer.Option(min=1, help="Of videos and cameras only each so manieth frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Take only every Nth frame of videos and cameras.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that the network reads together.")] = 32,
     exif: Annotated[
         bool | None, typer.Option("--exif/--no-exif", help="Turn photographs by their EXIF tag; else as in training.")

@@ -96,9 +96,9 @@ def weights(pattern: str = "*") -> list[dict[str, str]]:
             {
                 "name": alias,
                 "weights": _state(known.get(alias)),
-                "model": card.model,
-                "data": card.data,
                 "how": how,
+                "data": card.data,
+                "model": card.model,
                 "licence": card.licence,
             }
         )
@@ -165,7 +165,7 @@ def data_sets(pattern: str = "*") -> list[dict[str, Any]]:
     for name, card in sorted(entries.data_cards().items()):
         counts = ", ".join(f"{count} {split}" for split, count in card.frames.items())
         rows.append(
-            {"name": name, "summary": card.summary, "frames": counts, "here": _presence(card), "licence": card.licence}
+            {"name": name, "here": _presence(card), "frames": counts, "summary": card.summary, "licence": card.licence}
         )
     return [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
 
@@ -186,12 +186,13 @@ def installed_plugins() -> list[dict[str, Any]]:
         state = f"off: {plugin.error}" if plugin.error else "; ".join([plugin.remark or "on", *shared])
         rows.append(
             {
+                # the first columns are the last to be left out of a narrow terminal
                 "plugin": plugin.name,
-                "distribution": plugin.distribution,
-                "version": plugin.version,
-                "module": plugin.module,
-                "brings": ", ".join(brings),
                 "state": state,
+                "brings": ", ".join(brings),
+                "version": plugin.version,
+                "distribution": plugin.distribution,
+                "module": plugin.module,
             }
         )
     return rows

@@ -249,9 +249,9 @@ def _collection_paused() -> Iterator[None]:
 def problems(name: str, findings: Sequence[Finding]) -> DataError:
     """The error for data with findings: how many, and the first one in words."""
     count = f"{len(findings)} problem{'s' * (len(findings) > 1)}"
-    hint = (
-        "posezoo data verify lists all of them" if len(findings) > 1 else "correct it, or leave it out with --skip-bad"
-    )
+    hint = "posezoo data verify lists all of them"
+    if len(findings) == 1:  # what is wrong with a whole file cannot be left out
+        hint = "correct it" + (", or leave it out with --skip-bad" if findings[0].line else "")
     return DataError(f"{count} in {name} (first: {findings[0]})", hint, findings)
 
 

@@ -281,7 +281,8 @@ def predict_files(
 
 def unfamiliar_note(unfamiliar: int, count: int) -> str:
     """The line for the user about images that are like no other."""
-    return f"{unfamiliar} of {count} images are unfamiliar, like no training image near their pose: it may be anything"
+    what = "look like no training image near the predicted pose, which may be far off"
+    return f"{unfamiliar} of {count} images are unfamiliar: they {what}"
 
 
 def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:

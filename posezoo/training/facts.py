@@ -44,11 +44,11 @@ def changed_settings(job: Job) -> list[str]:
     recipe, plan = configure(resolve.model(job.config.model), job.data, {"recipe": job.config.recipe})
     theirs, ours = ({**_flat(c.model_dump()), **_flat(p.as_dict()["config"]), **_flat(p.as_dict()["modifiers"])}
                     for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip
-    skipped = ("out", "precision", "device", "workers", "seed", "data", "checkpoint")
+    skipped = ("out", "precision", "device", "workers", "seed", "checkpoint")
     return [
         f"{key}={without_folders(value) if isinstance(value, str) else value}"
         for key, value in ours.items()
-        if value != theirs.get(key) and key.partition(".")[0] not in skipped
+        if value != theirs.get(key) and key.partition(".")[0] not in skipped and key not in ("data.name", "data.root")
     ]
 
 

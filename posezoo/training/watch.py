@@ -50,7 +50,7 @@ class Watch:
         if not diverged and count >= self.early and error_m > 0.95 * self.mean_m and error_deg > 0.95 * self.mean_deg:
             found["mean"] = (
                 f"after {count} epochs the model does no better than the mean pose ({error_m:.3g} m,"
-                f" {error_deg:.3g} deg; {self.mean_m:.3g} m, {self.mean_deg:.3g} deg): are poses right? is optim.lr?"
+                f" {error_deg:.3g} deg; {self.mean_m:.3g} m, {self.mean_deg:.3g} deg): check the poses and optim.lr"
             )
         least = min(self.trained)
         if error_m > WORSE * least and error_m > 0.5 * self.mean_m:

@@ -293,3 +293,14 @@ def test_embedded_data_of_a_package_that_is_not_there() -> None:
     assert error.value.hint == "pip install not_there"
     here = forms.DataCard(summary="s", reader="folder", folder="package:posezoo/x", kind="demo", licence="MIT")
     assert here.embedded_root() == Path(posezoo.__file__).parent / "x"
+
+
+def test_best_results_are_means_over_seeds_of_the_model_itself() -> None:
+    """As docs/results.md has them: not the luckiest seed, and not the base that is as large as with a hypernetwork."""
+    tables = [table for key, table in entries.results().items() if key.startswith("hypernetwork-7scenes-redkitchen")]
+    rows = [next(row for row in table.rows if row.method == "base, pose-true") for table in tables]
+    assert len(rows) == 3
+    _, best = entries.best_results("7scenes-redkitchen")["posenet"]
+    assert best.position_m == pytest.approx(sum(row.position_m for row in rows) / 3, rel=1e-3)
+    assert best.orientation_deg == pytest.approx(sum(row.orientation_deg or 0 for row in rows) / 3, rel=1e-3)
+    assert "atloc+anchors+hyper" in entries.best_results("demo-loop")
