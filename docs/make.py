@@ -95,10 +95,8 @@ def gallery_text() -> str:
         summary = f"[{card.summary}]({card.page})" if card.page else card.summary
         lines.append(f"| `{name}` | {card.kind} | {summary} | {counts} | {card.licence} |")
     lines += ["", "## Results", ""]
-    lines += [
-        "Medians that the catalogue knows, the best of each model, ours as means over seeds (`posezoo list --data"
-    ]
-    lines += ["NAME`). Ours on `7scenes-redkitchen` are blocks of sequence 1, not the official split: see"]
+    lines += ["Medians that the catalogue knows, the best of each model, ours as means over seeds (`posezoo list"]
+    lines += ["--data NAME`). Ours on `7scenes-redkitchen` are blocks of sequence 1, not the official split: see"]
     lines += ["[results](results.md).", ""]
     for name in sorted(entries.data_cards()):
         best = sorted(entries.best_results(name).items(), key=lambda item: item[1][1].position_m)

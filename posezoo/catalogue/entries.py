@@ -127,9 +127,8 @@ def best_results(data: str) -> dict[str, tuple[ResultTable, Result]]:
     for table, row in [(owner, row) for owner in results().values() for row in owner.rows if row.model]:
         here = "-".join(filter(None, (row.data, row.scene))) == data and not row.sequence
         if here and (row.statistic, table.ground_truth) == ("median", "original"):
-            one = (table.note, row.method) if table.source == "ours" else len(rows)
-            key = (row.model, table.origin, one)
-            rows.setdefault(key, []).append((table, row))
+            one = (row.model, table.origin, table.note, row.method, str(row.settings))
+            rows.setdefault(one, []).append((table, row))
     means = [(seeds[0][0], _mean([row for _, row in seeds])) for seeds in rows.values()]
 
     def order(pair: tuple[ResultTable, Result]) -> tuple[bool, bool, float]:

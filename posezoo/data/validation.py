@@ -151,18 +151,19 @@ def with_known_lenses(rows: Sequence[Frame], exif: bool, findings: list[Finding]
 
     Raises UsageError for a lens that cannot be turned together with its pictures.
     """
-    kept, kinds = [], set()
+    kept: list[Frame] = []
+    kinds: set[str] = set()
     for row in rows:
         lens = row.lens if row.lens is not None and any(row.lens.parameters) else None
-        what = lenses.problem(lens) if lens is not None else ""
-        if lens is not None and row.intrinsics is None:
-            what = what or "without intrinsics"
-        if lens is not None and what:
-            findings.append(Finding(*row.source, f"lens {lens.kind[:40]!a} {what} ({printable_path(row.image)})"))
-            continue
-        if lens is not None and exif and not lenses.turns(lens):
-            raise UsageError(f"exif=true cannot turn lenses of kind {lens.kind}", "turn and undistort the pictures")
-        kinds |= {lens.kind} if lens is not None else set()
+        if lens is not None:
+            problem = lenses.problem(lens) or ("" if row.intrinsics else "without intrinsics")
+            if problem:
+                where = f"({printable_path(row.image)})"
+                findings.append(Finding(*row.source, f"lens {lens.kind[:40]!a} {problem} {where}"))
+                continue
+            if exif and not lenses.turns(lens):
+                raise UsageError(f"exif=true cannot turn lenses of kind {lens.kind}", "turn and undistort the pictures")
+            kinds.add(lens.kind)
         kept.append(row if lens is row.lens else dataclasses.replace(row, lens=None))
     if kinds:
         notes.append(f"lens distortion is corrected ({', '.join(sorted(kinds))})")

@@ -135,16 +135,8 @@ class Report(Worded):
     def table_rows(self) -> list[Table]:
         """(title, header, rows) to print: overall, then by condition, scene and sequence where there are several."""
         unit = self.unit
-        header = [
-            "method",
-            "images",
-            f"median {unit}",
-            f"95 % {unit}",
-            "median deg",
-            "95 % deg",
-            f"mean {unit}",
-            "mean deg",
-        ]
+        medians = [f"median {unit}", f"95 % {unit}", "median deg", "95 % deg"]
+        header = ["method", "images", *medians, f"mean {unit}", "mean deg"]
         overall = [[row["method"], str(row["num"]), *_cells(row)] for row in self.rows("overall")]
         recalls = [name.replace("_", " ") for name in metrics.RECALLS]
         title = f"{self.data}, {self.split} ({self.ground_truth} ground truth)"

@@ -30,19 +30,16 @@ TANGENTIAL = {"OPENCV": (2, 4), "FULL_OPENCV": (2, 4), "THIN_PRISM_FISHEYE": (2,
 
 def distorted(lens: Lens, x: np.ndarray, y: np.ndarray) -> Points:
     """Where points of the straight picture are seen. Raises KeyError for an unknown kind."""
-    return _KINDS[lens.kind](lens.parameters, x, y)
-
-
-def known(kind: str) -> bool:
-    """Whether pictures of such a lens can be corrected."""
-    return kind in _KINDS
+    _, seen = _KINDS[lens.kind]
+    return seen(lens.parameters, x, y)
 
 
 def problem(lens: Lens) -> str:
     """Why its distortion cannot be corrected; empty if it can."""
-    if not known(lens.kind):
+    if lens.kind not in _KINDS:
         return "of an unknown kind"
-    return "" if len(lens.parameters) == _COUNTS[lens.kind] else f"with {len(lens.parameters)} numbers"
+    count, _ = _KINDS[lens.kind]
+    return "" if len(lens.parameters) == count else f"with {len(lens.parameters)} numbers"
 
 
 def general(lens: Lens) -> Lens:
@@ -92,11 +89,10 @@ def parsed(text: str) -> tuple[Lens, Camera, tuple[int, int]]:
     """What `text` wrote. Raises ValueError for anything else."""
     kind, *words = text.split()
     numbers = tuple(float(word) for word in words)
-    if not known(kind) or not all(map(math.isfinite, numbers)) or len(numbers) > 20 or min(numbers[:4]) <= 0:
-        raise ValueError(f"{text[:60]!a} is no lens")
     width, height, fx, fy, cx, cy = numbers[:6]
     lens = Lens(kind, numbers[6:])
-    distorted(lens, np.zeros(1), np.zeros(1))  # as many numbers as its kind has
+    if problem(lens) or not all(map(math.isfinite, numbers)) or min(numbers[:4]) <= 0:
+        raise ValueError(f"{text[:60]!a} is no lens")
     return lens, (fx, fy, cx, cy), (int(width), int(height))
 
 
@@ -189,19 +185,16 @@ def _field_of_view(numbers: tuple[float, ...], x: np.ndarray, y: np.ndarray) -> 
     return x * scale, y * scale
 
 
-_KINDS: dict[str, Callable[[tuple[float, ...], np.ndarray, np.ndarray], Points]] = {
-    "SIMPLE_RADIAL": _radial(1),
-    "RADIAL": _radial(2),
-    "OPENCV": _radial(2),
-    "POLYNOMIAL": _radial(4),
-    "FULL_OPENCV": _full,
-    "OPENCV_FISHEYE": _fisheye,
-    "SIMPLE_RADIAL_FISHEYE": _fisheye,
-    "RADIAL_FISHEYE": _fisheye,
-    "THIN_PRISM_FISHEYE": _thin_prism,
-    "FOV": _field_of_view,
+_KINDS: dict[str, tuple[int, Callable[[tuple[float, ...], np.ndarray, np.ndarray], Points]]] = {
+    "SIMPLE_RADIAL": (1, _radial(1)),
+    "RADIAL": (2, _radial(2)),
+    "OPENCV": (4, _radial(2)),
+    "POLYNOMIAL": (6, _radial(4)),
+    "FULL_OPENCV": (8, _full),
+    "OPENCV_FISHEYE": (4, _fisheye),
+    "SIMPLE_RADIAL_FISHEYE": (1, _fisheye),
+    "RADIAL_FISHEYE": (2, _fisheye),
+    "THIN_PRISM_FISHEYE": (8, _thin_prism),
+    "FOV": (1, _field_of_view),
 }
-_COUNTS = {
-    "SIMPLE_RADIAL": 1, "RADIAL": 2, "OPENCV": 4, "POLYNOMIAL": 6, "FULL_OPENCV": 8, "OPENCV_FISHEYE": 4,
-    "SIMPLE_RADIAL_FISHEYE": 1, "RADIAL_FISHEYE": 2, "THIN_PRISM_FISHEYE": 8, "FOV": 1,
-}  # fmt: skip
+"""How many numbers each kind has, and where it shows a point."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from posezoo.base.files.lenses import corrected, distorted, known, lens_of, parsed, text, turns
+from posezoo.base.files.lenses import corrected, distorted, lens_of, parsed, problem, text, turns
 from posezoo.base.spec import Lens
 
 LENSES = [
@@ -58,7 +58,9 @@ def test_a_lens_without_distortion_changes_nothing() -> None:
 def test_which_lenses_may_be_turned() -> None:
     assert turns(Lens("RADIAL", (0.1, 0.2))) and turns(Lens("OPENCV", (0.1, 0.2, 0, 0)))
     assert not turns(Lens("OPENCV", (0.1, 0.2, 0.1, 0))) and not turns(LENSES[-2])
-    assert known("FOV") and not known("EQUIRECTANGULAR")
+    assert not problem(Lens("FOV", (0.9,)))
+    assert problem(Lens("FOV", (0.9, 0.0)))
+    assert problem(Lens("EQUIRECTANGULAR", (0.9,)))
 
 
 @pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.kind)
