@@ -10,7 +10,7 @@ import typer
 
 from posezoo.cli import complete
 from posezoo.cli.options import Format, Root, SkipBad, Split, Whole
-from posezoo.cli.output import print_content
+from posezoo.cli.output import print_content, print_next
 
 Options = Annotated[
     list[str] | None,
@@ -334,4 +334,4 @@ def _print_pictures(out: Path, counts: dict[str, int], format: str) -> None:
         typer.echo(json.dumps({"folder": str(out), "pictures": counts}))
     elif format == "human":
         typer.echo(f"{out}: " + ", ".join(f"{count} {condition}" for condition, count in counts.items()))
-        typer.echo(f"next: posezoo eval MODEL --data folder:{out}")
+        print_next(f"posezoo eval MODEL --data folder:{out}")

@@ -93,7 +93,12 @@ def print_report(report: Any, folder: Path, run: Path | None, format: str, whole
         print_lines(f"weights: {report.selection}")
     print_lines(f"report: {folder}/report.html (report.json, predictions.csv and pictures beside it)")
     if run is not None:
-        typer.echo(f"next: posezoo predict {run} IMAGE...   posezoo eval {run}")
+        print_next(f"posezoo predict {run} IMAGE...", f"posezoo eval {run}")
+
+
+def print_next(*commands: str) -> None:
+    """What one would type next, a line a command: to copy, so it is never broken or cut."""
+    typer.echo("next: " + "\n      ".join(commands))
 
 
 def print_comparison(found: Any, format: str, whole: bool = False) -> None:

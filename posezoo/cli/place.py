@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from posezoo.cli.options import Format
+from posezoo.cli.output import print_next
 
 
 def map_(
@@ -49,4 +50,4 @@ def map_(
 
         print_lines(*report.lines())
         typer.echo(f"report: {out}/report.md, above.png, worst.jpg")
-        typer.echo(f"next: posezoo data verify colmap:{out}   posezoo train posenet+anchors --data colmap:{out}")
+        print_next(f"posezoo data verify colmap:{out}", f"posezoo train posenet+anchors --data colmap:{out}")

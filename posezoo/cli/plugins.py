@@ -10,7 +10,7 @@ import typer
 
 from posezoo.cli import complete
 from posezoo.cli.options import Format, Whole
-from posezoo.cli.output import print_content
+from posezoo.cli.output import print_content, print_next
 
 app = typer.Typer()
 
@@ -50,7 +50,7 @@ def new(
         typer.echo(json.dumps({"folder": str(folder), "files": files}, indent=1))
     elif format == "human":
         typer.echo(f"written: {folder}")
-        typer.echo(f"next: pip install -e {folder}   {scaffold.NEXT[kind].format(name=name)}")
+        print_next(f"pip install -e {folder}", f"posezoo plugins check {name}")
 
 
 @app.command()

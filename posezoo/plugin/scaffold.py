@@ -17,13 +17,6 @@ from posezoo.plugin import ResourceError, UsageError
 
 EXAMPLES = {"model": "hello", "reader": "hello-data", "modifier": "tta", "training": "route"}
 """Kind of plugin -> the name in the example `posezoo-NAME`."""
-NEXT = {
-    "model": "posezoo plugins check {name}",
-    "reader": "posezoo plugins check {name}",
-    "modifier": "posezoo plugins check {name}",
-    "training": "posezoo plugins check {name}",
-}
-"""What to type once it is installed."""
 SHARED = {"gitignore": ".gitignore", "LICENSE": "LICENSE", "test.yml": ".github/workflows/test.yml"}
 """File in `shared` -> where it goes in every new plugin; NAME in it is the plugin's."""
 HOOKS = {

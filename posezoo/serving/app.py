@@ -49,7 +49,7 @@ class Limits:
     max_bytes: int = 20_000_000
     """Of an upload."""
     timeout_s: float = 30.0
-    """For the upload to arrive, and again for the pose."""
+    """For the upload to arrive, and again for the picture to be decoded, to wait, and to be answered."""
     waiting: int = 256
     """Images that may wait; one more is told to come again (503)."""
     batch: int = 16
@@ -112,13 +112,15 @@ def create_app(model: PoseModel | ExportedModel, limits: Limits = Limits()) -> F
     async def pose(request: Request) -> Pose:
         """The camera pose of an image."""
         data = await _within(_body(request, limits.max_bytes), limits.timeout_s, 408, "the upload took too long")
-        loop = asyncio.get_running_loop()
+        return await _within(answer(data), limits.timeout_s, 504, "the picture took too long")
+
+    async def answer(data: bytes) -> Pose:
+        read = partial(pictures.read_upload, data, decode=decode, lens_of=lens_of)
         try:
-            read = partial(pictures.read_upload, data, decode=decode, lens_of=lens_of)
-            image = await loop.run_in_executor(None, read)
+            image = await asyncio.get_running_loop().run_in_executor(None, read)
         except DataError as error:
             raise _refused(400, error.message, error.hint or "send a JPEG or PNG") from None
-        return await _within(queue.pose_of(image), limits.timeout_s, 504, "the network took too long")
+        return await queue.pose_of(image)
 
     return app
 

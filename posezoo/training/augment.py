@@ -162,6 +162,11 @@ def with_known_intrinsics(intrinsics_B4: Tensor, width: int, height: int, fov_de
     """The intrinsics, unknown ones filled from a horizontal field of view (square pixels, centre in the middle)."""
     if fov_deg is None:
         return intrinsics_B4
-    focal = width / 2 / torch.tan(torch.deg2rad(torch.tensor(fov_deg / 2)))
+    focal = width * focal_length(fov_deg)
     assumed_4 = torch.tensor([focal, focal, width / 2, height / 2]).to(intrinsics_B4)
     return torch.where(torch.isnan(intrinsics_B4), assumed_4, intrinsics_B4)
+
+
+def focal_length(fov_deg: float) -> float:
+    """The focal length, in widths of the image, of a horizontal field of view."""
+    return 0.5 / math.tan(math.radians(fov_deg) / 2)

@@ -35,7 +35,7 @@ from posezoo.nn.backbones import Backbone
 from posezoo.nn.device import torch_device
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
-from posezoo.training.augment import UNVARIED, VARIED, augmented, suited
+from posezoo.training.augment import UNVARIED, VARIED, augmented, focal_length, suited
 from posezoo.training.average import model_of
 from posezoo.training.cameras import training_lenses
 from posezoo.training.config import AugmentSettings, OptimSettings, PhaseSettings, TrainConfig
@@ -307,7 +307,7 @@ def _cameras(varied: AugmentSettings, cache: ImageCache, rows: np.ndarray) -> di
     focal_N = cache.focal_lengths(rows)
     if varied.fov_deg is not None:
         shape_N2 = cache.shapes(rows)
-        assumed_N = shape_N2[:, 1] / shape_N2.min(axis=1) / 2 / np.tan(np.deg2rad(varied.fov_deg) / 2)
+        assumed_N = shape_N2[:, 1] / shape_N2.min(axis=1) * focal_length(varied.fov_deg)
         focal_N = np.where(np.isnan(focal_N), assumed_N, focal_N)
     turns = tuple(float(getattr(varied, name) or 0) for name in ("yaw", "pitch", "roll"))
     return {"focal": float(np.nanmedian(focal_N)), "turns_deg": turns} if any(turns) else {}

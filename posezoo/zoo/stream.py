@@ -194,7 +194,12 @@ def _camera(which: str, every: int) -> Iterator[Item]:
         raise UsageError("a camera needs opencv", "pip install 'posezoo[camera]'")
     import cv2
 
-    capture = cv2.VideoCapture(int(which) if which.isdecimal() and len(which) < 4 else which)
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said in one line
+    try:
+        capture = cv2.VideoCapture(int(which) if which.isdecimal() and len(which) < 4 else which)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     try:
         if not capture.isOpened():
             raise DataError(f"{CAMERA}{which}: no such camera", "camera:0 is the first one")

@@ -17,7 +17,8 @@ def test_new_writes_and_says_what_is_next() -> None:
     assert ended.code == 0, ended
     assert ended.stdout.splitlines() == [
         "written: posezoo-mine",
-        "next: pip install -e posezoo-mine   posezoo plugins check mine",
+        "next: pip install -e posezoo-mine",
+        "      posezoo plugins check mine",
     ]
     assert Path("posezoo-mine/posezoo_mine/model.py").is_file()
     faults.assert_fails(["plugins", "new", "mine", "--kind", "model"], 2, naming("posezoo-mine"))

@@ -23,6 +23,7 @@ pytest.importorskip("uvicorn", reason="the extra serve")
 from served import asked, jpeg, running, small_model
 from small_models import with_estimate
 
+from posezoo.base.files import pictures
 from posezoo.nn.model import PoseModel
 
 MAX_BYTES = 200_000
@@ -162,6 +163,19 @@ def test_a_network_that_fails_or_waits_is_told(model: PoseModel) -> None:
     with running(Slow(), timeout_s=0.4, waiting=1, batch=1) as port, ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda n: asked(port, body=jpeg(n))[0], range(6)))
     assert set(found) <= {500, 503, 504} and {503, 504} <= set(found)
+
+
+def test_a_picture_that_takes_long_to_decode_is_told(model: PoseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = pictures.read_upload
+
+    def slow(*given: Any, **settings: Any) -> Any:
+        time.sleep(1.5)
+        return read(*given, **settings)
+
+    with running(model, timeout_s=0.5) as port:
+        assert asked(port, body=jpeg(0))[0] == 200
+        monkeypatch.setattr(pictures, "read_upload", slow)
+        assert asked(port, body=jpeg(0))[0] == 504
 
 
 def load(model: PoseModel, clients: int, each: int) -> list[float]:

@@ -54,13 +54,18 @@ def test_frames_of_a_video_and_their_times(model: PoseModel, tmp_path: Path) -> 
     assert found.stamps()[1] == "0.200000"
 
 
-def test_a_camera_until_it_ends(model: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_until_it_ends(
+    model: PoseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("cv2", reason="the extra camera")
     demo_video.video(tmp_path / "a.mp4", 3)
     found = predicted(model, f"camera:{tmp_path / 'a.mp4'}", batch_size=1)  # what opencv opens: a stream, a file
     assert len(found) == 3 and min(found.timestamps) > 1e15
     with pytest.raises(DataError, match=naming("no such camera")):
         predicted(model, f"camera:{tmp_path / 'none.mp4'}")
+    with pytest.raises(DataError, match=naming("no such camera")):
+        predicted(model, "camera:999")
+    assert capfd.readouterr() == ("", ""), "opencv's own lines"
     monkeypatch.setattr(stream, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=naming("posezoo[camera]")):
         predicted(model, "camera:0")

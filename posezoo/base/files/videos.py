@@ -36,6 +36,8 @@ def frames(path: Path) -> Iterator[Any]:
             for frame in container.decode(stream):
                 given += 1
                 yield frame
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such video") from None
     except (av.FFmpegError, OSError, ValueError) as error:
         if given < 2:  # one that was cut short gives what it has
             raise DataError(f"{path}: not a video that can be read: {error}"[:200]) from None

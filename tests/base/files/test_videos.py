@@ -41,6 +41,9 @@ def test_what_is_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "a.mp4").write_bytes(b"hello" * 100)
     with pytest.raises(DataError, match=naming("a.mp4")):
         list(videos.frames(tmp_path / "a.mp4"))
+    with pytest.raises(DataError) as raised:
+        list(videos.frames(tmp_path / "none.mp4"))
+    assert raised.value.message == f"{tmp_path / 'none.mp4'}: no such video"
     monkeypatch.setattr(videos, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=naming("av", "posezoo[map]")):
         list(videos.frames(tmp_path / "a.mp4"))
