@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from posezoo.base.errors import WeightsError
+from posezoo.base.files import lenses, pictures
 from posezoo.base.files.arrays import DAMAGE
 from posezoo.base.poses import ESTIMATES, Poses
+from posezoo.base.spec import Lens
 from posezoo.data.table import Frames
 from posezoo.evaluation.results import Results
 from posezoo.zoo.find import REPORT
@@ -60,10 +62,12 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def _columns(which: str, frames: Frames) -> dict[str, np.ndarray]:
-    texts = {"scenes": list(frames.scenes), "root": str(frames.root)}
+    bent = json.dumps([lens and (lens.kind, lens.parameters) for lens in frames.lenses])
+    texts = {"scenes": list(frames.scenes), "root": str(frames.root), "lenses": bent}
     return {
-        **{f"{which}/{name}": getattr(frames, name) for name in _COLUMNS},
+        **{f"{which}/{name}": getattr(frames, name) for name in (*_COLUMNS, "lens")},
         **{f"{which}/{name}": np.array(value, dtype=np.str_) for name, value in texts.items()},
+        f"{which}/upright": np.array(frames.decode == pictures.UPRIGHT),
     }
 
 
@@ -87,10 +91,25 @@ def _fields(arrays: Any) -> dict[str, Any]:
 
 
 def _frames(arrays: Any, which: str) -> Frames:
-    columns = {name: arrays[f"{which}/{name}"] for name in _COLUMNS}
+    columns: dict[str, Any] = {name: arrays[f"{which}/{name}"] for name in _COLUMNS}
     if len({len(column) for column in columns.values()}) != 1:
         raise ValueError("columns of different length")
     scenes = tuple(arrays[f"{which}/scenes"].tolist())
     if len(columns["scene"]) and not 0 <= columns["scene"].min() <= columns["scene"].max() < len(scenes):
         raise ValueError("a scene without a name")
+    if f"{which}/lens" in arrays:  # older reports have none
+        columns |= {"lens": arrays[f"{which}/lens"], "lenses": _lenses(str(arrays[f"{which}/lenses"]))}
+        # what raw pictures are decoded by is a function's name, and none is called because a file says so
+        columns["decode"] = pictures.UPRIGHT if arrays[f"{which}/upright"] else None
+        if len(columns["lens"]) not in (0, len(columns["images"])):
+            raise ValueError("lenses of another number than images")
+        if len(columns["lens"]) and not 0 <= columns["lens"].min() <= columns["lens"].max() < len(columns["lenses"]):
+            raise ValueError("a lens that is not there")
     return Frames(root=Path(str(arrays[f"{which}/root"])), scenes=scenes, **columns)
+
+
+def _lenses(text: str) -> tuple[Lens | None, ...]:
+    found = tuple(one and Lens(str(one[0]), tuple(map(float, one[1]))) for one in json.loads(text))
+    if any(lens and lenses.problem(lens) for lens in found):
+        raise ValueError("a lens that nobody knows")
+    return found

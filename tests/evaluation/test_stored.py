@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from posezoo.base.errors import WeightsError
+from posezoo.base.files import pictures
+from posezoo.base.spec import Lens
 from posezoo.data.table import Frames
 from posezoo.evaluation import stored
 from posezoo.evaluation.report import Report
@@ -34,6 +37,37 @@ def test_a_report_read_back_says_the_same(saved: Path) -> None:
     again = found.save(saved / "again")
     assert (again / "predictions.csv").read_text() == (saved / "predictions.csv").read_text()
     assert Report.load(again).errors[found.model][0].tobytes() == found.errors[found.model][0].tobytes()
+
+
+def test_lenses_and_turned_photographs_are_kept(
+    make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Report, "plot", lambda *given: None)
+    frames = make_frames()
+    lens_N = np.arange(len(frames), dtype=np.int32) % 2
+    kept = (None, Lens("RADIAL", (0.1, -0.02)))
+    frames = dataclasses.replace(frames, lens=lens_N, lenses=kept, decode=pictures.UPRIGHT)
+    saved = make_report(frames).save(tmp_path)
+    found = Report.load(saved)
+    true = frames.of_split("test")
+    assert [found.frames.lens_of(i) for i in range(4)] == [true.lens_of(i) for i in range(4)] == [*kept, *kept]
+    assert found.frames.decode == found.train.decode == pictures.UPRIGHT  # type: ignore[union-attr]
+    with np.load(saved / stored.FILE) as arrays:
+        content = dict(arrays)
+    for name, value in (
+        ("test/lens", np.full(len(true), 7)),
+        ("test/lens", lens_N[:3]),
+        ("test/lenses", np.array('["RADIAL"]')),
+        ("test/lenses", np.array('[null, ["RADIAL", [1]]]')),
+    ):
+        np.savez(saved / stored.FILE, **{**content, name: value})
+        with pytest.raises(WeightsError, match="damaged"):
+            Report.load(saved)
+    without = {
+        name: value for name, value in content.items() if name.split("/")[-1] not in ("lens", "lenses", "upright")
+    }
+    np.savez(saved / stored.FILE, **without)
+    assert Report.load(saved).frames.lens_of(1) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "missing", "pickle", "json", "stream"])
