@@ -61,10 +61,12 @@ def loading(data: str, root: str | Path | None = None, split: str | Path | None 
         np.linspace(0, len(dataset.frames) - 1, min(IMAGES, len(dataset.frames))).astype(int)
     )
     cache = ImageCache.open(frames)
-    batches = [np.arange(i, min(i + BATCH, len(frames))) for i in range(0, len(frames), BATCH)]
+    shape_N2 = cache.shapes(np.arange(len(frames)))
+    of_shape = [np.flatnonzero((shape_N2 == shape).all(axis=1)) for shape in np.unique(shape_N2, axis=0)]
+    batches = [rows[i : i + BATCH] for rows in of_shape for i in range(0, len(rows), BATCH)]
 
     def decode(rows: np.ndarray) -> torch.Tensor:
-        images = [torch.from_numpy(pictures.read_image(frames.path(int(i)), decode=frames.decode).copy()) for i in rows]
+        images = [torch.from_numpy(_decoded(frames, int(i)).copy()) for i in rows]
         return transforms.preprocess(torch.stack(images).permute(0, 3, 1, 2), 256, 224, *MEAN_STD)
 
     def cached(rows: np.ndarray) -> torch.Tensor:
@@ -175,6 +177,11 @@ def startup() -> dict[str, Any]:
         result[f"posezoo {name} (s)"] = round(median(times[name]), 3)
         result[f"posezoo {name} imports torch"] = answer.stderr == "torch"
     return result
+
+
+def _decoded(frames: Frames, i: int) -> np.ndarray:
+    """Image i as the cache has it, from its file."""
+    return pictures.read_image(frames.path(i), decode=frames.decode, lens_of=lambda width, height: frames.correction(i))
 
 
 def _seconds(load: Callable[[np.ndarray], torch.Tensor], batches: list[np.ndarray]) -> float:

@@ -8,13 +8,13 @@ whose own intervals overlap may well be told apart. Two failures on one image ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from posezoo.base.errors import UsageError
-from posezoo.evaluation.intervals import Floats, Interval, average_interval, median_interval
+from posezoo.evaluation.intervals import FEWEST, Floats, Interval, average_interval, median_interval
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, MOST_INTERVALS, Results
 
 UNITS = {"position": "m", "orientation": "deg"}
@@ -38,7 +38,9 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the other model is, compared with the first."""
+        """What the other model is, compared with the first; of too few images for an interval nothing can be said."""
+        if self.num < FEWEST:
+            return SAME
         return BETTER if self.difference.high < 0 else WORSE if self.difference.low > 0 else SAME
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,6 +65,8 @@ class Comparison:
     models: tuple[str, ...]
     differences: Mapping[str, tuple[Difference, ...]]
     """Name of each other model -> overall, then by condition, scene and sequence."""
+    units: Mapping[str, str] = field(default_factory=lambda: dict(UNITS))
+    """Of each error."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -83,7 +87,7 @@ class Comparison:
         for letter, found in zip(_letters(self.names)[1:], self.differences.values(), strict=True):
             parts = []
             for error, one in {one.error: one for one in found if one.group == group}.items():
-                parts.append(f"{one.verdict} in {error} ({_ends(one.difference)} {UNITS[error]})")
+                parts.append(f"{one.verdict} in {error} ({_ends(one.difference)} {self.units[error]})")
             lines.append(f"{letter} is {', '.join(parts)} compared with A")
         return lines
 
@@ -91,7 +95,7 @@ class Comparison:
         """(title, header, rows) to print, at most 80 columns wide; letters stand for the models, A is the first."""
         tables = []
         for letter, found in zip(_letters(self.names)[1:], self.differences.values(), strict=True):
-            for error, unit in UNITS.items():
+            for error, unit in self.units.items():
                 rows = [one for one in found if one.error == error]
                 kinds = [by for by in GROUPINGS if any(one.by == by for one in rows)]
                 if "condition" in kinds:  # as in a report's tables: sequences add little then
@@ -113,7 +117,7 @@ def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
         raise UsageError("one model is nothing to compare", "posezoo compare RUN_A RUN_B")
     first, names = reports[0], _unlike(names)
     for name, other in zip(names[1:], reports[1:], strict=True):
-        _check_same(names[0], first, name, other)
+        require_same_images(names[0], first, name, other)
     errors = [report.errors[report.model] for report in reports]
     differences = {
         name: tuple(
@@ -125,14 +129,20 @@ def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
         for name, error in zip(names[1:], errors[1:], strict=True)
     }
     models = tuple(report.model for report in reports)
-    return Comparison(first.data, first.split, tuple(names), models, differences)
+    return Comparison(first.data, first.split, tuple(names), models, differences, first.units)
 
 
 def ranking_differences(report: Results, first: str, other: str) -> list[Difference]:
     """How two methods of one report differ, in position and in orientation: over the scenes' average, or all images."""
-    by = "scene" if 1 < len(report.groups("scene")) <= MOST_INTERVALS else "overall"
+    by, group = ranking(report)
     found = differences_of(report, by, report.errors[first], report.errors[other])
-    return [one for one in found if one.group == (AVERAGE if by == "scene" else "overall")]
+    return [one for one in found if one.group == group]
+
+
+def ranking(frames: Results) -> tuple[str, str]:
+    """The grouping, and the group in it, by which methods are ranked."""
+    averaged = 1 < len(frames.groups("scene")) <= MOST_INTERVALS
+    return ("scene", AVERAGE) if averaged else ("overall", "overall")
 
 
 def differences_of(
@@ -158,7 +168,8 @@ def differences_of(
     return found
 
 
-def _check_same(name: str, first: Results, other_name: str, other: Results) -> None:
+def require_same_images(name: str, first: Results, other_name: str, other: Results) -> None:
+    """Raise UsageError unless both are of the same images with the same poses."""
     here, there = first.frames, other.frames
     same = len(here) == len(there) and bool(np.all(here.images == there.images))
     same = same and np.array_equal(here.position, there.position) and np.array_equal(here.quaternion, there.quaternion)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -62,8 +61,9 @@ def latex(report: Worded) -> str:
     rows = report.rows(by) if len(report.groups(by)) > 1 else []
     rows = [*rows, *(report.rows("overall") if not rows or by == "condition" else [])]
     groups = list(dict.fromkeys(row["group"] for row in rows))
+    what = f"{without_folders(report.data)}, {report.split}, {report.ground_truth} ground truth"
     lines = [
-        f"% {report.data}, {report.split}, {report.ground_truth} ground truth: median {report.unit}, median deg",
+        f"% {what}: median {report.unit}, median deg",
         rf"\begin{{tabular}}{{l{'c' * len(groups)}}}",
         r"\toprule",
         " & ".join(["method", *map(_tex, groups)]) + r" \\",
@@ -96,12 +96,12 @@ def verdict(report: Worded) -> list[str]:
     """The report in some sentences: how good, and what of the baselines it beats, by paired differences."""
     row = report.headline[report.model]
     typical = f"{_number(row[MEDIANS[0]])} {report.unit} and {_number(row[MEDIANS[1]])} degrees"
-    sentences = [f"Half of the images are located within {typical}."]
+    averaged = ", averages over the scenes" if len(report.groups("scene")) > 1 else ""
+    sentences = [f"The median errors are {typical}{averaged}."]
     for name in (baselines.MEAN, baselines.RETRIEVAL):
         if name in report.methods and name != report.model:
             found = ranking_differences(report, name, report.model)
-            units = {**UNITS, "position": report.unit}
-            parts = [f"{o.verdict} in {o.error} ({_ends(o.difference)} {units[o.error]})" for o in found]
+            parts = [f"{o.verdict} in {o.error} ({_ends(o.difference)} {report.units[o.error]})" for o in found]
             sentences.append(f"Compared with the {name} it is {' and '.join(parts)}.")
     if report.uncertainty is not None:
         worth = report.uncertainty
@@ -149,8 +149,10 @@ class _Shown:
         even_n = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_IMAGES)).astype(np.int64))
         self.rows_n = np.unique(np.concatenate([even_n, self.best_n, self.worst_n]))
         self.left_out = "" if len(self.rows_n) == len(frames) else f"{len(self.rows_n)} of {len(frames)} images shown."
-        self.pair = list(axes_from_above(frames.position, frames.quaternion))
-        self.axis = "xyz"[({0, 1, 2} - set(self.pair)).pop()]
+        parts = [frames.select(frames.scene == scene) for scene in range(len(frames.scenes))]
+        self.pairs = [list(axes_from_above(one.position, one.quaternion)) if len(one) else [0, 1] for one in parts]
+        hidden = ["xyz"[({0, 1, 2} - set(p)).pop()] for p, one in zip(self.pairs, parts, strict=True) if len(one)]
+        self.axis = " or ".join(dict.fromkeys(hidden))
         self.thumbs: list[str] = []
         self.of_file: dict[str, int | None] = {}
         # those of the extremes first: they are shown whatever happens
@@ -203,7 +205,9 @@ class _Shown:
         return {
             **self._place(report.frames, n),
             "name": _name(report.frames, n),
-            "predicted": predicted_3[self.pair].tolist() if np.isfinite(predicted_3).all() else None,
+            "predicted": predicted_3[self.pairs[report.frames.scene[n]]].tolist()
+            if np.isfinite(predicted_3).all()
+            else None,
             "metres": _finite(self.metres_N[n]),
             "degrees": _finite(self.degrees_N[n]),
             "thumb": self._thumb(report.frames, n) if n in self.pictured else None,
@@ -214,7 +218,7 @@ class _Shown:
         scenes = self.report.frames.scenes
         name = frames.scenes[frames.scene[n]]
         scene = scenes.index(name) if name in scenes else -1
-        return {"at": [round(float(x), 3) for x in frames.position[n][self.pair]], "scene": scene}
+        return {"at": [round(float(x), 3) for x in frames.position[n][self.pairs[scene]]], "scene": scene}
 
     def _nearest(self) -> np.ndarray:
         """The row of each test image's nearest training image (by features, else by position), -1 for none."""
@@ -293,6 +297,8 @@ def _ends(found: Any) -> str:
     return f"{_number(found.low)} to {_number(found.high)}"
 
 
+_TEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+
+
 def _tex(text: str) -> str:
-    words: Iterable[str] = (f"\\{c}" if c in "&%$#_{}" else c for c in text or "(none)")
-    return "".join(words)
+    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text or "(none)")

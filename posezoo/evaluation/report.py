@@ -45,7 +45,7 @@ class Report(Worded):
 
     def __repr__(self) -> str:
         row = self.headline[self.model]
-        errors = f"median {_number(row['median_position_m'])} m, {_number(row['median_orientation_deg'])} deg"
+        errors = f"median {_number(row['median_position_m'])} {self.unit}, {_number(row['median_orientation_deg'])} deg"
         return f"<Report of {self.model} on {self.data}, {len(self.frames)} {self.split} images: {errors}>"
 
     def _repr_html_(self) -> str:
@@ -218,13 +218,14 @@ class Report(Worded):
         folder = Path(folder)
         with writing(folder):
             (folder / "tum").mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / REPORT, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         write_whole(folder / stored.FILE, stored.dump(self))
         files.write_text(folder / "predictions.csv", files.predictions(self))
         for name, text in files.trajectories(self).items():
             files.write_text(folder / "tum" / name, text)
         self.write_pages(folder)
         self.draw(folder)
+        # last: with it the report is there
+        files.write_text(folder / REPORT, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         return folder
 
 

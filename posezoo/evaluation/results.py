@@ -51,6 +51,11 @@ class Results:
     unit: str = "m"
     """Of positions and their errors, whatever the keys are called: m, or `scene units` where the data have no metre."""
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What each error is in, to be shown."""
+        return {"position": self.unit, "orientation": "deg"}
+
     @cached_property
     def errors(self) -> dict[str, tuple[metrics.FloatArray, metrics.FloatArray]]:
         """Method -> (position errors in metres, orientation errors in degrees), each (N,)."""

@@ -49,6 +49,8 @@ def load(folder: Path) -> dict[str, Any]:
         texts = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         with np.load(io.BytesIO((folder / FILE).read_bytes()), allow_pickle=False) as arrays:
             fields = _fields(arrays)
+        if texts["model"] not in fields["methods"]:
+            raise ValueError("no poses of the model")
         return fields | {
             **{key: str(texts[key]) for key in _TEXTS},
             "remarks": tuple(map(str, texts["remarks"])),
@@ -82,11 +84,16 @@ def _fields(arrays: Any) -> dict[str, Any]:
         if any(values_N.shape != (len(frames),) for values_N in known.values()):
             raise ValueError(f"radii of {name} of another number than images")
         methods[name] = Poses(true.images, t_N3, q_N4, true.scenes, true.timestamps, **known)
+    chosen = arrays.get("scene_predicted")
+    if chosen is not None and not (
+        len(chosen) == len(frames) and np.all((chosen >= -1) & (chosen < len(frames.scenes)))
+    ):
+        raise ValueError("scenes that are not there")
     return {
         "frames": frames,
         "train": _frames(arrays, "train") if "train/images" in arrays else None,
         "methods": methods,
-        "scene_predicted": arrays.get("scene_predicted"),
+        "scene_predicted": chosen,
     }
 
 

@@ -55,6 +55,7 @@ def map_place(
     place = user_path(out)
     found = recordings(sources, conditions)
     _check_mine(place)
+    _check_all(place, found)
     import pycolmap  # noqa: F401  (it takes SIGTERM for itself when it is imported: ours comes after)
 
     with StopFlag() as stop, stop.at_once("mapping", "the same command continues"):
@@ -99,6 +100,14 @@ def _check_mine(place: Path) -> None:
         raise UsageError(f"{place} is a file", "give another --out")
     if place.is_dir() and any(place.iterdir()) and not ((place / "work").is_dir() or (place / FACTS).is_file()):
         raise UsageError(f"{place} is not empty, and no map", "give another --out")
+
+
+def _check_all(place: Path, found: Sequence[Recording]) -> None:
+    """Raise UsageError where an earlier call had recordings that are not among these: the map would lose them."""
+    known = {path.stem for path in (place / "work").glob("*.json")}
+    if missing := sorted(known - {one.name for one in found}):
+        what = f"{place} was mapped of {', '.join(missing)} too"
+        raise UsageError(what, "name all recordings each time, new ones after the others, or give another --out")
 
 
 def _taken(recording: Recording, images: Path, work: Path, limit: int, progress: Stages) -> list[frames.Taken]:

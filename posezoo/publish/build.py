@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posezoo.base.errors import UsageError
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries, resolve, settings
 from posezoo.catalogue.forms import Published, WeightsCard, package_folder
 from posezoo.publish.push import push
 from posezoo.training.again import evaluate
 from posezoo.training.config import configure
-from posezoo.training.run import CONFIG, as_stored
+from posezoo.training.run import CONFIG
 from posezoo.training.run import read_config as read_run
+from posezoo.training.saving import require_made_so
 from posezoo.training.train import resume, train
 from posezoo.zoo import card, find
 from posezoo.zoo.card import is_handwritten, provenance
@@ -89,15 +89,7 @@ def _trained_run(
     model, data = resolve.model(wanted.model), resolve.data(wanted.data)
     if (run / CONFIG).is_file():
         config, plan = configure(model, data, settings.merged(given, {"out": str(run)}), root)
-        stored = read_run(run)
-        # what was measured (precision) and what only says where to compute may differ
-        same = {k: v for k, v in config.model_dump().items() if k not in ("precision", "device", "workers")}
-        if as_stored(stored["model"]) != as_stored(plan.as_dict()) or as_stored(same) != as_stored(
-            {k: stored["train"][k] for k in same}
-        ):
-            raise UsageError(
-                f"{run} is a run with other settings", "move it away, or give the settings it was started with"
-            )
+        require_made_so(run, config, plan, "move it away, or give the settings it was started with")
         if (run / "report" / REPORT).is_file():
             observer.note(f"{run} is trained already")
         else:

@@ -24,25 +24,27 @@ from posezoo.base.observe import Observer
 from posezoo.data.appearance.weather import KINDS
 from posezoo.data.table import Frames
 from posezoo.evaluation.compare import SAME, UNITS
+from posezoo.evaluation.metrics import pose_errors
 from posezoo.evaluation.results import Results
 from posezoo.studies import changes, drawing
 from posezoo.studies.changes import ORIGINAL
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
 from posezoo.studies.paired import contrast, interval_of, mean_errors, seeds_note, short, spread
+from posezoo.studies.ranges import AtMost, Severity
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 
 PAINTED = tuple(kind for kind in KINDS if kind in ("fog", "snow", "night", "rain"))
-SAME_METRES = 1e-3
+SAME_METRES, SAME_DEGREES = 1e-3, 0.1
 
 
 @dataclass(frozen=True)
 class Options:
     """Of the study itself."""
 
-    images: int = 0
+    images: AtMost = 0
     """At most so many test images, evenly spaced; 0: all."""
-    severity: int = 3
+    severity: Severity = 3
     """Of the painted weather, where the data have no looks of their own."""
 
 
@@ -89,19 +91,24 @@ def looks(album: Album, options: Options) -> list[Condition]:
     return found
 
 
-def partners(frames: Frames, condition: str) -> dict[tuple[str, str, str], int]:
-    """(scene, folder, name without the condition) of each image under a condition -> the image."""
-    found = {}
+def partners(frames: Frames, condition: str) -> dict[tuple[str, ...], int]:
+    """(scene, folders, name), all without the condition, of each image under it -> the image. Raises DataError."""
+    found: dict[tuple[str, ...], int] = {}
     for n in np.flatnonzero(frames.condition == condition).tolist():
-        path = PurePosixPath(frames.name(n))
-        stem = path.stem.removesuffix(f"_{condition}")
-        found[frames.scenes[frames.scene[n]], path.parent.name, stem] = n
+        *folders, name = PurePosixPath(frames.name(n)).with_suffix("").parts
+        folders = [folder for folder in folders if folder != condition]
+        key = frames.scenes[frames.scene[n]], *folders, name.removesuffix(f"_{condition}")
+        if key in found:
+            both = f"{frames.name(found[key])} and {frames.name(n)}"
+            raise DataError(f"{both} have one name without {condition}", "rename one of them")
+        found[key] = n
     return found
 
 
 def _check_same_poses(frames: Frames, first: Condition, other: Condition) -> None:
-    apart_N = np.linalg.norm(frames.position[first.index] - frames.position[other.index], axis=1)
-    if (wrong := int(np.sum(apart_N > SAME_METRES))) > 0:
+    here, there = (frames.select(one.index) for one in (first, other))
+    apart = pose_errors(here.position, here.quaternion, there.position, there.quaternion)
+    if (wrong := int(np.sum((apart[0] > SAME_METRES) | (apart[1] > SAME_DEGREES)))) > 0:
         what = f"{wrong} images of {other.name} have another pose than their partners of the same name"
         raise DataError(what, "the study compares looks of the same views")
 

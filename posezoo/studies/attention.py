@@ -27,9 +27,11 @@ from posezoo.evaluation.compare import BETTER, SAME, WORSE
 from posezoo.evaluation.intervals import Floats
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel, evaluating
+from posezoo.nn.ranges import Count
 from posezoo.studies import changes, drawing
 from posezoo.studies.measure import open_album
 from posezoo.studies.paired import contrast, seeds_note, short, spread
+from posezoo.studies.ranges import AtMost
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 from posezoo.zoo.saved import load
@@ -47,9 +49,9 @@ Overlay = tuple[np.ndarray, np.ndarray]
 class Options:
     """Of the study itself."""
 
-    images: int = 24
+    images: AtMost = 24
     """At most so many test images, evenly spaced; 0: all."""
-    shown: int = 3
+    shown: Count = 3
     """Images in the picture."""
 
 

@@ -5,16 +5,16 @@ Errors are those of the reports that the trainings wrote; several scenes are ave
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from posezoo.base.errors import UsageError, WeightsError
-from posezoo.evaluation.compare import BETTER, SAME, WORSE
+from posezoo.base.errors import WeightsError
+from posezoo.evaluation.compare import BETTER, SAME, WORSE, ranking, require_same_images
 from posezoo.evaluation.report import Report
-from posezoo.evaluation.results import AVERAGE
 from posezoo.studies.paired import contrast, short
 from posezoo.studies.subjects import Subject
 from posezoo.training.again import evaluate, stored_report
@@ -50,11 +50,9 @@ class Entry:
 def cells(subjects: Sequence[Subject], data: str, root: str | None) -> list[Entry]:
     """The models with their reports; what has none of these data is evaluated. Raises UsageError for other images."""
     found = [Entry(one.name, tuple(_report(run, data, root) for run in one.runs)) for one in subjects]
-    first = found[0].reports[0].frames
     for cell in found:
         for report in cell.reports:
-            if not np.array_equal(report.frames.images, first.images):
-                raise UsageError(f"{cell.name} was evaluated on other images", "another --out")
+            require_same_images(found[0].name, found[0].reports[0], cell.name, report)
     return found
 
 
@@ -81,8 +79,7 @@ def baselines(found: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def difference(first: Entry, other: Entry) -> list[dict[str, Any]]:
     """How `other` differs from `first` in position and in orientation, paired; see posezoo.studies.paired."""
-    by = "scene" if len(first.reports[0].groups("scene")) > 1 else "overall"
-    group = AVERAGE if by == "scene" else "overall"
+    by, group = ranking(first.reports[0])
     return [row for row in _contrast(first, other, by) if row["group"] == group]
 
 
@@ -146,8 +143,8 @@ def _contrast(first: Entry, other: Entry, by: str) -> list[dict[str, Any]]:
 
 
 def _report(run: str, data: str, root: str | None) -> Report:
-    try:
+    with contextlib.suppress(WeightsError):
         found = stored_report(run)[1]
-    except WeightsError:
-        return evaluate(run, data, root=root)
-    return found
+        if found.data == data:
+            return found
+    return evaluate(run, data, root=root)

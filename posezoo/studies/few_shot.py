@@ -25,7 +25,6 @@ from posezoo.catalogue import entries
 from posezoo.catalogue.forms import Grid, GridRow
 from posezoo.catalogue.names import with_options
 from posezoo.data.images.cache import ImageCache
-from posezoo.data.open import open_dataset
 from posezoo.data.splits import part_of
 from posezoo.evaluation import baselines
 from posezoo.evaluation.evaluate import embed_frames
@@ -33,10 +32,12 @@ from posezoo.evaluation.metrics import pose_errors
 from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
+from posezoo.nn.ranges import Count
 from posezoo.studies import changes, drawing, grid
 from posezoo.studies.grid import Cell
-from posezoo.studies.measure import Errors, errors, open_album
+from posezoo.studies.measure import Errors, errors, open_album, opened
 from posezoo.studies.paired import contrast, seeds_note, short, spread, words
+from posezoo.studies.ranges import Several, Share
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, is_trained, subjects
 from posezoo.training.config import OptimSettings, PhaseSettings
@@ -50,9 +51,9 @@ class Options:
 
     scene: str = ""
     """The one that is left out; empty: the last one of the data set."""
-    fractions: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75)
+    fractions: Several[Share] = (0.05, 0.1, 0.25, 0.5, 0.75)
     """Of its training images."""
-    epochs: tuple[int, ...] = (2, 3, 4, 5)
+    epochs: Several[Count] = (2, 3, 4, 5)
     """Trainings of so many epochs each."""
     choose: Literal["nested", "contiguous", "random"] = "nested"
     """Which images; see the setting data.fraction_by."""
@@ -106,7 +107,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
 
 def _parts(request: Request, options: Options) -> tuple[str, list[str]]:
     """The scene that is left out, and the others. Raises UsageError for data of fewer than three scenes."""
-    frames = open_dataset(request.data, root=request.root).frames
+    frames = opened(request).frames
     scenes = [name for number, name in enumerate(frames.scenes) if (frames.scene == number).any()]
     scene = options.scene or scenes[-1]
     old = [name for name in scenes if name != scene]
@@ -190,16 +191,16 @@ class _Subsets:
     """The training images of the new scene that a training had, and image retrieval from the same."""
 
     def __init__(self, request: Request, options: Options, data: str, run: str) -> None:
-        dataset, self.options = open_dataset(data, root=request.root), options
+        dataset, self.options = opened(replace(request, data=data)), options
         self.train, self.test = dataset.frames.of_split("train"), dataset.require("test")
         self.seed = request.seeds[0] if request.seeds else entries.grid(request.grid).seeds[0]
         model = load(run, torch_device("auto"))
         embed = retrieval_features(model)
         self.features = None
         if embed is not None:
-            opened = [ImageCache.open(frames) for frames in (self.train, self.test)]
-            rows = [np.arange(len(cache)) for cache in opened]
-            self.features = [embed_frames(embed, *one, device=model.device) for one in zip(opened, rows, strict=True)]
+            caches = [ImageCache.open(frames) for frames in (self.train, self.test)]
+            rows = [np.arange(len(cache)) for cache in caches]
+            self.features = [embed_frames(embed, *one, device=model.device) for one in zip(caches, rows, strict=True)]
 
     def of(self, fraction: float) -> dict[str, Any]:
         """How many images, and the medians of image retrieval (metres, degrees); None without pretrained features."""

@@ -20,7 +20,8 @@ from posezoo.catalogue.forms import Grid
 from posezoo.catalogue.resolve import KnownData
 from posezoo.studies.launch import Work, launch
 from posezoo.training.config import TrainConfig, configure
-from posezoo.training.run import CONFIG, as_stored, read_config
+from posezoo.training.run import CONFIG
+from posezoo.training.saving import require_made_so
 from posezoo.training.train import resume, start
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build
@@ -78,7 +79,7 @@ def cells_of(
                     raise UsageError(
                         f'grid {name}: row "{row}" names an unknown column: {column}', "see registry/grids"
                     )
-                path = out / data.partition(":")[0] / row / column / f"seed-{seed}"
+                path = out / _folder(data) / row / column / f"seed-{seed}"
                 others = some - modifiers[entry.model]
                 own = {key: value for key, value in given.items() if key.partition(".")[0] not in others}
                 flat = {**grid.settings, **grid.columns[column], **entry.settings, **own}
@@ -86,6 +87,12 @@ def cells_of(
                 run = configure(known[entry.model], place, overrides, root)
                 found.append(Cell(row, column, seed, path, *run, place))
     return found
+
+
+def _folder(data: str) -> str:
+    """A folder's name for the data: `folder-a` of `folder:/data/a`."""
+    kind, _, place = data.partition(":")
+    return f"{kind}-{Path(place.partition('?')[0]).name}" if place else kind
 
 
 def run(plan: Sequence[Cell], observer: Callable[[Cell], Observer]) -> list[dict[str, Any]]:
@@ -101,7 +108,7 @@ def run_as_jobs(
     """The `table`, once the missing runs were trained as jobs (posezoo.studies.launch): several at once."""
     for cell in plan:
         if (cell.path / CONFIG).is_file():
-            _check_same(cell)
+            _require_same(cell)
     missing = [cell for cell in plan if not (cell.path / "report" / REPORT).is_file()]
     work = [Work(f"{cell.row}, {cell.column}, seed {cell.seed}", train_quietly, (cell,)) for cell in missing]
     launch(work, folder, parameters, observer.note, here)
@@ -115,9 +122,9 @@ def train_quietly(cell: Cell) -> None:
 
 def _train(cell: Cell, observer: Callable[[Cell], Observer]) -> None:
     if (cell.path / "report" / REPORT).is_file():
-        _check_same(cell)
+        _require_same(cell)
     elif (cell.path / CONFIG).is_file():
-        _check_same(cell)
+        _require_same(cell)
         resume(cell.path, observer(cell))
     else:
         start(cell.config, cell.blueprint, cell.data, observer(cell))
@@ -145,11 +152,14 @@ def table(plan: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`"0,1,2"` as numbers. Raises UsageError."""
+    """`"0,1,2"` as numbers, none of them twice: the same training again is no other. Raises UsageError."""
     try:
-        return [int(word) for word in text.split(",") if word.strip()]
+        seeds = [int(word) for word in text.split(",") if word.strip()]
     except ValueError:
-        raise UsageError(f"not seeds: {text[:40]!a}", "for example --seeds 0,1,2") from None
+        seeds = []
+    if (not seeds and text.strip()) or len(set(seeds)) < len(seeds):
+        raise UsageError(f"not seeds: {text[:40]!a}", "for example --seeds 0,1,2")
+    return seeds
 
 
 def announced(cell: Cell, plan: Sequence[Cell], observer: Observer) -> Observer:
@@ -181,11 +191,6 @@ def _summary(lines: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, Any]]:
         yield f"{key} range", [min(values), max(values)]
 
 
-def _check_same(cell: Cell) -> None:
+def _require_same(cell: Cell) -> None:
     """Raise UsageError for a run that was made with other settings."""
-    stored = read_config(cell.path)["train"]
-    wanted = cell.config.model_dump()
-    free = ("precision", "out", "device", "workers", "checkpoint")  # these do not change a run's results
-    other = [key for key in wanted if key not in free and as_stored(stored.get(key)) != as_stored(wanted[key])]
-    if other:
-        raise UsageError(f"{cell.path} was made with other settings: {', '.join(other)}", "another --out")
+    require_made_so(cell.path, cell.config, cell.blueprint, "another --out")

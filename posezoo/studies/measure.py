@@ -83,13 +83,16 @@ class Album:
 
 def open_album(request: Request, observer: Observer) -> Album:
     """The test images of the study's data. Raises DataError."""
-    split = request.given.get("data.split")
-    dataset = open_dataset(
-        request.data, root=request.root, split=split, skip_bad=bool(request.given.get("data.skip_bad"))
-    )
+    dataset = opened(request)
     frames = dataset.require("test")
     cache = ImageCache.open(frames, lambda done, total: observer.progress("reading images", done, total))
     return Album(dataset, frames, cache)
+
+
+def opened(request: Request) -> Dataset:
+    """The study's data, split as its trainings' are. Raises DataError."""
+    split, skip_bad = request.given.get("data.split"), bool(request.given.get("data.skip_bad"))
+    return open_dataset(request.data, root=request.root, split=split, skip_bad=skip_bad)
 
 
 class Changed:

@@ -34,6 +34,7 @@ from posezoo.evaluation.intervals import Floats, Index
 from posezoo.studies import changes, drawing, recorded
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
 from posezoo.studies.paired import contrast, mean_errors, seeds_note, short, words
+from posezoo.studies.ranges import Several
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, subjects
 from posezoo.training.run import CONFIG, read_config
@@ -42,15 +43,13 @@ HEIGHT = 0.85
 """Of the picture's height: the block stands on its lower edge."""
 PATCH = 4
 """The texture is so many times smaller than the picture it is taken from."""
-BACK = 1.5
-"""Times the median outside: the error is back."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Of the study itself."""
 
-    covers: tuple[float, ...] = (0.15, 0.3, 0.45, 0.6)
+    covers: Several[float] = (0.15, 0.3, 0.45, 0.6)
     """Shares of the picture that the block covers at its peak."""
     frames: int = 12
     """Frames in which it passes."""
@@ -195,17 +194,18 @@ def _numbers(
                 f"median_outside_{unit}": plain,
                 f"median_at_peak_{unit}": float(np.median(of_windows_KM[:, length // 2 - 1 : length // 2 + 1])),
                 f"largest_over_outside_{error}": float(np.median(largest_K)) / plain,
-                f"frames_until_back_{error}": float(np.median([_back(one, BACK * plain) for one in of_windows_KM])),
+                f"frames_until_back_{error}": _back(of_windows_KM, plain),
             }
         rows.append(row)
     return rows
 
 
-def _back(error_M: Floats, level: float) -> int:
-    """Frames from the block's peak, the window's middle, until the error is below `level` for good."""
-    after = error_M[len(error_M) // 2 :]
-    above = np.flatnonzero(after >= level)
-    return int(above[-1]) + 1 if len(above) else 0
+def _back(of_windows_KM: Floats, plain: float) -> int | None:
+    """Frames from the block's peak, a window's middle, until the error is back; None: not within the median window."""
+    middle = of_windows_KM.shape[1] // 2
+    counts = [recorded.until_back(error_M[middle:], plain) for error_M in of_windows_KM]
+    ordered = sorted(counts, key=lambda count: np.inf if count is None else count)
+    return ordered[len(ordered) // 2]
 
 
 def _sentence(rows: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -233,7 +233,7 @@ def _shown(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, st
             **{"model": name, "cover": f"{100 * row['cover']:.0f} %"},
             "at its peak m, deg": f"{short(row['median_at_peak_m'])}, {short(row['median_at_peak_deg'])}",
             "largest / outside": f"{row['largest_over_outside_position']:.1f}",
-            "frames until back": f"{row['frames_until_back_position']:g}",
+            "frames until back": recorded.count_text(row["frames_until_back_position"]),
         }
         for name, of_name in rows.items()
         for row in of_name

@@ -18,22 +18,26 @@ import numpy as np
 
 from posezoo.evaluation.compare import BETTER, SAME, UNITS, WORSE, Difference, differences_of
 from posezoo.evaluation.intervals import Floats, Interval, median_interval
-from posezoo.evaluation.results import Results
+from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
 
 
 def contrast(frames: Results, by: str, first: Sequence[Errors], other: Sequence[Errors]) -> list[dict[str, Any]]:
     """A row for each group and error: how `other`, one entry a training, differs from `first` (negative: better)."""
     rows = differences_of(frames, by, mean_errors(first), mean_errors(other))
-    groups = {**frames.groups(by)}
+    groups = frames.groups(by)
     found = []
     for row in rows:
-        index = groups.get(row.group, np.arange(len(frames.frames)))
+        parts = list(groups.values()) if row.group == AVERAGE else [groups[row.group]]
         which = list(UNITS).index(row.error)
-        apart = [float(np.median(_minus(b[which][index], a[which][index]))) for a in first for b in other]
+        apart = [
+            float(np.mean([np.median(_minus(b[which][index], a[which][index])) for index in parts]))
+            for a in first
+            for b in other
+        ]
         verdict = row.verdict if _agree(row, apart) else SAME
         seeds = {"first": len(first), "other": len(other), "lowest": min(apart), "highest": max(apart)}
-        found.append({**row.to_dict(), "seeds": seeds, "verdict": verdict})
+        found.append({**row.to_dict(), "unit": frames.units[row.error], "seeds": seeds, "verdict": verdict})
     return found
 
 
@@ -63,9 +67,9 @@ def words(rows: Sequence[Mapping[str, Any]], what: str, than: str) -> str:
     """`same-size is worse in position (0.12 to 0.3 m), not distinguishable in orientation (...) compared with base`."""
     parts = []
     for row in rows:
-        error, unit = row["error"].rsplit("_", 1)
         low, high = row["difference_ci95"]
-        parts.append(f"{row['verdict']} in {error} ({short(low)} to {short(high)} {unit})")
+        error = row["error"].rpartition("_")[0]
+        parts.append(f"{row['verdict']} in {error} ({short(low)} to {short(high)} {row['unit']})")
     return f"{what} is {', '.join(parts)} compared with {than}"
 
 

@@ -143,13 +143,14 @@ def rows(said: Mapping[str, Any]) -> list[dict[str, str]]:
             **{"model": name, "cover": said["window"]},
             "at its peak m, deg": f"{short(row['peak_m'])}, {short(row['peak_deg'])}",
             "largest / outside": f"{row['peak_over_outside_position']:.1f}",
-            "frames until back": _count(row["frames_until_back_position"]),
+            "frames until back": count_text(row["frames_until_back_position"]),
         }
         for name, row in said["models"].items()
     ]
 
 
-def _count(frames: int | None) -> str:
+def count_text(frames: int | None) -> str:
+    """A count of frames until the error is back."""
     return "not in it" if frames is None else str(frames)
 
 

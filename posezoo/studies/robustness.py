@@ -23,6 +23,7 @@ from posezoo.evaluation.results import Results
 from posezoo.studies import changes, drawing
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
 from posezoo.studies.paired import contrast, seeds_note, short, spread
+from posezoo.studies.ranges import AtMost, Several, Severity
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 
@@ -31,10 +32,10 @@ from posezoo.studies.subjects import Request, subjects
 class Options:
     """Of the study itself."""
 
-    images: int = 60
+    images: AtMost = 60
     """At most so many test images, evenly spaced; 0: all."""
-    kinds: tuple[str, ...] = tuple(KINDS)
-    severities: tuple[int, ...] = (1, 3, 5)
+    kinds: Several[str] = tuple(KINDS)
+    severities: Several[Severity] = (1, 3, 5)
 
 
 def study(request: Request, options: Options, observer: Observer) -> Found:

@@ -54,7 +54,14 @@ class Request:
 
 
 def subjects(request: Request, least: int = 1) -> list[Subject]:
-    """The models in the order in which they are named, trained. Raises UsageError if there are fewer than `least`."""
+    """The models in the order in which they are named, trained.
+
+    Raises UsageError if there are fewer than `least`, or one twice.
+    """
+    names = request.models
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{twice} is named twice", "name each model once")
     if 0 < len(request.models) < least:
         what = f"study {request.name} compares at least {least} models"
         raise UsageError(what, f"posezoo study {request.name} MODEL_A MODEL_B --data {request.data}")

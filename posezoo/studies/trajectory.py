@@ -1,7 +1,7 @@
 """Where models say that the camera was: HyperPose's Figure 2, several models on the same axes.
 
 A panel for each test sequence and model; true path black, predictions red, a star at the start, no alignment. The axes
-are the two directions of greatest variance, the same for all panels of a scene; what lies far outside is counted. The
+are those of the ground, the same for all panels of a scene; what lies far outside is counted. The
 title has mean and median, as is the custom on RobotCar.
 
 Legend: N images.
@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from posezoo.base.errors import unknown_name
 from posezoo.base.observe import Observer
 from posezoo.base.plan import View, metre_axes
 from posezoo.data.splits import runs
@@ -43,6 +44,10 @@ class Options:
 def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; the picture shows each model's first training."""
     album = open_album(request, observer)
+    known = np.unique(album.frames.sequence).tolist()
+    for name in options.sequences:
+        if name not in known:
+            raise unknown_name("sequence", name, known, f"{request.data} has {', '.join(known[:5])}")
     everything = [changes.original(np.arange(len(album.frames)))]
     models = subjects(request)
     predicted = answers(models, album, everything, request.folder, observer)

@@ -16,15 +16,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from pydantic import Field
 
 from posezoo.base.errors import UsageError
 from posezoo.base.observe import Observer
 from posezoo.base.rotation import axes_from_above
+from posezoo.catalogue.names import with_options
 from posezoo.evaluation.evaluate import embed_frames
 from posezoo.evaluation.intervals import Floats, Interval
 from posezoo.nn.device import torch_device
@@ -33,12 +35,14 @@ from posezoo.nn.model import PoseModel, evaluating
 from posezoo.studies import drawing
 from posezoo.studies.measure import Album, open_album
 from posezoo.studies.paired import interval_of, short
+from posezoo.studies.ranges import Several
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, subjects
 from posezoo.zoo.saved import load
 
 COMPONENTS, STARTS = 50, 3
 EMBEDDING, POSITION, ORIENTATION = "embedding", "position weights", "orientation weights"
+Places = Annotated[int, Field(ge=2)]
 CONTROLS = ("predicted position", "true position", "random")
 
 
@@ -46,9 +50,9 @@ CONTROLS = ("predicted position", "true position", "random")
 class Options:
     """Of the study itself."""
 
-    places: tuple[int, ...] = (6, 4, 12)
+    places: Several[Places] = (6, 4, 12)
     """Numbers of places, K; the first is drawn."""
-    perplexity: float = 30.0
+    perplexity: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 30.0
     """Of t-SNE, at most a third of the images."""
 
 
@@ -56,9 +60,10 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; each training by itself, then the mean over trainings."""
     if find_spec("sklearn") is None:
         raise UsageError("clustering needs scikit-learn", "pip install 'posezoo[analysis]'")
-    if not options.places or min(options.places) < 2:
-        raise UsageError("study.places are numbers from 2 on", "study.places=[6,4,12]")
     album = open_album(request, observer)
+    if len(scenes := np.unique(album.frames.scene)) > 1:
+        one = with_options(request.data, [f"scenes={album.frames.scenes[scenes[0]]}"])
+        raise UsageError("scenes have coordinates of their own: places are found in one", f"--data '{one}'")
     models = subjects(request)
     labels = _Labels(album, options)
     rows, drawn = [], None

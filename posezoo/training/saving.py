@@ -16,9 +16,9 @@ from posezoo.catalogue import settings
 from posezoo.training import checkpoint
 from posezoo.training.config import TrainConfig
 from posezoo.training.phase import Phase
-from posezoo.training.run import CONFIG, RunFolder, as_stored, differences
+from posezoo.training.run import CONFIG, RunFolder, as_stored, differences, read_config
 from posezoo.training.setup import Job
-from posezoo.zoo.blueprint import blueprint_from
+from posezoo.zoo.blueprint import Blueprint, blueprint_from
 
 MINUTE, SHARE = 60.0, 0.02
 """With as many seconds between checkpoints or more, saving takes at most this part of the time."""
@@ -40,7 +40,12 @@ class State:
 
 def configuration(job: Job) -> dict[str, Any]:
     """What config.toml holds, besides the version."""
-    return {"train": job.config.model_dump(), "model": job.blueprint.as_dict()}
+    return as_configured(job.config, job.blueprint)
+
+
+def as_configured(config: TrainConfig, blueprint: Blueprint) -> dict[str, Any]:
+    """The same, before anything of the data is known."""
+    return {"train": config.model_dump(), "model": blueprint.as_dict()}
 
 
 def require_same(path: Path, then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
@@ -52,6 +57,16 @@ def require_same(path: Path, then: Mapping[str, Any] | None, now: Mapping[str, A
     if found:
         what = f"{path / CONFIG} differs from what was trained: {', '.join(found[:3])}"
         raise UsageError(what, "restore the file; for other settings start anew: posezoo train with another out=")
+
+
+def require_made_so(path: Path, config: TrainConfig, blueprint: Blueprint, hint: str) -> None:
+    """Raise UsageError if the run in `path` was made with other settings than these, of the model or the training."""
+    then, now = (_completed(one, path) for one in (read_config(path), as_configured(config, blueprint)))
+    for one in (then, now) if config.precision == "auto" else ():  # what it was measured to be is stored
+        (one["train"] or {}).pop("precision", None)
+    found = differences(then, now)
+    if found:
+        raise UsageError(f"{path} was made with other settings: {', '.join(found[:3])}", hint)
 
 
 def _completed(config: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
+from PIL import Image
 from small_data import one_place
 
 from posezoo.base.observe import Observer
@@ -33,3 +37,23 @@ def test_loading_and_building(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert told["images"] == 32
     assert all(told[f"{what} (images/s)"] > 0 for what in ("decoding", "warm cache", "building the cache"))
     assert told["building to decoding"] > 0
+
+
+def test_loading_of_photographs_both_ways_up_by_a_real_lens(tmp_path: Path) -> None:
+    place = one_place(tmp_path)
+    with (place / "poses.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[::2]:
+        with Image.open(place / row["image"]) as image:
+            image.rotate(90, expand=True).save(place / row["image"])
+    for row in rows:
+        with Image.open(place / row["image"]) as image:
+            width, height = image.size
+        camera = (50.0, 50.0, width / 2, height / 2)
+        row |= dict(zip(("fx", "fy", "cx", "cy"), map(str, camera), strict=True))
+        row["lens"] = "RADIAL -0.2 0.05"
+    with (place / "poses.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert machine.loading(f"folder:{place}")["images"] == 32

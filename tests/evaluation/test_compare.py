@@ -45,6 +45,23 @@ def test_a_model_is_not_distinguishable_from_itself(report: Report) -> None:
     assert list(found.differences) == ["a (2)"]
 
 
+def test_five_images_say_nothing(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    report = make_report(make_frames(num=5))
+    both = [with_errors(report, np.full(5, metres)) for metres in (2.0, 1.0)]
+    assert set(verdicts(compare(["a", "b"], both)).values()) == {SAME}
+    report = make_report(make_frames(num=6))
+    both = [with_errors(report, np.full(6, metres)) for metres in (2.0, 1.0)]
+    assert set(verdicts(compare(["a", "b"], both)).values()) == {BETTER}
+
+
+def test_scene_units_are_said(report: Report) -> None:
+    both = [dataclasses.replace(report, unit="scene units")] * 2
+    found = compare(["a", "b"], both)
+    assert "0 to 0 scene units)" in found.sentences()[0].replace("0.000", "0"), found.sentences()
+    assert "(scene units)" in found.table_rows()[0][0]
+    assert "scene units, " in repr(both[0])
+
+
 def test_pairing_finds_what_intervals_of_each_model_cannot(report: Report) -> None:
     """One is 2 cm better on every image, and images differ by metres."""
     hard_N = np.random.default_rng(0).exponential(3.0, len(report.frames)) + 0.1

@@ -47,6 +47,24 @@ def test_the_true_median_is_covered(num: int, phi: float, sequences: int) -> Non
     assert 0.93 <= coverage(2000, num, phi, sequences) <= 0.97
 
 
+@pytest.mark.parametrize(("num", "least"), [(1, 0.0), (2, 0.5), (3, 0.75), (4, 0.875), (5, 0.9375), (6, 0.96875)])
+def test_of_few_values_the_interval_is_their_range(num: int, least: float) -> None:
+    """Which covers the median in 1 - 2 / 2^N of cases, as each side is as likely."""
+    assert coverage(400, num, 0.0) >= least - 0.06
+    value_N = np.arange(num, dtype=float)
+    assert median_interval(value_N, places(1, num))[1:3] == (0.0, num - 1.0)
+    apart = [median_interval(value_N, [np.array([n]) for n in range(num)])]
+    assert apart[0][1:3] == (0.0, num - 1.0), "as many sequences of one image"
+
+
+def test_the_average_of_scenes_of_few_images_has_a_width() -> None:
+    random, held = np.random.default_rng(3), 0
+    for _ in range(300):
+        found = average_interval([(one, places(1, 5)) for one in random.normal(size=(4, 5))])
+        held += found.low <= 0 <= found.high
+    assert held / 300 >= 0.93
+
+
 def test_blocks_are_wider_than_single_images_where_neighbours_are_alike() -> None:
     error_N = series(1000, 0.9, np.random.default_rng(0))[0]
     blocks, shuffled = (median_interval(one, places(1, 1000)) for one in (error_N, np.sort(error_N)[::-1]))

@@ -123,6 +123,8 @@ def test_what_cannot_be_mapped(tmp_path: Path, walk: tuple[Path, np.ndarray]) ->
     picture(tmp_path / "few/2.png")
     with pytest.raises(UsageError, match=naming("few")):
         map_place([tmp_path / "few"], tmp_path / "a")
+    with pytest.raises(UsageError, match=naming("few")):  # its map would be lost
+        map_place([walk[0]], tmp_path / "a")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from command_line import ok
 from small_studies import study
 
+from posezoo.base.errors import DataError
 from posezoo.base.observe import Observer
 from posezoo.studies.appearance import Options, looks
 from posezoo.studies.measure import open_album
@@ -48,6 +49,33 @@ def test_partners_with_another_pose_are_refused(looked: Path, tmp_path: Path) ->
         ["study", "appearance", "posenet-anchors-demo", "atloc-anchors-hyper-demo", "--data", f"folder:{looked}"]
     )
     assert ended.code == 3 and "fog-3" in ended.stderr, ended
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_partners_are_found_below_folders_and_turned_ones_refused(looked: Path, tmp_path: Path, turned: bool) -> None:
+    """Two folders a look, with the same names in them."""
+    path = looked / "poses.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    doubled = []
+    for row in rows:
+        for day in ("day1", "day2"):
+            name = f"{day}/cam/{Path(row['image']).name}"
+            (looked / name).parent.mkdir(parents=True, exist_ok=True)
+            (looked / name).write_bytes((looked / row["image"]).read_bytes())
+            doubled.append(row | {"image": name})
+    if turned:
+        doubled[-1] |= {"qw": doubled[-1]["qz"], "qz": doubled[-1]["qw"]}
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(doubled)
+    album = open_album(Request((), f"folder:{looked}", tmp_path), Observer())
+    if turned:
+        with pytest.raises(DataError, match="pose"):
+            looks(album, Options())
+    else:
+        assert [len(one.index) for one in looks(album, Options())] == [16, 16, 16]
 
 
 def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:

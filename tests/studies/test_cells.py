@@ -30,8 +30,8 @@ def test_numbers_are_the_reports(train: Train, one_place: Path, tmp_path: Path) 
     assert [row["cell"] for row in printed] == ["two", "one"] and "to" in printed[0]["median m"]
 
 
-def test_reports_of_other_images_are_refused(train: Train, one_place: Path, two_places: Path) -> None:
-    runs = [str(train(epochs=1, data=data, out=str(n)).path) for n, data in enumerate((one_place, two_places))]
+def test_reports_of_other_images_are_refused(train: Train, one_place: Path) -> None:
+    runs = [str(train(epochs=1, out=str(n), **more).path) for n, more in enumerate(({}, {"data.split": "blocks:4"}))]
     with pytest.raises(UsageError):
         cells.cells([Subject(run, (run,)) for run in runs], f"folder:{one_place}", None)
 
@@ -50,3 +50,11 @@ def test_who_is_told_apart() -> None:
         "b, d are worse than a in position",
         "none is distinguishable from a in orientation",
     ]
+
+
+def test_a_report_of_other_data_is_not_taken(train: Train, one_place: Path, two_places: Path) -> None:
+    run = train(epochs=1, data=two_places, out="two")
+    asked = f"folder:{two_places}?scenes=hall"
+    (found,) = cells.cells([Subject("two", (str(run.path),))], asked, None)
+    assert found.reports[0].data == asked
+    assert len(found.reports[0].frames) < len(run.report.frames)

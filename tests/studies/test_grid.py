@@ -125,3 +125,30 @@ def test_cells_as_jobs_are_those_trained_here(one_place: Path, tmp_path: Path, m
     assert jobs == here
     monkeypatch.setattr(grid, "launch", lambda work, *given: work and pytest.fail("again"))
     assert grid.run_as_jobs(plans[1], tmp_path / "jobs", {}, Notes(), here=True) == here
+
+
+def test_a_run_of_other_model_settings_is_refused(one_place: Path, tmp_path: Path) -> None:
+    data, out = f"folder:{one_place}", tmp_path / "out"
+    given = {**SETTINGS, "hidden": 8}
+    (cell, *_) = grid.cells("small", data, out, seeds=[0], given=given)
+    grid.run([cell], lambda _: Notes())
+    (again, *_) = grid.cells("small", data, out, seeds=[0], given=given)
+    grid.run([again], lambda _: Notes())
+    (other, *_) = grid.cells("small", data, out, seeds=[0], given={**given, "hidden": 16})
+    with pytest.raises(UsageError, match=naming("model.config.hidden 8 -> 16")):
+        grid.run([other], lambda _: Notes())
+    with pytest.raises(UsageError, match=naming("hidden")):
+        grid.run_as_jobs([other], out / "jobs", {}, Notes(), here=True)
+
+
+@pytest.mark.parametrize("text", ["0,0", "one", ",", "1,2,1"])
+def test_seeds_are_numbers_once_each(text: str) -> None:
+    with pytest.raises(UsageError, match=naming("--seeds 0,1,2")):
+        grid.parse_seeds(text)
+    assert grid.parse_seeds("2, 0") == [2, 0]
+    assert grid.parse_seeds("") == []
+
+
+def test_folders_of_own_data_are_told_apart(tmp_path: Path) -> None:
+    assert grid._folder("folder:/data/a") != grid._folder("folder:/data/b")
+    assert grid._folder("demo-loop") == "demo-loop"

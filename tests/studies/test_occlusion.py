@@ -47,8 +47,12 @@ def test_windows_leave_room_between_them() -> None:
 
 
 def test_back_for_good() -> None:
-    assert occlusion._back(np.array([1, 1, 9, 1, 9, 1.0]), 5) == 2
-    assert occlusion._back(np.array([1, 9, 1, 1.0]), 5) == 0
+    """Windows of six frames, the peak in the fourth; the level is 1.5 times 2."""
+    back, at_once, never = [1, 1, 9, 1, 9, 1.0], [1, 9, 9, 1, 1, 1.0], [1, 1, 9, 9, 9, 9.0]
+    assert occlusion._back(np.array([back]), 2) == 2
+    assert occlusion._back(np.array([at_once]), 2) == 0
+    assert occlusion._back(np.array([back, at_once, never]), 2) == 2
+    assert occlusion._back(np.array([back, never, never]), 2) is None
 
 
 def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:

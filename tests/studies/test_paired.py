@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
 from posezoo.evaluation.compare import BETTER, SAME, WORSE
-from posezoo.evaluation.results import Results
+from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
 from posezoo.studies.paired import contrast, mean_errors, seeds_note, spread, words
 
@@ -61,3 +62,25 @@ def test_words(frames: Results) -> None:
     rows = contrast(frames, "overall", [around(2, 0)], [around(1, 1)])
     assert words(rows, "B", "A").startswith("B is better in position (-1.")
     assert len({seeds_note({"a": count, "b": 3}) for count in (1, 2, 3)}) == 3
+
+
+def test_the_average_of_scenes_is_judged_by_averages() -> None:
+    """Pooled, the many images of one scene would outvote the others."""
+    sizes, growth = (60, 16, 16), (0.1, -2.0, -2.0)
+    rows = [
+        Frame(f"{scene}/{n}.png", (float(n), 0, 0), (1.0, 0, 0, 0), scene=scene, split="test", timestamp=n)
+        for scene, size in zip("abc", sizes, strict=True)
+        for n in range(size)
+    ]
+    frames = Results("", "data", "", "original", "test", "", {}, Frames.from_rows(Path(), rows))
+    first_N, grown_N = np.full(sum(sizes), 5.0), np.repeat(growth, sizes)
+    found = contrast(frames, "scene", [(first_N, first_N)], [(first_N + grown_N, first_N)])
+    (row,) = [one for one in found if one["group"] == AVERAGE and one["error"] == "position_m"]
+    assert row["verdict"] == BETTER
+    assert row["seeds"]["lowest"] == row["seeds"]["highest"] == pytest.approx(-1.3)
+
+
+def test_words_say_scene_units(frames: Results) -> None:
+    bare = dataclasses.replace(frames, unit="scene units")
+    rows = contrast(bare, "overall", [around(2, 0)], [around(1, 1)])
+    assert "scene units), " in words(rows, "B", "A")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import faults
 import pytest
 from naming import naming
 from small_studies import SETTINGS, study
@@ -39,3 +40,26 @@ def test_wrong_words_are_found_before_a_training(one_place: Path, tmp_path: Path
         with pytest.raises(UsageError, match=naming(name)):
             run("occlusion", ["posenet"], data=f"folder:{one_place}", out=tmp_path / "out", given=SETTINGS | given)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "robustness study.kinds=[]",
+        'robustness study.kinds=["fog","fog"]',
+        "robustness study.severities=[0]",
+        "attention study.shown=0",
+        'trajectory study.sequences=["nowhere"]',
+        "weights study.perplexity=-1",
+        "weights study.places=[1]",
+        "few-shot study.epochs=[]",
+        "few-shot study.fractions=[2]",
+        "appearance study.severity=6",
+    ],
+)
+def test_wrong_options_are_named_before_anything_is_trained(option: str, tmp_path: Path) -> None:
+    name, given = option.split()
+    models = [] if name == "few-shot" else ["posenet-anchors-demo", "atloc-anchors-hyper-demo"]
+    data = ["--data", "demo-places" if name == "few-shot" else "demo-loop"]
+    word = given.partition("=")[0] if "sequences" not in given else "nowhere"
+    faults.assert_fails(["study", name, *models, *data, "--out", str(tmp_path), given], 2, naming(word))

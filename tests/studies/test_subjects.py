@@ -42,6 +42,11 @@ def test_grids_of_a_family_keep_their_runs_apart(tmp_path: Path) -> None:
     assert folders[0] != folders[1] and folders[0].parts[-4:] == folders[1].parts[-4:]
 
 
+def test_one_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="posenet"):
+        subjects(Request(("posenet", "posenet"), "demo-loop", tmp_path, name="appearance"), least=2)
+
+
 def test_too_few_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         subjects(Request(("posenet",), "demo-loop", tmp_path, name="appearance"), least=2)

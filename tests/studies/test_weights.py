@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import small_models
 import torch
+from naming import naming
 from small_studies import study
 
 pytest.importorskip("sklearn", reason="extra: analysis")
 
+from posezoo.base.errors import UsageError
 from posezoo.base.observe import Observer
 from posezoo.studies import weights
 from posezoo.studies.measure import open_album
+from posezoo.studies.study import run
 from posezoo.studies.subjects import Request
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -60,3 +63,9 @@ def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
     assert true["neighbour_m"] < chance["neighbour_m"]
     assert found["conditions"] == ["rain", "sun"]
     assert found["figures"] == ["weights.png"] and "position weights of posenet+hyper" in found["verdict"]
+
+
+def test_several_scenes_are_refused(two_places: Path, tmp_path: Path) -> None:
+    """Metres between the places of two coordinate systems mean nothing."""
+    with pytest.raises(UsageError, match=naming("scenes=hall")):
+        run("weights", ["posenet-anchors-demo"], data=f"folder:{two_places}", out=tmp_path)
