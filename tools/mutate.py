@@ -2,7 +2,7 @@
 
     python tools/mutate.py                                           # 120 mutants of the parts that compute
     python tools/mutate.py --paths posezoo/data/splits.py --count 30 --seed 1
-    python tools/mutate.py --paths posezoo/losses.py --tests tests/test_losses.py --at-least 90    # exit code 1 below
+    python tools/mutate.py --paths posezoo/nn/losses.py --tests tests/nn --at-least 90    # exit code 1 below
 
 Needs `pip install coverage`. First each test file is run once with coverage (kept in .mutate/, which git ignores, and
 measured anew only where files change); then each mutant (tools/mutants.py) runs the tests that run its lines, those of
@@ -54,13 +54,11 @@ WARM = (
     "roma",
     "PIL.Image",
 )
-PATHS = (  # the parts that compute; of those that have moved, whichever place exists
+PATHS = (  # the parts that compute
     "posezoo/nn",
     "posezoo/training",
     *(f"posezoo/evaluation/{name}.py" for name in ("metrics", "retrieval", "baselines")),
-    *("posezoo/data/splits.py", "posezoo/data/augment.py", "posezoo/catalogue/settings.py", "posezoo/settings.py"),
-    *(f"posezoo/{name}.py" for name in ("geometry", "losses", "heads", "hyperhead", "generators", "backbones")),
-    *(f"posezoo/{name}.py" for name in ("transforms", "folding", "sizes", "model", "contract")),
+    *("posezoo/data/splits.py", "posezoo/catalogue/settings.py"),
 )
 
 
@@ -102,7 +100,7 @@ def main() -> int:
     parser.add_argument("--at-least", type=float, default=0, help="exit with 1 if a smaller share (%%) is killed")
     options = parser.parse_args()
 
-    paths = options.paths or [path for path in PATHS if (ROOT / path).exists()]
+    paths = options.paths or PATHS
     chosen = sample(python_files(paths), options.count, options.seed)
     for package in WARM:
         __import__(package)

@@ -22,6 +22,7 @@ import numpy as np
 from posezoo import evaluate, load, train
 from posezoo.data.open import open_dataset
 from posezoo.data.splits import stretch_of_test, validation_blocks
+from posezoo.evaluation.uncertainty import spearman
 
 ERRORS = ("position_error_m", "orientation_error_deg")
 
@@ -72,12 +73,6 @@ def medians(report: Any, folder: Path, images: set[str] | None = None) -> list[f
     with (folder / "predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if images is None or row["image"] in images]
     return [float(np.median([float(row[key]) for row in rows])) for key in ERRORS]
-
-
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """The correlation of the ranks."""
-    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ class _Drawn:
     def __init__(self, value_N: Floats, sequences: Sequence[Index], seed: int = _SEED) -> None:
         assert len(value_N) == sum(map(len, sequences)) > 0, "every value belongs to one sequence"
         self.sorted_N, self.median = np.sort(value_N), float(np.median(value_N))
-        rank_N = _ranks(value_N, self.sorted_N)
+        rank_N = ranks(value_N)
         self.block = block_length(rank_N, sequences)
         above_N = np.sign(rank_N - (len(rank_N) - 1) / 2) / 2
         self.stretch = _stretch(above_N, rank_N, sequences, self.block)
@@ -112,8 +112,9 @@ class _Drawn:
         return self.median + self.stretch * (value_R - self.median)
 
 
-def _ranks(value_N: Floats, sorted_N: Floats) -> Floats:
+def ranks(value_N: Floats) -> Floats:
     """0 for the smallest; equal values share the mean of their ranks."""
+    sorted_N = np.sort(value_N)
     left, right = (np.searchsorted(sorted_N, value_N, side=side) for side in ("left", "right"))
     return (left + right - 1) / 2
 

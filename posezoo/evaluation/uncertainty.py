@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posezoo.base.poses import Poses
+from posezoo.evaluation.intervals import ranks
 
 Floats = npt.NDArray[np.float64]
 ERRORS = ("position_m", "orientation_deg")
@@ -60,10 +61,10 @@ def kept(familiarity_N: Floats, error_N: Floats) -> list[dict[str, float]]:
 
 def spearman(doubt_N: Floats, error_N: Floats) -> float | None:
     """The rank correlation of doubts and errors, equal ones sharing their rank; None where either is constant."""
-    ranks = [_ranks(values_N) for values_N in (doubt_N, error_N)]
-    if any(np.ptp(rank_N) == 0 for rank_N in ranks):
+    both = [ranks(values_N) for values_N in (doubt_N, error_N)]
+    if any(np.ptp(rank_N) == 0 for rank_N in both):
         return None
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return float(np.corrcoef(both[0], both[1])[0, 1])
 
 
 def ause(doubt_N: Floats, error_N: Floats) -> float | None:
@@ -78,9 +79,3 @@ def ause(doubt_N: Floats, error_N: Floats) -> float | None:
 
 def _share(inside_n: npt.NDArray[np.bool_]) -> float | None:
     return float(np.mean(inside_n)) if len(inside_n) else None
-
-
-def _ranks(values_N: Floats) -> Floats:
-    sorted_N = np.sort(values_N)
-    left, right = (np.searchsorted(sorted_N, values_N, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
-    return (left + right - 1) / 2

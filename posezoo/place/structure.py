@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -191,9 +191,3 @@ class _quiet:  # noqa: N801 (a context, used like a function)
 
     def __exit__(self, *given: object) -> None:
         self._logging.minloglevel = self._before
-
-
-def images_below(folder: Path, recording: str) -> Iterator[str]:
-    """The names of a recording's frames that are there, in natural order."""
-    found = sorted((path.name for path in (folder / recording).iterdir() if path.is_file()), key=natural)
-    return (f"{recording}/{name}" for name in found)

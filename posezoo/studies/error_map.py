@@ -25,6 +25,7 @@ from posezoo.evaluation import figures
 from posezoo.evaluation.compare import compare
 from posezoo.evaluation.metrics import angle_deg
 from posezoo.evaluation.report import Report
+from posezoo.evaluation.uncertainty import spearman
 
 TURN_METRES = 5.0
 
@@ -89,12 +90,6 @@ def picture(report: Report, difference_N: np.ndarray, names: tuple[str, str]) ->
 
 
 def _spearman(a_N: np.ndarray, b_N: np.ndarray) -> float | None:
-    """The correlation of ranks where both are known; None where one does not vary."""
+    """The rank correlation where both are known; None where one does not vary."""
     known_N = ~np.isnan(a_N) & ~np.isnan(b_N)
-    ranks = []
-    for values in (a_N[known_N], b_N[known_N]):
-        _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(count) - (count + 1) / 2)[inverse])
-    if len(ranks[0]) < 3 or min(float(np.ptp(rank)) for rank in ranks) == 0:
-        return None
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return spearman(a_N[known_N], b_N[known_N]) if known_N.sum() >= 3 else None
