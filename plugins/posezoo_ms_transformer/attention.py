@@ -109,7 +109,7 @@ class Recomputed(torch.autograd.Function):
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu")
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, kept_BHQN: Tensor, dropout: float) -> Tensor:
-        ctx.scale, ctx.gain = q.shape[-1] ** -0.5, 1 / (1 - dropout)
+        ctx.scale, ctx.gain = q.shape[-1] ** -0.5, 1 / (1 - dropout) if dropout < 1 else 0.0
         heads = zip((q * ctx.scale).unbind(1), k.unbind(1), v.unbind(1), kept_BHQN.unbind(1), strict=True)
         mixed = [torch.softmax(q_1 @ k_1.mT, dim=-1).mul_(kept_1) @ v_1 for q_1, k_1, v_1, kept_1 in heads]
         y = torch.stack(mixed, dim=1).mul_(ctx.gain)

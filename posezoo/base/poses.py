@@ -193,6 +193,13 @@ class Poses:
 
         Of a calibrated model also familiarity, radius_m and radius_deg; null stands for an infinite radius.
         """
+        return json.dumps(self._objects(), indent=1) + "\n"
+
+    def to_jsonl(self) -> str:
+        """The objects of `to_json`, one a line (JSON Lines)."""
+        return "".join(f"{json.dumps(one)}\n" for one in self._objects())
+
+    def _objects(self) -> list[dict[str, Any]]:
         scenes = self.scenes or ("",) * len(self)
         known = {
             name: [float(f"{value:.4g}") if np.isfinite(value) else None for value in values_N]
@@ -200,7 +207,7 @@ class Poses:
         }
         rows = zip(self.images, self.position.tolist(), self.quaternion.tolist(), scenes, *known.values(), strict=True)
         keys = ("image", "position", "quaternion", "scene", *known)
-        return json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1) + "\n"
+        return [dict(zip(keys, row, strict=True)) for row in rows]
 
     def plot(self, path: str | Path | None = None, theme: str = "light") -> Picture:
         """The cameras seen from above with their headings, a panel for each scene; saved too if `path` is given.

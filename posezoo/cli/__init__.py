@@ -12,6 +12,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any, TextIO
 
 from posezoo.base.errors import (
@@ -52,6 +54,7 @@ def run(argv: Sequence[str]) -> int:
 
     arguments = [argument for argument in argv if argument != "--debug"]
     debug = len(arguments) < len(argv) or os.environ.get("POSEZOO_DEBUG") == "1"
+    fail = partial(_fail, debug=debug, human=_for_people(arguments))
     try:
         code = app(args=arguments, prog_name="posezoo", standalone_mode=False)
         if code == STOPPED:  # typer's answer to Ctrl-C
@@ -63,9 +66,9 @@ def run(argv: Sequence[str]) -> int:
         _say("posezoo: stopped\n")
         return STOPPED
     except PosezooError as error:
-        return _fail(error, debug)
+        return fail(error)
     except MemoryError:
-        return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
+        return fail(ResourceError("out of memory", "try a smaller batch_size="))
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise  # typer turns a broken pipe into an exit
@@ -73,20 +76,20 @@ def run(argv: Sequence[str]) -> int:
         return 0
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return _fail(ResourceError(what, "check the path, the free space and your rights"), debug)
+        return fail(ResourceError(what, "check the path, the free space and your rights"))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if not package or package.startswith("posezoo"):
             return _bug(error, debug)
-        return _fail(UsageError(f"package {package} is needed and not installed", f"pip install {package}"), debug)
+        return fail(UsageError(f"package {package} is needed and not installed", f"pip install {package}"))
     except RuntimeError as error:
         if out_of_memory(error):
-            return _fail(ResourceError("out of memory", "try a smaller batch_size="), debug)
+            return fail(ResourceError("out of memory", "try a smaller batch_size="))
         return _bug(error, debug)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors; their class is private to typer
             message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")  # pydantic's
-            return _fail(UsageError(message, _usage_hint(error, arguments)), debug)
+            return fail(UsageError(message, _usage_hint(error, arguments)))
         return _bug(error, debug)
 
 
@@ -105,14 +108,22 @@ def _usage_hint(error: Any, argv: Sequence[str]) -> str:
     return f"{context.command_path} --help"
 
 
-def _fail(error: PosezooError, debug: bool) -> int:
+def _for_people(argv: Sequence[str]) -> bool:
+    """Whether the answer is a table; with `--format json` or quiet nothing else may stand on stdout."""
+    values = [after for word, after in pairwise([*argv, ""]) if word == "--format"]
+    values += [word.removeprefix("--format=") for word in argv if word.startswith("--format=")]
+    return set(values) <= {"human"}
+
+
+def _fail(error: PosezooError, debug: bool, human: bool) -> int:
     from posezoo.cli.console import error_line
     from posezoo.cli.tables import Output, escaped, words_within
 
     if isinstance(error, (DataError, WeightsError)):
         try:
             for finding in error.findings:  # all of them: the error's line names the first
-                print(escaped(str(finding)))
+                line = f"{escaped(str(finding))}\n"
+                print(line, end="") if human else _say(line)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has closed the pipe; the error's line still follows
             _discard(sys.stdout)
@@ -144,7 +155,7 @@ def _bug(error: Exception, debug: bool) -> int:
     if debug:
         _print_trace(error)
     reason = PosezooError(f"{type(error).__name__}: {error}", "this is a bug in posezoo; --debug shows where")
-    return _fail(reason, False)
+    return _fail(reason, False, True)
 
 
 def _print_trace(error: Exception) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from posezoo.cli import complete
-from posezoo.cli.options import Format, Root, Split, Whole, models_and_settings
+from posezoo.cli.options import Format, Root, Split, Whole, job_settings, models_and_settings
 from posezoo.cli.output import print_content
 
 app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models.", no_args_is_help=True)
@@ -125,11 +125,10 @@ def grid(
     from posezoo.cli.console import TrainView
     from posezoo.studies import grid
 
-    view = TrainView(format == "quiet")
+    view, parameters = TrainView(format == "quiet"), job_settings(launcher, job)
     plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, settings.parse(overrides or []))
     if launcher is None:
         rows = grid.run(plan, lambda cell: grid.announced(cell, plan, view))
     else:
-        parameters = settings.parse(job or [])
         rows = grid.run_as_jobs(plan, out / name / "jobs", parameters, view, launcher == "local")
     print_content(rows if format == "json" else grid.formatted(rows), format, f"{name} on {data}", no_truncate)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.base.errors import UsageError
 from posezoo.base.version import __version__
 from posezoo.cli import complete, evaluation
 from posezoo.cli.bench import app as bench_app
@@ -98,6 +99,8 @@ def train(
     from posezoo.cli import keys
     from posezoo.cli.console import TrainView
 
+    if print_config and dry_run:
+        raise UsageError("--print-config and --dry-run are different answers", "one of them at a time")
     known, place = resolve.model(model), resolve.data(data)  # a wrong name is an error before torch is imported
     options = {"data.skip_bad": skip_bad or None, "start_from": start_from, "out": None if out is None else str(out)}
     given = settings.nested(settings.joined(options, settings.parse(overrides or [])))

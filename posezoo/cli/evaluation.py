@@ -9,7 +9,7 @@ import typer
 
 from posezoo.base.errors import UsageError
 from posezoo.cli import complete
-from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Tta, Whole
+from posezoo.cli.options import Device, Format, Root, SkipBad, Split, Subset, Tta, Whole
 from posezoo.cli.output import print_comparison, print_content, print_report
 
 
@@ -30,7 +30,7 @@ def evaluate(
     ] = None,
     root: Root = None,
     split: Split = None,
-    subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
+    subset: Subset = "test",
     scene: Annotated[
         str | None, typer.Option(help="The model's name for the one scene of the data: a new recording of it.")
     ] = None,
@@ -128,7 +128,7 @@ def compare(
     ] = None,
     root: Root = None,
     split: Split = None,
-    subset: Annotated[str, typer.Option(help="Which split: test, val or train.")] = "test",
+    subset: Subset = "test",
     skip_bad: SkipBad = False,
     device: Device = "auto",
     format: Format = "human",
@@ -155,7 +155,9 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print the medians as a LaTeX table (booktabs).")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print every row as CSV.")] = False,
-    figures: Annotated[str, typer.Option(help="Write the figures in this form too: svg or pdf, for a paper.")] = "",
+    figures: Annotated[
+        Literal["svg", "pdf"] | None, typer.Option(help="Write the figures in this form too, for a paper.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write to; without it, where the report is.")] = None,
     format: Format = "human",
 ) -> None:
@@ -168,8 +170,10 @@ def report(
     from posezoo.training.again import stored_report
 
     folder, found = stored_report(run)
-    if (latex or csv) and out is not None:
-        raise UsageError("--latex and --csv print, --out is for pages and figures", "write them with > FILE")
+    if (latex or csv) and (out is not None or figures or show):
+        raise UsageError("--latex and --csv print, the others are for pages and figures", "write them with > FILE")
+    if latex + csv + (format != "human") > 1:
+        raise UsageError("--latex, --csv and --format are different answers", "one of them at a time")
     if latex or csv:
         typer.echo(printable((page.latex if latex else page.csv)(found)), nl=False)
         return

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from posezoo.base import paths
-from posezoo.base.errors import unknown_name
+from posezoo.base.errors import UsageError, unknown_name
 from posezoo.base.version import __version__
 from posezoo.catalogue import entries, files, names, plugins, resolve, settings
 from posezoo.catalogue.resolve import KnownModel
@@ -24,9 +24,13 @@ from posezoo.cli.rows import _presence, weights
 
 def one(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """Everything about a model, a data set or a run. Raises UsageError with near names."""
+    scheme, folder = name.partition(":")[0] in names.SCHEMES, "/" in name and ":" not in name
+    trained = scheme or folder or paths.user_path(name).exists()
+    if overrides and (trained or name in entries.weights_cards() or name in entries.data_cards()):
+        raise UsageError(f"{name} is as it is: settings are those of an architecture", "posezoo info atloc+hyper")
     if name in entries.weights_cards():
         return _alias(name)
-    if paths.user_path(name.removeprefix("local-dir:")).exists() or name.startswith("hf-hub:"):
+    if trained:
         return _trained(name)
     if name in entries.data_cards():
         return {"name": name, **entries.data_card(name).model_dump(), "here": _presence(entries.data_card(name))}

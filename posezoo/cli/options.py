@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from posezoo.base.errors import UsageError
 from posezoo.cli import complete
 
 Format = Annotated[
@@ -32,9 +33,19 @@ Split = Annotated[
     str | None,
     typer.Option(help="blocks (blocks:40, blocks:2.5m), sequences, test (all frames), or a CSV file."),
 ]
+Subset = Annotated[Literal["test", "val", "train"], typer.Option(help="Which split.")]
 Device = Annotated[str, typer.Option(help="auto (the GPU if there is one), cpu or cuda.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file: it can run its author's code.")]
 _SETTING = re.compile(r"[A-Za-z_][\w.-]*=")  # no model: the = of posenet+hyper=two comes after a +
+
+
+def job_settings(launcher: str | None, job: Sequence[str] | None) -> dict[str, Any]:
+    """The parameters of jobs, `--job KEY=VALUE`. Raises UsageError where there are no jobs."""
+    from posezoo.catalogue import settings
+
+    if job and launcher is None:
+        raise UsageError("--job says how jobs run, and without --launcher there are none", "--launcher submitit")
+    return settings.parse(job or [])
 
 
 def models_and_settings(words: Sequence[str] | None) -> tuple[list[str], list[str]]:

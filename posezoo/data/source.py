@@ -102,7 +102,10 @@ def _flag(options: dict[str, str], key: str) -> bool:
 def _card_folder(name: str, card: forms.DataCard, root: Path | None, packed: bool = False) -> Path:
     """The folder of a catalogued data set. Raises DataError that says what to fetch and where to put it."""
     embedded = card.embedded_root()
-    hint = "; then ".join(filter(None, (card.how_to or card.page, "set POSEZOO_DATA or give --root")))
+    place = "set POSEZOO_DATA or give --root"
+    if root is not None:
+        place = "give the folder that holds it" if embedded is None else "leave --root out: it is in a package"
+    hint = "; then ".join(filter(None, (card.how_to or card.page, place)))
     if embedded is not None and root is None:
         folder = embedded
     elif root is not None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from posezoo.base.errors import DataError, Finding, UsageError, near
+from posezoo.base.errors import DataError, Finding, UsageError, near, unknown_name
 from posezoo.base.files.tables import read_csv
-from posezoo.base.paths import natural, printable_path
+from posezoo.base.paths import natural, printable_path, user_path
 from posezoo.base.spec import Frame
 from posezoo.data import nearness
 
@@ -39,6 +39,7 @@ class Method(NamedTuple):
     metres: bool = False
 
 
+SPLITS = ("blocks", "sequences", "test")
 BLOCKS = Method("blocks")
 ALL_TEST = Method("test")
 """Every frame is test: a new recording of a place that a model knows."""
@@ -47,8 +48,10 @@ ALL_TEST = Method("test")
 def method_of(text: str) -> Method | None:
     """The method that the text names; None for anything else, which is the path of a split file. Raises UsageError."""
     kind, colon, length = text.partition(":")
-    if text in ("blocks", "sequences", "test"):
+    if text in SPLITS:
         return Method(kind)
+    if re.fullmatch(r"[A-Za-z]+", text) and not user_path(text).exists():
+        raise unknown_name("split", text, SPLITS, "blocks, sequences, test, or a CSV file with columns image, split")
     if kind != "blocks" or not colon or "/" in text:
         return None
     if re.fullmatch(r"[1-9]\d{0,8}", length, re.ASCII):

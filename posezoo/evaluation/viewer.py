@@ -33,7 +33,8 @@ from posezoo.evaluation.report import Report
 if TYPE_CHECKING:
     import rerun
 
-NAME = "recording.rrd"
+SUFFIX = ".rrd"
+NAME = f"recording{SUFFIX}"
 SHORT_EDGE = 192
 """Of the pictures in the recording, pixels."""
 QUALITY = 70
@@ -67,7 +68,16 @@ def record_report(report: Report, path: Path) -> Path:
 
 
 def recorded(batches: Iterable[Poses], path: Path) -> Iterator[Poses]:
-    """The same poses, each recorded as it comes; pictures are shown where the name is that of a file."""
+    """The same poses, each recorded as it comes; pictures are shown where the name is that of a file.
+
+    What has come is kept when it is stopped: no camera ends by itself. Raises UsageError for a file of another kind.
+    """
+    if path.suffix != SUFFIX:
+        raise UsageError(f"{path} is no name of a recording", f"one that ends in {SUFFIX}, for example walk{SUFFIX}")
+    return _recorded(batches, path)
+
+
+def _recorded(batches: Iterable[Poses], path: Path) -> Iterator[Poses]:
     count = 0
     with _recording(path) as stream:
         for poses in batches:
@@ -89,15 +99,20 @@ def _recording(path: Path) -> Iterator[rerun.RecordingStream]:
 
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    stopped: BaseException | None = None
     with writing(path), replacement(path) as temporary:
         stream = rerun.RecordingStream("posezoo")
         stream.save(temporary)
         try:
             stream.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
             yield stream
+        except (KeyboardInterrupt, GeneratorExit, DataError) as error:  # what has come so far is worth keeping
+            stopped = error
         finally:
             stream.flush()
             stream.disconnect()
+    if stopped is not None:
+        raise stopped
 
 
 def _at(stream: rerun.RecordingStream, n: int, microseconds: int) -> None:

@@ -30,6 +30,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from posezoo.base.errors import DataError
 from posezoo.base.files import lenses, pictures
@@ -147,7 +148,7 @@ async def _within(work: Awaitable[_T], seconds: float, status: int, error: str) 
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """The image's bytes: the body, or the form's field. Raises 413 as soon as more than `limit` have come."""
+    """The image's bytes. Raises 413 as soon as more than `limit` have come, 400 for an upload that is broken off."""
     left = limit
     too_large = _refused(413, f"the upload has more than {limit} bytes", "send a smaller picture: 256 pixels are read")
     length = request.headers.get("content-length", "0")
@@ -163,6 +164,14 @@ async def _body(request: Request, limit: int) -> bytes:
         return message
 
     limited = Request(request.scope, counted)
+    try:
+        return await _image(request, limited, limit)
+    except ClientDisconnect:  # nobody hears it, and it is no fault of ours that the log would show
+        raise _refused(400, "the upload was broken off", "send it again") from None
+
+
+async def _image(request: Request, limited: Request, limit: int) -> bytes:
+    """The image's bytes: the body, or the form's field."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await limited.body()
     async with contextlib.aclosing(limited.stream()) as stream:

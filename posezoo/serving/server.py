@@ -71,4 +71,5 @@ def _listening(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if found is not None:
             found.close()
-        raise ResourceError(f"cannot listen at {host}:{port}: {error}", "another --port, for example 8001") from None
+        hint = "--host 127.0.0.1" if isinstance(error, socket.gaierror) else "another --port, for example 8001"
+        raise ResourceError(f"cannot listen at {host}:{port}: {error}", hint) from None

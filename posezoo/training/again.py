@@ -137,7 +137,7 @@ def stored_report(run: str | Path) -> tuple[Path, Report]:
     """The folder of a run's report, and the report as it was measured. Raises WeightsError."""
     folder = _report_in(str(run))
     if folder is None:
-        raise WeightsError(f"{run}: no report", f"posezoo eval {run} writes it")
+        raise WeightsError(f"{run}: no report", f"posezoo eval {run} --data NAME writes it")
     return folder, Report.load(folder)
 
 

@@ -108,7 +108,7 @@ def _trained(found: again.Subject, run: Path, watch: Observer) -> tuple[Dataset,
     """The data that the model was trained on, and the run's settings if it is a run."""
     if found.trained is None:
         what = f"{found.model.origin}: it is not known what it was trained on"
-        raise WeightsError(what, "calibrate the run folder; a model folder works for data of the catalogue")
+        raise WeightsError(what, "calibrate the run folder, which knows it")
     config = None
     if (run / CONFIG).is_file():
         config = settings.validated(TrainConfig, read_config(run)["train"])

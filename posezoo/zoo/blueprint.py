@@ -91,12 +91,13 @@ def blueprint_from(config: Mapping[str, Any], source: Path) -> Blueprint:
         raise WeightsError(f"{source}: it needs a plugin that is not installed: {error.message}", error.hint) from None
     offers = {offer.spec.name: offer for offer in modifiers}
     try:
+        if set(config["modifiers"]) != set(offers):
+            what = f"settings of {', '.join(config['modifiers']) or 'no modifier'}, which is not what {name} has"
+            raise WeightsError(f"{source}: {what}", "train or fetch it again")
         own = settings.validated(architecture.load("config", ModelConfig), config["config"])
         infused = tuple(
-            (key, settings.validated(offers[key].load("config"), values)) for key, values in config["modifiers"].items()
+            (key, settings.validated(offer.load("config"), config["modifiers"][key])) for key, offer in offers.items()
         )
     except UsageError as error:
         raise WeightsError(f"{source}: {error.message}", "another version of the plugin wrote it") from None
-    except KeyError as error:
-        raise WeightsError(f"{source}: the modifier {error} is not part of {name}", "train or fetch it again") from None
     return Blueprint(KnownModel(name, architecture, tuple(modifiers)), own, infused)

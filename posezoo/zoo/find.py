@@ -88,6 +88,9 @@ def find(name: str, note: Note = silent) -> Trained:
     """
     if name in entries.weights_cards():
         return _by_alias(name, note)
+    if name.endswith(EXPORTED):
+        what = f"{name} is an exported file, which predict and serve read"
+        raise UsageError(what, "give the run or model folder that it was made from")
     parsed = names.parse_model(name)
     if parsed.scheme == "local-dir":
         return _in_folder(model_folder(Path(parsed.location)))
@@ -140,6 +143,9 @@ def parse_config(content: bytes, source: str) -> dict[str, Any]:
         weights = config["weights"]
         if not isinstance(weights["sha256"], str) or not isinstance(weights.get("size", 0), int):
             raise TypeError("weights: sha256 is text, size a number")
+        facts = config.get("training", {}), *config.get("disclosures", [])
+        if not isinstance(facts[0], dict) or not all(isinstance(line, str) for line in facts[1:]):
+            raise TypeError("training is a table; disclosures are texts")
         _check_estimate(config.get("estimate"))
         if config.get("sum", (own := sum_of(config))) != own:
             raise ValueError("changed since it was written: its sum differs")

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,32 +94,37 @@ def predict_stream(
     config = model.config
     decode = pictures.UPRIGHT if (config.decode == pictures.UPRIGHT.key if exif is None else exif) else None
     items, total = _items(sources, every)
-    batch: list[_Read] = []
     lens_of = lenses.lens_of(config.lenses)
-    done = turned = others = count = unfamiliar = 0
+    turned = others = count = unfamiliar = 0
     # nothing is read ahead for one at a time: what a camera sees is wanted now
     each = map if batch_size == 1 else parallel
-    for read in each(lambda item: _read(item, decode, config, lens_of), items):
-        batch.append(read)
-        turned, count = turned + read.turned, count + 1
-        others += lens_of is not None and lens_of(*read.size) is None
-        if len(batch) == batch_size:
-            poses = _poses(model, batch, tta)
-            unfamiliar += poses.unfamiliar
-            yield poses
-            done, batch = done + len(batch), []
-            if progress and total:
-                progress(done, total)
-    if batch:
+    failed: list[DataError] = []
+    reads = _until_bad(each(lambda item: _read(item, decode, config, lens_of), items), failed)
+    for batch in iter(lambda: list(islice(reads, batch_size)), []):
         poses = _poses(model, batch, tta)
         unfamiliar += poses.unfamiliar
         yield poses
+        count += len(batch)
+        turned += sum(read.turned for read in batch)
+        others += sum(lens_of is not None and lens_of(*read.size) is None for read in batch)
+        if progress and total:
+            progress(count, total)
+    if failed:
+        raise failed[0]
     if unfamiliar:
         note(unfamiliar_note(unfamiliar, count))
     if turned and decode is None:
         what = f"{turned} of {count} images have an EXIF orientation: ignored, as in training"
         note(f"{what} (--exif turns them; data option exif=true trains on turned pictures)")
     note_other_lenses(others, count, note)
+
+
+def _until_bad(reads: Iterator[_Read], failed: list[DataError]) -> Iterator[_Read]:
+    """What can be read; the error of what cannot is kept until all before it is answered."""
+    try:
+        yield from reads
+    except DataError as error:
+        failed.append(error)
 
 
 def predict_pictures(model: PoseModel | ExportedModel, images: Sequence[Image.Image]) -> Poses:
@@ -202,7 +208,8 @@ def _camera(which: str, every: int) -> Iterator[Item]:
         cv2.utils.logging.setLogLevel(level)
     try:
         if not capture.isOpened():
-            raise DataError(f"{CAMERA}{which}: no such camera", "camera:0 is the first one")
+            hint = "camera:1 is the second one" if which == "0" else "camera:0 is the first one"
+            raise DataError(f"{CAMERA}{which}: no such camera", hint)
         number = 0
         while True:
             there, frame = capture.read()

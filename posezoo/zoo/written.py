@@ -9,7 +9,7 @@ from posezoo.base.files.write import growing
 from posezoo.base.poses import Poses
 from posezoo.zoo.stream import joined
 
-FORMS = ("csv", "tum", "kitti", "colmap", "labels", "json", "nerf")
+FORMS = ("csv", "tum", "kitti", "colmap", "labels", "json", "jsonl", "nerf")
 HEADERS = {"csv": 1, "labels": 1, "colmap": 2}  # lines that begin the file, once
 WHOLE = ("json", "nerf")  # one object: written at the end
 

@@ -150,6 +150,15 @@ def test_verify_names_poses_and_images_at_once(data: Path) -> None:
     assert [(row["path"], row["line"]) for row in found] == [("poses.csv", 3), ("yard/09.png", 0)]
 
 
+@pytest.mark.parametrize("format", [["--format", "json"], ["--format=quiet"]])
+def test_problems_are_no_json(data: Path, format: list[str]) -> None:
+    line(data, 3, LINES["nan position"][0])
+    (data / "yard/09.png").write_text("hello")
+    ended = faults.in_process(["data", "stats", "folder:d", *format])
+    assert (ended.code, ended.stdout) == (3, ""), ended
+    assert "poses.csv:3" in ended.stderr
+
+
 def test_verify_with_one_problem_in_json(data: Path) -> None:
     line(data, 3, LINES["nan position"][0])
     ended = faults.assert_fails(["data", "verify", "folder:d", "--format", "json"], 3, naming("1"), [data])

@@ -47,7 +47,7 @@ def test_skip_bad_trains_on_the_rest(one_place: Path, no_pictures: None, capsys:
 def test_leaks_are_told_on_stderr_and_in_the_report(
     one_place: Path, no_pictures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    faults.assert_fails(words(f"folder:{one_place}", "data.split=random"), 3, naming("random"))
+    faults.assert_fails(words(f"folder:{one_place}", "data.split=random"), 2, naming("random", "sequences"))
     assert run(words(f"folder:{one_place}", "data.split=blocks", "--format", "json")) == 0
     told = capsys.readouterr()
     line = "test frames are next to a training frame of their own sequence"

@@ -66,7 +66,11 @@ def test_a_report_is_written_again(train: Train) -> None:
     assert elsewhere["figures"] == [str(other / f"{kind}.svg") for kind in ("trajectory", "errors")]
     assert (other / "report.md").exists()
     assert not page.exists()
-    faults.assert_fails(["report", str(run), "--csv", "--out", str(other)], 2, "--out")
+    for more in (["--out", str(other)], ["--latex"], ["--format", "json"], ["--figures", "svg"]):
+        faults.assert_fails(["report", str(run), "--csv", *more], 2, "--csv")
+    faults.assert_fails(["report", str(run), "--figures", "bmp"], 2, "svg")
+    faults.assert_fails(["eval", str(run), "--subset", "foo"], 2, "train")
+    faults.assert_fails(["eval", str(run), "--split", "foo"], 2, naming("blocks", "sequences"))
     assert faults.in_process(["report", str(run.parent / "nowhere")]).code == 4
 
 

@@ -107,3 +107,45 @@ def test_an_exported_file_has_no_rolled_copies(tmp_path: Path) -> None:
     export(create_model("posenet", **small, hidden=8, resize=64, crop=64), "pt2", tmp_path / "m.pt2")
     ended = faults.in_process(["predict", str(tmp_path / "m.pt2"), str(tmp_path / "a.png"), "--tta", "--trust"])
     assert (ended.code, len(ended.stderr.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("to", ["csv", "tum", "json", "nerf"])
+def test_a_command_that_fails_leaves_the_file(model: str, tmp_path: Path, to: str) -> None:
+    kept, new = tmp_path / "keep.txt", tmp_path / "new.txt"
+    kept.write_text("mine")
+    for out in (kept, new):
+        words = ["predict", model, str(tmp_path / "none.jpg"), "--to", to, "--out", str(out)]
+        faults.assert_fails(words, 3, naming("none.jpg"))
+    assert kept.read_text() == "mine" and not new.exists()
+
+
+def test_what_came_before_a_picture_that_cannot_be_read_is_kept(model: str, tmp_path: Path) -> None:
+    picture(tmp_path / "p/0.png")
+    picture(tmp_path / "p/1.png")
+    (tmp_path / "p/2.png").write_text("no picture")
+    out = tmp_path / "poses.csv"
+    faults.assert_fails(["predict", model, str(tmp_path / "p"), "--out", str(out)], 3, naming("2.png"))
+    assert [Path(row["image"]).name for row in csv.DictReader(io.StringIO(out.read_text()))] == ["0.png", "1.png"]
+
+
+def test_json_a_line_a_picture_and_forms_by_the_file(model: str, tmp_path: Path) -> None:
+    picture(tmp_path / "p/0.png")
+    picture(tmp_path / "p/1.png")
+    words = ["predict", model, str(tmp_path / "p")]
+    whole = json.loads(faults.in_process([*words, "--to", "json"]).stdout)
+    for more in (["--to", "json"], ["--format", "json"]):
+        lines = faults.in_process([*words, "--follow", *more]).stdout.splitlines()
+        assert [json.loads(line)["image"] for line in lines] == [pose["image"] for pose in whole]
+    assert faults.in_process([*words, "--out", str(tmp_path / "a.json")]).code == 0
+    assert json.loads((tmp_path / "a.json").read_text()) == whole
+    assert faults.in_process([*words, "--out", str(tmp_path / "a.tum")]).code == 0
+    assert all(len(line.split()) == 8 for line in (tmp_path / "a.tum").read_text().splitlines())
+    faults.assert_fails([*words, "--to", "tum", "--format", "json"], 2, naming("--to", "--format"))
+
+
+def test_a_recording_takes_no_other_file(model: str, tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="the extra viewer")
+    picture(tmp_path / "mine.png")
+    before = (tmp_path / "mine.png").read_bytes()
+    faults.assert_fails(["predict", model, "--viewer", str(tmp_path / "mine.png"), str(tmp_path)], 2, naming(".rrd"))
+    assert (tmp_path / "mine.png").read_bytes() == before

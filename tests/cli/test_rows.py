@@ -39,6 +39,15 @@ def test_errors_on_a_data_set() -> None:
     assert (ours["m"], ours["by"]) == (0.124, "ours")
 
 
+def test_further_combinations_that_have_results_are_there() -> None:
+    """Of two modifiers, or of one with a value."""
+    names = [row["name"] for row in listed("--data", "demo-loop", "--sort", "m")]
+    assert names[0] == "atloc+anchors+hyper"
+    assert len(names) == len(set(names))
+    cambridge = {row["name"]: row["m"] for row in listed("--data", "cambridge")}
+    assert cambridge["ms-transformer+hyper=two"] == 1.29
+
+
 def test_fewer_rows() -> None:
     assert [row["name"] for row in listed("posenet*", "--exclude", "*[.+]*")] == ["posenet"]
     assert [row["name"] for row in listed("--pretrained")] == ["atloc-anchors-hyper-demo", "posenet-anchors-demo"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,20 @@ def test_without_rerun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=naming("rerun-sdk")):
         list(viewer.recorded([], tmp_path / "a.rrd"))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_has_come_is_kept_when_it_is_stopped(tmp_path: Path) -> None:
+    """Ctrl-C ends a camera, and nothing else does."""
+    poses = Poses(("a#1",), np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
+
+    def camera() -> Iterator[Poses]:
+        yield poses
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(viewer.recorded(camera(), tmp_path / "stopped.rrd"))
+    left = viewer.recorded(itertools.repeat(poses), tmp_path / "left.rrd")
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    for name in ("stopped.rrd", "left.rrd"):
+        assert len(columns(tmp_path / name, "/world/predicted", "Transform3D:translation")) == 1

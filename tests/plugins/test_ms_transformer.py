@@ -13,7 +13,7 @@ import pytest
 import torch
 from naming import naming
 from posezoo_ms_transformer.as_published import as_published
-from posezoo_ms_transformer.attention import DRAWS, Attention, Recomputed, kept
+from posezoo_ms_transformer.attention import DRAWS, Attention, Recomputed, attend, kept
 from posezoo_ms_transformer.model import (
     DecoderLayer,
     EncoderLayer,
@@ -462,6 +462,14 @@ def test_training_keeps_no_attention_weights_and_has_their_gradient(dtype: torch
     for one, other in zip(found, torch.autograd.grad(expected, exact, out), strict=True):
         assert one.dtype == dtype
         torch.testing.assert_close(one.double(), other, **near)
+
+
+def test_dropout_of_everything_leaves_nothing() -> None:
+    shape = (2, 3, 4, 8)
+    query, key, value = (torch.randn(shape, requires_grad=True) for _ in range(3))
+    y = attend(query, key, value, 1.0)
+    y.sum().backward()
+    assert not y.any() and not value.grad.any()  # type: ignore[union-attr]
 
 
 def test_dropout_keeps_its_share_and_every_draw_is_its_own() -> None:

@@ -165,6 +165,24 @@ def test_a_network_that_fails_or_waits_is_told(model: PoseModel) -> None:
     assert set(found) <= {500, 503, 504} and {503, 504} <= set(found)
 
 
+def test_an_upload_that_is_broken_off_is_no_fault_of_the_server(
+    model: PoseModel, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    body, headers = form("image", jpeg())
+    with running(model) as port:
+        for more in ({}, headers):
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            client.putrequest("POST", "/pose")
+            for name, value in {**more, "Content-Length": str(len(body) + 1000)}.items():
+                client.putheader(name, value)
+            client.endheaders(body)
+            time.sleep(0.2)
+            client.close()
+        time.sleep(0.2)
+        assert asked(port, body=jpeg())[0] == 200
+    assert "Traceback" not in capfd.readouterr().err + caplog.text
+
+
 def test_a_picture_that_takes_long_to_decode_is_told(model: PoseModel, monkeypatch: pytest.MonkeyPatch) -> None:
     read = pictures.read_upload
 

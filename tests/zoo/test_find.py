@@ -181,6 +181,29 @@ def test_a_config_that_is_none(hub: LoopbackHub, small_model: Path, content: byt
 
 
 @pytest.mark.parametrize(
+    "damage",
+    [
+        {"name": "posenet+hyper", "modifiers": {}},
+        {"modifiers": {"anchors": {}}},
+        {"training": []},
+        {"disclosures": [1]},
+    ],
+)
+def test_a_config_of_another_model_is_damage(small_model: Path, tmp_path: Path, damage: dict[str, Any]) -> None:
+    folder = shutil.copytree(small_model, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text()) | damage
+    config.pop("sum", None)
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=naming("config.json")):
+        load(f"local-dir:{folder}")
+
+
+def test_an_exported_file_is_no_model_folder() -> None:
+    with pytest.raises(UsageError, match=naming("a.onnx", "predict")):
+        find("a.onnx")
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "hf-hub:../../etc",

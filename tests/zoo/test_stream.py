@@ -37,7 +37,7 @@ def test_folders_globs_and_files_in_natural_order(model: PoseModel, tmp_path: Pa
     names = [str(tmp_path / f"a/{n}.png") for n in (1, 9, 10)]
     seen: list[tuple[int, int]] = []
     whole = predicted(model, tmp_path / "a", batch_size=2, progress=lambda *given: seen.append(given))
-    assert (list(whole.images), seen) == (names, [(2, 3)])
+    assert (list(whole.images), seen) == (names, [(2, 3), (3, 3)])
     assert list(predicted(model, f"{tmp_path}/*/1*.png").images) == [names[0], names[2]]
     alone = model.predict(names)
     np.testing.assert_allclose(whole.position, alone.position, atol=1e-5)

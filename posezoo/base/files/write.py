@@ -42,15 +42,28 @@ def write_whole(path: Path, content: bytes | str, hint: str = "") -> None:
 
 @contextlib.contextmanager
 def growing(path: Path) -> Iterator[Callable[[str], None]]:
-    """A function that appends text to the new file at `path`, which can be read meanwhile. Raises ResourceError."""
-    with writing(path), path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+    """A function that appends text to the new file at `path`, which can be read meanwhile. Raises ResourceError.
+
+    Until there is some text, what was at `path` stays.
+    """
+    new, begun = not path.exists(), False
+    # to append: what cannot be written is found now, and nothing is lost by it
+    with writing(path), path.open("a", encoding="utf-8", errors="surrogateescape") as file:
 
         def append(text: str) -> None:
+            nonlocal begun
             with writing(path):
+                if text and not begun and path.is_file():  # no pipe
+                    file.truncate(0)
+                begun = begun or bool(text)
                 file.write(text)
                 file.flush()
 
-        yield append
+        try:
+            yield append
+        finally:
+            if new and not begun:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
