@@ -87,7 +87,7 @@ class Comparison:
         for letter, found in zip(_letters(self.names)[1:], self.differences.values(), strict=True):
             parts = []
             for error, one in {one.error: one for one in found if one.group == group}.items():
-                parts.append(f"{one.verdict} in {error} ({_ends(one.difference)} {self.units[error]})")
+                parts.append(f"{one.verdict} in {error} ({ends(one.difference)} {self.units[error]})")
             lines.append(f"{letter} is {', '.join(parts)} compared with A")
         return lines
 
@@ -102,7 +102,7 @@ class Comparison:
                     kinds = [by for by in kinds if by != "sequence"]
                 cut = [n for by in kinds for n in [one for one in rows if one.by == by][:SHOWN]]
                 body = [
-                    [one.group or "(none)", _number(one.first), _number(one.other), _ends(one.difference), one.verdict]
+                    [one.group or "(none)", number(one.first), number(one.other), ends(one.difference), one.verdict]
                     for one in cut
                 ]
                 more = "" if len(cut) == len(rows) else "; all groups: --format json"
@@ -192,9 +192,11 @@ def _safe(value: float) -> float | str:
     return value if np.isfinite(value) else str(value)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """An error in few digits."""
     return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
-def _ends(found: Interval) -> str:
-    return f"{_number(found.low)} to {_number(found.high)}"
+def ends(found: Interval) -> str:
+    """The ends of an interval, in few digits."""
+    return f"{number(found.low)} to {number(found.high)}"

@@ -25,13 +25,11 @@ from posezoo.data.open import Dataset
 from posezoo.evaluation import baselines, cost
 from posezoo.evaluation.evaluate import embed_frames
 from posezoo.evaluation.report import Report
+from posezoo.evaluation.retrieval import PACKAGED, frozen_backbone
 from posezoo.nn import backbones, transforms
-from posezoo.nn.backbones import Backbone
-from posezoo.zoo import pretrained
 
 PREFIX = "baseline:"
 KINDS = ("mean", "retrieval", "oracle")
-BACKBONE = "tf_efficientnet_lite0"  # its weights come in a package
 RESIZE, CROP = 256, 224
 
 
@@ -40,7 +38,7 @@ class Named(NamedTuple):
 
     text: str
     kind: str
-    backbone: str = BACKBONE
+    backbone: str = PACKAGED
     top: int = 1
 
 
@@ -56,7 +54,7 @@ def parse(text: str) -> Named:
     top = options.get("top", "1")
     if not top.isascii() or not top.isdecimal() or not 1 <= int(top[:6]) <= 1000:
         raise UsageError(f"{text}: top is a number from 1 to 1000", f"{PREFIX}retrieval?top=5")
-    return Named(text, kind, options.get("backbone", BACKBONE), int(top))
+    return Named(text, kind, options.get("backbone", PACKAGED), int(top))
 
 
 def evaluate(
@@ -108,10 +106,7 @@ def _retrieval(
     named: Named, dataset: Dataset, split: str, batch_size: int, device: torch.device, progress: Progress | None
 ) -> tuple[Poses, cost.Cost]:
     """The poses of the nearest training images, and what they cost."""
-    file = pretrained.find_backbone(named.backbone)
-    network = Backbone(named.backbone).eval()
-    backbones.load_pretrained(network, pretrained.read_state(file), file.by_order, file.source)
-    network.to(device)
+    network = frozen_backbone(named.backbone, CROP).to(device)
     mean, std = backbones.normalisation(named.backbone)
 
     def prepare(images_BCHW: Tensor) -> Tensor:

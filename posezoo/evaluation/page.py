@@ -25,7 +25,7 @@ from posezoo.base.poses import table
 from posezoo.base.rotation import axes_from_above
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
-from posezoo.evaluation.compare import UNITS, ranking_differences
+from posezoo.evaluation.compare import UNITS, ends, number, ranking_differences
 from posezoo.evaluation.results import MEDIANS, Worded
 
 MOST_IMAGES = 2000
@@ -71,7 +71,7 @@ def latex(report: Worded) -> str:
     ]
     for method in report.methods:
         own = {row["group"]: row for row in rows if row["method"] == method}
-        cells = [", ".join(_number(own[group][key]) for key in MEDIANS) for group in groups]
+        cells = [", ".join(number(own[group][key]) for key in MEDIANS) for group in groups]
         lines.append(" & ".join([_tex(method), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
@@ -95,13 +95,13 @@ def csv(report: Worded) -> str:
 def verdict(report: Worded) -> list[str]:
     """The report in some sentences: how good, and what of the baselines it beats, by paired differences."""
     row = report.headline[report.model]
-    typical = f"{_number(row[MEDIANS[0]])} {report.unit} and {_number(row[MEDIANS[1]])} degrees"
+    typical = f"{number(row[MEDIANS[0]])} {report.unit} and {number(row[MEDIANS[1]])} degrees"
     averaged = ", averages over the scenes" if len(report.groups("scene")) > 1 else ""
     sentences = [f"The median errors are {typical}{averaged}."]
     for name in (baselines.MEAN, baselines.RETRIEVAL):
         if name in report.methods and name != report.model:
             found = ranking_differences(report, name, report.model)
-            parts = [f"{o.verdict} in {o.error} ({_ends(o.difference)} {report.units[o.error]})" for o in found]
+            parts = [f"{o.verdict} in {o.error} ({ends(o.difference)} {report.units[o.error]})" for o in found]
             sentences.append(f"Compared with the {name} it is {' and '.join(parts)}.")
     if report.uncertainty is not None:
         worth = report.uncertainty
@@ -186,9 +186,9 @@ class _Shown:
         for title, rows in (("Worst images", self.worst_n), ("Best images", self.best_n)):
             images = []
             for n in rows.tolist():
-                number = self._thumb(self.report.frames, n)
-                words = f"{_number(self.metres_N[n])} {self.report.unit}, {_number(self.degrees_N[n])} deg"
-                source = None if number is None else Markup(self.thumbs[number])
+                thumb = self._thumb(self.report.frames, n)
+                words = f"{number(self.metres_N[n])} {self.report.unit}, {number(self.degrees_N[n])} deg"
+                source = None if thumb is None else Markup(self.thumbs[thumb])
                 index = int(np.searchsorted(self.rows_n, n))
                 images.append({"index": index, "source": source, "words": words, "name": _name(self.report.frames, n)})
             groups.append({"title": title, "images": images})
@@ -287,14 +287,6 @@ def _finite(value: float) -> float | None:
 
 def _name(frames: Frames, n: int) -> str:
     return frames.name(n).encode("utf-8", "backslashreplace").decode()
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
-
-
-def _ends(found: Any) -> str:
-    return f"{_number(found.low)} to {_number(found.high)}"
 
 
 _TEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}

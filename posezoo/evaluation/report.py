@@ -23,6 +23,7 @@ from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
 from posezoo.base.shown import data_frame, html_table
 from posezoo.evaluation import baselines, cost, files, metrics, stored
+from posezoo.evaluation.compare import number
 from posezoo.evaluation.intervals import DRAWS
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Row, Table, Worded
 from posezoo.zoo.find import REPORT
@@ -45,7 +46,7 @@ class Report(Worded):
 
     def __repr__(self) -> str:
         row = self.headline[self.model]
-        errors = f"median {_number(row['median_position_m'])} {self.unit}, {_number(row['median_orientation_deg'])} deg"
+        errors = f"median {number(row['median_position_m'])} {self.unit}, {number(row['median_orientation_deg'])} deg"
         return f"<Report of {self.model} on {self.data}, {len(self.frames)} {self.split} images: {errors}>"
 
     def _repr_html_(self) -> str:
@@ -65,7 +66,7 @@ class Report(Worded):
             notes.append(f"{self.model} gave no finite pose for {row['num_failed']} of {row['num']} images")
         for name in (baselines.MEAN, baselines.RETRIEVAL):
             lost = [
-                f"median {word} {_number(row[key])} {unit} against {_number(self.headline[name][key])} {unit}"
+                f"median {word} {number(row[key])} {unit} against {number(self.headline[name][key])} {unit}"
                 for word, key, unit in (
                     ("position", "median_position_m", self.unit),
                     ("orientation", "median_orientation_deg", "deg"),
@@ -154,7 +155,7 @@ class Report(Worded):
         rows = self.rows(by)
         lines: dict[str, list[str]] = {}
         for row in rows:
-            errors = f"{_number(row['median_position_m'])}, {_number(row['median_orientation_deg'])}"
+            errors = f"{number(row['median_position_m'])}, {number(row['median_orientation_deg'])}"
             lines.setdefault(row["group"], [row["group"] or "(none)", str(row["num"])]).append(errors)
         header = [by, "images", *self.methods]
         if self.scene_predicted is not None and by == "scene":
@@ -233,7 +234,7 @@ def _uncertainty_tables(found: Row, unit: str) -> list[Table]:
     """What the radii are worth, and what is left where the least familiar images are rejected."""
 
     def shown(value: float | None, percent: bool = False) -> str:
-        return "-" if value is None else f"{100 * value:.1f} %" if percent else _number(value)
+        return "-" if value is None else f"{100 * value:.1f} %" if percent else number(value)
 
     promised = f" of {100 * found['coverage']:.0f} %" if "coverage" in found else ""
     rows = []
@@ -247,7 +248,7 @@ def _uncertainty_tables(found: Row, unit: str) -> list[Table]:
     header = ["error", "within", "least familiar quarter", "median radius", "Spearman", "AUSE"]
     kept = zip(found["kept_position_m"], found["kept_orientation_deg"], strict=True)
     left = [
-        [f"{100 * m['kept']:.0f} %", *(_number(one[k]) for one in (m, d) for k in ("median", "best"))] for m, d in kept
+        [f"{100 * m['kept']:.0f} %", *(number(one[k]) for one in (m, d) for k in ("median", "best"))] for m, d in kept
     ]
     columns = ["kept", f"median {unit}", "best possible", "median deg", "best possible"]
     return [(title, header, rows), ("the least familiar images rejected", columns, left)]
@@ -256,17 +257,13 @@ def _uncertainty_tables(found: Row, unit: str) -> list[Table]:
 def _cells(row: Row) -> list[str]:
     cells = []
     for key in MEDIANS:
-        cells += [_number(row[key]), _range(row[f"{key}_ci95"])]
-    cells += [_number(row["mean_position_m"]), _number(row["mean_orientation_deg"])]
+        cells += [number(row[key]), _range(row[f"{key}_ci95"])]
+    cells += [number(row["mean_position_m"]), number(row["mean_orientation_deg"])]
     return [*cells, *(f"{100 * row[f'recall_{name}']:.1f} %" for name in metrics.RECALLS)]
 
 
 def _range(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f"{_number(ends[0])} to {_number(ends[1])}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if value < 1 else f"{value:.2f}"
+    return "" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
 def json_safe(value: Any) -> Any:

@@ -6,9 +6,10 @@ a stopped map continues and another recording may be added later.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -141,17 +142,14 @@ def _stored(database: Path) -> list[Any]:
         return [image for image in found.read_all_images() if found.exists_keypoints(image.image_id)]
 
 
-class _opened:  # noqa: N801 (a context, used like a function)
+@contextlib.contextmanager
+def _opened(pycolmap: Any, path: Path) -> Iterator[Any]:
     """The database, open, and closed again."""
-
-    def __init__(self, pycolmap: Any, path: Path) -> None:
-        self._found = pycolmap.Database.open(str(path))
-
-    def __enter__(self) -> Any:
-        return self._found
-
-    def __exit__(self, *given: object) -> None:
-        self._found.close()
+    found = pycolmap.Database.open(str(path))
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def _run(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -179,15 +177,11 @@ def _run(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
     return future.result()
 
 
-class _quiet:  # noqa: N801 (a context, used like a function)
+@contextlib.contextmanager
+def _quiet(pycolmap: Any) -> Iterator[None]:
     """Without pycolmap's lines on stderr: its errors are raised."""
-
-    def __init__(self, pycolmap: Any) -> None:
-        self._logging = pycolmap.logging
-        self._before = self._logging.minloglevel
-
-    def __enter__(self) -> None:
-        self._logging.minloglevel = 3
-
-    def __exit__(self, *given: object) -> None:
-        self._logging.minloglevel = self._before
+    before, pycolmap.logging.minloglevel = pycolmap.logging.minloglevel, 3
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = before
