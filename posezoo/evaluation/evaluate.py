@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from posezoo.base.errors import Interrupted, UsageError, WeightsError
-from posezoo.base.observe import Progress
+from posezoo.base.observe import Progress, Stages
 from posezoo.base.poses import ESTIMATES, Poses
 from posezoo.catalogue import entries
 from posezoo.data.images.cache import ImageCache
@@ -70,7 +71,7 @@ def evaluate(
     selection: str = "",
     trained: Mapping[str, Any] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    progress: Progress | None = None,
+    progress: Stages = lambda what, done, total: None,
     share: Share | None = None,
     tta: bool = False,
 ) -> Report:
@@ -80,20 +81,20 @@ def evaluate(
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
     is. `training`: the data whose training frames the baselines are made of, where they are not all of `dataset`'s own;
     a new recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json
-    says of the training. With `share` several processes, all of which call this, do a part each. `tta`: each pose
-    is the mean over the image and turned copies (`posezoo.nn.tta`), and the report says so.
-    """
+    says of the training. With `share` several processes, all of which call this, do a part each. `tta`: of each image
+    and turned copies of it (`posezoo.nn.tta`), which the report says."""
     test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
     if device is not None:
         model.to(device)
     place, name = _device_of(model), model.name or type(model).__name__
-    run = _Run(batch_size, place, should_stop, progress, share)
+    reading, doing = (partial(progress, what) for what in ("reading images", "evaluating"))
+    run = _Run(batch_size, place, should_stop, doing, share)
     rows, train_rows = (np.flatnonzero(dataset.frames.split == word) for word in (split, "train"))
     if cache is None and embed is None:  # only these images are needed
-        cache, rows = ImageCache.open(test, progress), np.arange(len(test))
+        cache, rows = ImageCache.open(test, reading), np.arange(len(test))
     elif cache is None:
-        cache = ImageCache.open(dataset.frames, progress)  # the one that training built
+        cache = ImageCache.open(dataset.frames, reading)  # the one that training built
     predicted, scene_N = predict_frames(model, cache, rows, test, **run._asdict(), tta=tta)
     seen = (*dataset.notes, *dataset.remarks, *_other_pixels(model, test), *((described(model.config),) if tta else ()))
     features = None
@@ -102,7 +103,7 @@ def evaluate(
         if training is not None and training.frames.images is dataset.frames.images:  # some of the same frames
             train_rows = np.flatnonzero(training.frames.split == "train")
         elif training is not None:
-            known, train_rows = ImageCache.open(train, progress), np.arange(len(train))
+            known, train_rows = ImageCache.open(train, reading), np.arange(len(train))
         features = [embed_frames(embed, *which, **run._asdict()) for which in ((known, train_rows), (cache, rows))]
     others, remarks = _baselines(train, test, features)
     return Report(

@@ -10,6 +10,7 @@ Weights of the `top` nearest are exp((cosine - largest) / 0.05); only those of t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from posezoo.base.errors import DataError, UsageError, unknown_name
-from posezoo.base.observe import Progress
+from posezoo.base.observe import Stages
 from posezoo.base.poses import Poses
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset
@@ -64,7 +65,7 @@ def evaluate(
     split: str = "test",
     batch_size: int = 32,
     device: str | torch.device = "cpu",
-    progress: Progress | None = None,
+    progress: Stages = lambda what, done, total: None,
 ) -> Report:
     """The report of a baseline on `split`, beside the other two that cost nothing. Raises UsageError, HubError."""
     named, place = parse(text), torch.device(device)
@@ -103,7 +104,7 @@ def evaluate(
 
 
 def _retrieval(
-    named: Named, dataset: Dataset, split: str, batch_size: int, device: torch.device, progress: Progress | None
+    named: Named, dataset: Dataset, split: str, batch_size: int, device: torch.device, progress: Stages
 ) -> tuple[Poses, cost.Cost]:
     """The poses of the nearest training images, and what they cost."""
     network = frozen_backbone(named.backbone, CROP).to(device)
@@ -112,10 +113,11 @@ def _retrieval(
     def prepare(images_BCHW: Tensor) -> Tensor:
         return transforms.preprocess(images_BCHW, RESIZE, CROP, mean, std)
 
-    cache = ImageCache.open(dataset.frames, progress)
+    reading, doing = (partial(progress, what) for what in ("reading images", "evaluating"))
+    cache = ImageCache.open(dataset.frames, reading)
     train_rows, rows = (np.flatnonzero(dataset.frames.split == word) for word in ("train", split))
     train_ME, test_NE = (
-        embed_frames(lambda x: network(prepare(x))[0], cache, which, batch_size, device, None, progress)
+        embed_frames(lambda x: network(prepare(x))[0], cache, which, batch_size, device, None, doing)
         for which in (train_rows, rows)
     )
     train, test = dataset.frames.select(train_rows), dataset.frames.select(rows)

@@ -200,8 +200,8 @@ class _Shown:
         near = None
         if train is not None and near_N[n] >= 0:
             away = float(np.linalg.norm(train.position[near_N[n]] - report.frames.position[n]))
-            number = self._thumb(train, int(near_N[n])) if n in self.pictured else None
-            near = {"name": _name(train, int(near_N[n])), "metres": _finite(away), "thumb": number}
+            thumb = self._thumb(train, int(near_N[n])) if n in self.pictured else None
+            near = {"name": _name(train, int(near_N[n])), "metres": _finite(away), "thumb": thumb}
         return {
             **self._place(report.frames, n),
             "name": _name(report.frames, n),

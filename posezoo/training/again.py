@@ -87,7 +87,7 @@ def evaluate(
         embed=_retrieval_features(subject.model, subject.backbone, watch.note),
         selection=subject.facts.get("selection", ""),
         trained=subject.facts,
-        progress=lambda done, total: watch.progress("evaluating", done, total),
+        progress=watch.progress,
         tta=tta,
     )
 
@@ -272,7 +272,7 @@ def _baseline(name: str, choice: DataChoice, subset: str, device: str | torch.de
         dataset,
         split=subset,
         device=torch_device(device),
-        progress=lambda done, total: watch.progress("evaluating", done, total),
+        progress=watch.progress,
     )
 
 

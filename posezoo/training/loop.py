@@ -273,7 +273,7 @@ class Loop:
             embed=retrieval_features(job.model),
             selection=selection_note(job.config, self.state.best),
             trained={**found.config["training"], "weights_sha256": found.config["weights"]["sha256"]},
-            progress=lambda done, total: self.observer.progress("evaluating", done, total),
+            progress=self.observer.progress,
             share=self.processes,
         )
         if main:

@@ -123,7 +123,10 @@ def test_stops_between_batches(dataset: Dataset) -> None:
 
 
 def test_report_holds_the_model_and_all_baselines(dataset: Dataset, tmp_path: Path) -> None:
-    report = evaluate(TinyModel(SCENES), dataset, embed=colour, batch_size=4, selection="last")
+    seen: list[str] = []
+    told = lambda what, done, total: seen.append(what)  # noqa: E731
+    report = evaluate(TinyModel(SCENES), dataset, embed=colour, batch_size=4, selection="last", progress=told)
+    assert list(dict.fromkeys(seen)) == ["reading images", "evaluating"]
     assert list(report.methods) == ["tiny", baselines.MEAN, baselines.RETRIEVAL, baselines.ORACLE]
     assert report.scene_accuracy == 1.0
     assert report.methods["tiny"].scenes == ("red",) * 4 + ("green",) * 4 + ("blue",) * 4
