@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
 
     arguments = [argument for argument in argv if argument != "--debug"]
     debug = len(arguments) < len(argv) or os.environ.get("POSEZOO_DEBUG") == "1"
-    fail = partial(_fail, debug=debug, human=_for_people(arguments))
+    fail = partial(_fail, debug=debug, argv=arguments)
     try:
         code = app(args=arguments, prog_name="posezoo", standalone_mode=False)
         if code == STOPPED:  # typer's answer to Ctrl-C
@@ -115,7 +115,7 @@ def _for_people(argv: Sequence[str]) -> bool:
     return set(values) <= {"human"}
 
 
-def _fail(error: PosezooError, debug: bool, human: bool) -> int:
+def _fail(error: PosezooError, debug: bool, argv: Sequence[str] = ()) -> int:
     from posezoo.cli.console import error_line
     from posezoo.cli.tables import Output, escaped, words_within
 
@@ -123,7 +123,7 @@ def _fail(error: PosezooError, debug: bool, human: bool) -> int:
         try:
             for finding in error.findings:  # all of them: the error's line names the first
                 line = f"{escaped(str(finding))}\n"
-                print(line, end="") if human else _say(line)
+                print(line, end="") if _for_people(argv) else _say(line)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has closed the pipe; the error's line still follows
             _discard(sys.stdout)
@@ -155,7 +155,7 @@ def _bug(error: Exception, debug: bool) -> int:
     if debug:
         _print_trace(error)
     reason = PosezooError(f"{type(error).__name__}: {error}", "this is a bug in posezoo; --debug shows where")
-    return _fail(reason, False, True)
+    return _fail(reason, False)
 
 
 def _print_trace(error: Exception) -> None:

@@ -69,7 +69,7 @@ class Loop:
         epochs = sum(phase.epochs for phase in job.config.plan)
         self.watch = Watch(job.dataset.frames.select(job.train_rows), epochs)
         kind = job.config.track if self.processes.is_main else None
-        self.tracker = Tracker(kind, folder.path, configuration(job), observer.note)
+        self.tracker = Tracker(kind, folder.path, configuration(job.config, job.blueprint), observer.note)
 
     def run(self, found: Checkpoint | None) -> Result:
         """All phases from the checkpoint on, then the report. Raises LostError if another process is lost."""

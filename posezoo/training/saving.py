@@ -38,13 +38,8 @@ class State:
     """Spent on steps and validation so far, over all resumptions."""
 
 
-def configuration(job: Job) -> dict[str, Any]:
+def configuration(config: TrainConfig, blueprint: Blueprint) -> dict[str, Any]:
     """What config.toml holds, besides the version."""
-    return as_configured(job.config, job.blueprint)
-
-
-def as_configured(config: TrainConfig, blueprint: Blueprint) -> dict[str, Any]:
-    """The same, before anything of the data is known."""
     return {"train": config.model_dump(), "model": blueprint.as_dict()}
 
 
@@ -61,7 +56,7 @@ def require_same(path: Path, then: Mapping[str, Any] | None, now: Mapping[str, A
 
 def require_made_so(path: Path, config: TrainConfig, blueprint: Blueprint, hint: str) -> None:
     """Raise UsageError if the run in `path` was made with other settings than these, of the model or the training."""
-    then, now = (_completed(one, path) for one in (read_config(path), as_configured(config, blueprint)))
+    then, now = (_completed(one, path) for one in (read_config(path), configuration(config, blueprint)))
     for one in (then, now) if config.precision == "auto" else ():  # what it was measured to be is stored
         (one["train"] or {}).pop("precision", None)
     found = differences(then, now)
@@ -132,7 +127,7 @@ class Saver:
             "data_digest": self.job.dataset.digest,
             "inputs_digest": self.job.inputs_digest,
             "posezoo": __version__,
-            "config": as_stored(configuration(self.job)),
+            "config": as_stored(configuration(self.job.config, self.job.blueprint)),
         }
         target = self.folder.path / "ckpt" / f"step-{self.state.step:09d}"
         if self.processes.is_main:

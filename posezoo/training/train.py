@@ -89,7 +89,7 @@ def start(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: 
                 job.config = config.model_copy(update={"precision": precision})
                 observer.note(f"precision {precision}, measured on this machine ({job.accelerator.device.type})")
             if processes.is_main:
-                folder.write_config({"posezoo": __version__, **configuration(job)})
+                folder.write_config({"posezoo": __version__, **configuration(job.config, job.blueprint)})
                 folder.write_skipped(job.dataset.skipped)
             return Loop(job, folder, observer).run(None)
 
