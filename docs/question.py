@@ -104,8 +104,9 @@ def read() -> dict[str, dict[str, Any]]:
 
 def page_text() -> str:
     """The page."""
-    lines = ["# Does the hypernetwork help?", "", INTRODUCTION]
-    for data, grids in read().items():
+    stored = read()
+    lines = ["# Does the hypernetwork help?", "", INTRODUCTION, *_by_form(stored), ""]
+    for data, grids in stored.items():
         lines += [f"## {data}", "", *([OF_DATA[data], ""] if data in OF_DATA else []), *_told(grids), ""]
         for theme in get_args(Theme):
             words = "Paired differences in position and orientation to a base as large, with intervals"
@@ -124,6 +125,26 @@ def _caption() -> str:
     )
 
 
+def _by_form(stored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A table: each form against bases as large, over all grids of each data set."""
+    yield from ("## By form", "", "Against a base as large, over all models and ways of training below:", "")
+    columns = [(data, error) for data in stored for error in ERRORS]
+    yield f"| form | {' | '.join(f'{data}, {ERRORS[error][0]}' for data, error in columns)} |"
+    yield f"|---|{'---|' * len(columns)}"
+    pairs = {data: _pairs(grids, SAME_SIZE) for data, grids in stored.items()}
+    for form in dict.fromkeys(row["name"].partition("-")[0] for rows in pairs.values() for row in rows):
+        words = [
+            [row["verdict"] for row in pairs[data] if row["error"] == error and row["name"].startswith(form)]
+            for data, error in columns
+        ]
+        yield f"| `{form}` | {' | '.join(map(_counted, words))} |"
+
+
+def _counted(verdicts: Sequence[str]) -> str:
+    """`2 better, 1 not distinguishable`."""
+    return ", ".join(f"{verdicts.count(word)} {word}" for word in (BETTER, WORSE, SAME) if word in verdicts) or "–"
+
+
 def _told(grids: Mapping[str, Any]) -> list[str]:
     """What all pairs together say."""
     lines = []
@@ -132,9 +153,8 @@ def _told(grids: Mapping[str, Any]) -> list[str]:
             rows = [row for row in _pairs(grids, than) if row["error"] == error]
             if not rows:
                 continue
-            counts = {word: sum(row["verdict"] == word for row in rows) for word in (BETTER, WORSE, SAME)}
             gains = [round(float(row["median"]) / float(row["median_first"]) - 1, 2) + 0.0 for row in rows]
-            told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+            told = _counted([row["verdict"] for row in rows])
             spread = f"{min(gains):+.0%} to {max(gains):+.0%}" if len(rows) > 1 else f"{gains[0]:+.0%}"
             lines.append(f"- **{noun}, against {words}**: {told}; median error {spread}.")
     return lines
