@@ -81,8 +81,8 @@ def evaluate(
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
     is. `training`: the data whose training frames the baselines are made of, where they are not all of `dataset`'s own;
     a new recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json
-    says of the training. With `share` several processes, all of which call this, do a part each. `tta`: of each image
-    and turned copies of it (`posezoo.nn.tta`), which the report says."""
+    says of the training. With `share` several processes, all of which call this, do a part each. `tta`: each pose is
+    the mean over the image and turned copies (`posezoo.nn.tta`); the report says so."""
     test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
     if device is not None:

@@ -78,31 +78,35 @@ def looks(album: Album, options: Options) -> list[Condition]:
     if ORIGINAL not in set(frames.condition.tolist()):
         index = changes.thinned(len(frames), options.images)
         return [changes.original(index), *changes.weathers(index, PAINTED, [options.severity])]
-    by_look = {str(c): partners(frames, str(c)) for c in np.unique(frames.condition)}
+    by_look = partners(frames)
     common = [key for key in by_look[ORIGINAL] if all(key in views for views in by_look.values())]
     if not common or len(by_look) < 2:
         what = "no test image has a partner of the same name under every condition"
         raise DataError(f"{album.dataset.name}: {what}", "posezoo data corrupt makes such data")
     kept = [common[n] for n in changes.thinned(len(common), options.images)]
-    order = [ORIGINAL, *(look for look in by_look if look != ORIGINAL)]
+    order = [ORIGINAL, *sorted(look for look in by_look if look != ORIGINAL)]
     found = [Condition(look, np.array([by_look[look][key] for key in kept])) for look in order]
     for condition in found[1:]:
         _check_same_poses(frames, found[0], condition)
     return found
 
 
-def partners(frames: Frames, condition: str) -> dict[tuple[str, ...], int]:
-    """(scene, folders, name), all without the condition, of each image under it -> the image. Raises DataError."""
-    found: dict[tuple[str, ...], int] = {}
-    for n in np.flatnonzero(frames.condition == condition).tolist():
-        *folders, name = PurePosixPath(frames.name(n)).with_suffix("").parts
-        folders = [folder for folder in folders if folder != condition]
-        key = frames.scenes[frames.scene[n]], *folders, name.removesuffix(f"_{condition}")
-        if key in found:
-            both = f"{frames.name(found[key])} and {frames.name(n)}"
-            raise DataError(f"{both} have one name without {condition}", "rename one of them")
-        found[key] = n
-    return found
+def partners(frames: Frames) -> dict[str, dict[tuple[str, ...], int]]:
+    """Condition -> (scene, folders, name) of an image, all without the condition -> the image. Raises DataError.
+
+    Of the folders as many, from the last on, as tell the images of a condition apart: looks lie in trees of their own.
+    """
+    paths = [PurePosixPath(frames.name(n)).with_suffix("").parts for n in range(len(frames))]
+    for depth in range(1, max(map(len, paths)) + 1):
+        found: dict[str, dict[tuple[str, ...], int]] = {}
+        for n, (*folders, name) in enumerate(paths):
+            condition = str(frames.condition[n])
+            kept = [folder for folder in folders if folder != condition][-depth:]
+            key = frames.scenes[frames.scene[n]], *kept, name.removesuffix(f"_{condition}")
+            found.setdefault(condition, {})[key] = n
+        if sum(map(len, found.values())) == len(frames):
+            return found
+    raise DataError("two test images have one name but for their condition", "rename one of them")
 
 
 def _check_same_poses(frames: Frames, first: Condition, other: Condition) -> None:

@@ -12,7 +12,9 @@ from small_studies import study
 
 from posezoo.base.errors import DataError
 from posezoo.base.observe import Observer
-from posezoo.studies.appearance import Options, looks
+from posezoo.base.spec import Frame
+from posezoo.data.table import Frames
+from posezoo.studies.appearance import Options, looks, partners
 from posezoo.studies.measure import open_album
 from posezoo.studies.subjects import Request
 
@@ -76,6 +78,24 @@ def test_partners_are_found_below_folders_and_turned_ones_refused(looked: Path, 
             looks(album, Options())
     else:
         assert [len(one.index) for one in looks(album, Options())] == [16, 16, 16]
+
+
+def test_looks_in_trees_of_their_own() -> None:
+    """As the Extended Cambridge Landmarks lie beside Cambridge's."""
+    names = {
+        "cambridge/Shop/seq1/frame0.png": "original",
+        "cambridge/Shop/seq2/frame0.png": "original",
+        "ecl/winter/Shop/seq2/frame0_winter.png": "winter",
+        "ecl/winter/Shop/seq1/frame0_winter.png": "winter",
+    }
+    rows = [Frame(name, (0, 0, 0), (1.0, 0, 0, 0), condition=look, split="test") for name, look in names.items()]
+    found = partners(Frames.from_rows(Path(), rows))
+    assert {key: (n, found["winter"][key]) for key, n in found["original"].items()} == {
+        ("scene", "seq1", "frame0"): (0, 3),
+        ("scene", "seq2", "frame0"): (1, 2),
+    }
+    with pytest.raises(DataError, match="name"):
+        partners(Frames.from_rows(Path(), [*rows, rows[0]]))
 
 
 def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
