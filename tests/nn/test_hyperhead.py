@@ -364,3 +364,11 @@ def test_generated_numbers_are_added_before_the_head_completes_them(infusion: st
     assert not torch.allclose(head(latent_BD, image_BE), base(latent_BD, image_BE), atol=1e-3)
     zero = hyper(base, infusion=infusion, init="zero")
     assert torch.equal(zero(latent_BD, image_BE), base(latent_BD, image_BE, None))
+
+
+def test_the_smallest_widths() -> None:
+    least = {"rank": 1, "code_position": 1, "code_orientation": 1}
+    assert HyperConfig(**least).rank == 1
+    for key in least:
+        with pytest.raises(UsageError, match=naming("hyper.rank=256")):
+            HyperConfig(**{**least, key: 0})

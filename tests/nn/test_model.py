@@ -92,3 +92,11 @@ def test_a_configuration_without_pixel_statistics_is_our_own_mistake(missing: st
     config = replace(small().config, **{missing: None})
     with pytest.raises(AssertionError):
         network_input(torch.zeros(1, 3, 80, 80, dtype=torch.uint8), config)
+
+
+def test_a_line_about_a_model() -> None:
+    """With the name that it was made by, else its class's."""
+    model = small()
+    assert repr(model).startswith(f"<{model.name}: ")
+    model.name = ""
+    assert repr(model).startswith(f"<{type(model).__name__}: ")

@@ -15,6 +15,8 @@ INSIDE = {
     "Side": (32, 4096),
     "Level": (0, 1),
     "Metres": (-1e12, 0, 1e12),
+    "Positive": (1e-9, 1e9),
+    "Degrees": (0, 0.5, 180),
     "Spread": (1e-9, 1),
 }
 OUTSIDE = {
@@ -23,6 +25,8 @@ OUTSIDE = {
     "Side": (31, 4097),
     "Level": (-0.1, 1.1, float("nan")),
     "Metres": (-1.1e12, 1.1e12, float("inf"), float("nan")),
+    "Positive": (0, -1, float("inf"), float("nan")),
+    "Degrees": (-0.1, 180.1, float("nan")),
     "Spread": (0, 1.1, float("nan")),
 }
 

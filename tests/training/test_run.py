@@ -32,6 +32,13 @@ def test_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         pass
 
 
+def test_it_waits_as_long_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = RunFolder(tmp_path / "run")
+    monkeypatch.setattr("posezoo.training.run.time.sleep", lambda seconds: first.__exit__(None, None, None))
+    with RunFolder(tmp_path / "run", patience=60.0):
+        pass
+
+
 def test_a_kill_frees_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(faults.PRELOAD)
