@@ -16,15 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field
 from torch.nn import functional as F
 
-from posezoo.base.errors import DataError, UsageError
+from posezoo.base.errors import DataError
 from posezoo.base.observe import Observer
 from posezoo.base.paths import user_path
 from posezoo.data.splits import runs
@@ -41,6 +42,7 @@ from posezoo.training.run import CONFIG, read_config
 
 HEIGHT = 0.85
 """Of the picture's height: the block stands on its lower edge."""
+Cover = Annotated[float, Field(gt=0, le=HEIGHT)]
 PATCH = 4
 """The texture is so many times smaller than the picture it is taken from."""
 
@@ -49,9 +51,9 @@ PATCH = 4
 class Options:
     """Of the study itself."""
 
-    covers: Several[float] = (0.15, 0.3, 0.45, 0.6)
+    covers: Several[Cover] = (0.15, 0.3, 0.45, 0.6)
     """Shares of the picture that the block covers at its peak."""
-    frames: int = 12
+    frames: Annotated[int, Field(ge=3)] = 12
     """Frames in which it passes."""
     seed: int = 0
     """Of its texture and direction."""
@@ -78,8 +80,6 @@ class Window:
 
 def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; the first model is what others are compared with."""
-    if not options.covers or not all(0 < cover <= HEIGHT for cover in options.covers) or options.frames < 3:
-        raise UsageError(f"covers are above 0 and at most {HEIGHT}, frames at least 3", "study.covers=[0.15,0.3]")
     album = open_album(request, observer)
     real = recorded.stretch(album.frames, options.window) if options.window else None
     windows = passages(album.frames, options)
