@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=120, help="how many mutants, spread evenly over the files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=60, help="seconds of tests for a mutant, the fastest first")
+    parser.add_argument("--budget", type=float, default=60, help="seconds of own tests, and of others")
     parser.add_argument("--at-least", type=float, default=0, help="exit with 1 if a smaller share (%%) is killed")
     options = parser.parse_args()
 
@@ -173,19 +173,23 @@ def measured(test_files: Sequence[str], folders: list[Path]) -> dict[str, Coveri
 def planned(mutant: Mutant, coverings: dict[str, Covering], budget_s: float) -> Plan:
     """The tests that run the mutant's lines, fastest first, as many as the budget has time for.
 
-    Those of the module's own test file in any case: lines that run once, at import, are nobody's in particular.
+    Those of the module's own test file in any case: lines that run once, at import, or in a process of their own are
+    nobody's in particular. They have a budget of their own, or many fast tests elsewhere would leave none for them.
     """
     seconds = {t: c.seconds[t] for c in coverings.values() for t in c.tests(mutant.file, *mutant.scope)}
-    own_file = f"test_{Path(mutant.file).stem}.py"
-    seconds |= {t: s for c in coverings.values() for t, s in c.seconds.items() if f"/{own_file}::" in t}
+    own_file = f"/test_{Path(mutant.file).stem}.py::"
+    own = {t: s for c in coverings.values() for t, s in c.seconds.items() if own_file in t}
+    others = {t: s for t, s in seconds.items() if own_file not in t}
     plan = Plan()
-    for test in sorted(seconds, key=seconds.__getitem__):
-        if plan.seconds + seconds[test] > budget_s and plan.seconds:
-            plan.left_out += 1
-            continue
-        plan.seconds += seconds[test]
-        own = Path(test.partition("::")[0]).stem == f"test_{Path(mutant.file).stem}"
-        (plan.own if own else plan.others).append(test)
+    for tests, chosen in ((own, plan.own), (others, plan.others)):
+        spent_s = 0.0
+        for test in sorted(tests, key=tests.__getitem__):
+            if spent_s + tests[test] > budget_s and spent_s:
+                plan.left_out += 1
+                continue
+            spent_s += tests[test]
+            chosen.append(test)
+        plan.seconds += spent_s
     return plan
 
 

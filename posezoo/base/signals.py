@@ -17,6 +17,12 @@ from posezoo.base.errors import FailedElsewhere, Interrupted
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
+class _EndedAtOnce(KeyboardInterrupt):
+    """Never a plain one. Python remembers that one has left code compiled from text, as C modules may run while they
+    are imported, and dies of SIGINT at its end, although it was caught and another exit code was asked for.
+    """
+
+
 class StopFlag:
     """`with StopFlag() as stop:` ... `stop.signal` is the first signal received, or 0."""
 
@@ -82,7 +88,7 @@ class StopFlag:
         outer, self._at_once = self._at_once, True
         try:
             if self.signal or self.failure:
-                raise KeyboardInterrupt
+                raise _EndedAtOnce
             yield
         except KeyboardInterrupt:
             self._at_once = outer
@@ -100,11 +106,11 @@ class StopFlag:
         elif self._told and not self.signal:
             number = self._told
         if number and self.signal == signal.SIGINT and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise _EndedAtOnce
         self.signal = self.signal or number
         if self._at_once:
             self._at_once = False  # once: what cleans up after it is not interrupted again
-            raise KeyboardInterrupt
+            raise _EndedAtOnce
 
 
 def _interrupt_main_thread() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +113,25 @@ def test_who_speaks_last_is_not_silenced() -> None:
         assert {n for n in SIGNALS if signal.getsignal(n) != before[n]} == {signal.SIGTERM}
     finally:
         signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+
+
+IN_CODE_FROM_TEXT = """
+import ctypes, sys
+from posezoo.base.errors import Interrupted
+from posezoo.base.signals import StopFlag
+run = ctypes.pythonapi.PyRun_String
+run.restype, run.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_int, ctypes.py_object, ctypes.py_object]
+with StopFlag() as stop:
+    try:
+        with stop.at_once("importing"):
+            run(b"import signal; signal.raise_signal(signal.SIGTERM)", 257, {"__builtins__": __builtins__}, {})
+    except Interrupted as error:
+        sys.exit(error.exit_code)
+"""
+
+
+def test_the_exit_code_stays_where_a_c_module_was_running_code_from_text(tmp_path: Path) -> None:
+    """PyAV, for one, while it is imported; `python -m` then asks whether a KeyboardInterrupt was seen there."""
+    (tmp_path / "stopped.py").write_text(IN_CODE_FROM_TEXT)
+    ended = subprocess.run([sys.executable, "-m", "stopped"], cwd=tmp_path, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (143, b"")

@@ -218,6 +218,11 @@ def test_a_size_that_a_network_cannot_take_is_refused_with_those_it_can() -> Non
     assert {224, 256, 288} <= proposed <= set(nearest), "the nearest"
 
 
+def test_sizes_that_are_proposed_are_whole_patches() -> None:
+    """Of 16 pixels, as most transformers have."""
+    assert [size % 16 for size in backbones.SIZES] == [0] * len(backbones.SIZES)
+
+
 def test_a_plugin_that_does_not_say_the_size_gets_the_networks_own() -> None:
     backbones.check_size(Backbone("vit_tiny_patch16_224"), 224)
     backbones.check_size(Backbone("resnet18"), 100)

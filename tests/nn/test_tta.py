@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from level import Level, slopes
@@ -149,6 +150,18 @@ def test_means_of_answers_along_a_line_are_their_median() -> None:
     quaternion_BV4 = torch.stack([half_V.cos(), half_V.sin(), zero_V, zero_V], -1)[None]
     found_B4 = tta.mean_rotation(quaternion_BV4)
     assert geometry.angle_deg(found_B4, quaternion_BV4[:, 2]).max() < 0.1
+
+
+def test_positions_are_averaged_in_twenty_steps_of_weiszfeld() -> None:
+    """Towards an answer that is the median itself they are so slow that a step more or less can be seen."""
+    position_V3 = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [-0.6, -0.6, 0], [0, 0.1, 0.9]])
+    means_N3 = [position_V3.mean(0)]
+    for _ in range(21):
+        weight_V = 1 / np.linalg.norm(position_V3 - means_N3[-1], axis=1)
+        means_N3.append(weight_V @ position_V3 / weight_V.sum())
+    found_3 = tta.mean_position(torch.tensor(position_V3)[None])[0].numpy()
+    np.testing.assert_allclose(found_3, means_N3[20], rtol=0, atol=1e-9)
+    assert np.abs(means_N3[21] - means_N3[20]).max() > 1e-6
 
 
 def test_equal_answers_are_their_mean() -> None:

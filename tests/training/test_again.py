@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import benchmark_trees
 import faults
 import pytest
 import small_data
@@ -16,6 +17,7 @@ from small_runs import Notes, Train
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
+from posezoo import api
 from posezoo.base.errors import DataError, UsageError, WeightsError
 from posezoo.evaluation import cost
 from posezoo.nn.model import PoseModel
@@ -113,6 +115,16 @@ def test_another_split_may_be_named(train: Train, tmp_path: Path) -> None:
     result = train(data=data, epochs=1, **{"data.split": "sequences"})
     again = evaluate(result, split=split_file(data))
     assert set(again.frames.poses().images) == {f"yard/{n:02d}.png" for n in range(8)}
+
+
+def test_the_data_are_read_from_the_root_given(no_pictures: None, tmp_path: Path) -> None:
+    root = benchmark_trees.seven_scenes(tmp_path / "before", every=10, size=(64, 48))
+    settings = small_data.settings("posenet", epochs=1, selection="last", out=str(tmp_path / "run"))
+    run = api.train("posenet", "7scenes-heads", root=root, **settings)
+    elsewhere = root.rename(tmp_path / "after")
+    assert evaluate(run, root=elsewhere).headline == run.report.headline
+    with pytest.raises(DataError):
+        evaluate(run)
 
 
 @pytest.mark.parametrize("subset", ["train", "test"])

@@ -238,6 +238,17 @@ def by_torchrun(words: list[str], hurt: str = "", *options: str) -> subprocess.C
     return subprocess.run([*launch, script, *words], capture_output=True, text=True, timeout=240, env=env)
 
 
+def test_started_again_a_run_goes_on(train: Train, notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of several processes that torchrun has started a second time; below it does so itself."""
+    first = train()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    monkeypatch.setattr(processes.Processes, "restarted", property(lambda one: True))
+    again = train()
+    assert again.path == first.path
+    assert again.report.headline == first.report.headline
+    assert any("started again by torchrun (1)" in note for note in notes.notes)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_torchrun_starts_it_again(one_place: Path, rank: int) -> None:

@@ -12,12 +12,16 @@ import faults
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from small_runs import Notes, Train, changed, job, weights
 
 from posezoo.api import resume
 from posezoo.base.errors import Interrupted, WeightsError
 from posezoo.evaluation.baselines import mean_training_pose
 from posezoo.evaluation.metrics import pose_errors
+from posezoo.training.processes import Processes
+from posezoo.training.run import RunFolder
+from posezoo.training.selection import Selection
 
 
 def epochs_of(run: Path) -> list[dict[str, Any]]:
@@ -119,3 +123,21 @@ def test_the_best_weights_of_a_phase_are_gone(train: Train, tmp_path: Path, cont
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"phases/0\.safetensors"):  # the third epoch is not the best
         resume(tmp_path / "run", observer=Notes())
+
+
+def test_all_processes_validate_with_the_main_one_s_statistics(one_place: Path) -> None:
+    """Those of its batch norms. tests/training/test_processes.py does it in two processes."""
+
+    class Second(Processes):
+        def copy_buffers(self, model: torch.nn.Module) -> None:
+            for name, buffer in model.named_buffers():
+                if name.endswith("running_var"):
+                    buffer.fill_(1e4)
+
+    scores = []
+    for main_says in (False, False, True):
+        ready = job(one_place, selection="test")
+        if main_says:
+            ready.processes = Second(ready.processes.stop)
+        scores.append(Selection(ready, RunFolder(Path("run"), locked=False)).validate(1)["median_position_m"])
+    assert scores[0] == scores[1] != scores[2]

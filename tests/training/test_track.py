@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import faults
@@ -74,6 +75,20 @@ def test_mlflow_keeps_to_the_place_that_the_user_has_set(one_place: Path, tmp_pa
     subprocess.run([sys.executable, "-m", "posezoo", *command], cwd=tmp_path, env=os.environ | place, check=True)
     assert (tmp_path / "mine.db").exists()
     assert not list(tmp_path.rglob("mlflow.db"))
+
+
+def test_mlflow_s_place_is_set_for_the_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mlflow keeps it for the whole process; above it is the real one, in a process of its own."""
+    places: list[str | None] = []
+    mine = ModuleType("mlflow")
+    vars(mine).update(is_tracking_uri_set=lambda: bool(places and places[-1]), set_tracking_uri=places.append)
+    monkeypatch.setitem(sys.modules, "mlflow", mine)
+    for _ in range(2):
+        tracker = Tracker(None, tmp_path, {}, pytest.fail)
+        tracker._keep_mlflow_in(tmp_path / "run")
+        assert places[-1] == f"sqlite:///{tmp_path}/run/mlflow.db"
+        tracker.finish()
+        assert places[-1] is None
 
 
 def test_one_that_is_not_installed_is_an_error_before_step_1(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
