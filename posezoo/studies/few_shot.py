@@ -12,6 +12,9 @@ Legend: N images.
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,12 +23,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from posezoo.base.errors import UsageError
+from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries
 from posezoo.catalogue.forms import Grid, GridRow
 from posezoo.catalogue.names import with_options
+from posezoo.data import splits
 from posezoo.data.images.cache import ImageCache
-from posezoo.data.splits import part_of
 from posezoo.evaluation import baselines
 from posezoo.evaluation.evaluate import embed_frames
 from posezoo.evaluation.metrics import pose_errors
@@ -68,17 +72,17 @@ Key = tuple[str, float, int]
 def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; the first model is what others are compared with, at the most epochs."""
     scene, old = _parts(request, options)
-    new_data, old_data = (with_options(request.data, [f"scenes={names}"]) for names in (scene, ",".join(old)))
     if any(is_trained(model) for model in request.models):
         raise UsageError("study few-shot trains its models without a scene", "name architectures, or none")
-    bases = subjects(replace(request, data=old_data))
-    tuned = _tuned(request, options, bases, new_data)
-    new, known = (open_album(replace(request, data=data), observer) for data in (new_data, old_data))
+    of_new, of_old = (_narrowed(request, names) for names in ([scene], old))
+    bases = subjects(of_old)
+    tuned = _tuned(of_new, options, bases)
+    new, known = (open_album(one, observer) for one in (of_new, of_old))
     pictures = [[changes.original(np.arange(len(album.frames)))] for album in (new, known)]
     on_new = errors(list(tuned.values()), new, pictures[0], request.folder, observer)
     on_old = errors([*bases, *tuned.values()], known, pictures[1], request.folder, observer)
     frames = [album.results(np.arange(len(album.frames))) for album in (new, known)]
-    subsets, rows = _Subsets(request, options, new_data, bases[0].runs[0]), []
+    subsets, rows = _Subsets(of_new, options, bases[0].runs[0]), []
     for key, subject in tuned.items():
         own = [run[0] for run in on_new[subject.name]]
         lost = _plain(contrast(frames[1], "overall", _first(on_old[key[0]]), _first(on_old[subject.name])))
@@ -117,8 +121,28 @@ def _parts(request: Request, options: Options) -> tuple[str, list[str]]:
     return scene, old
 
 
-def _tuned(request: Request, options: Options, bases: Sequence[Subject], data: str) -> dict[Key, Subject]:
-    """Model, fraction, epochs -> the trainings that go on from each base."""
+def _narrowed(request: Request, scenes: Sequence[str]) -> Request:
+    """The request for some scenes of its data alone. A split file becomes one that names no image of the others."""
+    narrowed = replace(request, data=with_options(request.data, [f"scenes={','.join(scenes)}"]))
+    split = request.given.get("data.split")
+    if split is None or splits.method_of(str(split)) is not None:
+        return narrowed
+    frames = opened(request).frames
+    path = request.folder / "splits" / f"{hashlib.sha256(narrowed.data.encode()).hexdigest()[:8]}.csv"
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["image", "split"])
+    for n, image in enumerate(frames.images.astype(str).tolist()):
+        if frames.scenes[frames.scene[n]] in scenes:
+            writer.writerow([image, frames.split[n]])
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lines.getvalue())
+    return replace(narrowed, given={**request.given, "data.split": str(path.absolute())})
+
+
+def _tuned(request: Request, options: Options, bases: Sequence[Subject]) -> dict[Key, Subject]:
+    """Model, fraction, epochs -> the trainings that go on from each base; `request`: for the new scene."""
     standard = entries.grid(request.grid)
     rows = standard.rows if not request.models else {name: GridRow(model=name) for name in request.models}
     plan: list[Cell] = []
@@ -142,7 +166,7 @@ def _tuned(request: Request, options: Options, bases: Sequence[Subject], data: s
             given |= {"min_epoch_images": 0}  # an epoch is one pass, however few images there are
             given |= {"start_from": run, "data.fraction_by": options.choose, "selection": "last"}
             folder = request.out / "runs" / f"{options.choose}-{options.train}"
-            cells = grid.cells_of(one, request.grid, data, folder, [seed], request.root, given)
+            cells = grid.cells_of(one, request.grid, request.data, folder, [seed], request.root, given)
             plan += cells
             for cell in cells:
                 runs[cell.column].append(str(cell.path))
@@ -190,8 +214,8 @@ def _plain(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 class _Subsets:
     """The training images of the new scene that a training had, and image retrieval from the same."""
 
-    def __init__(self, request: Request, options: Options, data: str, run: str) -> None:
-        dataset, self.options = opened(replace(request, data=data)), options
+    def __init__(self, request: Request, options: Options, run: str) -> None:
+        dataset, self.options = opened(request), options
         self.train, self.test = dataset.frames.of_split("train"), dataset.require("test")
         self.seed = request.seeds[0] if request.seeds else entries.grid(request.grid).seeds[0]
         model = load(run, torch_device("auto"))
@@ -204,7 +228,7 @@ class _Subsets:
 
     def of(self, fraction: float) -> dict[str, Any]:
         """How many images, and the medians of image retrieval (metres, degrees); None without pretrained features."""
-        kept = part_of(self.train, fraction, self.options.choose, self.seed)
+        kept = splits.part_of(self.train, fraction, self.options.choose, self.seed)
         if self.features is None:
             return {"images": int(kept.sum()), "retrieval": None}
         train_ME, test_NE = self.features

@@ -13,6 +13,7 @@ from small_studies import SETTINGS, study
 
 from posezoo.base.errors import UsageError
 from posezoo.studies import few_shot
+from posezoo.studies.measure import opened
 from posezoo.studies.study import run
 from posezoo.studies.subjects import Request
 from posezoo.training.run import read_config
@@ -83,13 +84,36 @@ def test_what_learns_is_counted(learning: str) -> None:
 
 
 def test_retrieval_is_from_the_same_images(three_places: Path, tmp_path: Path) -> None:
-    request = Request((), "", tmp_path, (0,), grid="few-shot")
-    data, run = f"folder:{three_places}?scenes=yard", "posenet-anchors-demo"
-    subsets = few_shot._Subsets(request, few_shot.Options(choose="contiguous"), data, run)
+    request = Request((), f"folder:{three_places}?scenes=yard", tmp_path, (0,), grid="few-shot")
+    subsets = few_shot._Subsets(request, few_shot.Options(choose="contiguous"), "posenet-anchors-demo")
     few, every = subsets.of(0.25), subsets.of(1.0)
     assert (few["images"], every["images"]) == (6, 24)
     # the nearest of the first six cameras along the path is farther away than the nearest of all
     assert few["retrieval"][0] > every["retrieval"][0] > 0
+
+
+@pytest.mark.parametrize("split", [None, "blocks", "file"])
+def test_a_split_file_of_all_scenes_serves_some(three_places: Path, tmp_path: Path, split: str | None) -> None:
+    """Images of other scenes, which it names, are none of the narrowed data."""
+    given = {"data.split": split} if split else {}
+    if split == "file":
+        path = tmp_path / "all.csv"
+        names = sorted(str(image.relative_to(three_places)) for image in three_places.rglob("*.png"))
+        words = ["test" if n % 3 == 0 else "train" for n in range(len(names))]
+        path.write_text(
+            "image,split\n" + "".join(f"{line}\n" for line in map(",".join, zip(names, words, strict=True)))
+        )
+        given = {"data.split": str(path)}
+    request = Request((), f"folder:{three_places}", tmp_path / "out", given=given, name="few-shot")
+    whole = opened(request).frames
+    for scenes in (["yard"], ["attic", "hall"]):
+        narrowed = few_shot._narrowed(request, scenes)
+        frames = opened(narrowed).frames
+        assert set(frames.scenes) == set(scenes)
+        wanted = [n for n in range(len(whole)) if whole.scenes[whole.scene[n]] in scenes]
+        assert frames.images.tolist() == whole.images[wanted].tolist()
+        assert frames.split.tolist() == whole.split[wanted].tolist()
+        assert few_shot._narrowed(request, scenes) == narrowed, "the same runs when the study continues"
 
 
 def test_two_scenes_are_too_few(two_places: Path, tmp_path: Path) -> None:
