@@ -300,7 +300,11 @@ def _figure(rows: Sequence[Mapping[str, Any]], options: Options, scene: str) -> 
             x = [100 * row["fraction"] for row in own]
             axes.plot(x, [row["retrieval"][which] for row in own], ":", color="0.4", lw=1.4, label="image retrieval")
     lost.axhline(0, color="0.5", lw=0.8)
-    for axes, label in ((position, "position (m)"), (orientation, "orientation (deg)"), (lost, "old scenes: + m")):
+    for axes, label in (
+        (position, "position (m)"),
+        (orientation, "orientation (deg)"),
+        (lost, "old scenes: growth (m)"),
+    ):
         drawing.plain(axes, label)
     lost.set_xlabel(f"share of the training images of {scene} (%)")
     drawing.legend(figure, position)

@@ -26,6 +26,7 @@ from posezoo.evaluation.report import json_safe
 from posezoo.studies import grid
 from posezoo.studies.declared import declared
 from posezoo.studies.grid import Cell
+from posezoo.studies.measure import opened
 from posezoo.studies.subjects import Request
 
 if TYPE_CHECKING:
@@ -85,11 +86,13 @@ def run(
 
     request = Request(tuple(models), data, folder, tuple(seeds), root, flat, known.grid, train, name)
     found: Found = getattr(place, function)(request, options, watch)
-    return _written(request, options, found)
+    return _written(request, options, found, opened(request).unit)
 
 
-def _written(request: Request, options: Any, found: Found) -> dict[str, Any]:
+def _written(request: Request, options: Any, found: Found, unit: str) -> dict[str, Any]:
+    """`unit`: of positions, whatever keys, headings and figures call it."""
     folder = request.folder
+    notes = [*found.notes, *([f"m stands for {unit}: the data have no metre"] if unit != "m" else [])]
     content: dict[str, Any] = json_safe(
         {
             "study": request.name,
@@ -98,7 +101,8 @@ def _written(request: Request, options: Any, found: Found) -> dict[str, Any]:
             "settings": dict(request.given),
             "options": vars(options),
             "verdict": found.verdict,
-            "notes": list(found.notes),
+            "notes": notes,
+            "unit": unit,
             **found.numbers,
             "figures": list(found.figures),
         }
@@ -106,6 +110,14 @@ def _written(request: Request, options: Any, found: Found) -> dict[str, Any]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, figure in found.figures.items():
+        _label_in(figure, unit)
         figures.save(figure, folder / name)
     write_whole(folder / "study.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content | {"rows": [dict(row) for row in found.rows], "written": str(folder)}
+
+
+def _label_in(figure: Figure, unit: str) -> None:
+    """Axes in the unit that positions are in instead of metres."""
+    for axes in figure.axes:
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_text(label.get_text().replace("(m)", f"({unit})"))

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import faults
 import pytest
+from matplotlib.figure import Figure
 from naming import naming
+from PIL import Image
 from small_studies import SETTINGS, study
 
 import posezoo
 from posezoo.base.errors import UsageError
+from posezoo.data.export import export
+from posezoo.data.open import open_dataset
 from posezoo.studies.study import run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -33,6 +37,22 @@ def test_the_same_from_python(one_place: Path, tmp_path: Path) -> None:
     found = posezoo.study("occlusion", "posenet", observer=posezoo.Observer(), **place, **given)
     typed = study("occlusion", "posenet", data=one_place, out=tmp_path / "out", **{"study.frames": 4})
     assert found["passages"] == typed["passages"]
+
+
+def test_positions_without_metres(one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transforms.json has no unit: the note, study.json and the axes of figures say so."""
+    labels: list[str] = []
+
+    def save(figure: Figure, path: Path) -> None:
+        labels.extend(axes.get_ylabel() for axes in figure.axes)
+        Image.new("L", (1, 1)).save(path)
+
+    monkeypatch.setattr("posezoo.evaluation.figures.save", save)
+    export(open_dataset(f"folder:{one_place}").frames, "nerf", tmp_path / "n")
+    found = study("size", "posenet", data=f"nerf:{tmp_path / 'n'}?root={one_place}", out=tmp_path / "out")
+    assert found["unit"] == "scene units"
+    assert any("scene units" in note for note in found["notes"])
+    assert labels == ["median position (scene units)", "median orientation (deg)"]
 
 
 def test_wrong_words_are_found_before_a_training(one_place: Path, tmp_path: Path) -> None:
