@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, get_args
 
@@ -243,7 +244,7 @@ def _picture(grids: Mapping[str, Any]) -> Picture:
     order = [(name, cell) for name, cells in groups.items() for cell in cells]
     figure = Picture(figsize=(9, 0.27 * len(order) + 1.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    colours = dict(zip(groups, COLOURS, strict=False))
+    colours = dict(zip(groups, cycle((COLOURS[0], COLOURS[2])), strict=False))  # seen on light and on dark
     for axes, (error, (noun, unit)) in zip(panels, ERRORS.items(), strict=True):
         axes.axvline(0, color=grey(0.6), lw=1)
         for y, (name, cell) in enumerate(order):

@@ -181,7 +181,7 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
 
 def _time(value: Any, unit: int) -> int:
     """Microseconds; -1 where it is no time."""
-    return round(value * unit) if is_number(value) and value >= 0 else -1
+    return round(value * unit) if is_number(value) and 0 <= value * unit < 2**63 else -1
 
 
 def _list(value: Any) -> list[Any]:

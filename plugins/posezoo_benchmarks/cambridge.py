@@ -15,7 +15,7 @@ What is special:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +58,9 @@ def read_ecl(request: ReadRequest) -> ReadResult:
     )
     original = Path("cambridge")
     roles = {name: split for name, split in SPLITS.items() if split == "train" or "original" in flavours}
+    scenes = request.scenes or _ecl_scenes(request.root, flavours)
     if (request.root / original).is_dir():
-        for scene in request.scenes:
+        for scene in scenes:
             _read_scene(request, original / scene, roles, "original", result)
     elif "original" in flavours:
         result.findings.append(
@@ -68,9 +69,18 @@ def read_ecl(request: ReadRequest) -> ReadResult:
     else:
         result.notes.append("no folder cambridge beside ecl: no training frames")
     for flavour in flavours:
-        for scene in request.scenes if flavour != "original" else ():
+        for scene in scenes if flavour != "original" else ():
             _read_flavour(request, scene, flavour, result)
     return result
+
+
+def _ecl_scenes(root: Path, flavours: Sequence[str]) -> list[str]:
+    """The scenes of the first flavour that is here, else of Cambridge Landmarks, which has more."""
+    redrawn = [root / "ecl" / flavour for flavour in flavours if flavour != "original"]
+    for folder in (*redrawn, root / "cambridge"):
+        if folder.is_dir() and (scenes := sorted(path.name for path in folder.iterdir() if path.is_dir())):
+            return scenes
+    return []
 
 
 def _scenes(root: Path, findings: list[Finding]) -> list[str]:

@@ -106,6 +106,8 @@ def _place(root: Path, findings: list[Finding]) -> _Place:
         facts = json.loads(read_text(root / PLACE, PLACE, findings) or "{}")
         conditions = {str(name): str(word) for name, word in facts["conditions"].items()}
         stamps = {str(name): int(stamp) for name, stamp in facts["timestamps"].items()}
+        if not all(-1 <= stamp < 2**63 for stamp in stamps.values()):
+            raise ValueError("a timestamp is not in microseconds")
         return _Place(str(facts["unit"]), conditions, stamps)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         findings.append(Finding(PLACE, 0, f"damaged: {type(error).__name__}: {error}"[:120]))
@@ -190,6 +192,10 @@ def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_I
         if raw.startswith("#"):
             continue
         if points or not raw.strip():
+            if len(raw.split()) % 3:  # x, y, number of each point
+                what = f"not the points of the image above, which may be an empty line: {raw[:60]!a}"
+                findings.append(Finding(shown, line, what))
+                return
             points = False
             continue
         tokens = raw.split(maxsplit=9)

@@ -1,14 +1,16 @@
 """transforms.json, as nerfstudio, instant-ngp and the NeRF data sets have it: `nerf:PATH` (a folder or the file).
 
 `transform_matrix` is camera-to-world with OpenGL's axes: x right, y up, z backward; so y and z change sign. Intrinsics
-are in the file, in each frame, or given as `camera_angle_x`. Splits are `train_filenames` and the like, or
-transforms_train.json and transforms_test.json. Listed files are often missing: they are dropped and counted.
+are in the file, in each frame, or given as `camera_angle_x`; distortion is k1 to k4, p1, p2 of `camera_model`, or of
+instant-ngp's `is_fisheye`. Splits are `train_filenames` and the like, or transforms_train.json and
+transforms_test.json. Listed files are often missing: they are dropped and counted.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from posezoo_benchmarks.options import only, positive
 
 FILES = {"transforms.json": "", "transforms_train.json": "train", "transforms_val.json": "val"}
 FILES |= {"transforms_test.json": "test"}
+FISHEYE = "OPENCV_FISHEYE"
+PLAIN = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")  # what is not given is 0
 OPENGL = np.diag([1.0, -1.0, -1.0])  # our camera axes in OpenGL's
 
 
@@ -42,8 +46,9 @@ def read(request: ReadRequest) -> ReadResult:
         if not isinstance(frames, list):
             result.findings.append(Finding(path.name, 0, "frames is not a list"))
             continue
+        listed = _splits(content)
         for number, entry in enumerate(frames):
-            frame = _frame(request, path.name, content, number, entry, split, scale, result.findings)
+            frame = _frame(request, path.name, content, number, entry, split or listed, scale, result.findings)
             if frame is None or (request.images is not None and frame.image not in request.images):
                 continue
             total += 1
@@ -86,7 +91,7 @@ def _frame(
     content: dict[str, Any],
     number: int,
     entry: Any,
-    split: str,
+    split: str | dict[str, str],
     scale: float,
     findings: list[Finding],
 ) -> Frame | None:
@@ -100,7 +105,7 @@ def _frame(
         findings.append(Finding(name, 0, f"frame {number} ({listed[:60]!a}): {problem}"))
         return None
     root = _root(request)
-    image = listed.removeprefix("./")
+    image = os.path.normpath(listed)
     if not Path(image).suffix and not _is_file(root, image):  # the synthetic sets omit the suffix
         image += ".png"
     scene = request.scenes[0] if len(request.scenes) == 1 else root.resolve().name or "scene"
@@ -110,7 +115,7 @@ def _frame(
         tuple((matrix_44[:3, 3] * scale).tolist()),
         tuple(quaternion_4.tolist()),
         scene,
-        split or _split(content, listed),
+        split if isinstance(split, str) else split.get(listed, ""),
         "",
         intrinsics=_intrinsics({**content, **entry}, root, image),
         source=(name, 0),
@@ -126,12 +131,13 @@ def _matrix(value: Any) -> np.ndarray | None:
     return np.array([*rows, [0, 0, 0, 1]][:4], dtype=np.float64)
 
 
-def _split(content: dict[str, Any], listed: str) -> str:
-    for word in ("train", "val", "test"):
+def _splits(content: dict[str, Any]) -> dict[str, str]:
+    """Each listed file's split: the first of train, val, test that names it."""
+    found: dict[str, str] = {}
+    for word in ("test", "val", "train"):
         names = content.get(f"{word}_filenames")
-        if isinstance(names, list) and listed in names:
-            return word
-    return ""
+        found |= {name: word for name in names if isinstance(name, str)} if isinstance(names, list) else {}
+    return found
 
 
 def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, float, float, float] | None:
@@ -153,16 +159,15 @@ def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, 
 
 
 def _lens(values: dict[str, Any]) -> Lens | None:
-    """The distortion by k1 to k4, p1, p2, as nerfstudio has it; a camera_model that is neither is passed on by name."""
-    model = values.get("camera_model", "OPENCV")
+    """The distortion by k1 to k4, p1, p2, as nerfstudio has it; another camera_model is passed on, to be refused."""
+    model = values.get("camera_model", FISHEYE if values.get("is_fisheye") is True else "OPENCV")
     keys: tuple[str, ...] = ("k1", "k2", "k3", "k4")
-    if model in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE"):
+    if model in PLAIN:
         model, keys = "POLYNOMIAL", (*keys, "p1", "p2")
-    elif model != "OPENCV_FISHEYE":
-        return Lens(str(model), (1.0,))
+    elif model != FISHEYE:
+        return Lens(f"camera_model {model}"[:60], ())
     given = [values.get(key, 0.0) for key in keys]
-    numbers = tuple(float(value) if is_number(value) else 0.0 for value in given)
-    return Lens(model, numbers) if any(numbers) else None
+    return Lens(model, tuple(float(value) if is_number(value) else 0.0 for value in given))
 
 
 def _camera_size(values: dict[str, Any]) -> tuple[int, int] | None:

@@ -1,7 +1,8 @@
 """TUM and KITTI pose files of a folder without poses.csv.
 
-TUM    groundtruth.txt, lines `time tx ty tz qx qy qz qw` in seconds, camera-to-world. Images and their times are in
-       rgb.txt (`time file`), else the images' own names are times. Poses are interpolated at the images' times.
+TUM    groundtruth.txt, lines `time tx ty tz qx qy qz qw`, camera-to-world. Images and their times are in rgb.txt (`time
+       file`), else the images' own names are times. Poses are interpolated at the images' times. Times are seconds; of
+       13, 16 or 19 digits before the point they are milli-, micro- or nanoseconds, as ROS and EuRoC have them.
 KITTI  poses.txt, twelve numbers a line: the upper 3x4 of the camera-to-world matrix. Line n is the n-th image by name,
        in natural order: 2.png before 10.png.
 
@@ -16,7 +17,9 @@ OpenCV's `k1 k2 p1 p2 [k3]`, or a 3x3 matrix.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,8 @@ NAMES = ("groundtruth.txt", "poses.txt")
 CAMERAS = ("calib.txt", "calibration.txt", "intrinsics.txt")
 NO_PICTURES = ("depth", "depths", "mask", "masks", "semantic", "confidence")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm", ".bmp")
+UNITS = {13: Decimal(1000), 16: Decimal(1), 19: Decimal("0.001")}  # digits of a time since 1970 -> microseconds
+SECONDS = 12  # digits at most, of a time in seconds
 Row = tuple[int, list[str], list[float]]
 
 
@@ -84,26 +89,49 @@ def _camera(root: Path, findings: list[Finding]) -> tuple[tuple[float, float, fl
 def _tum(request: ReadRequest, name: str, rows: list[Row], scene: str, result: ReadResult) -> None:
     values_M8 = np.array([row[2] for row in rows])
     quaternion_M4 = values_M8[:, [7, 4, 5, 6]]
-    length_M = np.linalg.norm(quaternion_M4, axis=1)
-    for bad in np.flatnonzero(~(np.abs(length_M - 1) < 1e-2)):
+    with np.errstate(over="ignore"):
+        length_M = np.linalg.norm(quaternion_M4, axis=1)
+    good_M = (length_M > 1e-9) & np.isfinite(length_M)
+    for bad in np.flatnonzero(~good_M):
         result.findings.append(Finding(name, rows[bad][0], f"quaternion is not unit: |q| = {length_M[bad]:.6g}"))
-    good_M = np.abs(length_M - 1) < 1e-2
-    stamp_M = np.array([_microseconds(row[1][0]) for row in rows])
-    known = track(stamp_M[good_M], values_M8[good_M, 1:4], quaternion_M4[good_M] / length_M[good_M, None])
+    stamps = [_microseconds(row[1][0]) for row in rows]
+    for n, stamp in enumerate(stamps):
+        if stamp is None:
+            good_M[n] = False
+            result.findings.append(Finding(name, rows[n][0], _no_time(rows[n][1][0])))
+    good = np.flatnonzero(good_M)
+    stamp_K = np.array([stamps[m] for m in good], dtype=np.int64)
+    known = track(stamp_K, values_M8[good, 1:4], quaternion_M4[good] / length_M[good, None])
+    if len(known.stamp) < len(good):
+        result.notes.append(f"{len(good) - len(known.stamp)} poses have the time of an earlier one: left out")
     images = _timed_images(request, result)
-    position_N3, quaternion_N4, seconds_N = interpolated(
-        known, np.array([stamp for stamp, _ in images], dtype=np.int64)
-    )
+    at_N = np.array([stamp for stamp, _ in images], dtype=np.int64)
+    position_N3, quaternion_N4, seconds_N = interpolated(known, at_N)
+    row_N = _rows_about(at_N, stamp_K, good, length_M)
     max_gap = positive(request, "max-gap", 1.0)
     for n, (stamp, image) in enumerate(images):
         if seconds_N[n] <= max_gap and (request.images is None or image in request.images):
-            pose = tuple(position_N3[n].tolist()), tuple(quaternion_N4[n].tolist())
-            result.frames.append(Frame(image, *pose, scene, timestamp=stamp, source=(name, 0)))
+            # as long as the file has it: whether that is rounding is judged for all readers alike
+            quaternion_4 = quaternion_N4[n] * length_M[row_N[n]]
+            pose = tuple(position_N3[n].tolist()), tuple(quaternion_4.tolist())
+            result.frames.append(Frame(image, *pose, scene, timestamp=stamp, source=(name, rows[row_N[n]][0])))
     dropped = int(np.sum(~(seconds_N <= max_gap)))
     if dropped:
         result.left_out[scene, "", ""] = dropped
         where = f"outside the poses or in gaps of more than {max_gap:g} s (max-gap=)"
         result.notes.append(f"{dropped} of {len(images)} images dropped: {where}")
+
+
+def _rows_about(at_N: np.ndarray, stamp_K: np.ndarray, good: np.ndarray, length_M: np.ndarray) -> np.ndarray:
+    """Of the two rows about each time, the one whose quaternion is farther from length 1; N times, K rows of M."""
+    if not len(good):
+        return np.zeros(len(at_N), dtype=np.int64)
+    order_K = np.argsort(stamp_K, kind="stable")
+    rising_K, last = stamp_K[order_K], len(order_K) - 1
+    sides = np.searchsorted(rising_K, at_N, side="right") - 1, np.searchsorted(rising_K, at_N)
+    before_N, after_N = (good[order_K[side_N.clip(0, last)]] for side_N in sides)
+    off_M = np.abs(length_M - 1)
+    return np.where(off_M[before_N] > off_M[after_N], before_N, after_N)
 
 
 def _timed_images(request: ReadRequest, result: ReadResult) -> list[tuple[int, str]]:
@@ -114,13 +142,18 @@ def _timed_images(request: ReadRequest, result: ReadResult) -> list[tuple[int, s
             tokens = raw.split(maxsplit=1)
             if not tokens or raw.startswith("#"):
                 continue
-            if len(tokens) == 2 and numbers(tokens[:1], "rgb.txt", line, result.findings) is not None:
-                images.append((_microseconds(tokens[0]), tokens[1].strip()))
-            elif len(tokens) != 2:
+            if len(tokens) != 2:
                 result.findings.append(Finding("rgb.txt", line, f"not a time and a file: {raw[:60]!a}"))
+            elif numbers(tokens[:1], "rgb.txt", line, result.findings) is not None:
+                stamp = _microseconds(tokens[0])
+                if stamp is None:
+                    result.findings.append(Finding("rgb.txt", line, _no_time(tokens[0])))
+                else:
+                    images.append((stamp, os.path.normpath(tokens[1].strip())))
         return sorted(images)
-    found = [(path, re.fullmatch(r"\d+(\.\d+)?", Path(path).stem, re.ASCII)) for path in _images(request)]
-    timed = sorted((_microseconds(Path(path).stem), path) for path, match in found if match)
+    named = [path for path in _images(request) if re.fullmatch(r"\d+(\.\d+)?", Path(path).stem, re.ASCII)]
+    stamps = ((_microseconds(Path(path).stem), path) for path in named)
+    timed = sorted((stamp, path) for stamp, path in stamps if stamp is not None)
     if not timed:
         result.findings.append(Finding("rgb.txt", 0, "no such file, and no image whose name is a time"))
     return timed
@@ -175,9 +208,13 @@ def _rows(path: Path, shown: str, widths: tuple[int, ...], findings: list[Findin
     return rows
 
 
-def _microseconds(seconds: str) -> int:
-    """A time in seconds, as text, in microseconds: digits beyond a double's are kept."""
-    match = re.fullmatch(r"(\d{1,12})(?:\.(\d*))?", seconds, re.ASCII)
-    if match is None:
-        return int(min(max(float(seconds) * 1e6, -1e18), 1e18))
-    return int(match[1]) * 1_000_000 + int(((match[2] or "") + "000000")[:6])
+def _microseconds(text: str) -> int | None:
+    """A time as text in microseconds, digits beyond a double's kept; None if its digits are of no known unit."""
+    value = Decimal(text)
+    digits = value.adjusted() + 1 if value else 0
+    unit = Decimal(1_000_000) if digits <= SECONDS else UNITS.get(digits)
+    return None if unit is None else int(value * unit)
+
+
+def _no_time(text: str) -> str:
+    return f"not a time in seconds, or of {', '.join(map(str, UNITS))} digits: {text[:40]!a}"

@@ -154,7 +154,7 @@ def with_known_lenses(rows: Sequence[Frame], exif: bool, findings: list[Finding]
     kept: list[Frame] = []
     kinds: set[str] = set()
     for row in rows:
-        lens = row.lens if row.lens is not None and any(row.lens.parameters) else None
+        lens = None if row.lens is None or lenses.straight(row.lens) else row.lens
         if lens is not None:
             problem = lenses.problem(lens) or ("" if row.intrinsics else "without intrinsics")
             if problem:

@@ -106,6 +106,8 @@ def test_ecl_by_condition(tree: Path) -> None:
     np.testing.assert_allclose(winter.intrinsics, original.intrinsics)
     assert winter.name(0) == "ecl/winter/ShopFacade/seq2/frame00001_winter.png"
     alone = open_dataset("ecl-winter?scenes=ShopFacade", root=tree / "ecl")
+    every = open_dataset(f"ecl:{tree}?flavours=winter").frames
+    assert set(every.scenes) == {path.name for path in (tree / "ecl/winter").iterdir()} > {"ShopFacade"}
     assert set(alone.frames.condition[alone.frames.split == "test"]) == {"winter"}
     assert any("synthetic appearance" in note for note in alone.notes)
     with pytest.raises(DataError, match=naming("_ShopFacade_test_summer.csv")):

@@ -23,7 +23,7 @@ from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files import lenses
 from posezoo.base.spec import Lens, ReadRequest, ReadResult
 from posezoo.data.images.cache import ImageCache
-from posezoo.data.open import open_dataset
+from posezoo.data.open import inspect_dataset, open_dataset
 
 # four cameras by hand: camera-to-world rotations and centres
 ROTATION = Rotation.from_euler("ZYX", [[0, 0, 0], [90, 0, 0], [30, -40, 50], [0, 180, 0]], degrees=True)
@@ -118,6 +118,7 @@ def test_pycolmap_reads_the_same(tmp_path: Path) -> None:
         ("images.txt", "1 1 0 0 0 0 0 inf 1 a.png\n\n", "images.txt:1: value 8 is not a finite number"),
         ("images.txt", "1 0 0 0 0 0 0 0 1 a.png\n\n", "images.txt:1: not a pose: 'a.png'"),
         ("images.txt", "1 1 0 0 0 0 0 0 9 a.png\n\n", "images.txt:1: camera 9 is not among the cameras"),
+        ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n2 1 0 0 0 0 0 0 1 b.png\n", "images.txt:2: not the points"),
     ],
 )
 def test_bad_colmap_text(tmp_path: Path, file: str, text: str, words: str) -> None:
@@ -263,6 +264,49 @@ def test_tum_poses_are_interpolated_and_holes_dropped(tmp_path: Path) -> None:
     assert len(folder_of(tmp_path, **{"max-gap": "5"}).frames) == 3
 
 
+@pytest.mark.parametrize("digits", [10, 13, 16, 19])
+@pytest.mark.parametrize("listed", [True, False])
+def test_tum_times_in_other_units(tmp_path: Path, digits: int, listed: bool) -> None:
+    """ROS and EuRoC write nanoseconds, others milli- or microseconds: their digits tell."""
+    stamps = [str(1403636579 * 10 ** (digits - 10) + n * 10 ** (digits - 10)) for n in range(4)]
+    names = [f"rgb/{n}.png" if listed else f"{stamp}.png" for n, stamp in enumerate(stamps)]
+    pictures(tmp_path, names)
+    lines = [f"{stamp} {n} 0 0 0 0 0 1\n" for n, stamp in enumerate(stamps)]
+    (tmp_path / "groundtruth.txt").write_text("".join(lines))
+    if listed:
+        text = "".join(f"{stamp} ./{name}\n" for stamp, name in zip(stamps, names, strict=True))
+        (tmp_path / "rgb.txt").write_text(text)
+    frames = open_dataset(f"folder:{tmp_path}", split="test").frames
+    assert frames.position[:, 0].tolist() == [0, 1, 2, 3]
+    assert frames.timestamp.tolist() == [(1403636579 + n) * 1_000_000 for n in range(4)]
+    if listed:
+        (tmp_path / "split.csv").write_text("image,split\n" + "".join(f"{name},train\n" for name in names))
+        assert len(open_dataset(f"folder:{tmp_path}", split=tmp_path / "split.csv").frames) == 4
+
+
+def test_tum_times_of_no_unit_and_poses_of_one_time(tmp_path: Path) -> None:
+    pictures(tmp_path, ["1.png", "2.png"])
+    (tmp_path / "groundtruth.txt").write_text(
+        "1 0 0 0 0 0 0 1\n2 1 0 0 0 0 0 1\n2 5 0 0 0 0 0 1\n" + "12345678901234567 0 0 0 0 0 0 1\n"
+    )
+    result = folder_of(tmp_path)
+    assert [finding.line for finding in result.findings] == [4]
+    assert [frame.position[0] for frame in result.frames] == [0, 1]
+    assert any(note.startswith("1 poses have the time of an earlier one") for note in result.notes)
+
+
+def test_tum_quaternions_are_judged_as_all_others(tmp_path: Path) -> None:
+    """By the row about each image that is farther from length 1; `normalise` takes them."""
+    pictures(tmp_path, ["1.png", "2.png", "2.5.png"])
+    rows = ["1 0 0 0 0 0 0 1.0001", "2 1 0 0 0 0 0 1.05", "3 2 0 0 0 0 0 1"]
+    (tmp_path / "groundtruth.txt").write_text("\n".join(rows) + "\n")
+    dataset, findings = inspect_dataset(f"folder:{tmp_path}")
+    assert [(finding.line, "1.05" in str(finding)) for finding in findings] == [(2, True), (2, True)]
+    assert dataset.frames.name(0) == "1.png" and any("1 of 3 quaternions normalised" in n for n in dataset.notes)
+    frames = open_dataset(f"folder:{tmp_path}?normalise=true", split="test").frames
+    assert np.linalg.norm(frames.quaternion, axis=1).tolist() == pytest.approx([1, 1, 1])
+
+
 def test_kitti(tmp_path: Path) -> None:
     pictures(tmp_path)
     rows = [np.hstack([r.as_matrix(), t[:, None]]).ravel().tolist() for r, t in zip(ROTATION, CENTRE, strict=True)]
@@ -396,6 +440,30 @@ def test_bad_lenses_of_poses_csv(tmp_path: Path, lens: str, words: str) -> None:
     assert finding.line == 3 and words in str(finding)
 
 
+@pytest.mark.parametrize(
+    ("lens", "straight"),
+    [
+        ("OPENCV 0 0 0 0", True),
+        ("FOV 0", True),
+        ("OPENCV_FISHEYE 0 0 0 0", False),
+        ("SIMPLE_RADIAL_FISHEYE 0", False),
+        ("OPENCV", None),
+        ("NONSENSE 0", None),
+    ],
+)
+def test_a_fisheye_of_zeros_is_bent(tmp_path: Path, lens: str, straight: bool | None) -> None:
+    """By the angle; a polynomial of zeros is straight, and what is no lens is no good row."""
+    pictures(tmp_path, ["a.png"])
+    header, rest = "image,x,y,z,qw,qx,qy,qz,fx,fy,cx,cy,lens\n", "0,0,0,1,0,0,0,60,60,32,24"
+    (tmp_path / "poses.csv").write_text(f"{header}a.png,{rest},{lens}\n")
+    if straight is None:
+        with pytest.raises(DataError, match=lens.partition(" ")[0]):
+            open_dataset(f"folder:{tmp_path}", split="test")
+    else:
+        frames = open_dataset(f"folder:{tmp_path}", split="test").frames
+        assert (not len(frames.lens) or frames.lens_of(0) is None) == straight
+
+
 def test_lenses_of_transforms_json(tmp_path: Path) -> None:
     content = transforms() | {"k1": 0.1, "k2": -0.02, "k3": 0.003, "k4": 0, "p1": 0.001, "p2": 0.002}
     (pictures(tmp_path) / "transforms.json").write_text(json.dumps(content))
@@ -404,6 +472,10 @@ def test_lenses_of_transforms_json(tmp_path: Path) -> None:
     (tmp_path / "transforms.json").write_text(json.dumps(content | {"camera_model": "OPENCV_FISHEYE"}))
     assert nerf.read(ReadRequest(tmp_path)).frames[0].lens == Lens("OPENCV_FISHEYE", (0.1, -0.02, 0.003, 0))
     assert open_dataset(f"nerf:{tmp_path}").frames.lens_of(0) is not None
+    (tmp_path / "transforms.json").write_text(json.dumps(content | {"is_fisheye": True}))  # instant-ngp's
+    assert nerf.read(ReadRequest(tmp_path)).frames[0].lens == Lens("OPENCV_FISHEYE", (0.1, -0.02, 0.003, 0))
+    (tmp_path / "transforms.json").write_text(json.dumps(transforms() | {"camera_model": "SIMPLE_RADIAL", "k1": 0.02}))
+    assert open_dataset(f"nerf:{tmp_path}").frames.lens_of(0) == Lens("POLYNOMIAL", (0.02, 0, 0, 0, 0, 0))
     (tmp_path / "transforms.json").write_text(json.dumps(content | {"camera_model": "EQUIRECTANGULAR"}))
     with pytest.raises(DataError, match="EQUIRECTANGULAR"):
         open_dataset(f"nerf:{tmp_path}")

@@ -26,6 +26,7 @@ LensOf = Callable[[int, int], tuple[Lens, Camera] | None]
 VERSION = 1  # raise it when corrected pixels change
 TANGENTIAL = {"OPENCV": (2, 4), "FULL_OPENCV": (2, 4), "THIN_PRISM_FISHEYE": (2, 4), "POLYNOMIAL": (4, 6)}
 """Kinds whose distortion is not the same all round, and which parameters make it so."""
+_PLAIN = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "POLYNOMIAL", "FOV")
 
 
 def distorted(lens: Lens, x: np.ndarray, y: np.ndarray) -> Points:
@@ -62,6 +63,11 @@ def turns(lens: Lens) -> bool:
     low, high = TANGENTIAL.get(lens.kind, (0, 0))
     more = lens.parameters[6:] if lens.kind == "THIN_PRISM_FISHEYE" else ()
     return not any((*lens.parameters[low:high], *more))
+
+
+def straight(lens: Lens) -> bool:
+    """Whether it is without distortion: a polynomial of zeros. A fisheye of zeros is none: it bends by the angle."""
+    return lens.kind in _PLAIN and not problem(lens) and not any(lens.parameters)
 
 
 def lens_of(texts: Sequence[str]) -> LensOf | None:
