@@ -151,9 +151,14 @@ class Poses:
         numbers_7N = np.hstack([self.position, self.quaternion]).astype(np.float64).T.tolist()
         return {name: list(map(repr, numbers)) for name, numbers in zip(names.split(), numbers_7N, strict=True)}
 
+    @property
+    def timed(self) -> bool:
+        """Whether all times are known."""
+        return bool(self.timestamps) and min(self.timestamps) >= 0
+
     def stamps(self, first: int = 0) -> list[str]:
         """Times in seconds as text; the images' numbers, counted from `first`, where not all times are known."""
-        if not self.timestamps or min(self.timestamps) < 0:
+        if not self.timed:
             return [str(n) for n in range(first, first + len(self))]
         return [f"{stamp // 1_000_000}.{stamp % 1_000_000:06d}" for stamp in self.timestamps]
 

@@ -9,6 +9,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
+from datetime import date, time
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -176,4 +177,4 @@ def _value(text: str) -> Any:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    return parsed["value"] if list(parsed) == ["value"] else text
+    return parsed["value"] if list(parsed) == ["value"] and not isinstance(parsed["value"], (date, time)) else text

@@ -178,20 +178,24 @@ def export(
     """
     from posezoo.catalogue.names import with_options
     from posezoo.cli.console import watching
-    from posezoo.data.export import data_name
+    from posezoo.data.export import data_name, reads_back
     from posezoo.data.export import export as export_poses
     from posezoo.data.open import open_dataset
 
     with watching(format == "quiet") as view:
-        frames = open_dataset(with_options(name, options or []), root=root, split=split).frames
+        dataset = open_dataset(with_options(name, options or []), root=root, split=split)
+        frames = dataset.frames
         paths = export_poses(frames, to, out, lambda done, total: view.progress("reading sizes", done, total))
+        if dataset.unit != "m":
+            view.note(f"positions are in {dataset.unit}, which the files do not say")
     if format == "json":
-        typer.echo(json.dumps({"files": [str(path) for path in paths], "images": str(frames.root)}))
+        answer = {"files": [str(path) for path in paths], "images": str(frames.root), "unit": dataset.unit}
+        typer.echo(json.dumps(answer))
     elif format == "human":
         for path in paths:
             typer.echo(f"written: {path}")
         typer.echo(f"image names are relative to {frames.root}")
-        if len({path.parent for path in paths}) == 1:
+        if reads_back(to, frames):
             typer.echo(f"to read it: --data '{data_name(to, out, frames.root)}'")
 
 

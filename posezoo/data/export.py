@@ -27,7 +27,7 @@ from posezoo.base.files.lenses import general
 from posezoo.base.files.pictures import image_size
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Progress
-from posezoo.base.paths import printable_path
+from posezoo.base.paths import natural, printable_path
 from posezoo.base.spec import Lens
 from posezoo.data.splits import WORDS, runs
 from posezoo.data.table import Frames
@@ -93,6 +93,11 @@ def _tum(frames: Frames, progress: Progress) -> dict[str, str]:
     texts = {}
     for folder, part in _sequences(frames):
         poses = part.poses()
+        if len(set(poses.stamps())) < len(poses):
+            what = (
+                f"images of {printable_path(str(part.sequence[0])) or 'the sequence'} have one time and several poses"
+            )
+            raise DataError(what, "give each camera a sequence of its own, or export to csv, colmap or nerf")
         texts[f"{folder}groundtruth.txt"] = "# time tx ty tz qx qy qz qw\n" + poses.to_tum()
         lines = [f"{stamp} {image}\n" for stamp, image in zip(poses.stamps(), poses.images, strict=True)]
         texts[f"{folder}rgb.txt"] = "# time file\n" + "".join(lines)
@@ -170,8 +175,17 @@ LINES = ("csv", "tum", "colmap", "labels")  # forms that write an image's name i
 READERS = {"csv": "folder", "tum": "folder", "kitti": "folder", "colmap": "colmap", "nerf": "nerf", "labels": "csv"}
 
 
+def reads_back(form: str, frames: Frames) -> bool:
+    """Whether `data_name` reads an export back: of one sequence; KITTI's lines by the images' names, not by time."""
+    if form not in ("tum", "kitti"):
+        return True
+    parts = runs(frames)
+    names = [frames.name(n) for n in parts[0].tolist()]
+    return len(parts) == 1 and (form == "tum" or names == sorted(names, key=natural))
+
+
 def data_name(form: str, out: Path, root: Path) -> str:
-    """The data name that reads an export of one sequence back; the images stay in `root`."""
+    """The data name that reads an export back (see `reads_back`); the images stay in `root`."""
     if form == "labels":
         return f"{READERS[form]}:{out}/labels.csv?convention=camera-to-world&root={root}"
     return f"{READERS[form]}:{out}?root={root}"

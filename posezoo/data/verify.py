@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,15 +134,22 @@ def _compared(frames: Frames, manifest: Path, notes: list[str]) -> list[Finding]
         notes.append(f"{manifest}: sha256 of {len(sums)} images written")
         return []
     findings: list[Finding] = []
+    known: set[str] = set()
     same = 0
     for line, raw in enumerate((read_text(manifest, str(manifest), findings) or "").splitlines(), 1):
-        match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", raw)
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", raw)
         if not match:
             findings.append(Finding(str(manifest), line, f"not a line of sha256sum: {raw[:60]!a}"))
-        elif match[2] in sums and sums[match[2]] != match[1]:
-            findings.append(Finding(match[2], 0, f"the image differs from its sha256 in {manifest}:{line}"))
+            continue
+        digest, name = match[1].lower(), os.path.normpath(match[2])
+        known.add(name)
+        if name not in sums:
+            findings.append(Finding(name, 0, f"is in {manifest}:{line} and not among the good images of the data"))
+        elif sums[name] != digest:
+            findings.append(Finding(name, 0, f"the image differs from its sha256 in {manifest}:{line}"))
         else:
-            same += match[2] in sums
+            same += 1
+    findings += [Finding(name, 0, f"is not in {manifest}") for name in sums if name not in known]
     notes.append(f"{same} of {len(sums)} images as in {manifest}")
     return findings
 

@@ -305,10 +305,14 @@ def note_other_lenses(others: int, count: int, note: Note) -> None:
         note(f"{what}: they are read as they are, with the distortion of their lens")
 
 
-def refuse_raw(path: str | Path, config: ModelConfig) -> None:
-    """Raise DataError for a raw file where the model was trained on what a reader made of such."""
-    if config.decode and config.decode != pictures.UPRIGHT.key and pictures.is_grey(path):
-        what = f"{path}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
+def refuse_raw(name: str | Path, config: ModelConfig, picture: pictures.Source | None = None) -> None:
+    """Raise DataError for a raw picture where the model was trained on what a reader made of such.
+
+    `name`: its file, or what it is called where it is in memory already.
+    """
+    source = name if picture is None else picture
+    if config.decode and config.decode != pictures.UPRIGHT.key and pictures.is_grey(source):
+        what = f"{name}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
         raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
 
 

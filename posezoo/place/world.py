@@ -73,21 +73,35 @@ def world_of(
 ) -> World:
     """The world of a map. Raises UsageError for what is not understood, DataError for what does not fit.
 
-    `scans`: the folder of each recording, by its name; the file of `gravity_from` is the first one's.
+    `scans`: the folder of each recording, by its name; the file of `gravity_from`, and one with times of `scale_from`,
+    are the first one's.
     """
+    timestamps = _of_one_clock(timestamps, next(iter(scans), ""))
     felt: Mapping[str, np.ndarray] = {}
     scanned: Mapping[str, np.ndarray] = {}
     if scale_from == "arkit":
         scanned, felt = _scanned(_centres(model), scans)
     if gravity_from:
-        first = next(iter(scans), "")
-        own = {name: stamp for name, stamp in timestamps.items() if name.startswith(f"{first}/")}
-        felt = gravity.felt(user_path(gravity_from), own or timestamps)
+        felt = gravity.felt(user_path(gravity_from), timestamps)
     if not felt:
         return _scaled(model, scale_from, images, timestamps, scanned, None)
     up_3, degrees = gravity.up(felt, {image.name: _rotation(image) for image in _placed(model)})
     found = _scaled(model, scale_from, images, timestamps, scanned, up_3)
     return replace(found, gravity=Path(gravity_from).name or scale_from, gravity_degrees=degrees)
+
+
+def _of_one_clock(timestamps: Mapping[str, int], first: str) -> dict[str, int]:
+    """The times of the recording `first`, and of those that were not taken meanwhile: each video begins at 0."""
+    spans: dict[str, tuple[int, int]] = {}
+    for name, stamp in timestamps.items():
+        begin, end = spans.get(name.partition("/")[0], (stamp, stamp))
+        spans[name.partition("/")[0]] = min(begin, stamp), max(end, stamp)
+    begin, end = spans.get(first, (1, 0))
+    return {
+        name: stamp
+        for name, stamp in timestamps.items()
+        if (of := name.partition("/")[0]) == first or spans[of][1] < begin or spans[of][0] > end
+    }
 
 
 def _scaled(

@@ -35,7 +35,7 @@ from starlette.requests import ClientDisconnect
 from posezoo.base.errors import DataError
 from posezoo.base.files import lenses, pictures
 from posezoo.base.version import __version__
-from posezoo.nn.model import PoseModel, evaluating, network_input, poses_of
+from posezoo.nn.model import PoseModel, evaluating, network_input, poses_of, refuse_raw
 
 if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
@@ -118,6 +118,7 @@ def create_app(model: PoseModel | ExportedModel, limits: Limits = Limits()) -> F
     async def answer(data: bytes) -> Pose:
         read = partial(pictures.read_upload, data, decode=decode, lens_of=lens_of)
         try:
+            refuse_raw("the upload", model.config, data)
             image = await asyncio.get_running_loop().run_in_executor(None, read)
         except DataError as error:
             raise _refused(400, error.message, error.hint or "send a JPEG or PNG") from None
@@ -172,7 +173,7 @@ async def _body(request: Request, limit: int) -> bytes:
 
 async def _image(request: Request, limited: Request, limit: int) -> bytes:
     """The image's bytes: the body, or the form's field."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return await limited.body()
     async with contextlib.aclosing(limited.stream()) as stream:
         parser = MultiPartParser(limited.headers, stream, max_files=1, max_fields=8)

@@ -245,7 +245,8 @@ def report_of(folder: Path | None) -> dict[str, Any] | None:
         if path.is_file():
             try:
                 report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                _evaluation(report)
                 return report
-            except ValueError:
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, UsageError):
                 raise WeightsError(f"{path} is damaged", "posezoo eval writes it again") from None
     return None

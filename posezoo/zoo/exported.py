@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from posezoo.base.errors import PosezooError, UsageError, WeightsError
+from posezoo.base.files.arrays import UNREADABLE
 from posezoo.base.observe import Note
 from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS, ESTIMATES, Poses
@@ -145,7 +146,7 @@ def _load_pt2(path: Path, trust: bool) -> ExportedModel:
             if len(inside) != 1 or inside[0].file_size > MAX_TEXT:
                 raise _foreign(path)
             name, config = _described(path, archive.read(inside[0]).decode("utf-8", "replace"))
-    except (zipfile.BadZipFile, OSError, NotImplementedError):
+    except UNREADABLE:
         raise WeightsError(f"{path} is damaged, or not a .pt2 file", "export it again") from None
     if not trust:
         raise UsageError(

@@ -138,6 +138,7 @@ def parse_config(content: bytes, source: str) -> dict[str, Any]:
         if config["format"] > 1 or config["conventions"] > CONVENTIONS:
             raise WeightsError(f"{source}: written by a newer posezoo ({config['posezoo']})", "pip install -U posezoo")
         tables = config["config"], config["modifiers"], config["weights"]
+        tables += tuple(config["modifiers"].values()) if isinstance(config["modifiers"], dict) else ()
         if not isinstance(config["name"], str) or not all(isinstance(table, dict) for table in tables):
             raise TypeError("name is text; config, modifiers and weights are tables")
         weights = config["weights"]
@@ -146,6 +147,8 @@ def parse_config(content: bytes, source: str) -> dict[str, Any]:
         facts = config.get("training", {}), *config.get("disclosures", [])
         if not isinstance(facts[0], dict) or not all(isinstance(line, str) for line in facts[1:]):
             raise TypeError("training is a table; disclosures are texts")
+        if not all(isinstance(facts[0].get(key, []), list) for key in ("changed", "backbone_weights")):
+            raise TypeError("training: changed and backbone_weights are lists")
         _check_estimate(config.get("estimate"))
         if config.get("sum", (own := sum_of(config))) != own:
             raise ValueError("changed since it was written: its sum differs")

@@ -130,6 +130,8 @@ def _until_bad(reads: Iterator[_Read], failed: list[DataError]) -> Iterator[_Rea
 def predict_pictures(model: PoseModel | ExportedModel, images: Sequence[Image.Image]) -> Poses:
     """The poses of pictures that are in memory already, not turned: of a robot's camera, say."""
     lens_of = lenses.lens_of(model.config.lenses)
+    for n, image in enumerate(images):
+        refuse_raw(f"picture {n}", model.config, image)
     return _poses(model, [_in_memory(Item(str(n), -1, image), image, lens_of) for n, image in enumerate(images)])
 
 

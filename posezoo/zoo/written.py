@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from posezoo.base.errors import DataError
 from posezoo.base.files.write import growing
 from posezoo.base.poses import Poses
 from posezoo.zoo.stream import joined
@@ -37,15 +39,24 @@ class Growing:
         self._form = form
         self._count = 0
         self._kept: list[Poses] = []
+        self._timed: bool | None = None
 
     def add(self, poses: Poses) -> str:
-        """The lines of these poses, which follow the earlier ones; empty for a form that is written at the end."""
+        """The lines of these poses, which follow the earlier ones; empty for a form that is written at the end.
+
+        TUM's times are seconds or the images' numbers, by the first batch. Raises DataError for a time that is missing.
+        """
         first, self._count = self._count, self._count + len(poses)
         if self._form in WHOLE:
             self._kept.append(poses)
             return ""
         if self._form == "tum":
-            return poses.to_tum(first=first)
+            if self._timed is None:
+                self._timed = poses.timed
+            if self._timed and not poses.timed:
+                name = next((n for n, t in zip(poses.images, poses.timestamps, strict=False) if t < 0), poses.images[0])
+                raise DataError(f"{name} has no time, and those before it have", "--to csv, or predict them apart")
+            return (poses if self._timed else replace(poses, timestamps=())).to_tum(first=first)  # one clock in a file
         if self._form == "colmap":
             text = poses.to_colmap(first=first)
         else:

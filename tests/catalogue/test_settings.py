@@ -49,6 +49,8 @@ class Model:
         ("a=b", "a=b"),
         ("tf_efficientnet_b0.in1k", "tf_efficientnet_b0.in1k"),
         ("1\nother = 2", "1\nother = 2"),
+        ("2026-01-01", "2026-01-01"),
+        ("07:30:00", "07:30:00"),
     ],
 )
 def test_values(text: str, value: Any) -> None:

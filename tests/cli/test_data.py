@@ -25,7 +25,7 @@ def words(data: str, *more: str) -> list[str]:
 def test_export_reads_back(one_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "export", f"folder:{one_place}", "--to", "nerf", "--out", "n", "--format", "json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer == {"files": ["n/transforms.json"], "images": str(one_place)}
+    assert answer == {"files": ["n/transforms.json"], "images": str(one_place), "unit": "m"}
     assert run(["data", "verify", f"nerf:n?root={one_place}"]) == 0
     assert "24 train, 8 test frames, all good" in capsys.readouterr().out
     again = ["data", "export", f"folder:{one_place}", "--to", "nerf", "--out", "n"]

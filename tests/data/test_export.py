@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files.lenses import distorted
 from posezoo.base.spec import Frame, Lens
-from posezoo.data.export import FORMS, READERS, data_name, export
+from posezoo.data.export import FORMS, READERS, data_name, export, reads_back
 from posezoo.data.open import open_dataset
 from posezoo.data.table import Frames
 
@@ -225,3 +225,30 @@ def test_nothing_is_replaced_and_nothing_made_up(tmp_path: Path) -> None:
         export(frames, "colmap", tmp_path / "out")
     with pytest.raises(UsageError, match=naming("obj")):
         export(frames, "obj", tmp_path / "out")
+
+
+def test_tum_has_one_pose_a_time(tmp_path: Path) -> None:
+    """A rig's cameras take pictures at one time; its poses would be one."""
+    rows = [
+        Frame(f"{side}/{n}.png", (n, x, 0), (1, 0, 0, 0), "town", "test", timestamp=n * 1_000_000)
+        for n in range(3)
+        for x, side in enumerate(("left", "right"))
+    ]
+    for row in rows:
+        picture(tmp_path / "data" / row.image)
+    frames = Frames.from_rows(tmp_path / "data", rows)
+    with pytest.raises(DataError, match="one time"):
+        export(frames, "tum", tmp_path / "out")
+    apart = [dataclasses.replace(row, sequence=row.image.partition("/")[0]) for row in rows]
+    assert len(export(Frames.from_rows(tmp_path / "data", apart), "tum", tmp_path / "out")) == 4
+
+
+def test_kitti_reads_back_where_names_follow_time(tmp_path: Path) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    for stamps, same in ((1, 2, 3), True), ((3, 2, 1), False):
+        rows = [
+            Frame(name, (stamp, 0, 0), (1, 0, 0, 0), "town", "test", timestamp=stamp)
+            for name, stamp in zip(names, stamps, strict=True)
+        ]
+        assert reads_back("kitti", Frames.from_rows(tmp_path / "data", rows)) is same
+        assert reads_back("tum", Frames.from_rows(tmp_path / "data", rows))

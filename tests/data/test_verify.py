@@ -34,6 +34,19 @@ def test_the_manifest_is_written_once_and_finds_a_flipped_bit(make_folder: MakeF
     assert isinstance(found.error, DataError)
 
 
+def test_a_manifest_in_other_words_and_of_other_images(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """`sha256sum ./*`, upper case; an image that it lacks and one that is gone are told."""
+    folder, sums = make_folder(), tmp_path / "sums.txt"
+    name = f"folder:{folder}"
+    verify_dataset(name, manifest=sums)
+    lines = [line.split("  ") for line in sums.read_text().splitlines()]
+    sums.write_text("".join(f"{digest.upper()}  ./{image}\n" for digest, image in lines))
+    found = verify_dataset(name, manifest=sums)
+    assert found.findings == () and f"10 of 10 images as in {sums}" in found.notes
+    sums.write_text("".join(f"{digest}  {image}\n" for digest, image in lines[1:]) + f"{'0' * 64}  gone.png\n")
+    assert {finding.path for finding in verify_dataset(name, manifest=sums).findings} == {"gone.png", lines[0][1]}
+
+
 def test_flipped_bits_that_decode_are_found(make_folder: MakeFolder, tmp_path: Path) -> None:
     from own_folder import pose_row
     from PIL import Image

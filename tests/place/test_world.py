@@ -72,6 +72,18 @@ def test_a_trajectory_gives_the_world_though_one_of_its_positions_is_wrong(model
         world.world_of(model, str(tmp_path / "bad.csv"), Path(), {})
 
 
+def test_times_of_a_trajectory_are_those_of_the_first_recording(model: Any, tmp_path: Path) -> None:
+    """Every video begins at 0: another one's frames have the same times, and were elsewhere."""
+    names = list(centres(model))
+    assert all("/" not in name for name in names)
+    stamps = {f"a/{n}": n * 1_000_000 for n in range(4)} | {f"b/{n}": n * 1_000_000 for n in range(4)}
+    assert world._of_one_clock(stamps, "a") == {f"a/{n}": n * 1_000_000 for n in range(4)}
+    later = {f"b/{n}": (n + 10) * 1_000_000 for n in range(4)}  # photographs by one clock
+    both = {name: stamp for name, stamp in stamps.items() if name.startswith("a/")} | later
+    assert world._of_one_clock(both, "a") == both
+    assert world._of_one_clock({"x": 5}, "") == {"x": 5}
+
+
 def test_gravity_sets_z_though_all_cameras_look_down(model: Any, tmp_path: Path) -> None:
     """Whatever the way to metres; positions in a row are then enough, which give no orientation alone."""
     up_3 = TURN[2]  # of the map: TURN takes it to z

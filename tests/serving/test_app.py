@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import io
 import struct
@@ -23,8 +24,10 @@ pytest.importorskip("uvicorn", reason="the extra serve")
 from served import asked, jpeg, running, small_model
 from small_models import with_estimate
 
+from posezoo.base.errors import DataError
 from posezoo.base.files import pictures
 from posezoo.nn.model import PoseModel
+from posezoo.zoo.stream import predict_pictures
 
 MAX_BYTES = 200_000
 
@@ -228,3 +231,24 @@ def test_fifty_clients_for_long(model: PoseModel) -> None:
     p50, p95 = np.percentile(seconds, [50, 95])
     print(f"2000 requests of 50 clients: p50 {p50:.3f} s, p95 {p95:.3f} s")
     assert len(seconds) == 2000 and p95 < 10 * p50
+
+
+def test_raw_pictures_are_refused_as_by_predict(tmp_path: Path) -> None:
+    """Of a model trained on what a reader makes of a sensor's pixels; a colour picture is answered."""
+    model = small_model()
+    model.config = dataclasses.replace(model.config, decode="gbrg 1 distorted")
+    picture = Image.new("L", (96, 80), 100)
+    picture.save(tmp_path / "raw.png")
+    with pytest.raises(DataError, match="one channel"):
+        model.predict(tmp_path / "raw.png")
+    with pytest.raises(DataError, match="one channel"):
+        predict_pictures(model, [picture])
+    with running(model) as number:
+        status, answer = asked(number, body=(tmp_path / "raw.png").read_bytes())
+        assert status == 400 and "one channel" in answer["error"]
+        assert asked(number, body=jpeg())[0] == 200
+
+
+def test_media_types_ignore_case(port: int) -> None:
+    body, headers = form("image", jpeg())
+    assert asked(port, body=body, headers={"Content-Type": headers["Content-Type"].replace("m", "M", 1)})[0] == 200

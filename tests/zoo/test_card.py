@@ -15,7 +15,7 @@ from small_hub import add_alias, pinned
 from small_runs import Notes, Train
 
 from posezoo import api
-from posezoo.base.errors import UsageError
+from posezoo.base.errors import UsageError, WeightsError
 from posezoo.base.version import source_commit
 from posezoo.cli.info import one
 from posezoo.zoo import card
@@ -158,3 +158,11 @@ def test_nothing_from_a_config_or_report_becomes_html_or_moves_the_cursor() -> N
     assert titles[0].startswith("# &lt;script")
     (table,) = [line for line in read.text.splitlines() if "weights chosen by" in line]
     assert len(re.findall(r"(?<!\\)\|", table)) == 3, "three borders of two cells"
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", '{"results": {"overall": []}}', "{"])
+def test_a_report_of_another_shape_is_damage(small_model: Path, tmp_path: Path, content: str) -> None:
+    folder = shutil.copytree(small_model, tmp_path / "copy")
+    (folder / "report.json").write_text(content)
+    with pytest.raises(WeightsError, match=naming("report.json")):
+        text_of(f"local-dir:{folder}")

@@ -47,6 +47,20 @@ def test_a_damaged_middle_of_a_pt2(files: dict[str, Path], tmp_path: Path) -> No
     refused(path, "damaged", trust=True)
 
 
+def test_a_description_that_does_not_unpack(files: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "b.pt2"
+    with zipfile.ZipFile(files["pt2"]) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for item in old.infolist():
+            new.writestr(item.filename, old.read(item))
+    with zipfile.ZipFile(path) as archive:
+        (inside,) = (item for item in archive.infolist() if "/extra/" in item.filename)
+        start = inside.header_offset + 30 + len(inside.filename)
+    content = bytearray(path.read_bytes())
+    content[start : start + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    refused(path, "damaged")
+
+
 def test_foreign_files(tmp_path: Path) -> None:
     value = onnx.helper.make_tensor_value_info
     node = onnx.helper.make_node("Identity", ["images"], ["position"])

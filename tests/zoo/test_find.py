@@ -185,6 +185,8 @@ def test_a_config_that_is_none(hub: LoopbackHub, small_model: Path, content: byt
     [
         {"name": "posenet+hyper", "modifiers": {}},
         {"modifiers": {"anchors": {}}},
+        {"modifiers": {"anchors": 5}},
+        {"training": {"changed": 5}},
         {"training": []},
         {"disclosures": [1]},
     ],

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from naming import naming
 
-from posezoo.base.errors import ResourceError
+from posezoo.base.errors import DataError, ResourceError
 from posezoo.base.poses import Poses
 from posezoo.zoo.stream import joined
 from posezoo.zoo.written import FORMS, texts, to_file
@@ -25,6 +26,14 @@ def poses(count: int, first: int = 0, times: bool = False) -> Poses:
 def test_in_parts_as_in_one(form: str, parts: list[int]) -> None:
     batches = [poses(count, sum(parts[:n])) for n, count in enumerate(parts)]
     assert "".join(texts(form, batches)) == getattr(joined(batches), f"to_{form}")()
+
+
+def test_one_clock_in_a_tum_file() -> None:
+    """The first batch's: the images' numbers where one of it has no time, whatever comes after it; else seconds."""
+    lines = "".join(texts("tum", [poses(2), poses(2, 2, times=True)])).splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1", "2", "3"]
+    with pytest.raises(DataError, match=naming("2.png")):
+        list(texts("tum", [poses(2, times=True), poses(2, 2)]))
 
 
 def test_a_batch_can_be_read_before_the_next_comes(tmp_path: Path) -> None:

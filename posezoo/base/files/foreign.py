@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import stat
+import struct
 import subprocess
 import sys
 import zipfile
@@ -78,7 +79,7 @@ def _kind(content: bytes, name: str) -> str:
     if content[:1] == b"\x80":
         raise WeightsError(f"{name} is a Python pickle that torch did not write", "save the weights with torch.save")
     if content[:2] == b"PK":
-        with contextlib.suppress(zipfile.BadZipFile):
+        with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
             inflated = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(content)).infolist())
             if inflated <= len(content):  # torch stores without compression
                 return "zip"

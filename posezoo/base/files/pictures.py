@@ -36,7 +36,13 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DAMAGE = (OSError, SyntaxError, ValueError, struct.error)  # Pillow raises all of them
+_DAMAGE: tuple[type[Exception], ...] = (
+    *(OSError, SyntaxError, ValueError, struct.error, EOFError),
+    *(TypeError, LookupError, AttributeError, ArithmeticError),  # of a damaged TIFF's tags, for one
+)
+"""What Pillow raises for a damaged file."""
+Source = str | Path | bytes | Image.Image
+"""Where a picture is: a file, its bytes, or in memory."""
 Camera = tuple[float, float, float, float]
 """(fx, fy, cx, cy) in pixels, (0, 0) at the outer corner of the top-left pixel."""
 
@@ -138,6 +144,7 @@ def turned_camera(path: str | Path, camera: Camera) -> Camera:
 
 CACHE_SHORT_EDGE = 256
 MAX_PIXELS = 64_000_000
+_STRIP = 64  # rows
 DEPTH_MODES = ("L", "I", "I;16", "I;16B")
 
 
@@ -239,23 +246,35 @@ def sized(
     return np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BILINEAR))
 
 
-def is_grey(path: str | Path) -> bool:
-    """Whether the image file has one channel; False if it cannot be opened, which `read_image` reports."""
+def is_grey(source: Source) -> bool:
+    """Whether the picture has one channel; False for a file that cannot be opened, which `read_image` reports."""
+    if isinstance(source, Image.Image):
+        return source.mode in ("1", "L", "I", "F") or source.mode.startswith("I;")
     try:
-        with _open_image(path) as image:
-            return image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;")
+        with _opened(io.BytesIO(source), "upload") if isinstance(source, bytes) else _open_image(source) as image:
+            return is_grey(image)
     except _DAMAGE:
         return False
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
         # plain convert clips 16-bit values at 255; floats are taken as 0..1 unless they are larger
-        top = 65535.0 if image.mode.startswith("I") else max(1.0, float(np.nanmax(values, initial=1.0)))
-        gray = np.nan_to_num(values * (255.0 / top)).clip(0, 255).round().astype(np.uint8)
+        top = 65535.0 if image.mode.startswith("I") else 1.0
+        if image.mode == "F":
+            top = max(top, *(float(np.nanmax(strip, initial=1.0)) for _, strip in _strips(image)))
+        gray = np.empty((image.height, image.width), np.uint8)
+        for first, strip in _strips(image):
+            gray[first : first + len(strip)] = np.nan_to_num(strip * (255.0 / top)).clip(0, 255).round()
         return Image.fromarray(gray).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, some rows as float64): of a large picture all of them would take its memory several times."""
+    for first in range(0, image.height, _STRIP):
+        part = image.crop((0, first, image.width, min(first + _STRIP, image.height)))
+        yield first, np.asarray(part, dtype=np.float64)

@@ -73,7 +73,15 @@ def read_csv(
         findings.append(Finding(shown, 0, "empty file"))
         return
     lines = text.split("\n")  # not splitlines: a file name may hold U+2028
-    header = [name.strip() for name in next(csv.reader([lines[0]]))] if len(lines[0]) < _MAX_LINE else []
+    try:
+        header = [name.strip() for name in next(csv.reader([lines[0]]))] if len(lines[0]) < _MAX_LINE else []
+    except csv.Error as error:
+        findings.append(Finding(shown, 1, f"{error}: {lines[0][:60]!a}"))
+        return
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        findings.append(Finding(shown, 1, f"column {twice[:40]!a} stands there twice"))
+        return
     missing = [name for name in required if name not in header]
     if missing:
         findings.append(Finding(shown, 1, f"column {', '.join(missing)} is missing (header: {lines[0][:60]!a})"))

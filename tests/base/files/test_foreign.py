@@ -184,6 +184,15 @@ def twice_in_the_header(path: Path) -> None:
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
 
 
+def name_in_no_encoding(path: Path) -> None:
+    whole_zip(path)
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\1\2")
+    content[at + 9] |= 8  # the name is UTF-8
+    content[at + 46] = 0xFF
+    path.write_bytes(content)
+
+
 def compressed(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", b"0" * 100_000)
@@ -212,6 +221,7 @@ def other_zip(path: Path) -> None:
         (cut_safetensors, r"x\.pth is damaged: "),
         (twice_in_the_header, "'a' appears twice"),
         (compressed, "compressed archive"),
+        (name_in_no_encoding, "damaged or cut off"),
         (other_zip, "damaged or cut off"),
         (lambda path: torch.save({"epoch": 3, "lr": 0.1}, path), "epoch, lr"),
         (lambda path: torch.save([1, 2], path), "holds a list"),

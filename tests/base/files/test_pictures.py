@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -159,6 +160,18 @@ def test_a_16_bit_ramp_stays_a_ramp(tmp_path: Path) -> None:
         assert (pixels == pixels[..., :1]).all()
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_pictures_take_little_more_memory_than_their_pixels(mode: str) -> None:
+    """A file of a hundred kilobytes may hold 64 million of them."""
+    large = Image.new(mode, (4000, 3000), 1 if mode == "F" else 65535)
+    tracemalloc.start()
+    try:
+        assert sized(large).min() == 255
+        assert tracemalloc.get_traced_memory()[1] < 12e6 * 6  # of numpy's; as float64 the picture has 12e6 * 8
+    finally:
+        tracemalloc.stop()
+
+
 def test_float_images_are_scaled(tmp_path: Path) -> None:
     for top in (1.0, 1000.0):
         values = np.tile(np.linspace(0, top, 256, dtype=np.float32), (256, 1))
@@ -239,6 +252,17 @@ def test_truncated_files(tmp_path: Path, suffix: str, part: float) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     with pytest.raises(DataError, match=f"cut.{suffix}"):
         read_image(path)
+
+
+def test_a_tag_of_another_type_in_a_tiff_is_damage(tmp_path: Path) -> None:
+    """StripOffsets as text: Pillow raises TypeError."""
+    smooth_photograph(60, 40).save(tmp_path / "a.tif", compression="tiff_lzw")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (at,) = (n for n in range(len(content)) if content[n : n + 4] == b"\x11\x01\x04\x00")
+    content[at + 2] = 2
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.tif"):
+        read_image(tmp_path / "a.tif")
 
 
 @settings(max_examples=100)

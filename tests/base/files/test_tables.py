@@ -52,6 +52,8 @@ def test_numbers(text: str) -> None:
         (b"a,b\n1,\0\n", "t.csv:2: not a line of text"),
         (b"a,b\n" + b"1" * 10_000_000 + b",2\n", "t.csv:2: not a line of text"),
         (b'a,b\n"1,2\n', "t.csv:2: unexpected end of data"),
+        (b"a,b,a\n1,2,3\n", "t.csv:1: column 'a' stands there twice"),
+        (b"a," + b"b" * 200_000 + b"\n1,2\n", "t.csv:1: field larger than"),
         (b"", "t.csv: empty file"),
         (b"\xef\xbb\xbf\r\n", "t.csv: empty file"),
         (None, "t.csv: no such file"),
