@@ -29,6 +29,8 @@ from posezoo.nn.place import Target
 from posezoo.nn.ranges import Count
 from posezoo.plugin import UsageError
 
+METRES = (1.0, 1.0, 1.0)  # the scale of a model that does not know how far its place reaches
+UNKNOWN_M = 2500.0
 HALF_TURN = 180.0  # degrees: no rotation is further off
 
 
@@ -39,7 +41,8 @@ class SpreadConfig:
     hidden: Count = 32
     """Width of its hidden layer."""
     floor_m: Annotated[float, Field(gt=0, le=1000)] = 0.01
-    """Least spread in metres; the largest is four times the spread of the training positions, and 100 times this."""
+    """Least spread in metres; the largest is four times the deviation of the training positions, at least 100 times
+    this, and 10 km where positions are learned in metres (`normalise_position=false`)."""
     floor_deg: Annotated[float, Field(gt=0, le=90)] = 0.1
     """Least spread in degrees; the largest is 180."""
 
@@ -62,7 +65,8 @@ class SpreadHead(nn.Module):
         widths = (model.position_head.in_dim, model.orientation_head.in_dim, model.image_dim)
         self.layers = nn.Sequential(nn.Linear(sum(widths), config.hidden), nn.GELU(), nn.Linear(config.hidden, 2))
         low = torch.tensor([config.floor_m, config.floor_deg])
-        high = torch.tensor([max(4 * math.hypot(*model.config.position_std), 100 * config.floor_m), HALF_TURN])
+        deviation_m = math.hypot(*model.config.position_std) if model.config.position_std != METRES else UNKNOWN_M
+        high = torch.tensor([max(4 * deviation_m, 100 * config.floor_m), HALF_TURN])
         self.register_buffer("log_low_2", low.log(), persistent=False)
         self.register_buffer("log_high_2", high.log(), persistent=False)
 

@@ -89,11 +89,20 @@ class Backbone(nn.Module):
         layers, last = dict(self.net.named_modules()), ends[stages - 1]
         leaves = [name for name, layer in layers.items() if not any(layer.children())]
         of_stages = [place for place, name in enumerate(leaves) if name == last or name.startswith(f"{last}.")]
+        if not of_stages:
+            raise UsageError(f"backbone {self.name} does not say where its stages end", "optim.frozen_stages=0")
         later = leaves[of_stages[-1] + 1 :]
         # a block holds parameters beside its layers, so it belongs to them once all of its layers do
         return [
             layers[name] for name in layers if name and not any(f"{leaf}.".startswith(f"{name}.") for leaf in later)
         ]
+
+    def freeze(self, stages: int) -> None:
+        """Nothing of the first stages learns or changes, tokens and position tables before them neither."""
+        for module in self.early(stages):
+            module.requires_grad_(False).eval()
+        for parameter in self.net.parameters(recurse=False) if stages else ():
+            parameter.requires_grad_(False)
 
     def regularise(self, drop_path: float, batch_norm_momentum: float | None) -> None:
         """Set what acts in training alone: no tensor of the network changes, nor its output in evaluation.

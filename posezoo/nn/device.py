@@ -22,4 +22,6 @@ def torch_device(device: str | torch.device) -> torch.device:
         raise UsageError(f"device {place}, but torch sees no GPU", "cpu, or install a torch build for your GPU")
     if place.type == "mps":
         raise UsageError("Apple's GPU has no float64, which positions are in", "device auto or cpu")
+    if place.type not in ("cpu", "cuda"):
+        raise UsageError(f"posezoo does not compute on device {ascii(str(place))[:40]}", "auto, cpu or cuda")
     return place

@@ -23,6 +23,7 @@ NUMBERS: dict[str, int] = {"quaternion": 4, "log-quaternion": 3, "6d": 6, "9d": 
 LabelFrame = Literal["camera-to-world", "world-to-camera", "body-to-world"]
 """What the orientations of a training set mean; `body` has axes x forward, y right, z down (an INS of a vehicle)."""
 _EPS = 1e-8
+_LARGEST = 10.0
 
 
 def unit(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
@@ -204,7 +205,11 @@ def rotation_from_euler_deg(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Float[T
 
 
 def _separate_singular_values(m: Tensor) -> Tensor:
-    """m with its singular values kept apart by a tiny diagonal: where all are equal the SVD's gradient is infinite."""
+    """m with its singular values kept apart by a tiny diagonal: where all are equal the SVD's gradient is infinite.
+
+    A large one is made smaller first, or the diagonal would be lost beside it; the rotation is the same.
+    """
+    m = m * (_LARGEST / m.detach().abs().amax((-2, -1), keepdim=True).clamp(min=_LARGEST))
     return m + torch.diag(torch.tensor([3e-5, 2e-5, 1e-5], dtype=m.dtype, device=m.device))
 
 

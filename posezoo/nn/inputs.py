@@ -5,7 +5,7 @@ Legend: N pictures, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,13 +21,14 @@ from posezoo.base.paths import user_path
 
 Picture: TypeAlias = "str | Path | np.ndarray | Tensor | Image.Image"
 """A file or folder; or in memory, RGB: an array (H, W, 3) or (H, W), a tensor (3, H, W), both uint8; or Pillow's."""
+WANTED = "a file, a folder, Pillow's, or uint8 RGB: an array (H, W, 3) or a tensor (3, H, W)"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
 def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
     """The pictures one by one: the files of a folder in order of name, the members of a batch (N, ...).
 
-    Raises DataError for a folder without images.
+    Raises DataError for a folder without images, and for what is no picture.
     """
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
@@ -41,6 +42,8 @@ def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
         return files
     if isinstance(images, Image.Image):
         return [images]
+    if not isinstance(images, Iterable) or isinstance(images, (bytes, bytearray)):
+        raise DataError(f"{type(images).__name__} is no picture", WANTED)
     return [one for image in images for one in listed(image)]
 
 
@@ -51,16 +54,18 @@ def names(images: Sequence[Picture]) -> list[str]:
 
 def in_memory(image: np.ndarray | Tensor | Image.Image, lens_of: LensOf | None = None) -> np.ndarray:
     """The picture as `pictures.read_image` gives a file. Raises DataError for another shape or type."""
+    if isinstance(image, Image.Image):
+        return pictures.sized(image, lens_of=lens_of)
+    wrong = DataError(f"a picture of shape {tuple(image.shape)} and type {image.dtype}", WANTED)
+    if image.dtype not in (torch.uint8, np.uint8):
+        raise wrong
     if isinstance(image, Tensor):
         array = image.detach().cpu().numpy()
         array = array.transpose(1, 2, 0) if array.ndim == 3 else array
     else:
-        array = np.asarray(image)
-    if isinstance(image, Image.Image):
-        return pictures.sized(image, lens_of=lens_of)
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
-        what = f"a picture of shape {tuple(image.shape)} and type {image.dtype}"
-        raise DataError(what, "uint8 RGB: an array (H, W, 3) or a tensor (3, H, W)")
+        array = image
+    if not array.size or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
+        raise wrong
     grey_or_rgb = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
     return pictures.sized(grey_or_rgb, lens_of=lens_of)
 

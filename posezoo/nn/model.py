@@ -262,6 +262,8 @@ def predict_files(
 
     `tta`: the mean over turned copies; `network` is the model itself then.
     """
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size}", "batch_size=1 or more")
     given = inputs.listed(images)
     files = [image for image in given if isinstance(image, (str, Path))]
     decode, lens_of = _decode(files, config, note), lenses.lens_of(config.lenses)

@@ -1,6 +1,6 @@
 """Radii for any trained model: from the frames that its run held apart, or from a new recording of the place.
 
-Test frames of the data that it was trained on are never used.
+Test frames of the data that it was trained on are never used, nor other pictures of the same views.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from posezoo.base.paths import user_path
 from posezoo.catalogue import names, settings
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset
+from posezoo.data.table import Frames
 from posezoo.evaluation.calibration import calibrated
 from posezoo.evaluation.evaluate import as_known_scenes
 from posezoo.nn.estimate import ErrorEstimate
@@ -82,14 +83,21 @@ def calibrate(
         apart = train._replace(frames=trained.frames.select(rows), rows=rows)
     else:
         new = as_known_scenes(again.opened(found.choice, watch), found.model.config.scenes, scene)
-        if new.digest == trained.digest:
-            raise UsageError("these data are what it was trained on", "leave out --data")
+        if (same := _shared(new.frames, trained.frames)) > 0:
+            what = f"{same} of these {len(new.frames)} images have poses of the data that it was trained on"
+            raise UsageError(what, "a new recording; or leave out --data for the frames that were held apart")
         apart = images_of(new.frames, _cache(new, watch), np.arange(len(new.frames)))
         source = names.parse_data(data).public
     progress = lambda done, total: watch.progress("calibrating", done, total)  # noqa: E731
     estimate = calibrated(found.model, train, apart, source, device=found.model.device, progress=progress)
     write_estimate(folder, estimate)
     return Calibrated(folder, estimate, spreads=found.model.spread is not None)
+
+
+def _shared(new: Frames, trained: Frames) -> int:
+    """How many frames are views of both: by their poses, which no two recordings share."""
+    known = {pose.tobytes() for pose in np.hstack([trained.position, trained.quaternion])}
+    return sum(pose.tobytes() in known for pose in np.hstack([new.position, new.quaternion]))
 
 
 def write_estimate(folder: Path, estimate: ErrorEstimate) -> None:

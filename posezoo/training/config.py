@@ -227,7 +227,8 @@ class TrainConfig(_Section):
     equalise_scenes: bool = False
     """An epoch has as many samples of every scene as the largest has; frames of the others come more than once."""
     accumulate: PositiveInt = 1
-    """Parts in which a batch is computed, one after another: less memory, the same gradient but for batch norms."""
+    """Parts in which a batch is computed, one after another: less memory, the same gradient but for batch norms and the
+    losses of +anchors, which look at a part as a whole."""
     compile: bool = False
     """The network through torch.compile: minutes at the start, faster steps."""
     read_every: int = Field(0, ge=0)

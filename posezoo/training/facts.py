@@ -8,7 +8,7 @@ from typing import Any
 from posezoo.base.paths import without_folders
 from posezoo.base.version import source_commit
 from posezoo.catalogue import resolve
-from posezoo.training.config import TrainConfig, configure
+from posezoo.training.config import configure
 from posezoo.training.setup import Job
 
 
@@ -28,7 +28,7 @@ def facts(job: Job, best: dict[str, Any]) -> dict[str, Any]:
             "changed": changed_settings(job),
             "seed": job.config.seed,
             "precision": job.config.precision,
-            "selection": selection_note(job.config, best),
+            "selection": selection_note(job, best),
             "commit": source_commit(),
             "backbone_weights": [
                 {"source": without_folders(f.source), "sha256": f.sha256, "licence": f.licence}
@@ -59,8 +59,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def selection_note(config: TrainConfig, best: dict[str, Any]) -> str:
+def selection_note(job: Job, best: dict[str, Any]) -> str:
     """How the weights were chosen, in words for every table."""
-    if config.selection == "last":
+    config = job.config
+    if config.selection == "last" or not len(job.validation_rows):
         return "last epoch"
     return f"best epoch on {config.selection} frames (epoch {best['epoch']})"

@@ -271,7 +271,7 @@ class Loop:
             training=as_trained(job.dataset, job.config.data, job.config.seed),
             cache=job.cache,
             embed=retrieval_features(job.model),
-            selection=selection_note(job.config, self.state.best),
+            selection=selection_note(job, self.state.best),
             trained={**found.config["training"], "weights_sha256": found.config["weights"]["sha256"]},
             progress=self.observer.progress,
             share=self.processes,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from posezoo.base.errors import LostError, NotFiniteError
+from posezoo.base.errors import LostError, NotFiniteError, UsageError
 from posezoo.base.observe import Progress
 from posezoo.catalogue import guard
 from posezoo.data.loader import Batch, epoch_batches
@@ -145,8 +145,9 @@ class Phase:
         if not unread:
             return []
         start, processes = time.perf_counter(), self.job.processes
-        names = list(unread[0].means)
-        own_SN = torch.stack([torch.stack([one.means[name].double() for name in names]) for one in unread])
+        names = list(dict.fromkeys(name for one in unread for name in one.means))  # a loss may come in some steps only
+        none = unread[0].means[NORM].new_tensor(math.nan)
+        own_SN = torch.stack([torch.stack([one.means.get(name, none).double() for name in names]) for one in unread])
         whole = [name != NORM and not name.startswith(BALANCE) for name in names]
         weight_S = own_SN.new_tensor([one.given.weight / processes.world for one in unread])
         mean_SN = processes.whole(own_SN * weight_S[:, None])
@@ -156,7 +157,8 @@ class Phase:
         speed = processes.world * sum(one.line["images"] for one in unread) / max(seconds, 1e-9)
         lines = []
         for one, row, own in zip(unread, rows, owns, strict=True):
-            found = {n: (a if shared else b) for n, a, b, shared in zip(names, row, own, whole, strict=True)}
+            each = zip(names, row, own, whole, strict=True)
+            found = {name: (a if shared else b) for name, a, b, shared in each if name in one.means}
             balance = [found.pop(name) for name in names if name.startswith(BALANCE)]
             norm = found.pop(NORM)
             for what, value in (("loss", found["loss"]), ("gradient", norm)):
@@ -209,11 +211,20 @@ class Phase:
             self.job.average.update_parameters(self.job.model)
 
     def _forward(self, number: int, *given: Any) -> tuple[PoseOutput, dict[str, Tensor]]:
-        """What `_Network` gives. If a plugin's model raises, the error names it."""
+        """What `_Network` gives. If a plugin's model raises, the error names it.
+
+        Raises UsageError where a batch norm has one value of a channel, of which there is no deviation.
+        """
         shared = self.job.processes.norms if self.job.config.sync_batch_norm else None
         norms = SharedBatchNorms(shared) if shared is not None else nullcontext()
         with self.autocast(), norms, plugins_named(self.job, f"forward at step {number}"):
-            found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
+            try:
+                found: tuple[PoseOutput, dict[str, Tensor]] = self.network(*given)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                what = "one image at a time is too few for the batch norms of this backbone"
+                raise UsageError(what, "a larger batch_size=, or a smaller accumulate=") from None
             return found
 
     def _set_rates(self, done: int) -> None:

@@ -132,16 +132,18 @@ def _set_up(
         cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
-    plan = _for_place(blueprint, dataset, train_rows, config).with_place(**_cameras(varied, cache, train_rows))
+    seen = varied if any(phase.augment for phase in config.plan) else UNVARIED
+    plan = _for_place(blueprint, dataset, train_rows, config).with_place(**_cameras(seen, cache, train_rows))
     if len(dataset.frames.lens):
         sizes = cache.stored_sizes(train_rows)
         plan = plan.with_place(lenses=training_lenses(dataset.frames.select(train_rows), sizes, observer.note))
-    if config.normalise_pixels == "data" and plan.config.mean is None:
+    if config.normalise_pixels == "data" and None in (plan.config.mean, plan.config.std):
         mean, std = pixel_statistics(
             cache, train_rows, lambda done, total: observer.progress("pixel statistics", done, total)
         )
-        plan = plan.with_place(mean=mean, std=std)
+        plan = plan.with_place(mean=plan.config.mean or mean, std=plan.config.std or std)
     model = checked_model(plan)
+    _check_stages(model, config.optim)
     backbone_files = load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -192,6 +194,13 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     )
 
 
+def _check_stages(model: PoseModel, optim: OptimSettings) -> None:
+    """Raise UsageError for stages that a backbone has not, before the run has a folder."""
+    for backbone in model.modules():
+        if isinstance(backbone, Backbone) and optim.backbone_learns:
+            backbone.early(optim.frozen_stages)
+
+
 def set_trainable(model: PoseModel, phase: PhaseSettings, optim: OptimSettings) -> None:
     """Freeze what the phase does not train: parameters, and by evaluation mode dropout and batch-norm statistics."""
     if phase.train == "all":
@@ -205,9 +214,10 @@ def set_trainable(model: PoseModel, phase: PhaseSettings, optim: OptimSettings) 
         for name in model.of_scenes if phase.train == "heads" else ():
             model.get_parameter(name).requires_grad_(True)
     for backbone in model.modules():
-        if isinstance(backbone, Backbone):
-            for module in backbone.early(optim.frozen_stages) if optim.backbone_learns else [backbone]:
-                module.requires_grad_(False).eval()
+        if isinstance(backbone, Backbone) and optim.backbone_learns:
+            backbone.freeze(optim.frozen_stages)
+        elif isinstance(backbone, Backbone):
+            backbone.requires_grad_(False).eval()
 
 
 def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
@@ -216,11 +226,12 @@ def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:
     backbone = {id(p) for m in job.model.modules() if isinstance(m, Backbone) for p in m.parameters()}
     lr = {"backbone": settings.backbone_lr, "rest": settings.lr}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {(part, shrunk): [] for part in lr for shrunk in (True, False)}
-    for parameter in job.model.parameters():
+    for name, parameter in job.model.named_parameters():
         if parameter.requires_grad:
             part = "backbone" if id(parameter) in backbone and settings.backbone_lr is not None else "rest"
-            # AdamW: biases and norms do not decay; Adam, as published, decays everything
-            groups[part, parameter.dim() > 1 or settings.name == "adam"].append(parameter)
+            # AdamW: biases (banks of them have two dimensions) and norms do not decay; Adam, as published, decays all
+            shrunk = (parameter.dim() > 1 and not name.endswith("bias")) or settings.name == "adam"
+            groups[part, shrunk].append(parameter)
     rows: list[dict[str, Any]] = [
         {"params": params, "lr": lr[part], "weight_decay": settings.weight_decay if shrunk else 0.0}
         for (part, shrunk), params in groups.items()

@@ -181,13 +181,14 @@ def dry_run(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer
 
 
 def _extended(config: TrainConfig, blueprint: Blueprint) -> Blueprint:
-    """With the scenes and the scale of a model of several scenes that it starts from."""
+    """With what the answers of a model of several scenes, that it starts from, depend on: they stay as they were."""
     if config.start_from is None:
         return blueprint
     known = find(full_name(config.start_from)).config["config"]
     if len(known["scenes"]) < 2:
         return blueprint
-    place = {key: tuple(known[key]) for key in ("scenes", "position_mean", "position_std")}
+    keys = ("scenes", "position_mean", "position_std", "label_frame", "mean", "std")
+    place = {key: tuple(value) if isinstance(value := known[key], list) else value for key in keys}
     return blueprint.with_place(**place)
 
 

@@ -47,9 +47,10 @@ class Watch:
         found = {}
         count = len(self.trained)
         diverged = "diverges" in self.given or error_m > WORSE * min(self.trained)
-        if not diverged and count >= self.early and error_m > 0.95 * self.mean_m and error_deg > 0.95 * self.mean_deg:
+        learns = error_m <= 0.95 * self.mean_m or error_deg <= 0.95 * self.mean_deg
+        if not learns and not diverged and count >= self.early and self.mean_m + self.mean_deg > 0:
             found["mean"] = (
-                f"after {count} epochs the model does no better than the mean pose ({error_m:.3g} m,"
+                f"after {count} epoch{'s' * (count > 1)} the model does no better than the mean pose ({error_m:.3g} m,"
                 f" {error_deg:.3g} deg; {self.mean_m:.3g} m, {self.mean_deg:.3g} deg): check the poses and optim.lr"
             )
         least = min(self.trained)

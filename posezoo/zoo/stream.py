@@ -91,6 +91,8 @@ def predict_stream(
     """
     if tta and not isinstance(model, PoseModel):
         raise UsageError("tta needs the model itself, not an exported file", "the run or folder that was exported")
+    if min(batch_size, every) < 1:
+        raise UsageError(f"batch_size={batch_size}, every={every}", "both are 1 or more")
     config = model.config
     decode = pictures.UPRIGHT if (config.decode == pictures.UPRIGHT.key if exif is None else exif) else None
     items, total = _items(sources, every)

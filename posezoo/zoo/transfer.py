@@ -1,13 +1,13 @@
 """A model that starts from another's weights: for another place, or for more scenes.
 
-Every tensor of the same name and shape is taken. Tensors that have a part for each scene (banks of heads, queries, the
-choice of the scene) are taken scene by scene, by the scenes' names: old scenes keep their numbers, new ones start as
-the model was built.
+Every tensor of the same name and shape is taken; those of a head below a modifier, from the head as it was before.
+Tensors that have a part for each scene (banks of heads, queries, the choice of the scene) are taken scene by scene, by
+the scenes' names: old scenes keep their numbers, new ones start as the model was built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ def transfer(model: PoseModel, source: PoseModel) -> list[str]:
     left = []
     with torch.no_grad():
         for name, value in own.items():
-            other = theirs.get(name)
+            other = next((theirs[one] for one in _without_modifiers(name) if one in theirs), None)
             if other is None or other.is_floating_point() != value.is_floating_point():
                 left.append(name)
             elif _by_scene(value, other, model.config.scenes, source.config.scenes):
@@ -41,6 +41,14 @@ def transfer(model: PoseModel, source: PoseModel) -> list[str]:
     if taken < LEAST * sum(value.numel() for value in own.values()):
         raise UsageError(f"{source.name} has no weights for {model.name}", "start from one of the same architecture")
     return left
+
+
+def _without_modifiers(name: str) -> Iterator[str]:
+    """The name, then as of the head below each modifier: `position_head.base.layers.0.bias` in the plain model."""
+    yield name
+    while ".base." in name:
+        name = name.replace(".base.", ".", 1)
+        yield name
 
 
 def _by_scene(value: Tensor, other: Tensor, new: Sequence[str], old: Sequence[str]) -> bool:

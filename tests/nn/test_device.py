@@ -24,7 +24,7 @@ def test_auto_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cpu" in error.value.hint
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuba", "", "\x1b[31m", "cpu:x"])
+@pytest.mark.parametrize("name", ["gpu", "cuba", "", "\x1b[31m", "cpu:x", "meta", "xpu", "vulkan"])
 def test_a_device_that_nobody_knows(name: str) -> None:
     with pytest.raises(UsageError) as error:
         torch_device(name)

@@ -279,3 +279,14 @@ def test_a_representation_by_its_numbers() -> None:
     assert [geometry.representation_of(n) for n in (4, 3, 6, 9)] == list(geometry.NUMBERS)
     with pytest.raises(WeightsError, match=naming("5")):
         geometry.representation_of(5)
+
+
+@pytest.mark.parametrize("size", [1.0, 500.0, 1e3, 1e6, 1e20])
+def test_large_9d_numbers_have_a_finite_gradient(size: float) -> None:
+    """Singular values that are all equal, beside which a small diagonal would be lost."""
+    quaternion_B4 = geometry.unit(torch.tensor([[1.0, 0.2, -0.3, 0.1]]))
+    for numbers_9 in (torch.ones(9), torch.eye(3).flatten(), torch.arange(9.0)):
+        x_B9 = (size * numbers_9)[None].requires_grad_(True)
+        loss = (geometry.matrix_from_9d(x_B9) - geometry.matrix_from_quaternion(quaternion_B4)).square().sum()
+        loss.backward()
+        assert loss.isfinite() and x_B9.grad is not None and x_B9.grad.isfinite().all()

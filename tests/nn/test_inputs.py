@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from posezoo.base.errors import DataError
+from posezoo.base.errors import DataError, UsageError
 from posezoo.nn import inputs
 from posezoo.zoo.build import create_model
+from posezoo.zoo.stream import predict_stream
 
 
 @pytest.fixture
@@ -40,11 +42,30 @@ def test_every_form_gives_the_same_poses(files: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), torch.zeros(4, 4, 3, dtype=torch.uint8)]
+    "image",
+    [
+        *(np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), torch.zeros(4, 4, 3, dtype=torch.uint8)),
+        *(torch.zeros(3, 4, 4, dtype=torch.bfloat16), np.zeros((0, 0, 3), np.uint8)),
+    ],
 )
 def test_other_arrays_are_refused(image: np.ndarray | torch.Tensor) -> None:
     with pytest.raises(DataError, match="uint8 RGB"):
         inputs.in_memory(image)
+
+
+@pytest.mark.parametrize("images", [None, [3], b"abc", 5.0])
+def test_what_is_no_picture_is_told(images: Any) -> None:
+    with pytest.raises(DataError, match="is no picture"):
+        inputs.listed(images)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_batches_have_a_picture_at_least(files: list[Path], size: int) -> None:
+    model = create_model("posenet", backbone="test_efficientnet.r160_in1k", pretrained_backbone=False)
+    with pytest.raises(UsageError, match="batch_size"):
+        model.predict(files, batch_size=size)
+    with pytest.raises(UsageError, match="batch_size"):
+        list(predict_stream(model, files, batch_size=size))
 
 
 def test_grey_pictures_and_folders_without_any(tmp_path: Path) -> None:

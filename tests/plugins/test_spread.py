@@ -105,6 +105,14 @@ def test_spreads_stay_within_their_bounds() -> None:
         assert output.spread_deg.tolist() == pytest.approx([0.5 if size < 0 else 180.0] * 2)
 
 
+def test_spreads_of_a_place_whose_size_is_not_known() -> None:
+    """Positions learned in metres, as the paper's recipes do: 10 km."""
+    model = small("posenet+spread", position_std=(1.0, 1.0, 1.0))
+    with torch.no_grad():
+        model.spread.layers[2].bias.fill_(1e6)
+        assert model(images(2)).spread_m.tolist() == pytest.approx([10_000.0] * 2)
+
+
 def test_it_is_added_once() -> None:
     with pytest.raises(UsageError, match=naming("spread")):
         small("posenet+spread+spread")

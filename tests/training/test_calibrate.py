@@ -79,12 +79,16 @@ def test_never_from_test_frames(train: Train, one_place: Path, tmp_path: Path) -
     copy = shutil.copytree(one_place, tmp_path / "copy")
     with pytest.raises(UsageError, match=naming("--data")):
         posezoo.calibrate(run, f"folder:{copy}")
+    rows = small_data.rows("yard")
+    part = small_data.write(tmp_path / "part", [{**row, "split": "test"} for row in rows[20:28]])
+    with pytest.raises(UsageError, match="8 of these 8"):  # four of training, four of the test
+        posezoo.calibrate(run, f"folder:{part}")
     with pytest.raises(UsageError, match=naming("local-dir")):
         posezoo.calibrate("posenet-anchors-demo", f"folder:{copy}")  # pinned, byte for byte
 
 
 def test_a_scene_by_another_name(train: Train, tmp_path: Path) -> None:
     run = train(epochs=1, selection="last").path
-    walk = small_data.write(tmp_path / "hall", small_data.rows("hall"))
+    walk = small_data.write(tmp_path / "hall", small_data.rows("hall", 0.5))
     assert posezoo.calibrate(run, f"folder:{walk}", scene="yard").estimate.calibration.count == 32
     assert np.isfinite(posezoo.calibrate(run, f"folder:{walk}").estimate.metres.numpy()).all()

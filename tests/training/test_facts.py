@@ -23,6 +23,11 @@ def test_selection_is_said(train: Train, tmp_path: Path) -> None:
         assert word in evaluate(result.path).selection
 
 
+def test_without_validation_frames_the_last_epoch_is_said(train: Train) -> None:
+    result = train(epochs=1, selection="validation", **{"data.validation": 0})
+    assert result.report.selection == "last epoch"
+
+
 def test_what_a_run_has_otherwise_than_its_recipe(train: Train) -> None:
     """As words of the command line; not where and how fast it was computed."""
     run = train(epochs=1, **{"optim.lr": 1e-5, "workers": 0}).path

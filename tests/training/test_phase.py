@@ -15,7 +15,7 @@ import torch
 from small_runs import Notes, Train, changed, job, weights
 
 from posezoo.api import resume
-from posezoo.base.errors import Interrupted, NotFiniteError
+from posezoo.base.errors import Interrupted, NotFiniteError, UsageError
 from posezoo.data.loader import Batch
 from posezoo.nn.model import PoseModel
 from posezoo.training import frozen
@@ -310,3 +310,23 @@ def test_compiled(train: Train, tmp_path: Path) -> None:
     plain, compiled = (train(out=str(tmp_path / str(on)), compile=on, **given).path for on in (False, True))
     np.testing.assert_allclose(of(plain, "loss"), of(compiled, "loss"), rtol=1e-3)
     assert weights(plain, 3).keys() == weights(compiled, 3).keys()
+
+
+def test_a_loss_may_come_in_some_steps_only(one_place: Path) -> None:
+    """A plugin's; each step's line has what that step had."""
+    ready = job(one_place, batch_size=8)
+    given = next(iter(Phase(ready, 0).batches(0, 0)))
+    for order in ((True, False), (False, True)):
+        phase = Phase(ready, 0)
+        phase.begin()
+        for number, more in enumerate(order, 1):
+            phase.step(given, number, {"step": number})
+            if more:
+                phase.unread[-1].means["aux_loss"] = torch.tensor(3.0)
+        lines = phase.read()
+        assert [line.get("aux_loss") for line in lines] == [3.0 if more else None for more in order]
+
+
+def test_one_image_at_a_time_is_too_few_for_batch_norms(train: Train) -> None:
+    with pytest.raises(UsageError, match="batch norms"):
+        train(backbone="mobilenetv4_conv_small_050", batch_size=1, epochs=1)

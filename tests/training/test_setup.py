@@ -480,6 +480,37 @@ def test_frozen_stages_stay_to_the_last_bit_and_nothing_else(train: Train, one_p
     assert any(name.endswith("running_mean") for name in expected)
 
 
+def test_too_many_frozen_stages_leave_no_folder(train: Train, tmp_path: Path) -> None:
+    """Else it would hold a run that nothing can resume."""
+    with pytest.raises(UsageError):
+        train(**{"optim.frozen_stages": 9})
+    assert not (tmp_path / "run").exists()
+
+
+def test_biases_do_not_decay_in_banks_either(two_places: Path) -> None:
+    ready = job(two_places, "ms-transformer", shared_heads=False, **{"optim.weight_decay": 0.1})
+    optimiser = setup.make_optimiser(ready, setup.make_loss(ready, PhaseSettings(epochs=1)))
+    decayed = {id(p) for group in optimiser.param_groups if group["weight_decay"] for p in group["params"]}
+    banks = {name: p for name, p in ready.model.named_parameters() if name.endswith("bias") and p.dim() > 1}
+    assert banks
+    assert not [name for name, p in ready.model.named_parameters() if name.endswith("bias") and id(p) in decayed]
+
+
+def test_pixels_are_those_of_the_data_where_nothing_else_is_given(one_place: Path) -> None:
+    whole = job(one_place, normalise_pixels="data").model.config
+    part = job(one_place, normalise_pixels="data", std=[0.2, 0.2, 0.2]).model.config
+    assert (part.mean, part.std) == (whole.mean, (0.2, 0.2, 0.2))
+    part = job(one_place, normalise_pixels="data", mean=[0.4, 0.4, 0.4]).model.config
+    assert (part.mean, part.std) == ((0.4, 0.4, 0.4), whole.std)
+
+
+def test_cameras_that_no_phase_turned_are_not_said_to_turn(one_place: Path) -> None:
+    turned = {"augment.geometry": "rotate", "augment.yaw": 5.0}
+    assert job(one_place, **turned).model.config.turns_deg is not None
+    still = [{"train": "all", "epochs": 1, "augment": False}]
+    assert job(one_place, phases=still, **turned).model.config.turns_deg is None
+
+
 @pytest.mark.parametrize("train_what", ["all", "position"])
 def test_frozen_stages_are_in_evaluation_mode(one_place: Path, train_what: str) -> None:
     ready, phase = job(one_place, **{"optim.frozen_stages": 1}), PhaseSettings(train=train_what, epochs=1)

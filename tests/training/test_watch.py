@@ -52,6 +52,12 @@ def test_each_warning_is_given_once_and_when_it_is_true(frames: Frames) -> None:
         assert all(word in text for word, text in zip(words, found, strict=True))
 
 
+def test_a_place_of_one_pose_has_no_mean_to_beat(frames: Frames) -> None:
+    watch = Watch(frames.select(slice(0, 1)), 1)
+    watch.step({"position_m": 1e-5, "orientation_deg": 140.0})
+    assert watch.epoch({}) == []
+
+
 def test_a_run_tells_it(train: Train, notes: Notes) -> None:
     train(epochs=5, **{"optim.lr": 1e-12, "loss.balance_lr": 0})
     assert [note for note in notes.notes if "mean pose" in note]

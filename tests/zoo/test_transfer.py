@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ from small_runs import Notes, Train
 
 import posezoo
 from posezoo.base.errors import UsageError
+from posezoo.catalogue import resolve, settings
 from posezoo.nn.model import PoseModel
 from posezoo.nn.place import Place, learn_place
+from posezoo.training.config import configure
 from posezoo.training.run import read_config
+from posezoo.training.train import _extended
 from posezoo.zoo.blueprint import blueprint
 from posezoo.zoo.build import build
 from posezoo.zoo.saved import load
@@ -128,3 +133,39 @@ def test_a_scene_is_added_to_a_model_of_several(train: Train, two_places: Path, 
     torch.testing.assert_close(one.position, two.position, atol=1e-5, rtol=0)
     report = posezoo.evaluate(run, observer=Notes())
     assert set(report.frames.scenes) >= {"cellar"}
+
+
+@pytest.mark.parametrize("name", ["posenet+hyper", "posenet+anchors", "posenet+anchors+hyper", "posenet+spread"])
+def test_a_head_is_kept_below_its_modifiers(name: str) -> None:
+    """What starts from the plain model has its head; a residual that starts at zero answers as it did."""
+    model, source = made(name, 0), made("posenet", 1)
+    left = transfer(model, source)
+    own, theirs = model.state_dict(), source.state_dict()
+    for key, value in theirs.items():
+        same = [one for one in own if one.replace(".base.", ".") == key or one.replace(".base.base.", ".") == key]
+        taken = [one for one in same if own[one].shape == value.shape]
+        assert all(torch.equal(own[one], value) and one not in left for one in taken), key
+    if name == "posenet+hyper":
+        images = torch.rand(2, 3, SMALL["crop"], SMALL["crop"])
+        with torch.inference_mode():
+            one, two = (net.eval()(images) for net in (model, source))
+        torch.testing.assert_close(one.position, two.position)
+        torch.testing.assert_close(one.quaternion, two.quaternion)
+
+
+def test_what_old_scenes_answers_depend_on_stays(train: Train, two_places: Path, tmp_path: Path) -> None:
+    """The label frame and the pixels' mean too, whatever the new recipe says."""
+    first = train("ms-transformer", two_places, epochs=1, out=str(tmp_path / "first"), normalise_pixels="data").path
+    folder = shutil.copytree(first, tmp_path / "other")
+    for path in folder.rglob("config.json"):
+        config = json.loads(path.read_text())
+        config["config"]["label_frame"] = "world-to-camera"
+        config.pop("sum", None)
+        path.write_text(json.dumps(config))
+    given = small_data.settings("ms-transformer", start_from=f"local-dir:{folder / 'best'}")
+    known_names = resolve.model("ms-transformer"), resolve.data(f"folder:{two_places}")
+    plan = _extended(*configure(*known_names, settings.nested(given)))
+    known = load(f"local-dir:{first}").config
+    assert plan.config.label_frame == "world-to-camera"
+    assert (plan.config.mean, plan.config.std) == (known.mean, known.std)
+    assert plan.config.mean != posezoo.create_model("posenet", pretrained_backbone=False).config.mean
