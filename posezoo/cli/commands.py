@@ -23,7 +23,8 @@ from posezoo.cli.study import app as study_app
 from posezoo.cli.weights import app as weights_app
 
 app = typer.Typer(
-    help="The model zoo of absolute camera pose regression.\n\nExample: posezoo train atloc+hyper --data demo-loop",
+    help="The model zoo of absolute camera pose regression.\n\n--debug anywhere on the line adds an error's traceback."
+    "\n\nExample: posezoo train atloc+hyper --data demo-loop",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

@@ -251,7 +251,8 @@ def corrupt(
     out: Annotated[Path, typer.Option(help="The folder to fill.")],
     options: Options = None,
     kind: Annotated[
-        str, typer.Option(help="Some of fog,snow,night,rain,blur,occlusion; original: unchanged.")
+        str,
+        typer.Option(help="Some of fog, snow, night, rain, blur, occlusion; original: unchanged.", show_default="all"),
     ] = "fog,snow,night,rain,blur,occlusion",
     severity: Annotated[str, typer.Option(help="1 to 5, for example 3, 1,3,5 or 1..5.")] = "3",
     seed: Seed = 0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,15 @@ def of_model(model: KnownModel | None) -> list[dict[str, Any]]:
     else:
         rows = of_training(settings.merged(*(card.train for card in model.variant))) + _of_plan(with_settings(model))
     return [row for row in rows if row["key"] not in (*PLACE_FIELDS, *ARGUMENTS)]
+
+
+def of_study(name: str) -> list[dict[str, Any]]:
+    """Every `study.KEY` of a study. Raises UsageError for an unknown name."""
+    from posezoo.studies.declared import declared
+
+    options = import_module(declared(name).run.partition(":")[0]).Options
+    rows = _rows(options, "study.", {}, name)
+    return [{key: value for key, value in row.items() if key != "value"} for row in rows]
 
 
 def _of_plan(plan: Blueprint) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ Overrides = Annotated[
 ]
 Root = Annotated[str | None, typer.Option(help="Folder of the benchmark, instead of POSEZOO_DATA.")]
 Tta = Annotated[
-    bool, typer.Option("--tta", help="The mean over each picture and turned copies of it: nine times the work.")
+    bool, typer.Option("--tta", help="One pose from each picture and turned copies of it: five or nine times the work.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad frames; they are listed in skipped.txt.")]
 Split = Annotated[

@@ -101,7 +101,7 @@ def weights(pattern: str = "*") -> list[dict[str, str]]:
     for alias, card in sorted(entries.weights_cards().items()):
         how = f"posezoo.load({alias!r})" if alias in known else card.command
         if alias not in known and card.authors:
-            how += f"; or posezoo weights convert --from {card.authors} FILE --data {card.data}"
+            how += f"; or posezoo weights convert --from {card.authors} FILE --data {card.data} --out FOLDER"
         rows.append(
             {
                 "name": alias,

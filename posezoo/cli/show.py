@@ -31,7 +31,7 @@ def list_(
     """The architectures, with what +MODIFIER adds; then the trained models, in short (posezoo weights list has all).
 
     params: in millions. MB: in float32. ms: CPU milliseconds an image on one core.
-    m, deg, by: the best known medians, and whose they are.
+    m, deg, by: the known medians, and whose they are: ours where there are any, each with settings of its own.
 
     Example: posezoo list 'atloc*' --data 7scenes-chess --sort m
     """
@@ -50,6 +50,8 @@ def list_(
         ways = "not published: train by the recipe or weights convert the authors' file, see posezoo weights list NAME"
         print_content(trained, format, f"trained models ({ways})", no_truncate)
     note = TrainView(format != "human").note
+    if data and len({row["by"] for row in found} - {None}) > 1:
+        note("ours may be of another split, picture size or number of epochs than the papers': posezoo info NAME")
     if not found and not trained and (near := rows.near_names(pattern)):
         note("did you mean " + " or ".join(f'"{name}"' for name in near) + "?")
     for remark in rows.plugin_remarks():
@@ -85,6 +87,7 @@ def settings_(
         str | None,
         typer.Argument(help="A model (atloc+hyper); without it, every key there is.", autocompletion=complete.models),
     ] = None,
+    study: Annotated[str, typer.Option(help="The settings of this study, study.KEY=VALUE.")] = "",
     format: Format = "human",
 ) -> None:
     """Every KEY=VALUE that training takes: default, type, range, unit, source; nothing is opened or trained.
@@ -96,6 +99,11 @@ def settings_(
     from posezoo.catalogue import resolve
     from posezoo.cli import keys
 
+    if study and model:
+        raise UsageError("--study is for a study's own settings, MODEL for a training's", "one of them at a time")
+    if study:
+        print_content(keys.of_study(study), format, f"settings of study {study}")
+        return
     known = None if model is None else resolve.model(model)
     print_content(keys.of_model(known), format, f"settings of {model}" if model else "settings")
 

@@ -102,9 +102,9 @@ def _steps(name: str, card: DataCard, archives: list[Archive], folder: str, give
     steps = [f"Read the licence ({card.licence}) at {card.page}."] if card.page else []
     if folder.startswith("$"):
         steps.append("Choose a folder for all benchmarks: export POSEZOO_DATA=/data")
-    if archives:
-        steps.append(f"Fetch from there into {folder}: {files}")
-        steps.append(f"Unpack them: posezoo data prepare {quoted}{where} (by hand: to what the layout shows)")
     steps += [f"{step[:1].upper()}{step[1:]}." for step in card.steps]
+    if archives:
+        steps.append(f"Fetch into {folder}: {files}")
+        steps.append(f"Unpack them: posezoo data prepare {quoted}{where} (by hand: to what the layout shows)")
     steps.append(f"Check it: posezoo data verify {quoted}{where}")
     return [*steps, f"Train: posezoo train posenet+hyper --data {quoted}{where}"]

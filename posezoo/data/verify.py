@@ -73,7 +73,10 @@ class Verified:
         """The error that carries the findings; None if all is good."""
         found = sum(self.counts.values())
         if not self.missing and self.findings:
-            return problems(self.name, self.findings)
+            error = problems(self.name, self.findings)
+            return DataError(
+                error.message, "correct them; train and eval leave them out with --skip-bad", self.findings
+            )
         if not self.missing and not found:
             return DataError(f"{self.name} has no frames", self.share or "check its path and options")
         if not self.missing:

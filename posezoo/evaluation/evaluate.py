@@ -172,7 +172,7 @@ def _baselines(
         return {}, ["no baselines: the train split is empty"]
     methods, remarks = {baselines.MEAN: baselines.mean_training_pose(train, test)}, []
     if features is None:
-        remarks.append(f"{baselines.RETRIEVAL} left out: no feature extractor was given")
+        remarks.append(f"{baselines.RETRIEVAL} left out: the backbone has no pretrained weights")
     else:
         methods[baselines.RETRIEVAL] = baselines.nearest_training_image(train, test, *features)
     methods[baselines.ORACLE] = baselines.oracle_nearest_pose(train, test)
@@ -310,8 +310,8 @@ def check_scenes(model: PoseModel, frames: Frames) -> None:
         return
     for number in np.unique(frames.scene):
         if frames.scenes[number] not in known:
-            has = f'model has no scene "{frames.scenes[number]}" (has: {", ".join(known)})'
-            hint = "evaluate it on data of its own scenes, or train a model on these; a new recording of one: --scene"
+            has = f'{model.name} has no scene "{frames.scenes[number]}" (has: {", ".join(known)})'
+            hint = "evaluate it on data of its own scenes; a new recording of one: posezoo eval --scene NAME"
             raise WeightsError(has, hint)
 
 

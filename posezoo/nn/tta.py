@@ -75,8 +75,10 @@ def turned(config: Reads) -> bool:
 
 def described(config: Reads) -> str:
     """What is averaged, in words."""
-    how = "copies turned within the range of training" if turned(config) else "rolled copies"
-    return f"tta: each pose is the mean over its image and {len(turns(config)) - 1} {how}"
+    copies = len(turns(config)) - 1
+    if turned(config):
+        return f"tta: each pose is the median over its image and {copies} copies turned within the range of training"
+    return f"tta: each pose is the mean over its image and {copies} rolled copies"
 
 
 def averaged(model: Callable[..., PoseOutput], images: Sequence[Tensor], config: Reads) -> PoseOutput:

@@ -77,7 +77,7 @@ def seeds_note(subjects: Mapping[str, int]) -> str:
     """What the number of trainings allows to say; `subjects`: name -> trainings."""
     least = min(subjects.values())
     if least == 1:
-        return "one training of a model: another seed may turn the difference round"
+        return "one training of a model: another seed may reverse the difference"
     if least < 3:
         return f"{least} trainings of a model: few to tell the models from their seeds"
     return f"{least} trainings of each model: a word holds for every pair of them"

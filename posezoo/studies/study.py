@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posezoo.base.errors import UsageError
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Observer
 from posezoo.base.version import __version__
@@ -75,7 +76,10 @@ def run(
     own = {key.removeprefix("study."): value for key, value in given.items() if key.startswith("study.")}
     module, _, function = known.run.partition(":")
     place = import_module(module)
-    options = settings.validated(place.Options, own, "study.")
+    try:
+        options = settings.validated(place.Options, own, "study.")
+    except UsageError as error:
+        raise UsageError(error.message, f"posezoo settings --study {name} lists all of them") from None
     folder = Path(out)
 
     def train(plan: Sequence[Cell]) -> None:

@@ -119,3 +119,15 @@ def test_settings_without_a_model_are_all_there_are() -> None:
     groups = {row["group"] for row in rows}
     assert groups >= {"run", "optim", "every model", "atloc", "posenet", "ms-transformer", "+hyper", "+anchors"}
     assert all(row["what"] and row["type"] and "value" not in row for row in rows)
+
+
+def test_settings_of_a_study_are_listed_and_named_where_one_is_wrong() -> None:
+    from posezoo.studies.declared import STUDIES
+
+    for name in STUDIES:
+        rows = json.loads(ok("settings", "--study", name, "--format", "json"))
+        assert all(row["key"].startswith("study.") and row["what"] and "default" in row for row in rows), name
+    assert "study.covers" in ok("settings", "--study", "occlusion")
+    faults.assert_fails(["settings", "--study", "occlusions"], 2, "occlusion")
+    faults.assert_fails(["settings", "posenet", "--study", "occlusion"], 2, "--study")
+    faults.assert_fails(["study", "occlusion", "study.zzz=1"], 2, "settings --study occlusion")

@@ -35,7 +35,8 @@ def test_list_says_where_weights_are(small: str) -> None:
     assert rows["small"]["weights"] == "on the hub"
     assert rows["unpublished"]["weights"] == "not published"
     assert rows["unpublished"]["how"] == (
-        "posezoo train posenet --data 7scenes-chess; or posezoo weights convert --from atloc FILE --data 7scenes-chess"
+        "posezoo train posenet --data 7scenes-chess; "
+        "or posezoo weights convert --from atloc FILE --data 7scenes-chess --out FOLDER"
     )
     ok("weights", "pull", "small")
     assert "in the cache" in ok("weights", "list", "small")
