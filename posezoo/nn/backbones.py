@@ -97,13 +97,6 @@ class Backbone(nn.Module):
             layers[name] for name in layers if name and not any(f"{leaf}.".startswith(f"{name}.") for leaf in later)
         ]
 
-    def freeze(self, stages: int) -> None:
-        """Nothing of the first stages learns or changes, tokens and position tables before them neither."""
-        for module in self.early(stages):
-            module.requires_grad_(False).eval()
-        for parameter in self.net.parameters(recurse=False) if stages else ():
-            parameter.requires_grad_(False)
-
     def regularise(self, drop_path: float, batch_norm_momentum: float | None) -> None:
         """Set what acts in training alone: no tensor of the network changes, nor its output in evaluation.
 

@@ -35,7 +35,9 @@ class Options:
     images: AtMost = 60
     """At most so many test images, evenly spaced; 0: all."""
     kinds: Several[str] = tuple(KINDS)
+    """Of change: fog, snow, night, rain, blur, occlusion."""
     severities: Several[Severity] = (1, 3, 5)
+    """How strong each is drawn."""
 
 
 def study(request: Request, options: Options, observer: Observer) -> Found:

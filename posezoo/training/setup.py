@@ -143,7 +143,7 @@ def _set_up(
         )
         plan = plan.with_place(mean=plan.config.mean or mean, std=plan.config.std or std)
     model = checked_model(plan)
-    _check_stages(model, config.optim)
+    set_trainable(model, config.plan[0], config.optim)  # raises what would end the run once its folder is made
     backbone_files = load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -194,13 +194,6 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     )
 
 
-def _check_stages(model: PoseModel, optim: OptimSettings) -> None:
-    """Raise UsageError for stages that a backbone has not, before the run has a folder."""
-    for backbone in model.modules():
-        if isinstance(backbone, Backbone) and optim.backbone_learns:
-            backbone.early(optim.frozen_stages)
-
-
 def set_trainable(model: PoseModel, phase: PhaseSettings, optim: OptimSettings) -> None:
     """Freeze what the phase does not train: parameters, and by evaluation mode dropout and batch-norm statistics."""
     if phase.train == "all":
@@ -214,10 +207,12 @@ def set_trainable(model: PoseModel, phase: PhaseSettings, optim: OptimSettings) 
         for name in model.of_scenes if phase.train == "heads" else ():
             model.get_parameter(name).requires_grad_(True)
     for backbone in model.modules():
-        if isinstance(backbone, Backbone) and optim.backbone_learns:
-            backbone.freeze(optim.frozen_stages)
-        elif isinstance(backbone, Backbone):
-            backbone.requires_grad_(False).eval()
+        if isinstance(backbone, Backbone):
+            for module in backbone.early(optim.frozen_stages) if optim.backbone_learns else [backbone]:
+                module.requires_grad_(False).eval()
+            # a transformer's tokens and position tables come before its first stage
+            for parameter in backbone.net.parameters(recurse=False) if optim.frozen_stages else ():
+                parameter.requires_grad_(False)
 
 
 def make_optimiser(job: Job, loss: PoseLoss) -> torch.optim.Optimizer:

@@ -173,16 +173,6 @@ def test_a_network_that_names_no_layer_of_its_stages(name: str) -> None:
     assert error.value.hint == "optim.frozen_stages=0"
 
 
-def test_frozen_stages_include_tokens_and_position_tables() -> None:
-    backbone = Backbone("test_vit.r160_in1k").requires_grad_(True)
-    backbone.freeze(2)
-    learning = {name for name, parameter in backbone.net.named_parameters() if parameter.requires_grad}
-    assert learning and not learning & {"cls_token", "pos_embed", "patch_embed.proj.weight"}
-    backbone.requires_grad_(True)
-    backbone.freeze(0)
-    assert all(parameter.requires_grad for parameter in backbone.parameters())
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("model", ["posenet", "ms-transformer"])
 def test_any_family_of_timm(model: str, name: str) -> None:

@@ -480,6 +480,16 @@ def test_frozen_stages_stay_to_the_last_bit_and_nothing_else(train: Train, one_p
     assert any(name.endswith("running_mean") for name in expected)
 
 
+def test_frozen_stages_include_tokens_and_position_tables() -> None:
+    small = {"pretrained_backbone": False, "resize": 64, "crop": 64}
+    model = create_model("posenet", backbone="test_vit.r160_in1k", **small)
+    for stages in (2, 0):
+        setup.set_trainable(model, PhaseSettings(epochs=1), OptimSettings(frozen_stages=stages))
+        learning = {name for name, parameter in model.backbone.net.named_parameters() if parameter.requires_grad}
+        first = {"cls_token", "pos_embed", "patch_embed.proj.weight"}
+        assert learning & first == (set() if stages else first) and len(learning) > 10
+
+
 def test_too_many_frozen_stages_leave_no_folder(train: Train, tmp_path: Path) -> None:
     """Else it would hold a run that nothing can resume."""
     with pytest.raises(UsageError):
