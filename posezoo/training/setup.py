@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -117,10 +117,7 @@ def _set_up(
     config: TrainConfig, blueprint: Blueprint, data: KnownData, observer: Observer, processes: Processes
 ) -> Job:
     where = config.data
-
-    def reading(done: int, total: int) -> None:
-        observer.progress("reading images", done, total)
-
+    reading = partial(observer.progress, "reading images")
     dataset = open_dataset(data, root=where.root, split=where.split, skip_bad=where.skip_bad, progress=reading)
     dataset = with_scenes_of(blueprint, dataset)
     for note in (*dataset.notes, *dataset.remarks):
@@ -132,15 +129,13 @@ def _set_up(
         cache = ImageCache.open(dataset.frames, reading)
     accelerator = _accelerator(config)
     torch.manual_seed(config.seed)
-    seen = varied if any(phase.augment for phase in config.plan) else UNVARIED
-    plan = _for_place(blueprint, dataset, train_rows, config).with_place(**_cameras(seen, cache, train_rows))
+    cameras = _cameras(varied if any(phase.augment for phase in config.plan) else UNVARIED, cache, train_rows)
+    plan = _for_place(blueprint, dataset, train_rows, config).with_place(**cameras)
     if len(dataset.frames.lens):
         sizes = cache.stored_sizes(train_rows)
         plan = plan.with_place(lenses=training_lenses(dataset.frames.select(train_rows), sizes, observer.note))
     if config.normalise_pixels == "data" and None in (plan.config.mean, plan.config.std):
-        mean, std = pixel_statistics(
-            cache, train_rows, lambda done, total: observer.progress("pixel statistics", done, total)
-        )
+        mean, std = pixel_statistics(cache, train_rows, partial(observer.progress, "pixel statistics"))
         plan = plan.with_place(mean=plan.config.mean or mean, std=plan.config.std or std)
     model = checked_model(plan)
     set_trainable(model, config.plan[0], config.optim)  # raises what would end the run once its folder is made
