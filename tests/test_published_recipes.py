@@ -293,7 +293,7 @@ def test_the_page_shows_each_field_beside_ours(row: Published) -> None:
 
 
 def test_the_page_says_why_ours_are_otherwise() -> None:
-    reasons = PAGE.read_text(encoding="utf-8").partition("## Otherwise on purpose")[2].partition("\n## ")[0]
+    reasons = PAGE.read_text(encoding="utf-8").partition("## Deliberate differences")[2].partition("\n## ")[0]
     for key, _ in OTHERWISE:
         assert re.search(rf"^\| `{key}` \| .+ \| .+ \| .+ \|$", reasons, re.MULTILINE), key
 
