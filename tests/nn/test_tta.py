@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from level import Level, slopes
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from posezoo.nn import geometry, transforms, tta
@@ -85,6 +86,21 @@ def test_each_view_is_what_the_turned_camera_would_see() -> None:
     still, aside = (tta._look(whole, WIDE, turn_33) for turn_33 in turns_V33[:2])
     assert (aside - still).abs().mean() > 0.5, "views differ"
     torch.testing.assert_close(still, (whole[..., 8:120, 104:216] - 0.4) / 0.2, atol=1e-4, rtol=0)
+
+
+def test_copies_are_turned_to_all_sides_alike_and_never_farther_than_training_turned() -> None:
+    """To each side as far as to the other, in yaw, pitch and roll; so their median is about the picture as it is."""
+    angle_V3 = geometry_euler_deg(tta.turns(WIDE)[1:])
+    assert WIDE.turns_deg is not None
+    assert np.abs(angle_V3.sum(axis=0)).max() < 0.05 * max(WIDE.turns_deg)
+    assert (np.abs(angle_V3).max(axis=0) <= np.array(WIDE.turns_deg) + 1e-3).all()
+    for axis in range(2):
+        assert (angle_V3[:, axis] > 1e-3).sum() == (angle_V3[:, axis] < -1e-3).sum() == 3
+
+
+def geometry_euler_deg(turn_V33: Tensor) -> np.ndarray:
+    """Yaw, pitch and roll of R_y R_x R_z, by scipy."""
+    return Rotation.from_matrix(turn_V33.double().numpy()).as_euler("YXZ", degrees=True)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])

@@ -33,6 +33,7 @@ def test_from_a_new_recording(train: Train, new_walk: Path) -> None:
     assert config["weights"] == weights
     assert config["estimate"]["source"] == "folder:new"  # no path of this machine
     assert any("error estimate" in line for line in config["disclosures"])
+    assert "| radii | hold for 90 % of 32 images: folder:new |" in (run / "best" / CARD).read_text(encoding="utf-8")
     first = posezoo.load(run, device="cpu").predict(new_walk / "yard", note=lambda text: None)
     assert first.radius_m is not None
     # of 32 images one is left out as unfamiliar, and of the others 29 of 31 or more are covered
