@@ -25,6 +25,7 @@ PAGE, STORE = ROOT / "docs" / "results" / "hypernetwork.md", ROOT / "registry" /
 IMAGES = ROOT / "docs" / "images"
 ERRORS = {"position_m": ("position", "m"), "orientation_deg": ("orientation", "deg")}
 BASE, SAME_SIZE = "base", "same-size"
+PLAIN = (SAME_SIZE, "wider")  # forms without a hypernetwork
 KEPT = (
     "name", "than", "by", "group", "num", "error", "median_first", "median", "difference", "difference_ci95", "verdict",
 )  # fmt: skip
@@ -167,7 +168,7 @@ def _pairs(grids: Mapping[str, Any], than: str) -> list[Row]:
         row
         for found in grids.values()
         for row in found["pairs"]
-        if row["by"] != "sequence" and row["than"].startswith(than) and not row["name"].startswith(SAME_SIZE)
+        if row["by"] != "sequence" and row["than"].startswith(than) and not row["name"].startswith(PLAIN)
     ]
 
 

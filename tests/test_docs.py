@@ -180,6 +180,13 @@ def test_every_page_is_in_the_navigation() -> None:
     assert {page for page in pages if not page.startswith("examples/")} == set(re.findall(r"[\w/.-]+\.md", nav))
 
 
+def test_every_extra_is_in_the_tutorial() -> None:
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    rows = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs/tutorial.md").read_text().partition("| extra |")[2], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z]+)`", row)}
+    assert extras - {"test", "docs", "lint", "dev", "render"} <= named
+
+
 def test_the_plugin_page_shows_the_examples_as_they_are() -> None:
     contents = {content for _, content in blocks(ROOT / "docs/plugins.md")}
     files = [path for path in EXAMPLES.rglob("*") if path.suffix in (".py", ".toml")]
