@@ -182,7 +182,9 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_every_extra_is_in_the_tutorial() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    rows = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs/tutorial.md").read_text().partition("| extra |")[2], re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`[^|]+) \|", (ROOT / "docs/tutorial.md").read_text().partition("| extra |")[2], re.MULTILINE
+    )
     named = {name for row in rows for name in re.findall(r"`([a-z]+)`", row)}
     assert extras - {"test", "docs", "lint", "dev", "render"} <= named
 
