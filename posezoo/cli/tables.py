@@ -7,6 +7,7 @@ written as a block of lines for each row. Where the output is no terminal nothin
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -50,7 +51,7 @@ def print_table(title: str, header: Row, rows: Sequence[Row], whole: bool = Fals
     header = [safe(name) for name in header]
     rows = [[safe(cell) for cell in row] for row in rows]
     _print_title(title, console)
-    fitted = fit(header, rows, console.width if console.is_terminal else NO_EDGE, whole)
+    fitted = fit(header, rows, line_width(console), whole)
     if fitted is None:
         for row in rows:
             print_facts("", {name: cell for name, cell in zip(header, row, strict=True) if cell}, whole, console)
@@ -98,9 +99,14 @@ def print_lines(*lines: str) -> None:
 
 def words_within(text: str, console: Console) -> str:
     """The text with breaks between words where the terminal would break it anywhere; as it is where there is none."""
-    if not console.is_terminal:
-        return text
-    return "\n".join(part for line in text.split("\n") for part in _wrapped(line, console.width))
+    width = line_width(console)
+    return text if width == NO_EDGE else "\n".join(part for line in text.split("\n") for part in _wrapped(line, width))
+
+
+def line_width(console: Console) -> int:
+    """Of a terminal its width. A pipe that FORCE_COLOR colours has no edge, unless COLUMNS says where."""
+    has_edge = console.is_terminal and (console.file.isatty() or "COLUMNS" in os.environ)
+    return console.width if has_edge else NO_EDGE
 
 
 def print_facts(title: str, facts: Mapping[str, str], whole: bool = True, console: Console | None = None) -> None:
@@ -111,7 +117,7 @@ def print_facts(title: str, facts: Mapping[str, str], whole: bool = True, consol
     console = console or Output()
     _print_title(title, console)
     indent = max(map(len, facts), default=0) + 2
-    width = max(console.width - indent, SHORTEST) if console.is_terminal else NO_EDGE
+    width = max(line_width(console) - indent, SHORTEST)
     for name, value in facts.items():
         lines = []
         for line in safe(value).split("\n"):

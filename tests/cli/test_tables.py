@@ -178,3 +178,10 @@ def test_wide_characters_keep_the_frame(terminal: None, capsys: pytest.CaptureFi
     from rich.cells import cell_len
 
     assert {cell_len(plain(line)) for line in capsys.readouterr().out.splitlines()} == {80}
+
+
+def test_a_coloured_pipe_has_no_edge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    tables.print_table("data sets", ["name", "summary"], [["loop", "a long way round " * 20]])
+    assert "not shown" not in (out := capsys.readouterr().out) and out.count("a long way round") == 20
