@@ -167,7 +167,7 @@ def report(
     """
     from posezoo.base.poses import printable
     from posezoo.evaluation import page
-    from posezoo.training.again import stored_report
+    from posezoo.training.reports import stored_report
 
     folder, found = stored_report(run)
     if (latex or csv) and (out is not None or figures or show):

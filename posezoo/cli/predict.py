@@ -82,7 +82,7 @@ def predict(
             return
         if form == "html":  # imported here: reports and training take a second that other forms do without
             from posezoo.evaluation import where
-            from posezoo.training.again import known_map
+            from posezoo.training.reports import known_map
 
             where.to_file(out, batches, *known_map(full))
             return

@@ -95,7 +95,7 @@ def error_map(
     Example: posezoo study error-map outputs/posenet/demo-loop/20261122T101500Z outputs/atloc/demo-loop/20261122T111500Z
     """
     from posezoo.studies.error_map import error_map as study
-    from posezoo.training.again import stored_report
+    from posezoo.training.reports import stored_report
 
     reports = [stored_report(run)[1] for run in (first, other)]
     found = study((str(first), str(other)), reports[0], reports[1], out)

@@ -78,11 +78,10 @@ def evaluate(
     """The report of `model` on `split` of `dataset`, with the baselines from the training frames.
 
     The model is never given the scene of an image. `cache` holds the images of `dataset.frames`; without it one is
-    opened. Without `embed` image retrieval is left out. With `device` the model is moved there, else it runs where it
-    is. `training`: the data whose training frames the baselines are made of, where they are not all of `dataset`'s own;
-    a new recording of a place has none. `selection` says how its weights were chosen, `trained` is what its config.json
-    says of the training. With `share` several processes, all of which call this, do a part each. `tta`: each pose is
-    the mean over the image and turned copies (`posezoo.nn.tta`); the report says so."""
+    opened. Without `embed` image retrieval is left out. With `device` the model is moved there. `training`: the data
+    whose training frames the baselines are made of, where they are not all of `dataset`'s own; a new recording of a
+    place has none. `selection`: how its weights were chosen; `trained`: what its config.json says of the training.
+    With `share` several processes, all of which call this, do a part each. `tta`: turned copies too (posezoo.nn.tta)."""
     test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
     if device is not None:
@@ -141,6 +140,7 @@ def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[st
         "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
         "batch_size": run.batch_size,
         **({"calibration": dataclasses.asdict(known.calibration)} if known else {}),
+        **({"tta": True} if tta else {}),
         "device": run.device.type,
         "data_notes": list(dataset.notes),
         "skipped": [str(finding) for finding in dataset.skipped],

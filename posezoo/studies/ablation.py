@@ -36,7 +36,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; rows in the order of the grid."""
     name = options.grid or f"paper/table-{options.table}"
     models = subjects(replace(request, grid=name))
-    found = cells.cells(models, request.data, request.root)
+    found = cells.cells(models, request)
     rows = cells.table(found)
     pairs = [] if request.models else cells.pairs(found, entries.grid(name).against())
     baselines = cells.baselines(found)

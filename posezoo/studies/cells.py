@@ -5,19 +5,19 @@ Errors are those of the reports that the trainings wrote; several scenes are ave
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from posezoo.base.errors import WeightsError
 from posezoo.evaluation.compare import BETTER, SAME, WORSE, ranking, require_same_images
 from posezoo.evaluation.report import Report
+from posezoo.studies.measure import opened
 from posezoo.studies.paired import contrast, short
-from posezoo.studies.subjects import Subject
-from posezoo.training.again import evaluate, stored_report
+from posezoo.studies.subjects import Request, Subject
+from posezoo.training.again import evaluate
+from posezoo.training.reports import report_of_test
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,13 @@ class Entry:
         return [float(one.headline[one.model][key]) for one in self.reports]
 
 
-def cells(subjects: Sequence[Subject], data: str, root: str | None) -> list[Entry]:
-    """The models with their reports; what has none of these data is evaluated. Raises UsageError for other images."""
-    found = [Entry(one.name, tuple(_report(run, data, root) for run in one.runs)) for one in subjects]
+def cells(subjects: Sequence[Subject], request: Request) -> list[Entry]:
+    """The models with their reports of the study's test images; what has none is evaluated.
+
+    Raises UsageError for other images.
+    """
+    digest = opened(request).digest
+    found = [Entry(one.name, tuple(_report(run, request, digest) for run in one.runs)) for one in subjects]
     for cell in found:
         for report in cell.reports:
             require_same_images(found[0].name, found[0].reports[0], cell.name, report)
@@ -142,9 +146,6 @@ def _contrast(first: Entry, other: Entry, by: str) -> list[dict[str, Any]]:
     return contrast(first.reports[0], by, *errors)
 
 
-def _report(run: str, data: str, root: str | None) -> Report:
-    with contextlib.suppress(WeightsError):
-        found = stored_report(run)[1]
-        if found.data == data:
-            return found
-    return evaluate(run, data, root=root)
+def _report(run: str, request: Request, digest: str) -> Report:
+    how = {"split": request.given.get("data.split"), "skip_bad": bool(request.given.get("data.skip_bad"))}
+    return report_of_test(run, digest) or evaluate(run, request.data, root=request.root, **how)

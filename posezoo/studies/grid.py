@@ -6,7 +6,6 @@ For questions such as "is the gain the hypernetwork, or the parameters?". Each r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,14 @@ from posezoo.catalogue import entries, resolve, settings
 from posezoo.catalogue.forms import Grid
 from posezoo.catalogue.resolve import KnownData
 from posezoo.studies.launch import Work, launch
+from posezoo.training.again import evaluate
 from posezoo.training.config import TrainConfig, configure
+from posezoo.training.reports import report_of_test
 from posezoo.training.run import CONFIG
 from posezoo.training.saving import require_made_so
 from posezoo.training.train import resume, start
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build
-from posezoo.zoo.card import headline
 from posezoo.zoo.find import REPORT
 
 KEYS = ("median_position_m", "median_orientation_deg")
@@ -139,9 +139,10 @@ def table(plan: Sequence[Cell]) -> list[dict[str, Any]]:
     rows = []
     baselines: dict[str, list[dict[str, Any]]] = {}
     for (row, column), members in groups.items():
-        reports = [json.loads((cell.path / "report" / REPORT).read_text(encoding="utf-8")) for cell in members]
-        headlines = [headline(report) for report in reports]
-        own = [headline.pop(report["model"]) for headline, report in zip(headlines, reports, strict=True)]
+        # its report may have been written again, of other images
+        reports = [report_of_test(cell.path) or evaluate(cell.path) for cell in members]
+        headlines = [dict(report.headline) for report in reports]
+        own = [headline.pop(report.model) for headline, report in zip(headlines, reports, strict=True)]
         for method, line in headlines[0].items():
             baselines.setdefault(method, [line])
         parameters = sum(p.numel() for p in build(members[0].blueprint).parameters())

@@ -37,7 +37,7 @@ class Options:
 def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; the first model is what others are compared with."""
     models = subjects(request)
-    rows = cells.table(cells.cells(models, request.data, request.root))
+    rows = cells.table(cells.cells(models, request))
     layers = [{"name": one.name, **layer} for one in models for layer in generated(load(one.runs[0]))]
     printed = cells.shown(rows)
     return Found(

@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posezoo.base.errors import DataError, HubError, PosezooError, UsageError, WeightsError
+from posezoo.base.errors import DataError, HubError, PosezooError, UsageError
 from posezoo.base.observe import Note, Observer
 from posezoo.base.paths import user_path, without_folders
-from posezoo.base.poses import Poses
 from posezoo.catalogue import names
 from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import ALL_TEST, BLOCKS, Method, stretch_of_test, validation_blocks
-from posezoo.evaluation import named, stored
+from posezoo.evaluation import named
 from posezoo.evaluation.compare import Comparison
 from posezoo.evaluation.compare import compare as compare_reports
 from posezoo.evaluation.evaluate import as_known_scenes
@@ -30,6 +29,7 @@ from posezoo.nn.model import PoseModel
 from posezoo.training.checkpoint import stored_config
 from posezoo.training.config import DataSettings
 from posezoo.training.loop import Result
+from posezoo.training.reports import current_report
 from posezoo.training.rows import as_trained
 from posezoo.training.run import CONFIG, read_config
 from posezoo.training.saving import require_same
@@ -55,12 +55,13 @@ def evaluate(
 
     Or of a baseline itself: `baseline:mean`, `baseline:retrieval?backbone=NAME&top=K`, `baseline:oracle`.
 
-    `data` None: what the run was trained on. Own data (`folder:NEW`) other than those are a new recording of the place:
-    without a split of their own all frames are test, one scene is taken for the model's only one (or for `scene`), and
-    the baselines are made of the run's training frames, if these are still there. Without the backbone's pretrained
-    weights the retrieval baseline is left out, with a note. `split`: as of `open_dataset`; `subset`: which part of it.
-    `skip_bad`: leave out what is wrong with the data (a run's own setting holds too). `tta`: each pose is the mean over
-    the picture and turned copies (`posezoo.nn.tta`); the report says so.
+    `data` None: what the run was trained on, split as in training unless `split` (as of `open_dataset`) is given.
+    Own data (`folder:NEW`) other than those are a new recording of the place: without a split of their own all frames
+    are test, one scene is taken for the model's only one (or for `scene`), and the baselines are made of the run's
+    training frames, if these are still there. Without the backbone's pretrained weights the retrieval baseline is left
+    out, with a note. `subset`: which part of the split. `skip_bad`: leave out what is wrong with the data (a run's own
+    setting holds too). `tta`: each pose is the mean over the picture and turned copies (`posezoo.nn.tta`); the report
+    says so.
     """
     watch = observer or Observer()
     if named.is_named(model):
@@ -104,13 +105,14 @@ def compare(
 ) -> Comparison:
     """Each model compared with the first on the same images: better, not distinguishable or worse, and where.
 
-    Without `data`, a run or model folder's stored report is read and nothing is computed; what has none is evaluated
-    on its own data. With `data` all are evaluated on it. Raises UsageError where images or labels differ.
+    Without these choices, a run or model folder's stored report is read and nothing is computed; what has none is
+    evaluated on its own data. With `data` all are evaluated on it. Raises UsageError where images or labels differ.
     """
     names, reports = [], []
+    more: dict[str, Any] = {"root": root, "split": split, "subset": subset, "skip_bad": skip_bad}
+    chosen = data or root or split or skip_bad or subset != "test"
     for model in models:
-        found = None if data else _stored(model)
-        more: dict[str, Any] = {"root": root, "split": split, "subset": subset, "skip_bad": skip_bad}
+        found = None if chosen else _stored(model)
         if found is None:
             if isinstance(model, Report):
                 raise UsageError("a report is of its own data", "compare(model, ..., data=NAME) with models")
@@ -122,39 +124,12 @@ def compare(
 
 
 def _stored(model: str | Path | PoseModel | Result | Report) -> Report | None:
-    """The report of a finished run or an evaluated folder, if it was stored."""
+    """The report of a finished run or an evaluated folder, if it was stored and its weights are still those."""
     if isinstance(model, Report):
         return model
     if isinstance(model, Result):
         return model.report
-    if isinstance(model, PoseModel):
-        return None
-    folder = _report_in(str(model))
-    return None if folder is None else Report.load(folder)
-
-
-def stored_report(run: str | Path) -> tuple[Path, Report]:
-    """The folder of a run's report, and the report as it was measured. Raises WeightsError."""
-    folder = _report_in(str(run))
-    if folder is None:
-        raise WeightsError(f"{run}: no report", f"posezoo eval {run} --data NAME writes it")
-    return folder, Report.load(folder)
-
-
-def known_map(model: str) -> tuple[str, Poses | None, str]:
-    """(a title, the poses of the training images, the unit), for pictures; no poses where no report is stored."""
-    folder = _report_in(model)
-    if folder is None:
-        return Path(model.removeprefix("local-dir:")).name, None, "m"
-    report = Report.load(folder)
-    return f"{report.model} on {without_folders(report.data)}", (report.train or report.frames).poses(), report.unit
-
-
-def _report_in(run: str) -> Path | None:
-    """Where a run or model folder's report is stored, or the folder of a report itself."""
-    folder = user_path(run.removeprefix("local-dir:"))
-    places = (folder / "report", folder, folder.parent / "report")
-    return next((place for place in places if (place / stored.FILE).is_file()), None)
+    return None if isinstance(model, PoseModel) else current_report(model)
 
 
 def opened(choice: DataChoice, watch: Observer, unsplit: Method = BLOCKS) -> Dataset:
@@ -291,9 +266,10 @@ def _subject(
         require_same(path, stored_config(path), config)
         own, backbone = config["train"]["data"], config["model"]["config"]["pretrained_backbone"]
         trained = DataChoice(own["name"], own.get("root"), own.get("split"), own.get("skip_bad", False))
-        if choice.data is None:
+        if choice.data is None or same_place(choice.data, own["name"]):
+            # split as in training: by another one images that it was trained on would be test images
             root, split = choice.root or trained.root, choice.split or trained.split
-            choice = DataChoice(trained.data, root, split, choice.skip_bad or trained.skip_bad)
+            choice = DataChoice(choice.data or trained.data, root, split, choice.skip_bad or trained.skip_bad)
     facts = {**found.config.get("training", {}), "weights_sha256": found.config["weights"]["sha256"]}
     catalogued = _if_catalogued(facts.get("data"))
     choice = choice._replace(data=choice.data or catalogued)

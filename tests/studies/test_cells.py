@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import Train
@@ -10,14 +12,15 @@ from small_runs import Train
 from posezoo.base.errors import UsageError
 from posezoo.evaluation.compare import BETTER, SAME, WORSE
 from posezoo.studies import cells
-from posezoo.studies.subjects import Subject
+from posezoo.studies.subjects import Request, Subject
+from posezoo.training.again import evaluate
 from posezoo.zoo.saved import load
 
 
 def test_numbers_are_the_reports(train: Train, one_place: Path, tmp_path: Path) -> None:
     runs = [train(epochs=1, seed=seed, out=f"run{seed}") for seed in (0, 1, 2)]
     subjects = [Subject("two", (str(runs[0].path), str(runs[1].path))), Subject("one", (str(runs[2].path),))]
-    found = cells.cells(subjects, f"folder:{one_place}", None)
+    found = cells.cells(subjects, Request((), f"folder:{one_place}", tmp_path))
     rows = cells.table(found)
     medians = [run.report.headline[run.report.model]["median_position_m"] for run in runs]
     assert rows[0]["median_position_m"] == pytest.approx((medians[0] + medians[1]) / 2)
@@ -30,10 +33,33 @@ def test_numbers_are_the_reports(train: Train, one_place: Path, tmp_path: Path) 
     assert [row["cell"] for row in printed] == ["two", "one"] and "to" in printed[0]["median m"]
 
 
-def test_reports_of_other_images_are_refused(train: Train, one_place: Path) -> None:
+def test_reports_of_other_images_are_refused(train: Train, one_place: Path, tmp_path: Path) -> None:
     runs = [str(train(epochs=1, out=str(n), **more).path) for n, more in enumerate(({}, {"data.split": "blocks:4"}))]
     with pytest.raises(UsageError):
-        cells.cells([Subject(run, (run,)) for run in runs], f"folder:{one_place}", None)
+        cells.cells([Subject(run, (run,)) for run in runs], Request((), f"folder:{one_place}", tmp_path))
+
+
+def test_runs_are_measured_on_the_split_of_the_study(
+    train: Train, one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(epochs=1, **{"data.split": "blocks:4"})
+    subject, given = Subject("run", (str(run.path),)), {"data.split": "blocks:4"}
+    asked = Request((), f"folder:{one_place}", tmp_path, given=given)
+    monkeypatch.chdir(one_place.parent)  # the same data by another name
+    for request in (asked, dataclasses.replace(asked, data=f"folder:{one_place.name}")):
+        (found,) = cells.cells([subject], request)
+        assert found.reports[0].frames.images.tolist() == run.report.frames.images.tolist()
+        assert found.reports[0].data == run.report.data, "the stored one: nothing is computed"
+
+
+@pytest.mark.parametrize("written", [{"subset": "train"}, {"tta": True}])
+def test_a_report_that_was_written_again_is_no_result(
+    train: Train, one_place: Path, tmp_path: Path, written: dict[str, Any]
+) -> None:
+    run = train(epochs=1)
+    evaluate(run, **written).save(run.path / "report")
+    (found,) = cells.cells([Subject("run", (str(run.path),))], Request((), f"folder:{one_place}", tmp_path))
+    assert found.medians("median_position_m") == [run.report.headline[run.report.model]["median_position_m"]]
 
 
 def test_who_is_told_apart() -> None:
@@ -52,9 +78,9 @@ def test_who_is_told_apart() -> None:
     ]
 
 
-def test_a_report_of_other_data_is_not_taken(train: Train, one_place: Path, two_places: Path) -> None:
+def test_a_report_of_other_data_is_not_taken(train: Train, tmp_path: Path, two_places: Path) -> None:
     run = train(epochs=1, data=two_places, out="two")
     asked = f"folder:{two_places}?scenes=hall"
-    (found,) = cells.cells([Subject("two", (str(run.path),))], asked, None)
+    (found,) = cells.cells([Subject("two", (str(run.path),))], Request((), asked, tmp_path))
     assert found.reports[0].data == asked
     assert len(found.reports[0].frames) < len(run.report.frames)

@@ -21,7 +21,7 @@ from posezoo import api
 from posezoo.base.errors import DataError, UsageError, WeightsError
 from posezoo.evaluation import cost
 from posezoo.nn.model import PoseModel
-from posezoo.training.again import evaluate, known_map
+from posezoo.training.again import evaluate
 from posezoo.training.checkpoint import stored_config
 from posezoo.zoo.saved import load
 
@@ -71,14 +71,6 @@ def test_progress_counts_the_images_done_of_all(one_place: Path, notes: Notes) -
     done = [done for done, _ in counts]
     assert {total for _, total in counts} <= {32, 24, 8}, "all are read; training and test images are embedded"
     assert all(0 < done <= total for done, total in counts) and {24, 8} <= set(done)
-
-
-def test_the_known_map_is_that_of_the_stored_report(train: Train, tmp_path: Path) -> None:
-    result = train(epochs=1)
-    title, poses, unit = known_map(str(result.path))
-    assert title.startswith("posenet on ") and unit == "m"
-    assert poses is not None and result.report.train is not None and len(poses) == len(result.report.train)
-    assert known_map(f"local-dir:{tmp_path / 'other'}") == ("other", None, "m")
 
 
 def split_file(data: Path) -> Path:
