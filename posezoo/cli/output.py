@@ -103,6 +103,7 @@ def print_next(*commands: str) -> None:
 
 def print_comparison(found: Any, format: str, whole: bool = False) -> None:
     """The verdicts of a comparison and its tables, or its JSON."""
+    from posezoo.base.paths import without_folders
     from posezoo.cli.tables import print_lines, print_table
 
     if format == "json":
@@ -111,6 +112,8 @@ def print_comparison(found: Any, format: str, whole: bool = False) -> None:
         return
     for number, (name, model) in enumerate(zip(found.names, found.models, strict=True)):
         print_lines(f"{chr(ord('A') + number)}: {name} ({model})")
+    print_lines(f"on {without_folders(found.data)}, {found.split}: {found.num} images")
+    print_lines(*(f"note: {without_folders(note)}" for note in found.notes))
     for title, header, rows in found.table_rows():
         print_table(title, header, rows, whole)
     print_lines(*found.sentences())

@@ -19,6 +19,8 @@ from posezoo.evaluation.results import AVERAGE, GROUPINGS, MOST_INTERVALS, Resul
 
 UNITS = {"position": "m", "orientation": "deg"}
 BETTER, SAME, WORSE = "better", "not distinguishable", "worse"
+OF_ALL, OF_SCENES = ("overall", "overall"), ("scene", AVERAGE)
+"""Groupings with the groups by which models are ranked: a condition may be called overall."""
 SHOWN = 25  # groups of a printed table
 
 
@@ -35,11 +37,13 @@ class Difference(NamedTuple):
     """The medians of both."""
     difference: Interval
     """The median over the images of the other's error minus the first's."""
+    fewest: int
+    """Images of the smallest part: of an average of scenes the smallest scene's."""
 
     @property
     def verdict(self) -> str:
         """What the other model is, compared with the first; of too few images for an interval nothing can be said."""
-        if self.num < FEWEST:
+        if self.fewest < FEWEST:
             return SAME
         return BETTER if self.difference.high < 0 else WORSE if self.difference.low > 0 else SAME
 
@@ -67,11 +71,15 @@ class Comparison:
     """Name of each other model -> overall, then by condition, scene and sequence."""
     units: Mapping[str, str] = field(default_factory=lambda: dict(UNITS))
     """Of each error."""
+    num: int = 0
+    """Images."""
+    notes: tuple[str, ...] = ()
+    """What the reader must know."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         return {
-            **{"data": self.data, "split": self.split},
+            **{"data": self.data, "split": self.split, "num": self.num, "notes": list(self.notes)},
             "models": [{"name": n, "model": m} for n, m in zip(self.names, self.models, strict=True)],
             "comparisons": [
                 {"model": name, "against": self.names[0], "rows": [one.to_dict() for one in found]}
@@ -82,11 +90,11 @@ class Comparison:
     def sentences(self) -> list[str]:
         """One line for each other model: is it better, by the average of scenes where there are several."""
         lines = []
-        averaged = any(one.group == AVERAGE for found in self.differences.values() for one in found)
-        group = AVERAGE if averaged else "overall"
+        averaged = any((one.by, one.group) == OF_SCENES for found in self.differences.values() for one in found)
+        group = OF_SCENES if averaged else OF_ALL
         for letter, found in zip(_letters(self.names)[1:], self.differences.values(), strict=True):
             parts = []
-            for error, one in {one.error: one for one in found if one.group == group}.items():
+            for error, one in {one.error: one for one in found if (one.by, one.group) == group}.items():
                 parts.append(f"{one.verdict} in {error} ({ends(one.difference)} {self.units[error]})")
             lines.append(f"{letter} is {', '.join(parts)} compared with A")
         return lines
@@ -100,7 +108,7 @@ class Comparison:
                 kinds = [by for by in GROUPINGS if any(one.by == by for one in rows)]
                 if "condition" in kinds:  # as in a report's tables: sequences add little then
                     kinds = [by for by in kinds if by != "sequence"]
-                cut = [n for by in kinds for n in [one for one in rows if one.by == by][:SHOWN]]
+                cut = [n for by in kinds for n in _shown([one for one in rows if one.by == by])]
                 body = [
                     [one.group or "(none)", number(one.first), number(one.other), ends(one.difference), one.verdict]
                     for one in cut
@@ -129,7 +137,10 @@ def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
         for name, error in zip(names[1:], errors[1:], strict=True)
     }
     models = tuple(report.model for report in reports)
-    return Comparison(first.data, first.split, tuple(names), models, differences, first.units)
+    elsewhere = {name: other.data for name, other in zip(names, reports, strict=True) if other.data != first.data}
+    notes = [f"{name}: on {data}; that its pictures are the same is not known" for name, data in elsewhere.items()]
+    what = first.data, first.split, tuple(names), models, differences, first.units, len(first.frames)
+    return Comparison(*what, tuple(notes))
 
 
 def ranking_differences(report: Results, first: str, other: str) -> list[Difference]:
@@ -142,7 +153,7 @@ def ranking_differences(report: Results, first: str, other: str) -> list[Differe
 def ranking(frames: Results) -> tuple[str, str]:
     """The grouping, and the group in it, by which methods are ranked."""
     averaged = 1 < len(frames.groups("scene")) <= MOST_INTERVALS
-    return ("scene", AVERAGE) if averaged else ("overall", "overall")
+    return OF_SCENES if averaged else OF_ALL
 
 
 def differences_of(
@@ -158,13 +169,14 @@ def differences_of(
         for group, index in groups.items():
             spread = median_interval(difference_N[index], frames.sequences(index))
             first_median, other_median = float(np.median(first_N[index])), float(np.median(other_N[index]))
-            found.append(Difference(by, group, len(index), error, first_median, other_median, spread))
+            found.append(Difference(by, group, len(index), error, first_median, other_median, spread, len(index)))
         if by == "scene":
             parts = [(difference_N[index], frames.sequences(index)) for index in groups.values()]
             mean, other_mean = (
                 float(np.mean([np.median(e_N[i]) for i in groups.values()])) for e_N in (first_N, other_N)
             )
-            found.append(Difference(by, AVERAGE, len(first_N), error, mean, other_mean, average_interval(parts)))
+            spread, fewest = average_interval(parts), min(map(len, groups.values()))
+            found.append(Difference(by, AVERAGE, len(first_N), error, mean, other_mean, spread, fewest))
     return found
 
 
@@ -177,6 +189,11 @@ def require_same_images(name: str, first: Results, other_name: str, other: Resul
         what = f"{name} and {other_name} were evaluated on different images or labels"
         where = f"{first.data}, {first.split}: {len(here)} images; {other.data}, {other.split}: {len(there)} images"
         raise UsageError(f"{what} ({where})", "--data NAME evaluates both on the same")
+
+
+def _shown(rows: Sequence[Difference]) -> Sequence[Difference]:
+    """The first of them, and the average in any case."""
+    return rows if len(rows) <= SHOWN else [*rows[:SHOWN], *(one for one in rows[SHOWN:] if one.group == AVERAGE)]
 
 
 def _unlike(names: Sequence[str]) -> list[str]:

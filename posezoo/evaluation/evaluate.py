@@ -81,7 +81,7 @@ def evaluate(
     opened. Without `embed` image retrieval is left out. With `device` the model is moved there. `training`: the data
     whose training frames the baselines are made of, where they are not all of `dataset`'s own; a new recording of a
     place has none. `selection`: how its weights were chosen; `trained`: what its config.json says of the training.
-    With `share` several processes, all of which call this, do a part each. `tta`: turned copies too (posezoo.nn.tta)."""
+    With `share` several processes, all of which call this, do a part each. `tta`: with turned copies (`nn.tta`)."""
     test, train = dataset.require(split), (training or dataset).frames.of_split("train")
     check_scenes(model, test)
     if device is not None:

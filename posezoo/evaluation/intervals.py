@@ -13,7 +13,9 @@ sequences it also is at least what the spread of their shares says. Of fewer tha
 of all values, and covers less: no 95 % can be had.
 
 Simulated first-order autoregressions of 240 to 1,000 frames are covered in 93 to 97 % of cases up to an
-autocorrelation of 0.9; at 0.95 it takes 1,000 frames. Nothing depends on units or on monotone changes of the errors.
+autocorrelation of 0.9; at 0.95 it takes 1,000 frames. A few sequences say little of others: where their levels differ
+by as much as frames do, eight cover the median of all in 93 % of cases, four in 82 %, two in 73 %. Nothing depends on
+units or on monotone changes of the errors.
 
 Legend: N images, R draws, K blocks, L block length, S sequences.
 """
@@ -61,10 +63,23 @@ def median_interval(value_N: Floats, sequences: Sequence[Index]) -> Interval:
 def average_interval(parts: Sequence[tuple[Floats, Sequence[Index]]]) -> Interval:
     """The interval of the unweighted mean of the medians of the parts (scenes), each resampled by itself."""
     drawn = [_Drawn(value_N, sequences, seed) for seed, (value_N, sequences) in enumerate(parts)]
-    median = float(np.mean([one.median for one in drawn]))
-    block, count = max(one.block for one in drawn), sum(len(sequences) for _, sequences in parts)
-    if not np.isfinite(median):
-        return Interval(median, median, median, block, count)
+    return _of_mean(drawn, sum(len(sequences) for _, sequences in parts))
+
+
+def trainings_interval(value_SN: Sequence[Floats], sequences: Sequence[Index]) -> Interval:
+    """The interval of the mean of several trainings' medians over the same images, which are resampled together."""
+    block = max(block_length(ranks(value_N), sequences) for value_N in value_SN)
+    return _of_mean([_Drawn(value_N, sequences, block=block) for value_N in value_SN], len(sequences))
+
+
+def _of_mean(drawn: Sequence[_Drawn], count: int) -> Interval:
+    """The mean of the medians, with its interval by the draws; `count`: of sequences."""
+    block = max(one.block for one in drawn)
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        median = float(np.mean([one.median for one in drawn]))
+        if not np.isfinite(median):  # what is left: no draw is below the mean of all lower ends
+            low, high = (float(np.mean(ends)) for ends in zip(*(one.ends() for one in drawn), strict=True))
+            return Interval(median, low, high, block, count)
     mean_R = np.mean([one.stretched() for one in drawn], axis=0)
     low, high = np.percentile(mean_R, 2.5, method="lower"), np.percentile(mean_R, 97.5, method="higher")
     return Interval(median, min(float(low), median), max(float(high), median), block, count)
@@ -82,11 +97,13 @@ def block_length(rank_N: Floats, sequences: Sequence[Index]) -> int:
 class _Drawn:
     """Medians of resampled values, as ranks, and by how much their spread is to be stretched."""
 
-    def __init__(self, value_N: Floats, sequences: Sequence[Index], seed: int = _SEED) -> None:
+    def __init__(
+        self, value_N: Floats, sequences: Sequence[Index], seed: int = _SEED, block: int | None = None
+    ) -> None:
         assert len(value_N) == sum(map(len, sequences)) > 0, "every value belongs to one sequence"
         self.sorted_N, self.median = np.sort(value_N), float(np.median(value_N))
         rank_N = ranks(value_N)
-        self.block = block_length(rank_N, sequences)
+        self.block = block or block_length(rank_N, sequences)
         above_N = np.sign(rank_N - (len(rank_N) - 1) / 2) / 2
         self.stretch = _stretch(above_N, rank_N, sequences, self.block)
         random = np.random.default_rng(_SEED + seed)

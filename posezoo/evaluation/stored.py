@@ -6,6 +6,7 @@ format, read without pickle). Texts and settings are in report.json.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -23,6 +24,8 @@ from posezoo.evaluation.results import Results
 from posezoo.zoo.find import REPORT
 
 FILE = "measured.npz"
+DIGEST = "measured_sha256"
+"""Of report.json: the file that it is of. A process that was killed while it wrote leaves another one."""
 _COLUMNS = ("images", "scene", "split", "sequence", "condition", "timestamp", "position", "quaternion", "intrinsics")
 _TEXTS = ("model", "data", "data_digest", "ground_truth", "split", "selection", "unit")
 
@@ -43,18 +46,25 @@ def dump(report: Results) -> bytes:
     return content.getvalue()
 
 
+def digest(content: bytes) -> str:
+    """Of the file, for report.json."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def load(folder: Path) -> dict[str, Any]:
     """The fields of the report stored in `folder`. Raises WeightsError where there is none, or it is damaged."""
     try:
-        texts = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        with np.load(io.BytesIO((folder / FILE).read_bytes()), allow_pickle=False) as arrays:
+        texts, content = json.loads((folder / REPORT).read_text(encoding="utf-8")), (folder / FILE).read_bytes()
+        if texts.get(DIGEST, digest(content)) != digest(content):
+            raise ValueError(f"{FILE} is of another report")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             fields = _fields(arrays)
         if texts["model"] not in fields["methods"]:
             raise ValueError("no poses of the model")
         return fields | {
             **{key: str(texts[key]) for key in _TEXTS},
             "remarks": tuple(map(str, texts["remarks"])),
-            "settings": dict(texts["settings"]),
+            "settings": {**texts["settings"], "versions": texts["versions"]},
         }
     except OSError as error:
         raise WeightsError(f"{folder}: {error.strerror}: no report", "posezoo eval writes it") from None

@@ -21,6 +21,8 @@ class Declared:
     grid: str = "study"
     """The grid of the catalogue that is trained where no models are named."""
     data: str = "demo-loop"
+    goes_on: bool = False
+    """Whether it trains models further that are trained already; others take these as they are."""
 
 
 STUDIES = {
@@ -70,6 +72,7 @@ STUDIES = {
             "--data demo-places --seeds 0 epochs=10 study.fractions=[0.1,0.5] study.epochs=[2,5]",
             grid="few-shot",
             data="demo-places",
+            goes_on=True,
         ),
         Declared(
             "size",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from posezoo.evaluation.compare import BETTER, SAME, UNITS, WORSE, Difference, differences_of
-from posezoo.evaluation.intervals import Floats, Interval, median_interval
+from posezoo.evaluation.intervals import Floats, Interval, median_interval, trainings_interval
 from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
 
@@ -47,12 +47,12 @@ def mean_errors(trainings: Sequence[Errors]) -> Errors:
 
 
 def spread(frames: Results, trainings: Sequence[Errors]) -> dict[str, Any]:
-    """The medians of a model over all images: mean over the trainings, their range, and the interval by blocks."""
+    """The medians of a model over all images: mean over the trainings, their range, and its interval by blocks."""
     found: dict[str, Any] = {}
     sequences = frames.sequences(np.arange(len(frames.frames)))
     for which, (error, unit) in enumerate(UNITS.items()):
         medians = [float(np.median(one[which])) for one in trainings]
-        interval = median_interval(mean_errors(trainings)[which], sequences)
+        interval = trainings_interval([one[which] for one in trainings], sequences)
         key = f"median_{error}_{unit}"
         found |= {
             key: float(np.mean(medians)),

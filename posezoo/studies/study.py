@@ -28,7 +28,7 @@ from posezoo.studies import grid
 from posezoo.studies.declared import declared
 from posezoo.studies.grid import Cell
 from posezoo.studies.measure import opened
-from posezoo.studies.subjects import Request
+from posezoo.studies.subjects import Request, is_trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,6 +80,11 @@ def run(
         options = settings.validated(place.Options, own, "study.")
     except UsageError as error:
         raise UsageError(error.message, f"posezoo settings --study {name} lists all of them") from None
+    unused = [*sorted(flat.keys() - {"data.split", "data.skip_bad"}), *(["seeds"] if seeds else [])]
+    if unused and models and not known.goes_on and all(map(is_trained, models)):
+        raise UsageError(
+            f"{unused[0]} is for a training, and nothing is trained", "name an architecture, or leave it out"
+        )
     folder = Path(out)
 
     def train(plan: Sequence[Cell]) -> None:

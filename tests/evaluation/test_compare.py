@@ -137,3 +137,44 @@ def test_tables_fit_eighty_columns(report: Report) -> None:
     for _, header, rows in found.table_rows():
         widest = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header))]
         assert sum(widest) + 3 * len(widest) + 1 <= 80
+
+
+def test_an_average_of_scenes_of_few_images_says_nothing(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    """Seven scenes of one image: each median is that image's error, and its interval has no width."""
+    places = tuple(f"place{n}" for n in range(7))
+    for num, verdict in ((1, SAME), (6, BETTER)):
+        report = make_report(make_frames(places, num=num))
+        both = [with_errors(report, np.full(len(report.frames), metres)) for metres in (2.0, 1.0)]
+        assert verdicts(compare(["a", "b"], both))["scene", AVERAGE] == verdict
+
+
+def test_a_scene_that_mostly_failed_does_not_decide_alone(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    report = make_report(make_frames(("hall", "yard", "roof"), num=20))
+    failed_N = (report.frames.scene == 0) & (np.arange(len(report.frames)) % 20 < 11)
+    first = with_errors(report, np.full(len(failed_N), 0.1))
+    for metres, verdict in ((0.02, SAME), (2.0, WORSE)):
+        other = with_errors(report, np.where(failed_N, np.nan, metres))
+        (rows,) = compare(["a", "b"], [first, other]).differences.values()
+        (row,) = (one for one in rows if (one.group, one.error) == (AVERAGE, "position"))
+        assert row.difference.median == row.difference.high == np.inf
+        assert row.difference.low == pytest.approx(metres - 0.1) and row.verdict == verdict
+
+
+def test_a_condition_called_overall_is_a_condition(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    report = make_report(make_frames(("loop",), ("overall", "rain"), num=40))
+    rain_N = report.frames.condition == "rain"
+    errors = [with_errors(report, metres_N) for metres_N in (np.full(len(rain_N), 1.0), np.where(rain_N, 9.0, 0.9))]
+    found = compare(["a", "b"], errors)
+    assert verdicts(found)["condition", "overall"] == BETTER
+    assert f"B is {verdicts(found)['overall', 'overall']} in position" in found.sentences()[0]
+
+
+def test_the_average_is_in_a_table_of_many_scenes(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    report = make_report(make_frames(tuple(f"place{n}" for n in range(30)), num=2))
+    body = compare(["a", "b"], [report, report]).table_rows()[0][2]
+    assert body[-1][0] == AVERAGE or AVERAGE in [row[0] for row in body]
+
+
+def test_other_data_of_the_same_names_and_poses_are_noted(report: Report) -> None:
+    (note,) = compare(["a", "b"], [report, dataclasses.replace(report, data="folder:painted")]).notes
+    assert "folder:painted" in note

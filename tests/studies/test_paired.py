@@ -84,3 +84,14 @@ def test_words_say_scene_units(frames: Results) -> None:
     bare = dataclasses.replace(frames, unit="scene units")
     rows = contrast(bare, "overall", [around(2, 0)], [around(1, 1)])
     assert "scene units), " in words(rows, "B", "A")
+
+
+def test_the_interval_is_of_the_number_beside_it(frames: Results) -> None:
+    """Independent trainings: the mean of their medians is not the median of their means, but in its own interval."""
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        trainings = [(random.exponential(size=N), random.exponential(size=N)) for _ in range(5)]
+        found = spread(frames, trainings)
+        low, high = found["median_position_m_ci95"]
+        assert low <= found["median_position_m"] <= high
+        assert found["median_position_m"] == pytest.approx(np.mean([np.median(one[0]) for one in trainings]))

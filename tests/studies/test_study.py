@@ -62,6 +62,12 @@ def test_wrong_words_are_found_before_a_training(one_place: Path, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("more", [{"given": {"optim.lr": 1e-3}}, {"given": {"epohcs": 5}}, {"seeds": [3]}])
+def test_settings_of_trainings_are_refused_where_nothing_is_trained(more: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=naming(next(iter(more.get("given", ["seeds"]))))):
+        run("trajectory", ["posenet-anchors-demo"], data="demo-loop", out=tmp_path, **more)
+
+
 @pytest.mark.parametrize(
     "option",
     [
