@@ -67,6 +67,8 @@ def evaluate(
     if named.is_named(model):
         if tta:
             raise UsageError(f"{model} with tta: it has no network whose answers could be averaged", "without tta")
+        if scene:
+            raise UsageError(f"{model} with scene={scene}: a baseline knows the scenes of the data", "without scene")
         return _baseline(str(model), DataChoice(data, root, split, skip_bad), subset, device, watch)
     subject = _subject(model, DataChoice(data, root, split, skip_bad), device, watch)
     if subject.choice.data is None:

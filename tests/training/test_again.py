@@ -41,8 +41,9 @@ def test_the_mean_over_turned_copies_is_another_report_that_says_so(train: Train
     said = [note for note in mean.notes if note.startswith("tta: ")]
     assert len(said) == 1 and said[0] not in result.report.notes
     assert evaluate(result).headline == result.report.headline, "a model is as it was before"
-    with pytest.raises(UsageError):
-        evaluate("baseline:mean", data="demo-yard", tta=True)
+    for choice in ({"tta": True}, {"scene": "yard"}):
+        with pytest.raises(UsageError):
+            evaluate("baseline:mean", data="demo-yard", **choice)
 
 
 @pytest.mark.parametrize(("tta", "passes"), [(False, 1), (True, 9)])
