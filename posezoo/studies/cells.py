@@ -147,5 +147,5 @@ def _contrast(first: Entry, other: Entry, by: str) -> list[dict[str, Any]]:
 
 
 def _report(run: str, request: Request, digest: str) -> Report:
-    how = {"split": request.given.get("data.split"), "skip_bad": bool(request.given.get("data.skip_bad"))}
-    return report_of_test(run, digest) or evaluate(run, request.data, root=request.root, **how)
+    split, skip_bad = request.given.get("data.split"), bool(request.given.get("data.skip_bad"))
+    return report_of_test(run, digest) or evaluate(run, request.data, root=request.root, split=split, skip_bad=skip_bad)
