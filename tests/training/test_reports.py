@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import Train
@@ -62,3 +63,10 @@ def test_what_was_written_again_is_no_result_on_the_test_images(train: Train) ->
         assert report_of_test(run.path) is None and current_report(run.path) is not None
     (run.path / "report" / "measured.npz").write_bytes(b"damaged")
     assert report_of_test(run.path) is None
+
+
+@pytest.mark.parametrize("more", [{"selection": "validation"}, {"selection": "last", "data.fraction": 0.5}])
+def test_what_training_wrote_is_a_result_whatever_frames_it_used(train: Train, more: dict[str, Any]) -> None:
+    run = train(epochs=1, **more)
+    found = report_of_test(run.path)
+    assert found is not None and found.headline == run.report.headline
