@@ -15,6 +15,7 @@ import dataclasses
 import os
 import re
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ KINDS: dict[str, type] = {
     "posezoo_catalogues": CatalogueSpec,
 }
 OBJECTS = ("build", "config", "apply", "read")  # fields of specs that name an object
+_LOADING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,15 @@ def get(hook: str, kind: str, name: str) -> Offer:
     raise unknown_name(kind, name, found.specs[hook], hint=hint)
 
 
-@cache
 def manager() -> Loaded:
     """Every plugin, loaded once per process. Tests call `manager.cache_clear()`."""
+    with _LOADING:  # the other threads wait: what is silent while plugins load is the process's only output
+        return _discovered()
+
+
+@cache
+def _discovered() -> Loaded:
+    """The result of `manager`, by one thread."""
     pm = pluggy.PluginManager(hooks.GROUP)
     pm.add_hookspecs(hooks)
     specs: dict[str, dict[str, Any]] = {hook: {} for hook in KINDS}
@@ -147,9 +155,15 @@ def manager() -> Loaded:
     return Loaded(specs, owners, tuple(found), clashes)
 
 
+manager.cache_clear = _discovered.cache_clear  # type: ignore[attr-defined]
+
+
 def _entry_points() -> list[tuple[EntryPoint, Plugin]]:
     """(entry point, its plugin): posezoo's own first, then by name. Nothing is imported."""
-    entries = [(entry, _plugin(entry)) for entry in entry_points(group=hooks.GROUP)]
+    entries = []
+    for entry in entry_points(group=hooks.GROUP):
+        name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
+        entries.append((entry, Plugin(entry.name, entry.value, name, version)))
     tried = _on_plugin_path()
     replaced = {plugin.distribution for _, plugin in tried}  # a folder takes precedence over its installed version
     entries = [pair for pair in entries if pair[1].distribution not in replaced] + tried
@@ -159,11 +173,6 @@ def _entry_points() -> list[tuple[EntryPoint, Plugin]]:
         return entries
     chosen = {_normalised(name.strip()) for name in allowed.split(",")}
     return [pair for pair in entries if {_normalised(pair[1].name), _normalised(pair[1].distribution)} & chosen]
-
-
-def _plugin(entry: EntryPoint) -> Plugin:
-    name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
-    return Plugin(entry.name, entry.value, name, version)
 
 
 def _on_plugin_path() -> list[tuple[EntryPoint, Plugin]]:

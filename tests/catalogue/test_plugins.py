@@ -146,6 +146,29 @@ def test_a_name_that_two_offer_belongs_to_neither(tmp_path: Path) -> None:
     assert "twin" not in names
 
 
+def test_several_threads_that_begin_at_once(tmp_path: Path) -> None:
+    """The plugins are loaded once, and what the threads print afterwards is seen."""
+    install(tmp_path, "slow", f"import time\ntime.sleep(0.3)\n{textwrap.dedent(MODEL.format(name='slow', more=chr(34)))}")
+    code = """
+import sys, threading
+from posezoo.catalogue import plugins
+own = sys.stdout, sys.stderr
+found, start = [], threading.Barrier(4)
+def first():
+    start.wait()
+    found.append(plugins.manager())
+    print("seen")
+threads = [threading.Thread(target=first) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert (sys.stdout, sys.stderr) == own
+assert len(found) == 4 and all(one is found[0] for one in found)
+assert "slow" in plugins.models()
+"""
+    done = run_python(code, path=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "seen\n" * 4, "")
+
+
 def test_the_table_of_plugins(site: Path) -> None:
     done = posezoo("plugins", "--format", "json", path=site)
     assert (done.returncode, done.stderr) == (0, "")
