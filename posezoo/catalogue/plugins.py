@@ -137,8 +137,8 @@ def _discovered() -> Loaded:
                 if owners[key].distribution == OURS:
                     raise PluginError(f'"{key[1]}" is already offered by {owners[key]}')
             _check_catalogues(offered, specs["posezoo_catalogues"])
-        except (Exception, SystemExit) as error:  # a plugin may fail in any way; KeyboardInterrupt stays the user's
-            if strict():
+        except BaseException as error:  # a plugin may fail in any way; KeyboardInterrupt stays the user's
+            if strict() or isinstance(error, KeyboardInterrupt):
                 raise
             exits = f"it exits with {error.code}" if isinstance(error, SystemExit) else ""
             message = exits or str(error) or type(error).__name__

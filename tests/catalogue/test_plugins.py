@@ -28,6 +28,7 @@ MODULES = {
     "importing": "import not_there\n",
     "syntax": "def broken(:\n",
     "exiting": "import sys; sys.exit(7)\n",
+    "stopping": "class Stop(BaseException): pass\nraise Stop\n",
     "twice": MODEL.format(name="posenet", more='"'),
     "bad_name": MODEL.format(name="Bad Name", more='"'),
     "bad_build": MODEL.format(name="bad-build", more='"').replace("model:PoseNet", "model.PoseNet"),
@@ -45,6 +46,7 @@ REASONS = {
     "importing": "not_there",
     "syntax": "syntax",
     "exiting": "it exits with 7",
+    "stopping": "Stop",
     "twice": '"posenet" is already offered by posenet (posezoo ',
     "bad_name": "not a name: 'Bad Name'",
     "bad_build": '"package.module:Name"',
@@ -148,7 +150,7 @@ def test_a_name_that_two_offer_belongs_to_neither(tmp_path: Path) -> None:
 
 def test_several_threads_that_begin_at_once(tmp_path: Path) -> None:
     """The plugins are loaded once, and what the threads print afterwards is seen."""
-    install(tmp_path, "slow", f"import time\ntime.sleep(0.3)\n{textwrap.dedent(MODEL.format(name='slow', more=chr(34)))}")
+    install(tmp_path, "slow", "import time\ntime.sleep(0.3)\n" + textwrap.dedent(MODEL.format(name="slow", more='"')))
     code = """
 import sys, threading
 from posezoo.catalogue import plugins
