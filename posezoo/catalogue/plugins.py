@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pluggy
 
@@ -212,7 +212,7 @@ def _load(pm: pluggy.PluginManager, entry: EntryPoint, label: str, offered: dict
                     if (hook, spec.name) in offered:
                         raise PluginError(f'{hook} offers "{spec.name}" twice')
                     offered[hook, spec.name] = spec
-                    _check_fields(spec)
+                    _check_fields(spec, KINDS[hook])
         except BaseException:
             pm.unregister(module)
             raise
@@ -241,15 +241,23 @@ def _check_name(hook: str, spec: Any) -> None:
         raise PluginError(f"{hook}: not a name: {ascii(spec.name)[:60]} (lower case, digits, - and _)")
 
 
-def _check_fields(spec: Any) -> None:
-    """Raise PluginError for a spec of a newer api, or with fields of other types."""
-    for field in dataclasses.fields(spec):
-        value: Any = getattr(spec, field.name)
-        wanted: type = {"str": str, "int": int, "Path": Path}.get(str(field.type), object)
-        if not isinstance(value, wanted):
-            raise PluginError(f"{spec.name}: {field.name} is {type(value).__name__}, expected {wanted.__name__}")
-        if field.name in OBJECTS and not all(str(value).partition(":")):
-            raise PluginError(f'{spec.name}: {field.name}={str(value)[:60]!a} is not "package.module:Name"')
+def _check_fields(spec: Any, kind: type) -> None:
+    """Raise PluginError for a spec of a newer api, or with fields of other types, the items of tables included."""
+    for name, hint in get_type_hints(kind).items():
+        value: Any = getattr(spec, name)
+        wanted = [(name, value, hint)]
+        if not isinstance(value, get_origin(hint) or hint):
+            pass  # which the first of them says
+        elif isinstance(value, Mapping):
+            wanted += [(f"{name}[{str(key)[:40]!a}]", item, get_args(hint)[-1]) for key, item in value.items()]
+            wanted += [(f"a key of {name}", key, str) for key in value]
+        elif isinstance(value, tuple):
+            wanted += [(f"{name}[{n}]", item, get_args(hint)[0]) for n, item in enumerate(value)]
+        for what, part, whose in wanted:
+            if not isinstance(part, one := get_origin(whose) or whose):
+                raise PluginError(f"{spec.name}: {what} is {type(part).__name__}, expected {one.__name__}")
+        if name in OBJECTS and not all(str(value).partition(":")):
+            raise PluginError(f'{spec.name}: {name}={str(value)[:60]!a} is not "package.module:Name"')
     if spec.api > API:
         raise PluginError(f"{spec.name} needs plugin api {spec.api}, this posezoo has {API}: upgrade posezoo")
 
