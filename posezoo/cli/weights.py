@@ -48,7 +48,7 @@ def pull(
     note = TrainView(format == "quiet").note
     for name in names:
         found = find(full_name(name), note)
-        size = len(found.read())
+        size = len(found.read()) + len(found.read_estimate() or b"")
         if format == "json":
             row = {"name": name, "origin": found.origin, "size": size, "licence": found.licence}
             typer.echo(json.dumps(row))

@@ -17,6 +17,10 @@ from command_line import ok
 from loopback_hub import LoopbackHub
 from naming import naming
 from small_hub import add_alias, files_of, pinned
+from small_models import small as small_posenet
+from small_models import with_estimate
+
+from posezoo.zoo.saved import save
 
 REPOSITORY = "tester/small"
 
@@ -70,6 +74,21 @@ def test_pull_and_verify(hub: LoopbackHub, small: str, tmp_path: Path) -> None:
     again = faults.in_process(["weights", "pull", "small"])
     assert "fetching it again" in again.stderr
     assert "good" in ok("weights", "verify", "small")
+
+
+def test_pull_fetches_the_error_estimate_too(
+    hub: LoopbackHub, small: str, tmp_path: Path, one_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(with_estimate(small_posenet("posenet")), tmp_path / "model", "card")
+    files = files_of(tmp_path / "model")
+    commit = hub.publish("tester/calibrated", files)
+    pulled = json.loads(ok("weights", "pull", f"hf-hub:tester/calibrated@{commit}", "--format", "json"))
+    estimate = next(name for name in files if name.startswith("estimate-"))
+    assert pulled["size"] == len(files["model.safetensors"]) + len(files[estimate])
+    monkeypatch.setenv("POSEZOO_OFFLINE", "1")
+    image = str(next(one_place.rglob("*.png")))
+    (pose,) = json.loads(ok("predict", f"hf-hub:tester/calibrated@{commit}", image, "--format", "json"))
+    assert "radius_m" in pose
 
 
 def test_alias_in_every_command(small: str, one_place: Path, no_pictures: None) -> None:
