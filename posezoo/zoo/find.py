@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from posezoo.base import paths
-from posezoo.base.errors import HubError, UsageError, WeightsError, near, unknown_name
+from posezoo.base.errors import HubError, ResourceError, UsageError, WeightsError, near, unknown_name
 from posezoo.base.files import hub
 from posezoo.base.observe import Note, silent
 from posezoo.base.poses import CONVENTIONS
@@ -265,8 +265,13 @@ def _commit(repository: str, revision: str, note: Note) -> str:
         note(f"{error.message}: using the cached copy {repository}@{commit}")
     else:
         note(f"{repository}@{revision} is now {repository}@{commit}")
-        if hub.cached(repository, CONFIG, commit) is None:
-            hub.fetch(repository, CONFIG, revision)  # by this name, so that the cache knows it when offline
+        known = hub.cached(repository, CONFIG, revision)
+        if known is None or known.parent.name != commit:
+            try:  # by this name, so that the cache knows it when offline
+                hub.fetch(repository, CONFIG, revision, anew=True)
+            except ResourceError:  # the cache cannot be written
+                if hub.cached(repository, CONFIG, commit) is None:
+                    raise
     return commit
 
 

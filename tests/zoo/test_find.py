@@ -16,7 +16,8 @@ from loopback_hub import LoopbackHub
 from naming import naming
 from small_hub import add_alias, catalogue, files_of, hub, pinned, small_model
 
-from posezoo.base.errors import HubError, PluginError, UsageError, WeightsError
+from posezoo.base.errors import HubError, PluginError, ResourceError, UsageError, WeightsError
+from posezoo.base.files import hub as files
 from posezoo.catalogue import entries, forms
 from posezoo.zoo.find import find, full_name, report_folder
 from posezoo.zoo.saved import load
@@ -151,6 +152,41 @@ def test_a_branch_that_has_moved_is_followed_and_a_commit_is_not(
     assert later != commit
     assert load(f"hf-hub:{REPOSITORY}").origin.endswith(later)
     assert load(f"hf-hub:{REPOSITORY}@{commit}").origin.endswith(commit)
+
+
+@pytest.mark.parametrize("by_commit_first", [False, True])
+def test_offline_a_branch_is_where_it_was_last_seen(
+    hub: LoopbackHub,
+    commit: str,
+    small_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by_commit_first: bool,
+) -> None:
+    load(f"hf-hub:{REPOSITORY}")
+    later = hub.publish(REPOSITORY, files_of(changed(small_model, tmp_path, seed=9)))
+    if by_commit_first:
+        load(f"hf-hub:{REPOSITORY}@{later}")
+    load(f"hf-hub:{REPOSITORY}")
+    monkeypatch.setenv("POSEZOO_OFFLINE", "1")
+    assert load(f"hf-hub:{REPOSITORY}").origin.endswith(later)
+
+
+def test_a_cache_that_cannot_be_written_serves_what_it_has(
+    hub: LoopbackHub, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(f"hf-hub:{REPOSITORY}@{commit}")
+
+    def full(*given: object, **more: object) -> Path:
+        raise ResourceError("cannot write")
+
+    monkeypatch.setattr(files, "_download", full)
+    assert load(f"hf-hub:{REPOSITORY}").origin.endswith(commit)
+    other = hub.publish("tester/other", hub.repositories[REPOSITORY][-1][1])
+    with pytest.raises(ResourceError):
+        load(f"hf-hub:tester/other@{other}")
+    with pytest.raises(ResourceError):
+        load("hf-hub:tester/other")
 
 
 @pytest.mark.parametrize("how", ["500", "offline"])

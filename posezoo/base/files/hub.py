@@ -78,10 +78,13 @@ def cached(repository: str, file: str, revision: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def fetch(repository: str, file: str, revision: str, size: int = 0) -> Path:
-    """The file, unchecked: from the cache, else from the hub. Raises HubError, ResourceError."""
+def fetch(repository: str, file: str, revision: str, size: int = 0, *, anew: bool = False) -> Path:
+    """The file, unchecked: from the cache, else from the hub. Raises HubError, ResourceError.
+
+    `anew`: the hub is asked in any case, so that the cache knows where a branch points now.
+    """
     found = cached(repository, file, revision)
-    if found:
+    if found and not anew:
         return found
     _need_network(repository, file)
     with warnings.catch_warnings():
