@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,10 +61,11 @@ class LoopbackHub:
         """How often a path with this ending was asked for."""
         return sum(asked.method == method and asked.path.endswith(ending) for asked in self.asked)
 
-    def publish(self, repository: str, files: Files) -> str:
-        """The commit that adds these files."""
+    def publish(self, repository: str, files: Files, gone: Collection[str] = ()) -> str:
+        """The commit that adds these files and removes those that are `gone`."""
         history = self.repositories.setdefault(repository, [])
         content = {**(history[-1][1] if history else {}), **files}
+        content = {name: body for name, body in content.items() if name not in gone}
         digest = hashlib.sha1(repr((len(history), sorted(content.items()))).encode(), usedforsecurity=False)
         history.append((digest.hexdigest(), content))
         return history[-1][0]
@@ -157,7 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif rest[:1] == ["commit"]:
             self._commit(repository, [json.loads(line) for line in body.splitlines() if line.strip()])
         else:
-            self.send_json({"id": repository, "sha": hub.head(repository), "siblings": []})
+            here = hub.find(repository, "main")
+            named = [{"rfilename": name} for name in (here[1] if here else ())]
+            self.send_json({"id": repository, "sha": hub.head(repository), "siblings": named})
 
     def _commit(self, repository: str, lines: list[dict[str, Any]]) -> None:
         parent = lines[0]["value"].get("parentCommit")
@@ -165,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.fail(412, "")
             return
         files = [line["value"] for line in lines if line["key"] == "file"]
-        commit = self.hub.publish(repository, {file["path"]: base64.b64decode(file["content"]) for file in files})
+        gone = [line["value"]["path"] for line in lines if line["key"] == "deletedFile"]
+        content = {file["path"]: base64.b64decode(file["content"]) for file in files}
+        commit = self.hub.publish(repository, content, gone)
         self.send_json({"commitUrl": f"{self.hub.url}/{repository}/commit/{commit}", "commitOid": commit})
 
     def _failed(self) -> bool:

@@ -25,7 +25,7 @@ from posezoo.catalogue import forms, plugins
 from posezoo.evaluation import baselines
 from posezoo.nn.backbones import Backbone
 from posezoo.nn.estimate import Calibration
-from posezoo.publish.push import push
+from posezoo.publish.push import PICTURE, RESULTS, push
 from posezoo.testing import ModelConformance
 from posezoo.training.again import evaluate
 from posezoo.zoo import card
@@ -128,6 +128,34 @@ def test_results_and_trajectory_go_with_a_run(hub: LoopbackHub, small_model: Pat
     ]
     report["data"] = "folder:/home/me/photos"
     assert card.results_file(report) == ""
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_an_earlier_model_left_is_removed(
+    hub: LoopbackHub, small_model: Path, tmp_path: Path, by_hand: bool
+) -> None:
+    save(with_estimate(small("posenet")), tmp_path / "model", "card")
+    push(tmp_path / "model", NAME)
+    card_there = b"# My words\n![](trajectory.png)\n" if by_hand else card.MARKER.encode()
+    hub.publish(NAME, {RESULTS: b"[]", PICTURE: b"png", "mine.txt": b"x", "README.md": card_there})
+    push(small_model, NAME)
+    left = {"config.json", "model.safetensors", "README.md", "mine.txt"} | ({PICTURE} if by_hand else set())
+    assert set(head(hub)) == left
+
+
+def test_a_folder_that_is_replaced_meanwhile_is_not_pushed(
+    hub: LoopbackHub, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the config of one model and the weights of another would arrive."""
+    copy = Path(shutil.copytree(small_model, tmp_path / "copy"))
+
+    def replaced(folder: Path) -> None:
+        save(small("posenet"), copy, "card")
+
+    monkeypatch.setattr(card, "report_of", replaced)
+    with pytest.raises(WeightsError, match=naming(copy, "push it again")):
+        push(copy, NAME)
+    assert NAME not in hub.repositories
 
 
 def test_a_hand_written_card_is_never_overwritten(hub: LoopbackHub, small_model: Path) -> None:
