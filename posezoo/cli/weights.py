@@ -123,8 +123,10 @@ def push(
     Example: posezoo weights push outputs/atloc+hyper/demo-loop/20261122T101500Z you/atloc-my-street
     """
     from posezoo.cli.console import TrainView
+    from posezoo.publish.push import full_repository
     from posezoo.publish.push import push as push_model
 
+    repository = full_repository(repository)
     commit = push_model(model, repository, private=private, note=TrainView(format == "quiet").note)
     if format == "json":
         typer.echo(json.dumps({"repository": repository, "commit": commit}))
