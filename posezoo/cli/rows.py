@@ -16,7 +16,7 @@ from posezoo.base import paths
 from posezoo.base.errors import UsageError, WeightsError, near, unknown_name
 from posezoo.base.files import hub
 from posezoo.catalogue import entries, forms, names, plugins
-from posezoo.zoo.find import CONFIG, find, full_name, model_folder
+from posezoo.zoo.find import CONFIG, find, full_name, model_folder, parse_config
 
 if TYPE_CHECKING:
     from posezoo.base.poses import Poses
@@ -152,6 +152,7 @@ def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
             else:
                 found = find(full)
                 found.read()
+                found.read_estimate()
                 state = f"good: {found.origin}"
         except WeightsError as error:
             state = f"bad: {error.message}"
@@ -161,13 +162,17 @@ def verified_weights(names_given: list[str]) -> list[dict[str, str]]:
 
 def _state_here(entry: forms.Published) -> str:
     """What the hub's cache holds of an entry; uses no network."""
-    for file, size, sha256 in ((CONFIG, None, entry.config_sha256), (entry.file, entry.size, entry.sha256)):
+    files: list[tuple[str, int | None, str]] = [(CONFIG, None, entry.config_sha256)]
+    files.append((entry.file, entry.size, entry.sha256))
+    for file, size, sha256 in files:
         path = hub.cached(entry.full_repository, file, entry.revision)
         if path is None:
             return "not fetched"
-        _, problem = hub.checked_content(path, size, sha256)
+        content, problem = hub.checked_content(path, size, sha256)
         if problem:
             return f"bad: {file}: {problem}"
+        if file == CONFIG and (about := parse_config(content, str(path)).get("estimate")):
+            files.append((about["file"], about["size"], about["sha256"]))
     return f"good: hf-hub:{entry.full_repository}@{entry.revision}"
 
 

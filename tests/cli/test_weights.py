@@ -76,6 +76,22 @@ def test_pull_and_verify(hub: LoopbackHub, small: str, tmp_path: Path) -> None:
     assert "good" in ok("weights", "verify", "small")
 
 
+def test_a_damaged_error_estimate_is_not_good(hub: LoopbackHub, catalogue: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    save(with_estimate(small_posenet("posenet")), model, "card")
+    commit = hub.publish("tester/calibrated", files_of(model))
+    add_alias(catalogue, "calibrated", pinned(model, "calibrated", commit))
+    ok("weights", "pull", "calibrated")
+    for name, folder in ((str(model), model), ("calibrated", tmp_path / "hub-cache")):
+        assert "good" in ok("weights", "verify", name)
+        path = next(folder.rglob("estimate-*.safetensors")).resolve()
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        ended = faults.assert_fails(["weights", "verify", name], 4, naming("1 of 1 are damaged"))
+        assert "estimate-" in ended.stdout and "sha256 differs" in ended.stdout
+    path.unlink()
+    assert "not fetched" in ok("weights", "verify", "calibrated")
+
+
 def test_pull_fetches_the_error_estimate_too(
     hub: LoopbackHub, small: str, tmp_path: Path, one_place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
