@@ -58,19 +58,24 @@ def tensors(content: bytes, what: str) -> dict[str, Tensor]:
 def dump(state: Mapping[str, Tensor], dtype: str = "float32") -> bytes:
     """The tensors as safetensors; `float16` halves those of float32. Raises WeightsError if one would overflow.
 
-    float64 stays: a tensor has it because its decimals count.
+    float64 stays: a tensor has it because its decimals count. Tensors that share memory, such as tied weights, are each
+    written whole.
     """
     import torch
     from safetensors.torch import save
 
     half = {"float32": None, "float16": torch.float16}[dtype]
-    kept = {}
+    kept: dict[str, Tensor] = {}
+    written: set[int] = set()
     for key, value in state.items():
         if half is not None and value.dtype == torch.float32:
             value = value.to(half)
             if not torch.isfinite(value).all():
                 raise WeightsError(f"{key} does not fit into {dtype}", "save it in float32")
-        kept[key] = value.contiguous()
+        value = value.contiguous()
+        memory = value.untyped_storage().data_ptr()
+        kept[key] = value.clone() if memory in written else value  # safetensors refuses memory that is shared
+        written.add(memory)
     return save(kept)
 
 

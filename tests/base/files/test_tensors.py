@@ -82,6 +82,17 @@ def test_a_good_file() -> None:
     assert set(header) >= {"a", "n"}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_tied_weights_are_written_under_each_name(dtype: str) -> None:
+    first, second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    second.weight = first.weight
+    state = torch.nn.Sequential(first, second).state_dict() | {"part": first.weight.detach()[1:3]}
+    back = tensors.tensors(tensors.dump(state, dtype), "x")
+    assert set(back) == set(state)
+    for key, value in state.items():
+        assert torch.equal(back[key], value.to(back[key].dtype))
+
+
 @pytest.mark.parametrize("length", [0x180, 0x23C, 0x4B50], ids=["as a pickle", "as a page", "as a zip"])
 def test_a_good_file_may_begin_like_another(length: int) -> None:
     header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'.ljust(length)
