@@ -58,7 +58,7 @@ def predict(
     from posezoo.zoo import written
     from posezoo.zoo.find import full_name
     from posezoo.zoo.load import load
-    from posezoo.zoo.stream import joined, predict_stream
+    from posezoo.zoo.stream import predict_stream
 
     form = _form(to, out, format, follow)
     view, full = TrainView(format == "quiet"), full_name(model)
@@ -78,7 +78,8 @@ def predict(
         batches = recorded(batches, viewer)
     try:
         if form == "table":
-            print_content(rows.poses(joined(list(batches))), "human", "poses", no_truncate)
+            for poses in written.whole(batches):
+                print_content(rows.poses(poses), "human", "poses", no_truncate)
             return
         if form == "html":  # imported here: reports and training take a second that other forms do without
             from posezoo.evaluation import where

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from posezoo.base.errors import UsageError
+from posezoo.base.errors import PosezooError, UsageError
 from posezoo.base.files.write import write_whole
 from posezoo.base.poses import Poses
 from posezoo.base.rotation import axes_from_above, rotation_matrix
@@ -85,11 +85,16 @@ def to_file(out: Path | None, batches: Iterable[Poses], title: str, known: Poses
     if out is None:
         raise UsageError("--to html is a page to be opened", "--out where.html")
     path, written = Path2D(), 0.0
-    for poses in batches:
-        path.add(poses)
-        if time.monotonic() - written >= SECONDS:
-            write_whole(out, page(path, title, known, unit, growing=True))
-            written = time.monotonic()
+    try:
+        for poses in batches:
+            path.add(poses)
+            if time.monotonic() - written >= SECONDS:
+                write_whole(out, page(path, title, known, unit, growing=True))
+                written = time.monotonic()
+    except PosezooError:
+        if path.count:  # what came before it
+            write_whole(out, page(path, title, known, unit, growing=False))
+        raise
     write_whole(out, page(path, title, known, unit, growing=False))
     return path.count
 

@@ -20,6 +20,8 @@ from posezoo.zoo.export import export
 from posezoo.zoo.load import load
 from posezoo.zoo.saved import save
 
+FORMS = ("table", "json", "nerf", "tum", "csv")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -126,6 +128,20 @@ def test_what_came_before_a_picture_that_cannot_be_read_is_kept(model: str, tmp_
     out = tmp_path / "poses.csv"
     faults.assert_fails(["predict", model, str(tmp_path / "p"), "--out", str(out)], 3, naming("2.png"))
     assert [Path(row["image"]).name for row in csv.DictReader(io.StringIO(out.read_text()))] == ["0.png", "1.png"]
+
+
+def test_a_picture_that_cannot_be_read_loses_no_form_its_answers(model: str, tmp_path: Path) -> None:
+    for n in range(3):
+        picture(tmp_path / f"p/{n}.png")
+    (tmp_path / "p/3.png").write_text("no picture")
+    words = ["predict", model, str(tmp_path / "p")]
+    told = {to: faults.assert_fails([*words, "--to", to], 3, naming("3.png")).stdout for to in FORMS}
+    assert all(name in told["table"] for name in ("0.png", "1.png", "2.png"))
+    assert len(json.loads(told["json"])) == len(json.loads(told["nerf"])["frames"]) == 3
+    assert len(told["tum"].splitlines()) == len(told["csv"].splitlines()) - 1 == 3
+    page = tmp_path / "where.html"
+    faults.assert_fails([*words, "--to", "html", "--out", str(page)], 3, naming("3.png"))
+    assert "3 poses" in page.read_text() and 'http-equiv="refresh"' not in page.read_text()
 
 
 def test_json_a_line_a_picture_and_forms_by_the_file(model: str, tmp_path: Path) -> None:

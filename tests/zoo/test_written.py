@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,15 @@ def test_one_clock_in_a_tum_file() -> None:
     assert [line.split()[0] for line in lines] == ["0", "1", "2", "3"]
     with pytest.raises(DataError, match=naming("2.png")):
         list(texts("tum", [poses(2, times=True), poses(2, 2)]))
+
+
+@pytest.mark.parametrize("name", ["a\n1 0 0 0.png", "a\r.png", " a.png", "a.png "])
+def test_a_name_that_is_no_part_of_a_line(name: str) -> None:
+    odd = replace(poses(2), images=("0.png", name))
+    with pytest.raises(DataError, match=naming("COLMAP")) as error:
+        list(texts("colmap", [odd]))
+    assert "\n" not in str(error.value) and "\r" not in str(error.value)
+    assert len("".join(texts("tum", [odd])).splitlines()) == 2
 
 
 def test_a_batch_can_be_read_before_the_next_comes(tmp_path: Path) -> None:
