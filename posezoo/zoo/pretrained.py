@@ -66,12 +66,19 @@ def is_packaged(name: str) -> bool:
 
 
 def read_state(file: WeightsFile) -> dict[str, Any]:
-    """The tensors of a weights file; only safetensors, or a plain state dict whose sha256 the registry pins."""
+    """The tensors of a weights file; only safetensors, or a plain state dict whose sha256 the registry pins.
+
+    Raises WeightsError if the very bytes that are read have not the sha256 that was checked when the file was found.
+    """
     import torch
 
     content = file.path.read_bytes()
-    # by_order comes from the registry, with the sha256, which is compared with the very bytes that are read
-    if tensors.is_pickle(content) and file.by_order and hashlib.sha256(content).hexdigest() == file.sha256:
+    if file.sha256 and (digest := hashlib.sha256(content).hexdigest()) != file.sha256:
+        what = f"sha256 differs (got {digest[:8]}…, expected {file.sha256[:8]}…)"
+        raise WeightsError(f"{file.path}: {what}", "it was changed meanwhile: try again")
+    if (
+        tensors.is_pickle(content) and file.by_order and file.sha256
+    ):  # by_order comes from the registry, with the sha256
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state
     return tensors.tensors(content, str(file.path))

@@ -147,6 +147,15 @@ def test_read_state(tmp_path: Path) -> None:
     assert torch.equal(state["x"], torch.ones(2))
 
 
+def test_what_is_changed_after_it_was_found_is_not_read(hub_here: LoopbackHub) -> None:
+    hub_here.publish("timm/" + NAME, {"model.safetensors": safetensors.torch.save({"x": torch.ones(2)})})
+    found = pretrained.find_backbone(NAME)
+    assert set(pretrained.read_state(found)) == {"x"}
+    found.path.resolve().write_bytes(safetensors.torch.save({"x": torch.zeros(2)}))
+    with pytest.raises(WeightsError, match="sha256 differs"):
+        pretrained.read_state(found)
+
+
 @pytest.mark.parametrize("legacy", [True, False])
 def test_a_pickle_is_never_opened(tmp_path: Path, legacy: bool) -> None:
     path = tmp_path / "a.safetensors"
