@@ -154,9 +154,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def redacted(text: str) -> str:
-    """The text without secrets: hub tokens and whatever HF_TOKEN holds."""
+    """The text without secrets: hub tokens, whatever HF_TOKEN holds, and who logs in at an address."""
     token = os.environ.get("HF_TOKEN", "")
     text = text.replace(token, "***") if len(token) > 3 else text
+    text = re.sub(r"(?<=://)[^/?#\s]*@", "***@", text)
     return re.sub(r"\bhf_[A-Za-z0-9]{4,}|(?<=[Bb]earer )[\w.~+/=-]+", "***", text)
 
 

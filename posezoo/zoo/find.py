@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from posezoo.base import paths
-from posezoo.base.errors import HubError, ResourceError, UsageError, WeightsError, near, unknown_name
+from posezoo.base.errors import HubError, ResourceError, UsageError, WeightsError, near, redacted, unknown_name
 from posezoo.base.files import hub
 from posezoo.base.observe import Note, silent
 from posezoo.base.poses import CONVENTIONS
@@ -213,7 +213,7 @@ def _on_hub(repository: str, revision: str, note: Note) -> Trained:
     commit = _commit(repository, revision, note)
     config = parse_config(_config_of(repository, commit, "", note), f"{repository}: {CONFIG}")
     expected = config["weights"]
-    place, licence = f"hf-hub:{repository}@{commit}", f"see {hub.endpoint()}/{repository}"
+    place, licence = f"hf-hub:{repository}@{commit}", redacted(f"see {hub.endpoint()}/{repository}")
 
     def read() -> bytes:
         _tell_licence(repository, WEIGHTS, commit, licence, note)

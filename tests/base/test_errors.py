@@ -92,6 +92,7 @@ def test_secrets_are_struck_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "my-own-token")
     text = redacted("hf_abcdEFGH1234 my-own-token authorization: Bearer abc.DEF-1== end")
     assert text == "*** *** authorization: Bearer *** end"
+    assert redacted("see https://me:p@ss@hub.org/a@b, rtsp://me@cam") == "see https://***@hub.org/a@b, rtsp://***@cam"
     monkeypatch.setenv("HF_TOKEN", "")
     assert redacted("nothing to hide: hf_, x") == "nothing to hide: hf_, x"
 

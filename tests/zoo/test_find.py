@@ -144,6 +144,20 @@ def test_a_branch_is_resolved_noted_and_recorded(
     assert same(model, small_model)
 
 
+def test_who_logs_in_at_the_hub_is_not_told(hub: LoopbackHub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("://", "://me:secret@"))
+    told: list[str] = []
+    found = find(f"hf-hub:{REPOSITORY}@{commit}", told.append)
+    found.read()
+    assert "secret" not in "".join([*told, found.licence]) and "***@127.0.0.1" in found.licence
+    hub.mode = "403"
+    for address in (hub.url, "http://hub.org"):
+        monkeypatch.setenv("HF_ENDPOINT", address.replace("://", "://me:secret@"))
+        with pytest.raises(HubError, match=r"403|https") as error:
+            find("hf-hub:tester/other")
+        assert "secret" not in str(error.value)
+
+
 def test_a_branch_that_has_moved_is_followed_and_a_commit_is_not(
     hub: LoopbackHub, commit: str, small_model: Path, tmp_path: Path
 ) -> None:

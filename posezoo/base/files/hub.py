@@ -66,7 +66,9 @@ def endpoint() -> str:
     address = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     parts = urlsplit(address)
     if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise HubError(f"HF_ENDPOINT={address[:60]} is not https", "only a hub on this machine may do without")
+        raise HubError(
+            f"HF_ENDPOINT={redacted(address)[:60]} is not https", "only a hub on this machine may do without"
+        )
     return address
 
 
@@ -167,8 +169,8 @@ def forget(path: Path) -> None:
         raise posezoo_error(error, str(path)) from None
 
 
-def guarded(work: Callable[[], T], what: str, size: int = 0) -> T:
-    """What `work` returns, within the deadline; whatever it raises becomes one of posezoo's errors, on one line.
+def guarded(work: Callable[[], T], repository: str, size: int = 0) -> T:
+    """What `work` for a repository returns, within the deadline; what it raises becomes posezoo's error, on one line.
 
     It runs in a thread that is left behind at the deadline, because nothing can end a stalled transfer from outside.
     """
@@ -189,11 +191,11 @@ def guarded(work: Callable[[], T], what: str, size: int = 0) -> T:
         raise
     except Exception as error:
         if not future.done():
-            _drop_partial()
+            _drop_partial(repository)
             raise HubError(
-                f"{what}: the hub has not answered within {seconds:.3g} s", "POSEZOO_HUB_TIMEOUT=300"
+                f"{repository}: the hub has not answered within {seconds:.3g} s", "POSEZOO_HUB_TIMEOUT=300"
             ) from None
-        raise posezoo_error(error, what) from error
+        raise posezoo_error(error, repository) from error
 
 
 def posezoo_error(error: BaseException, what: str) -> PosezooError:
@@ -228,7 +230,8 @@ def _by_status(response: Any, error: BaseException, what: str) -> HubError:
         case 401:
             return HubError(f"{what}: not logged in, or no such repository (401)", "check the name, or hf auth login")
         case 403:
-            return HubError(f"{what}: you have no access (403)", f"ask for it at {endpoint()}/{what}; hf auth login")
+            where = redacted(f"{endpoint()}/{what}")
+            return HubError(f"{what}: you have no access (403)", f"ask for it at {where}; hf auth login")
         case 404 if kind == "RevisionNotFoundError":
             return HubError(f"{what}: no such revision (404)", "check the revision after the @")
         case 404 if "Entry" in kind:
@@ -302,13 +305,14 @@ def _cache() -> str:
     return str(constants.HF_HUB_CACHE)
 
 
-def _drop_partial() -> None:
-    """Unlink what an abandoned transfer has begun: this process's open files with this suffix."""
+def _drop_partial(repository: str) -> None:
+    """Unlink what an abandoned transfer has begun: this process's open files of the repository with this suffix."""
+    folder = Path(_cache()) / f"models--{repository.replace('/', '--')}"
     with contextlib.suppress(OSError):
         for handle in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):
                 target = handle.readlink()
-                if target.suffix == ".incomplete" and target.is_relative_to(_cache()):
+                if target.suffix == ".incomplete" and target.is_relative_to(folder.resolve()):
                     target.unlink()
 
 

@@ -115,6 +115,18 @@ def test_every_failure_is_one_line(
     hub.released.set()
 
 
+def test_a_transfer_that_is_given_up_takes_no_other_with_it(hub: LoopbackHub, tmp_path: Path) -> None:
+    """Of the same process, whose time is not up."""
+    other = tmp_path / "cache" / "models--tester--other" / "blobs"
+    other.mkdir(parents=True)
+    hub.mode, hub.methods = "stall", ("GET",)
+    with (other / "abc.incomplete").open("wb"):
+        with pytest.raises(HubError, match=naming("tester/model")):
+            read(hub)
+        assert leftovers(tmp_path) == [str(other / "abc.incomplete")]
+    hub.released.set()
+
+
 @pytest.mark.parametrize("mode", ["wrong-once", "html-once"])
 def test_one_wrong_transfer_is_repeated(hub: LoopbackHub, mode: str) -> None:
     hub.mode, hub.methods = mode, ("GET",)
