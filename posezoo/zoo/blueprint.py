@@ -66,7 +66,11 @@ def with_settings(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequenc
     values = settings.merged(known.architecture.spec.modifiers, *published, *recipe, *variant, *layers)
     chosen = []
     for (modifier, value), offer in zip(known.name.modifiers, known.modifiers, strict=True):
-        own = dict(values.pop(modifier, {}))
+        own = values.pop(modifier, {})
+        if not isinstance(own, Mapping):
+            hint = f"+{modifier}={own} in the model's name, or" if own in offer.spec.values else "write"
+            raise UsageError(f"{modifier}={ascii(own)[:40]}: not a table", f"{hint} {modifier}.KEY=VALUE")
+        own = dict(own)
         if value is not None:
             if offer.spec.values and value not in offer.spec.values:
                 raise UsageError(f"unknown +{modifier}={value}", f"one of {', '.join(offer.spec.values)}")
