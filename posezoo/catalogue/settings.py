@@ -48,7 +48,7 @@ def joined(options: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, An
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"hyper.rank": 256}` or `{"hyper": {"rank": 256}}` as nested dictionaries."""
+    """`{"hyper.rank": 256}` or `{"hyper": {"rank": 256}}` as nested dictionaries; both together are one table."""
     settings: dict[str, Any] = {}
     for key, value in flat.items():
         _set(settings, key.split("."), value, key)
@@ -133,8 +133,11 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, key: str) -> Non
         if not isinstance(inner, dict):
             raise UsageError(f"setting {key}: {part} is already a value", "set it once")
         settings = inner
+    old = settings.get(path[-1])
+    if path[-1] in settings and isinstance(old, Mapping) != isinstance(value, Mapping):
+        raise UsageError(f"setting {key} is both a value and a table", "set it once")
     if isinstance(value, Mapping):
-        value = nested(value)
+        value = merged(old or {}, nested(value))
     settings[path[-1]] = value
 
 
@@ -175,6 +178,6 @@ def _value(text: str) -> Any:
         return None
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # besides what is no TOML: numbers and lists beyond what Python reads
         return text
     return parsed["value"] if list(parsed) == ["value"] and not isinstance(parsed["value"], (date, time)) else text

@@ -51,6 +51,8 @@ class Model:
         ("1\nother = 2", "1\nother = 2"),
         ("2026-01-01", "2026-01-01"),
         ("07:30:00", "07:30:00"),
+        pytest.param("1" * 5000, "1" * 5000, id="a number too long to read"),
+        pytest.param("[" * 2000, "[" * 2000, id="lists too deep to read"),
     ],
 )
 def test_values(text: str, value: Any) -> None:
@@ -86,7 +88,11 @@ def test_a_setting_is_an_option_or_a_word_and_never_both() -> None:
 
 
 def test_nested_and_merged() -> None:
-    assert settings.nested({"hyper.rank": 8, "hyper": {"init": "zero"}}) == {"hyper": {"init": "zero"}}
+    for both in ({"hyper.rank": 8, "hyper": {"init": "zero"}}, {"hyper": {"init": "zero"}, "hyper.rank": 8}):
+        assert settings.nested(both) == {"hyper": {"rank": 8, "init": "zero"}}
+    assert settings.nested({"hyper": {"rank": 4}, "hyper.rank": 8}) == {"hyper": {"rank": 8}}
+    with pytest.raises(UsageError, match=naming("hyper", "set it once")):
+        settings.nested({"hyper.rank": 8, "hyper": "two"})
     assert settings.nested({"a.b.c": 1, "a.b.d": 2, "e": 3}) == {"a": {"b": {"c": 1, "d": 2}}, "e": 3}
     with pytest.raises(UsageError, match=naming("a")):
         settings.nested({"a": 1, "a.b": 2})
