@@ -20,6 +20,11 @@ def printable_path(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
+def shortened(name: str, limit: int = 160) -> str:
+    """The name fit for one line of a message: of one that is longer, how it begins and ends."""
+    return name if len(name) <= limit else f"{name[: limit // 2]}…{name[1 - limit // 2 :]}"
+
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

@@ -64,13 +64,21 @@ def full_name(name: str | Path) -> str:
     nearly an alias.
     """
     text, aliases = str(name), entries.weights_cards()
-    if isinstance(name, Path) and not text.endswith(EXPORTED):
+    if isinstance(name, Path) and not is_exported(text):
         return f"local-dir:{text}"
-    if text.partition(":")[0] in names.SCHEMES or text in aliases or text.endswith(EXPORTED):
+    if text.partition(":")[0] in names.SCHEMES or text in aliases or is_exported(text):
         return text
-    if "/" not in text and not paths.user_path(text).exists() and near(text, aliases):
+    here = os.path.exists(paths.user_path(text))  # noqa: PTH110 (False for a name that is too long: Path's raises)
+    if "/" not in text and not here and near(text, aliases):
         raise unknown_name("trained model", text, aliases)
     return f"local-dir:{text}"
+
+
+def is_exported(name: str) -> bool:
+    """Whether this is the name of an exported file: by its ending, with no scheme and where no folder is called so."""
+    if not name.endswith(EXPORTED) or name.partition(":")[0] in names.SCHEMES:
+        return False
+    return not os.path.isdir(paths.user_path(name))  # noqa: PTH112
 
 
 def report_folder(name: str) -> Path:
@@ -88,7 +96,7 @@ def find(name: str, note: Note = silent) -> Trained:
     """
     if name in entries.weights_cards():
         return _by_alias(name, note)
-    if name.endswith(EXPORTED):
+    if is_exported(name):
         what = f"{name} is an exported file, which predict and serve read"
         raise UsageError(what, "give the run or model folder that it was made from")
     parsed = names.parse_model(name)
@@ -96,7 +104,9 @@ def find(name: str, note: Note = silent) -> Trained:
         return _in_folder(model_folder(Path(parsed.location)))
     if parsed.scheme == "hf-hub":
         return _on_hub(parsed.location, parsed.revision or "main", note)
-    raise UsageError(f"no published weights are called {name}", "posezoo weights list; own: local-dir:RUN")
+    raise UsageError(
+        f"no published weights are called {paths.shortened(name)}", "posezoo weights list; own: local-dir:RUN"
+    )
 
 
 def not_published(alias: str) -> WeightsError:
@@ -110,13 +120,14 @@ def model_folder(path: Path) -> Path:
     """The folder with config.json: `path` itself, or the best model of the run `path`. Raises WeightsError."""
     path = paths.user_path(path)
     for folder in (path, path / "best"):
-        if (folder / CONFIG).is_file():
+        if os.path.isfile(folder / CONFIG):  # noqa: PTH113 (False for a name that is too long: Path's raises)
             return folder
-    if path.is_file():
+    shown = paths.shortened(str(path))
+    if os.path.isfile(path):  # noqa: PTH113
         hint = "a model is a folder; authors' checkpoints: posezoo weights convert FILE --from ... --data ... --out DIR"
-        raise WeightsError(f"{path} is a file, not a model folder", hint)
-    what = "no such folder" if not path.exists() else "no config.json or best/config.json in it"
-    raise WeightsError(f"{path}: {what}", "give a run folder, for example outputs/atloc+hyper/demo-loop/…")
+        raise WeightsError(f"{shown} is a file, not a model folder", hint)
+    what = "no config.json or best/config.json in it" if os.path.exists(path) else "no such folder"  # noqa: PTH110
+    raise WeightsError(f"{shown}: {what}", "give a run folder, for example outputs/atloc+hyper/demo-loop/…")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

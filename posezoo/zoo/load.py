@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from posezoo.base.errors import UsageError
 from posezoo.base.observe import Note, silent
-from posezoo.zoo.find import EXPORTED
+from posezoo.zoo.find import EXPORTED, is_exported
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def load(
     tag was resolved to. Raises UsageError, WeightsError, HubError.
     """
     text = str(name)
-    if text.endswith(EXPORTED):
+    if is_exported(text):
         from posezoo.zoo import exported as files
 
         if str(device) not in ("auto", "cpu"):

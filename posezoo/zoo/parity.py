@@ -25,7 +25,7 @@ from posezoo.base.observe import Note, silent
 from posezoo.base.paths import printable_path, user_path
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel, evaluating
-from posezoo.zoo.find import EXPORTED, find, full_name
+from posezoo.zoo.find import find, full_name, is_exported
 from posezoo.zoo.saved import load_found
 
 TOLERANCE = 1e-5
@@ -144,7 +144,7 @@ def _check(stored: Arrays, name: str) -> None:
 def _loaded(model: str | Path, stored: Arrays, name: str, place: torch.device, note: Note) -> PoseModel:
     """The trained model of that name, converted from the weights that the file names, if it names any."""
     full = full_name(model)
-    if full.endswith(EXPORTED):
+    if is_exported(full):
         raise UsageError(f"{full} is an exported file: its outputs are poses, not what a network returns", "local-dir:")
     found = find(full, note)
     origin = found.config.get("training", {}).get("converted", {})

@@ -76,9 +76,8 @@ def read_state(file: WeightsFile) -> dict[str, Any]:
     if file.sha256 and (digest := hashlib.sha256(content).hexdigest()) != file.sha256:
         what = f"sha256 differs (got {digest[:8]}…, expected {file.sha256[:8]}…)"
         raise WeightsError(f"{file.path}: {what}", "it was changed meanwhile: try again")
-    if (
-        tensors.is_pickle(content) and file.by_order and file.sha256
-    ):  # by_order comes from the registry, with the sha256
+    # by_order comes from the registry, with the sha256
+    if tensors.is_pickle(content) and file.by_order and file.sha256:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state
     return tensors.tensors(content, str(file.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -107,7 +108,7 @@ def load(name: str | Path, device: str | torch.device = "cpu", note: Note = sile
     called with lines for the user. Raises WeightsError, HubError, and UsageError for no such name or device.
     """
     place = torch_device(device)  # reported before anything is fetched
-    is_folder = isinstance(name, Path) or user_path(name).is_dir()
+    is_folder = isinstance(name, Path) or os.path.isdir(user_path(name))  # noqa: PTH112 (Path's raises if it is long)
     return load_found(find(full_name(name) if is_folder else str(name), note), place)
 
 

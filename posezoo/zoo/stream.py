@@ -168,8 +168,9 @@ def _items(sources: Sequence[str | Path], every: int) -> tuple[Iterator[Item], i
         text, path = str(source), user_path(source)
         if text.startswith(CAMERA):
             found.append(text.removeprefix(CAMERA))
-        elif path.is_dir():
-            below = sorted((p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES), key=lambda p: natural(str(p)))
+        elif os.path.isdir(path):  # noqa: PTH112 (False for a name that is too long: Path's raises)
+            files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
+            below = sorted(files, key=lambda p: natural(str(p)))
             if not below:
                 raise DataError(f"{path}: no images in it", f"read are {', '.join(SUFFIXES)}")
             found.append(below)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posezoo.base.paths import COMMIT, natural, printable_path, user_path, without_folders
+from posezoo.base.paths import COMMIT, natural, printable_path, shortened, user_path, without_folders
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,11 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 )
 def test_no_folder_of_the_user_is_published(text: str, expected: str) -> None:
     assert without_folders(text) == expected
+
+
+def test_a_long_name_in_a_message() -> None:
+    assert shortened("outputs/run") == "outputs/run"
+    assert shortened("begin" + "x" * 300 + "end", 20) == "beginxxxxx…xxxxxxend"
 
 
 def test_what_a_commit_is() -> None:

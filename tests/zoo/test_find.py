@@ -16,6 +16,7 @@ from loopback_hub import LoopbackHub
 from naming import naming
 from small_hub import add_alias, catalogue, files_of, hub, pinned, small_model
 
+import posezoo
 from posezoo.base.errors import HubError, PluginError, ResourceError, UsageError, WeightsError
 from posezoo.base.files import hub as files
 from posezoo.catalogue import entries, forms
@@ -253,6 +254,31 @@ def test_a_config_of_another_model_is_damage(small_model: Path, tmp_path: Path, 
 def test_an_exported_file_is_no_model_folder() -> None:
     with pytest.raises(UsageError, match=naming("a.onnx", "predict")):
         find("a.onnx")
+
+
+def test_a_folder_is_one_whatever_it_is_called(
+    hub: LoopbackHub, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    commit = hub.publish("tester/small.onnx", files_of(small_model))
+    for folder in (Path("run.onnx"), Path("run.pt2"), tmp_path / "run.v2.onnx"):
+        shutil.copytree(small_model, folder)
+        for name in (folder, str(folder), f"local-dir:{folder}"):
+            assert posezoo.load(name).origin == str(folder)
+        assert full_name(folder) == f"local-dir:{folder}"
+    assert posezoo.load(f"hf-hub:tester/small.onnx@{commit}").origin == f"hf-hub:tester/small.onnx@{commit}"
+    assert full_name("a.onnx") == "a.onnx"
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "posenet" * 60, "x" * 300 + "/" + "y" * 300, "x" * 5000, "x" * 300 + ".h5"]
+)
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    for given in (name, Path(name)):
+        for ask in (posezoo.load, posezoo.pull):
+            with pytest.raises((UsageError, WeightsError)) as error:
+                ask(given)  # type: ignore[operator]
+            assert len(str(error.value)) <= 240
 
 
 @pytest.mark.parametrize(

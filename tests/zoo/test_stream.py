@@ -45,6 +45,13 @@ def test_folders_globs_and_files_in_natural_order(model: PoseModel, tmp_path: Pa
     assert model.training is False
 
 
+def test_a_folder_that_is_called_like_a_picture(model: PoseModel, tmp_path: Path) -> None:
+    picture(tmp_path / "a/b.jpg/c.png")
+    picture(tmp_path / "a/d.jpg")
+    found = predicted(model, tmp_path / "a")
+    assert [Path(name).name for name in found.images] == ["c.png", "d.jpg"]
+
+
 def test_frames_of_a_video_and_their_times(model: PoseModel, tmp_path: Path) -> None:
     pytest.importorskip("av", reason="the extra map")
     demo_video.video(tmp_path / "a.mp4", 5, rate=10)
@@ -96,7 +103,7 @@ def test_pictures_in_memory(model: PoseModel, tmp_path: Path) -> None:
 
 def test_what_is_not_there(model: PoseModel, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for source in (tmp_path / "none.jpg", tmp_path / "empty", f"{tmp_path}/*.png"):
+    for source in (tmp_path / "none.jpg", tmp_path / "empty", f"{tmp_path}/*.png", "x" * 300 + ".png"):
         with pytest.raises(DataError, match=naming(Path(source).name)):
             predicted(model, source)
 
