@@ -90,6 +90,8 @@ def export(
     path = user_path(out or f"{model.name}.{to}")
     if path.suffix != f".{to}":
         raise UsageError(f"{path}: --to {to} writes a .{to} file", f"--out {path.stem}.{to}")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", f"--out {path / path.name}")
     progress("exporting", next(steps), 3)
     try:
         with (

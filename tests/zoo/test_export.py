@@ -50,6 +50,14 @@ def same(one: posezoo.PoseModel, file: Path) -> None:
     assert abs(got.quaternion - expected.quaternion).max() < 1e-4
 
 
+def test_a_folder_in_the_way_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "_write", lambda *given: pytest.fail("the work was begun"))
+    (tmp_path / "m.onnx").mkdir()
+    with pytest.raises(UsageError, match=naming(tmp_path / "m.onnx")):
+        export(build("posenet", **TINY, hidden=8), "onnx", tmp_path / "m.onnx")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "m.onnx"]
+
+
 @pytest.mark.parametrize(
     ("name", "to"),
     [
