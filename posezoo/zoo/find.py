@@ -160,6 +160,9 @@ def parse_config(content: bytes, source: str) -> dict[str, Any]:
             raise TypeError("training is a table; disclosures are texts")
         if not all(isinstance(facts[0].get(key, []), list) for key in ("changed", "backbone_weights")):
             raise TypeError("training: changed and backbone_weights are lists")
+        for file in facts[0].get("backbone_weights", []):
+            if not all(isinstance(file[key], str) for key in ("source", "sha256")):
+                raise TypeError("training: backbone_weights have a source and a sha256")
         _check_estimate(config.get("estimate"))
         if config.get("sum", (own := sum_of(config))) != own:
             raise ValueError("changed since it was written: its sum differs")

@@ -20,6 +20,7 @@ import posezoo
 from posezoo.base.errors import HubError, PluginError, ResourceError, UsageError, WeightsError
 from posezoo.base.files import hub as files
 from posezoo.catalogue import entries, forms
+from posezoo.zoo import card
 from posezoo.zoo.find import find, full_name, report_folder
 from posezoo.zoo.saved import load
 
@@ -239,6 +240,10 @@ def test_a_config_that_is_none(hub: LoopbackHub, small_model: Path, content: byt
         {"modifiers": {"anchors": 5}},
         {"training": {"changed": 5}},
         {"training": []},
+        {"training": {"backbone_weights": ["x"]}},
+        {"training": {"backbone_weights": [None]}},
+        {"training": {"backbone_weights": [{}]}},
+        {"training": {"backbone_weights": [{"source": "x", "sha256": None}]}},
         {"disclosures": [1]},
     ],
 )
@@ -247,8 +252,9 @@ def test_a_config_of_another_model_is_damage(small_model: Path, tmp_path: Path, 
     config = json.loads((folder / "config.json").read_text()) | damage
     config.pop("sum", None)
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(WeightsError, match=naming("config.json")):
-        load(f"local-dir:{folder}")
+    for use in (load, card.text_of) if "backbone_weights" in damage.get("training", {}) else (load,):
+        with pytest.raises(WeightsError, match=naming("config.json")):
+            use(f"local-dir:{folder}")
 
 
 def test_an_exported_file_is_no_model_folder() -> None:
