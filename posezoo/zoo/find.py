@@ -209,10 +209,9 @@ def _in_folder(folder: Path) -> Trained:
             raise WeightsError(f"weights damaged: {path}: {problem}", "train, fetch or install it again")
         return content
 
-    found = Trained(config, str(folder), read, read_file=lambda file, size, sha: _exactly(folder / file, size, sha))
     if handle is not None:
-        weakref.finalize(found, os.close, handle)
-    return found
+        weakref.finalize(read, os.close, handle)  # whoever has it may still read
+    return Trained(config, str(folder), read, read_file=lambda file, size, sha: _exactly(folder / file, size, sha))
 
 
 def _opened(path: Path) -> int | None:

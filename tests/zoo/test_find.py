@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import socket
@@ -255,6 +256,18 @@ def test_a_config_of_another_model_is_damage(small_model: Path, tmp_path: Path, 
     for use in (load, card.text_of) if "backbone_weights" in damage.get("training", {}) else (load,):
         with pytest.raises(WeightsError, match=naming("config.json")):
             use(f"local-dir:{folder}")
+
+
+def test_what_reads_the_weights_outlives_what_was_found(small_model: Path) -> None:
+    """And the file is closed once nobody can read it."""
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    read = find(f"local-dir:{small_model}").read
+    gc.collect()
+    with (small_model / "config.json").open("rb"):  # which would be given the closed file's number
+        assert read() == (small_model / "model.safetensors").read_bytes()
+    del read
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
 
 
 def test_an_exported_file_is_no_model_folder() -> None:
