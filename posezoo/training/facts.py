@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,10 +47,21 @@ def changed_settings(job: Job) -> list[str]:
                     for c, p in ((recipe, plan), (job.config, job.blueprint)))  # fmt: skip
     skipped = ("out", "precision", "device", "workers", "seed", "checkpoint")
     return [
-        f"{key}={without_folders(value) if isinstance(value, str) else value}"
+        f"{key}={_public(value)}"
         for key, value in ours.items()
         if value != theirs.get(key) and key.partition(".")[0] not in skipped and key not in ("data.name", "data.root")
     ]
+
+
+def _public(value: Any) -> Any:
+    """A setting's value without folders. A text is one name, perhaps with a scheme: its path may have spaces."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_public, value))
+    if not isinstance(value, str):
+        return value
+    scheme = re.match(r"(?:[a-z][a-z0-9-]*:(?!//))?", value)
+    start = scheme.end() if scheme else 0
+    return value[:start] + without_folders(value[start:])
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

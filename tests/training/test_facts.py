@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from small_runs import Train, job
 
 from posezoo.training.again import evaluate
@@ -42,6 +44,20 @@ def test_no_folder_of_the_user_is_published(train: Train, tmp_path: Path, one_pl
     text = (train(epochs=1).path / "best" / "config.json").read_text()
     assert str(tmp_path) not in text
     assert str(one_place) not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("local-dir:/home/me/my name/run", "local-dir:run"),
+        ("~/my name/run", "run"),
+        (["/home/me/a b/x.pth", "hf-hub:me/run"], "['x.pth', 'hf-hub:me/run']"),
+    ],
+)
+def test_no_folder_of_a_setting_is_published(one_place: Path, given: Any, told: str) -> None:
+    ready = job(one_place)
+    changed = replace(ready, blueprint=ready.blueprint.with_place(pretrained_backbone=given))
+    assert f"pretrained_backbone={told}" in changed_settings(changed)
 
 
 def test_a_resumed_run_names_the_same_changes(one_place: Path) -> None:
