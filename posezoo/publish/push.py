@@ -80,13 +80,14 @@ def _commit(repository: str, files: dict[str, bytes], private: bool) -> tuple[st
 
     api = HfApi(endpoint=hub.endpoint())
     api.create_repo(repository, exist_ok=True, private=private)
-    now = api.repo_info(repository)
+    now = api.model_info(repository)
     head, there = now.sha, {file.rfilename for file in now.siblings or ()}
     kept = head is not None and _is_handwritten(api, repository, head)
-    added = [CommitOperationAdd(name, content) for name, content in files.items() if not (kept and name == CARD)]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = []
+    operations += [CommitOperationAdd(name, content) for name, content in files.items() if not (kept and name == CARD)]
     gone = {name for name in there - files.keys() if OF_A_MODEL.fullmatch(name)}
     gone -= {PICTURE} if kept else set()  # the card may show it
-    operations = [*added, *(CommitOperationDelete(name) for name in sorted(gone))]
+    operations += [CommitOperationDelete(name) for name in sorted(gone)]
     # on top of the commit that was read: if there is another in between, this fails instead of overwriting
     done = api.create_commit(repository, operations, commit_message="posezoo weights push", parent_commit=head)
     return done.oid, kept
