@@ -21,7 +21,7 @@ from PIL import Image
 from posezoo.base.errors import PosezooError
 from posezoo.base.files.pictures import read_image
 from posezoo.base.paths import without_folders
-from posezoo.base.poses import table
+from posezoo.base.poses import Poses, table
 from posezoo.base.rotation import axes_from_above
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
@@ -221,13 +221,27 @@ class _Shown:
         return {"at": [round(float(x), 3) for x in frames.position[n][self.pairs[scene]]], "scene": scene}
 
     def _nearest(self) -> np.ndarray:
-        """The row of each test image's nearest training image (by features, else by position), -1 for none."""
+        """The row of each test image's nearest training image (by features, else by position), -1 for none.
+
+        It is known by its pose alone. Where several training images have that pose (other looks of one view, scenes
+        that start at the origin) nobody knows which of them it is, and none is better than a wrong one.
+        """
         report, train = self.report, self.report.train
-        poses = report.methods.get(baselines.RETRIEVAL) or report.methods.get(baselines.ORACLE)
+        retrieved = report.methods.get(baselines.RETRIEVAL)
+        poses = retrieved or report.methods.get(baselines.ORACLE)
         if train is None or poses is None:
             return np.full(len(report.frames), -1)
-        rows = {position.tobytes(): n for n, position in enumerate(np.ascontiguousarray(train.position))}
-        return np.array([rows.get(position.tobytes(), -1) for position in np.ascontiguousarray(poses.position)])
+
+        def keys(frames: Frames, known: Poses | Frames) -> list[tuple[str, bytes]]:
+            # retrieval searches all scenes, the oracle that of the test image
+            scenes = ("" if retrieved else frames.scenes[scene] for scene in frames.scene)
+            numbers_N7 = np.hstack([known.position, known.quaternion])
+            return [(scene, pose_7.tobytes()) for scene, pose_7 in zip(scenes, numbers_N7, strict=True)]
+
+        rows: dict[tuple[str, bytes], int] = {}
+        for n, key in enumerate(keys(train, train)):
+            rows[key] = -1 if key in rows else n
+        return np.array([rows.get(key, -1) for key in keys(report.frames, poses)])
 
     def _thumb(self, frames: Frames, n: int) -> int | None:
         """The number of the image's thumbnail; None if its file is not here any more."""

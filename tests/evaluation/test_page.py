@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from posezoo.data.table import Frames
-from posezoo.evaluation import page
+from posezoo.evaluation import baselines, page
 from posezoo.evaluation.report import Report
 
 MakeFrames = Callable[..., Frames]
@@ -75,6 +76,43 @@ def test_large_sets_are_thinned(make_frames: MakeFrames, make_report: MakeReport
     worst = report.frames.name(int(report.errors[report.model][0].argmax()))
     assert worst in {one["name"] for one in data["images"]}
     assert f"{len(data['images'])} of 100 images shown" in text
+
+
+def test_the_nearest_training_image_is_the_right_one_or_none(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    """Frames that stand at one place are told apart by where they look, and of frames with one pose none is shown."""
+    frames = make_frames(num=10)
+    turned, same = frames.position.copy(), frames.quaternion.copy()
+    turned[1:4] = turned[0]
+    same[2] = same[0]
+    report = make_report(dataclasses.replace(frames, position=turned, quaternion=same))
+    poses = {
+        name: dataclasses.replace(poses, position=report.train.position[:10], quaternion=report.train.quaternion[:10])
+        for name, poses in report.methods.items()
+        if name in (baselines.RETRIEVAL, baselines.ORACLE)
+    }
+    for left_out in ([], [baselines.RETRIEVAL]):
+        methods = {name: poses.get(name, one) for name, one in report.methods.items() if name not in left_out}
+        images = data_of(page.html(dataclasses.replace(report, methods=methods)))["images"]
+        names = [image["near"] and image["near"]["name"] for image in images]
+        expected = [report.train.name(n) for n in range(10)]
+        assert names == [None, expected[1], None, *expected[3:]]
+
+
+def test_scenes_that_start_at_the_origin_keep_their_own_nearest_image(
+    make_frames: MakeFrames, make_report: MakeReport
+) -> None:
+    frames = make_frames(("chess", "fire"), num=10)
+    position, quaternion = frames.position.copy(), frames.quaternion.copy()
+    for scene in (0, 1):
+        first = np.flatnonzero((frames.split == "train") & (frames.scene == scene))[0]
+        position[first], quaternion[first] = 0, (1, 0, 0, 0)
+        test = (frames.split == "test") & (frames.scene == scene)
+        position[test] = 0
+    report = make_report(dataclasses.replace(frames, position=position, quaternion=quaternion))
+    methods = {name: one for name, one in report.methods.items() if name != baselines.RETRIEVAL}
+    images = data_of(page.html(dataclasses.replace(report, methods=methods)))["images"]
+    found = {(image["name"].split("/")[0], image["near"]["name"].split("/")[0]) for image in images}
+    assert found == {("chess", "chess"), ("fire", "fire")}
 
 
 def test_the_verdict_is_in_words(make_frames: MakeFrames, make_report: MakeReport) -> None:
