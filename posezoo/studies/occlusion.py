@@ -3,9 +3,9 @@
 In windows of consecutive test frames an opaque block enters at one side and leaves at the other; at its peak it covers
 a chosen share of the picture. Its texture is a small patch of another picture of the data, enlarged: a whole picture
 would show another place, and models then answer with that place. The pictures between the windows stay as they
-are. What is told of each model: its error while the block is wholly in the picture, against the share that it covers;
-the largest error of a window as a multiple of the median outside; and how many frames after the peak the error is back
-below 1.5 times that median. Two models are compared by each image's mean error over the shares, which is the area under
+are. What is told of each model: its error at the peak, a window's middle frame or its two middle ones, where the block
+is wholly in the picture, against the share that it covers; the largest error of a window as a multiple of the median
+outside; and how many frames after the peak the error is back below 1.5 times that median. Two models are compared by each image's mean error over the shares, which is the area under
 its curve. `study.window` adds a window of a recorded sequence, where something really passed: posezoo.studies.recorded.
 
 Legend: N images, M frames of a window, H height, W width.
@@ -55,7 +55,7 @@ class Options:
     """Shares of the picture that the block covers at its peak."""
     frames: Annotated[int, Field(ge=3)] = 12
     """Frames in which it passes."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Of its texture and direction."""
     window: str = ""
     """SEQUENCE:FIRST-LAST: also the errors in these frames of a test sequence as it was recorded, counted from 0."""
@@ -71,10 +71,17 @@ class Window:
     """The test frame whose picture the block shows."""
     leftwards: bool
 
+    @property
+    def peak(self) -> range:
+        """The places of the middle frame, or of the two middle ones of an even number."""
+        return range((len(self.index) - 1) // 2, len(self.index) // 2 + 1)
+
     def left(self, place: int, width: float) -> float:
         """Where the block's left edge is in the window's frame `place`, as a share of the picture's width."""
         passed = (place + 0.5) / len(self.index)
         x = -width + passed * (1 + width)
+        if place in self.peak:  # two middle frames of a short window: a wide block would stand over either edge
+            x = min(max(x, 0.0), 1 - width)
         return 1 - width - x if self.leftwards else x
 
 
@@ -84,7 +91,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     real = recorded.stretch(album.frames, options.window) if options.window else None
     windows = passages(album.frames, options)
     inside = np.concatenate([window.index for window in windows])
-    key = f"block 2, frames {options.frames}, seed {options.seed}"
+    key = f"block 3, frames {options.frames}, seed {options.seed}"
     conditions = [
         changes.original(np.arange(len(album.frames))),
         *(
@@ -183,7 +190,7 @@ def _numbers(
     options: Options,
 ) -> list[dict[str, Any]]:
     """A row for each share: medians at the peak, the largest error of a window, and when it is back."""
-    length, rows = options.frames, []
+    length, peak, rows = options.frames, windows[0].peak, []
     for n, cover in enumerate([0.0, *sorted(options.covers)]):
         row: dict[str, Any] = {"cover": cover}
         for which, (error, unit) in enumerate(UNITS.items()):
@@ -192,7 +199,7 @@ def _numbers(
             largest_K = of_windows_KM.max(axis=1)
             row |= {
                 f"median_outside_{unit}": plain,
-                f"median_at_peak_{unit}": float(np.median(of_windows_KM[:, length // 2 - 1 : length // 2 + 1])),
+                f"median_at_peak_{unit}": float(np.median(of_windows_KM[:, peak])),
                 f"largest_over_outside_{error}": float(np.median(largest_K)) / plain,
                 f"frames_until_back_{error}": _back(of_windows_KM, plain),
             }

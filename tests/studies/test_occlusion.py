@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from small_studies import study
 
-from posezoo.base.errors import DataError
+from posezoo.base.errors import DataError, UsageError
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
 from posezoo.studies import occlusion
 from posezoo.studies.occlusion import Options, Window
+from posezoo.studies.study import run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -30,6 +31,44 @@ def test_a_block_enters_covers_its_share_and_leaves(cover: float, leftwards: boo
     assert 0 < hidden[0] < cover / 2
     columns = (occlusion.with_block(WHITE, BLACK, window, 0, cover) == 0).all(-1).any(0)
     assert columns[-1] == leftwards and columns[0] != leftwards
+
+
+@pytest.mark.parametrize("leftwards", [False, True])
+@pytest.mark.parametrize(
+    "frames, cover", [(3, 0.6), (4, 0.15), (4, 0.6), (5, 0.6), (6, 0.85), (12, 0.6), (12, 0.85), (13, 0.85)]
+)
+def test_at_the_peak_the_block_is_wholly_in_the_picture(frames: int, cover: float, leftwards: bool) -> None:
+    window = Window(np.arange(frames), 0, leftwards)
+    hidden = [(occlusion.with_block(WHITE, BLACK, window, place, cover) == 0).mean() for place in range(frames)]
+    assert len(window.peak) == (1 if frames % 2 else 2)
+    assert [hidden[place] for place in window.peak] == pytest.approx([cover] * len(window.peak), abs=0.01)
+    assert hidden == pytest.approx(hidden[::-1], abs=0.01)
+
+
+@pytest.mark.parametrize("frames, peak", [(3, [20]), (4, [20, 30]), (5, [30]), (12, [60, 70])])
+def test_what_is_told_of_the_peak_is_of_its_frames_alone(frames: int, peak: list[float]) -> None:
+    error_M = 10.0 * np.arange(1, frames + 1)
+    windows = [Window(np.arange(frames), frames, False)]
+    plain = (np.ones(frames + 1), np.ones(frames + 1))
+    rows = occlusion._numbers(
+        [[plain]], [[(error_M, error_M), (error_M, error_M)]], windows, np.array([frames]), Options((0.3,), frames)
+    )
+    assert [row["median_at_peak_m"] for row in rows] == [np.median(peak)] * 2
+
+
+def test_the_default_passage_is_as_it_was() -> None:
+    """A block of the default settings is wholly in the picture at the peak by itself: nothing holds it there."""
+    window = Window(np.arange(12), 0, False)
+    for cover in Options().covers:
+        width = cover / occlusion.HEIGHT
+        passing = [-width + (place + 0.5) / 12 * (1 + width) for place in range(12)]
+        assert [window.left(place, width) for place in range(12)] == passing
+
+
+def test_a_seed_below_zero_is_refused_before_anything_is_trained(one_place: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"study\.seed"):
+        run("occlusion", ["posenet"], data=f"folder:{one_place}", out=tmp_path, given={"study.seed": -1})
+    assert not list(tmp_path.iterdir())
 
 
 def test_windows_leave_room_between_them() -> None:
