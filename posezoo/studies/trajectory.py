@@ -1,8 +1,8 @@
 """Where models say that the camera was: HyperPose's Figure 2, several models on the same axes.
 
 A panel for each test sequence and model; true path black, predictions red, a star at the start, no alignment. The axes
-are those of the ground, the same for all panels of a scene; what lies far outside is counted. The
-title has mean and median, as is the custom on RobotCar.
+are those of the ground, the same for all panels of a scene; what lies far outside is counted, and so are failed poses,
+which count as infinitely far. The title has mean and median, as is the custom on RobotCar.
 
 Legend: N images.
 """
@@ -22,6 +22,7 @@ from posezoo.base.observe import Observer
 from posezoo.base.plan import View, metre_axes
 from posezoo.data.splits import runs
 from posezoo.evaluation.intervals import Index
+from posezoo.evaluation.metrics import pose_errors
 from posezoo.studies import changes
 from posezoo.studies.measure import Album, Answers, answers, errors, open_album
 from posezoo.studies.paired import contrast, seeds_note, short, spread, words
@@ -111,9 +112,10 @@ def _figure(album: Album, predicted: Mapping[str, Answers], options: Options) ->
 
 def _panel(axes: Axes, album: Album, part: Index, poses: Answers, view: View) -> None:
     true_N3, predicted_N3 = album.frames.position[part], poses.position[part]
-    error_N = np.linalg.norm(predicted_N3 - true_N3, axis=1)
+    error_N, _ = pose_errors(predicted_N3, poses.quaternion[part], true_N3, album.frames.quaternion[part])
+    failed_N = np.isinf(error_N)
     shown_N2 = predicted_N3[:, view.pair]
-    inside_N = view.inside(shown_N2)
+    inside_N = view.inside(shown_N2) & ~failed_N
     x_N, y_N = true_N3[:, view.pair].T
     axes.plot(x_N, y_N, color=BLACK, lw=1.2, zorder=2)
     axes.plot(*shown_N2[inside_N].T, ".", color=RED, ms=3.5, zorder=3)
@@ -122,7 +124,8 @@ def _panel(axes: Axes, album: Album, part: Index, poses: Answers, view: View) ->
     axes.tick_params(labelsize=7)
     axes.xaxis.label.set_fontsize(8)
     axes.yaxis.label.set_fontsize(8)
-    away = f", {int(np.sum(~inside_N))} outside" if not inside_N.all() else ""
+    counts = {"outside": int(np.sum(~inside_N & ~failed_N)), "failed": int(failed_N.sum())}
+    away = "".join(f", {count} {word}" for word, count in counts.items() if count)
     sequence = album.frames.sequence[part[0]] or "sequence"
-    mean, median = np.mean(error_N), np.median(error_N)
-    axes.set_title(f"{sequence}: mean {mean:.1f}, median {median:.1f} {album.dataset.unit}{away}", fontsize=8)
+    mean, median = short(float(np.mean(error_N))), short(float(np.median(error_N)))
+    axes.set_title(f"{sequence}: mean {mean}, median {median} {album.dataset.unit}{away}", fontsize=8)
