@@ -81,8 +81,11 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     rows = [_row(frames, key, values) for key, values in shares.items()]
     first = models[0].name
     pairs = {name: [(one, one) for one in shares[name, SALIENCY]] for name in (one.name for one in models)}
+    spread_is = {"error": "spread", "unit": "share"}  # what is compared is no position
     against = {
-        name: contrast(frames, "overall", pairs[first], pair)[0] for name, pair in pairs.items() if name != first
+        name: contrast(frames, "overall", pairs[first], pair)[0] | spread_is
+        for name, pair in pairs.items()
+        if name != first
     }
     return Found(
         verdict=_verdict(rows, first, against),

@@ -54,3 +54,11 @@ def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
     assert [row["map"] for row in found["maps"]] == ["saliency", "position attention", "orientation attention"]
     assert all(0 < row["spread"] <= 1 for row in found["maps"])
     assert found["num_images"] == 3 and "%" in found["verdict"]
+
+
+def test_shares_are_compared_as_shares(one_place: Path, tmp_path: Path) -> None:
+    more = {"study.images": 3, "hyper.rank": 4}
+    found = study("attention", "posenet", "posenet+hyper", data=one_place, out=tmp_path, **more)
+    row = found["spread_of_saliency_against_first"]["posenet+hyper"]
+    assert (row["error"], row["unit"], row["num"]) == ("spread", "share", 3)
+    assert -1 <= row["difference"] <= 1
