@@ -6,9 +6,10 @@ Each is standardised and reduced to 50 principal components, then clustered by K
 does. The adjusted mutual information (AMI, 0 by chance) of these clusters with places, which are K-means clusters of
 the true positions on the ground, says how far they gather by place; that with conditions how far by appearance. The
 claim itself, that a place under other light is near, needs no clusters: the nearest neighbour among the images of
-another condition, and how far from it the camera really was.
+another condition, and how far from it the camera really was. Images of which a training gives something that is not
+finite are left out of its rows, and a note counts them.
 
-Legend: N images, D numbers of a representation, K places.
+Legend: N images, M of them that are known, D numbers of a representation, K places.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from posezoo.base.errors import UsageError
+from posezoo.base.errors import DataError, UsageError, WeightsError
 from posezoo.base.observe import Observer
 from posezoo.base.rotation import axes_from_above
 from posezoo.catalogue.names import with_options
@@ -64,14 +65,17 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     if len(scenes := np.unique(album.frames.scene)) > 1:
         one = with_options(request.data, [f"scenes={album.frames.scenes[scenes[0]]}"])
         raise UsageError("scenes have coordinates of their own: places are found in one", f"--data '{one}'")
-    models = subjects(request)
     labels = _Labels(album, options)
+    models = subjects(request)
     rows, drawn = [], None
     total = sum(len(model.runs) for model in models)
     for number, (model, run) in enumerate(_runs(models)):
         found = representations(load(run, torch_device("auto")), album)
+        known_N = np.all([np.isfinite(value_ND).all(axis=1) for value_ND in found.values()], axis=0)
+        if not known_N.all():
+            labels.notes.append(_left_out(model.name, run, known_N, labels))
         rows += [
-            {"model": model.name, "run": run, "representation": name, **_scores(value_ND, labels)}
+            {"model": model.name, "run": run, "representation": name, **_scores(value_ND, labels, known_N)}
             for name, value_ND in found.items()
         ]
         if drawn is None and POSITION in found:
@@ -79,7 +83,6 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         observer.progress("representations", number + 1, total)
     table = _averaged(rows)
     figure = {} if drawn is None else {"weights.png": _figure(*drawn, labels, table)}
-    notes = [] if len(labels.conditions) > 1 else [f"{request.data} has one condition: no neighbour under other light"]
     return Found(
         verdict=_verdict(table, labels, album),
         rows=[_shown(row, options) for row in table],
@@ -89,7 +92,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "representations": [{k: v for k, v in row.items() if not k.startswith("_")} for row in table],
         },
         figures=figure,
-        notes=notes,
+        notes=labels.notes,
     )
 
 
@@ -121,15 +124,31 @@ def representations(model: PoseModel, album: Album) -> dict[str, Floats]:
 
 
 class _Labels:
-    """Places by the true positions, and conditions, of the test images."""
+    """Places by the true positions, and conditions, of the test images. Raises DataError where they are too few."""
 
     def __init__(self, album: Album, options: Options) -> None:
-        frames = album.frames
+        frames, count = album.frames, len(album.frames)
+        if count <= max(2, min(options.places)):
+            what = f"{album.dataset.name}: {count} test image{'s' * (count > 1)}, too few to find places among"
+            raise DataError(what, f"study.places={count - 1}, or other data" if count > 2 else "other data")
         self.album, self.options = album, options
         ground = list(axes_from_above(frames.position, frames.quaternion))
-        self.places = {k: _clusters(frames.position[:, ground], k)[0] for k in options.places if k < len(frames)}
+        self.places = {k: _clusters(frames.position[:, ground], k)[0] for k in options.places if k < count}
         self.conditions = sorted(set(frames.condition.tolist()))
         self.condition_N = np.searchsorted(self.conditions, frames.condition)
+        alone = f"{album.dataset.name} has one condition: no neighbour under other light"
+        self.notes = [alone] if len(self.conditions) == 1 else []
+        if large := [k for k in options.places if k >= count]:
+            self.notes.append(f"study.places={','.join(map(str, large))} left out: there are {count} test images")
+
+
+def _left_out(model: str, run: str, known_N: np.ndarray, labels: _Labels) -> str:
+    """The note on images of which a training gave something that is not finite. Raises WeightsError if few are left."""
+    what = f"{model} ({run}) gave no finite answer for {int(np.sum(~known_N))} of {len(known_N)} test images"
+    few = known_N.sum() <= max(2, *labels.places)
+    if few or len(np.unique(labels.condition_N[known_N])) < len(labels.conditions):
+        raise WeightsError(f"{what}: the others are too few", "the study without it")
+    return f"{what}: they are left out of its rows"
 
 
 def reduced(value_ND: Floats) -> Floats:
@@ -159,24 +178,30 @@ def embedded(value_ND: Floats, perplexity: float) -> Floats:
     return TSNE(perplexity=fitting, init=init, random_state=0).fit_transform(value_ND.astype(np.float32))
 
 
-def _scores(value_ND: Floats, labels: _Labels) -> dict[str, Any]:
-    """AMI with places and conditions, and the nearest neighbour under another condition."""
+def _scores(value_ND: Floats, labels: _Labels, known_N: np.ndarray) -> dict[str, Any]:
+    """AMI with places and conditions, and the nearest neighbour under another condition, of the M images `known_N`."""
     from sklearn.metrics import adjusted_mutual_info_score as ami
 
-    small_ND = reduced(value_ND)
-    flat_N2 = embedded(small_ND, labels.options.perplexity)
+    def of_all(value_M: Floats) -> Floats:
+        all_N = np.full((len(known_N), *value_M.shape[1:]), np.nan)
+        all_N[known_N] = value_M
+        return all_N
+
+    small_MD = reduced(value_ND[known_N])
+    flat_M2 = embedded(small_MD, labels.options.perplexity)
     row: dict[str, Any] = {"numbers": value_ND.shape[1]}
-    for k, place_N in labels.places.items():
-        for word, space in (("", small_ND), ("_tsne", flat_N2)):
-            row[f"ami_place_{k}{word}"] = float(np.mean([ami(place_N, one) for one in _clusters(space, k)]))
+    places = {k: place_N[known_N] for k, place_N in labels.places.items()}
+    for k, place_M in places.items():
+        for word, space in (("", small_MD), ("_tsne", flat_M2)):
+            row[f"ami_place_{k}{word}"] = float(np.mean([ami(place_M, one) for one in _clusters(space, k)]))
     if len(labels.conditions) > 1:
-        count = len(labels.conditions)
-        row["ami_condition"] = float(np.mean([ami(labels.condition_N, one) for one in _clusters(small_ND, count)]))
-        metres_N, nearest_N = neighbours(small_ND, labels.condition_N, labels.album.frames.position)
-        place_N = next(iter(labels.places.values()))
-        row |= {"neighbour_m": float(np.median(metres_N)), "_metres": metres_N}
-        row["neighbour_same_place"] = float(np.mean(place_N == place_N[nearest_N]))
-    return row | {"_flat": flat_N2}
+        count, condition_M = len(labels.conditions), labels.condition_N[known_N]
+        row["ami_condition"] = float(np.mean([ami(condition_M, one) for one in _clusters(small_MD, count)]))
+        metres_M, nearest_M = neighbours(small_MD, condition_M, labels.album.frames.position[known_N])
+        place_M = next(iter(places.values()))
+        row |= {"neighbour_m": float(np.median(metres_M)), "_metres": of_all(metres_M)}
+        row["neighbour_same_place"] = float(np.mean(place_M == place_M[nearest_M]))
+    return row | {"_flat": of_all(flat_M2)}
 
 
 def neighbours(value_ND: Floats, condition_N: np.ndarray, position_N3: Floats) -> tuple[Floats, np.ndarray]:
@@ -217,7 +242,8 @@ def _nearer(table: Sequence[Mapping[str, Any]], model: str, name: str, album: Al
     if not by_name.get(name):
         return None
     apart_N = np.mean(by_name[name], axis=0) - np.mean(by_name[EMBEDDING], axis=0)
-    return interval_of(album.results(np.arange(len(album.frames))), apart_N)
+    known_n = np.flatnonzero(np.isfinite(apart_N))  # images that were left out of any training
+    return interval_of(album.results(known_n), apart_N[known_n]) if len(known_n) else None
 
 
 def _verdict(table: Sequence[Mapping[str, Any]], labels: _Labels, album: Album) -> str:

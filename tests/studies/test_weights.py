@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from small_studies import study
 
 pytest.importorskip("sklearn", reason="extra: analysis")
 
-from posezoo.base.errors import UsageError
+from posezoo.base.errors import DataError, UsageError, WeightsError
 from posezoo.base.observe import Observer
+from posezoo.nn.model import PoseModel
 from posezoo.studies import weights
-from posezoo.studies.measure import open_album
+from posezoo.studies.measure import Album, open_album
 from posezoo.studies.study import run
 from posezoo.studies.subjects import Request
 
@@ -69,3 +71,58 @@ def test_several_scenes_are_refused(two_places: Path, tmp_path: Path) -> None:
     """Metres between the places of two coordinate systems mean nothing."""
     with pytest.raises(UsageError, match=naming("scenes=hall")):
         run("weights", ["posenet-anchors-demo"], data=f"folder:{two_places}", out=tmp_path)
+
+
+def test_too_few_images_are_refused_before_anything_is_trained(one_place: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="8 test images"):
+        run("weights", ["posenet"], data=f"folder:{one_place}", out=tmp_path, given={"study.places": [8, 9]})
+    assert not list(tmp_path.iterdir())
+    album = open_album(Request((), f"folder:{one_place}", tmp_path), Observer())
+    for count in (1, 2):
+        few = dataclasses.replace(album, frames=album.frames.select(np.arange(count)))
+        with pytest.raises(DataError, match=f"{count} test image"):
+            weights._Labels(few, weights.Options((2,)))
+
+
+def test_numbers_of_places_that_are_too_large_are_left_out_with_a_note(one_place: Path, tmp_path: Path) -> None:
+    album = open_album(Request((), f"folder:{one_place}", tmp_path), Observer())
+    labels = weights._Labels(album, weights.Options((3, 8, 12, 7)))
+    assert list(labels.places) == [3, 7]
+    assert labels.notes == ["study.places=8,12 left out: there are 8 test images"]
+
+
+def test_an_image_without_a_finite_answer_is_left_out_with_a_note(
+    one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One failed image is no constant column: the other images are scored as if it were not there."""
+    whole, scored = weights.representations, []
+
+    def failing(model: PoseModel, album: Album) -> dict[str, np.ndarray]:
+        found = whole(model, album)
+        found["predicted position"][2] = np.nan
+        return found
+
+    def scores(value: np.ndarray, labels: weights._Labels, known: np.ndarray) -> dict[str, object]:
+        scored.append(known.tolist())
+        return plain(value, labels, known)
+
+    plain = weights._scores
+    monkeypatch.setattr(weights, "representations", failing)
+    monkeypatch.setattr(weights, "_scores", scores)
+    more = {"study.places": [2, 3], "study.perplexity": 2}
+    found = study("weights", "posenet+hyper", data=one_place, out=tmp_path, **{"hyper.rank": 4}, **more)
+    assert scored == [[n != 2 for n in range(8)]] * 6
+    assert any("no finite answer for 1 of 8 test images" in note for note in found["notes"])
+    rows = {row["representation"]: row for row in found["representations"]}
+    assert rows["predicted position"]["ami_place_2"] > 0 or rows["predicted position"]["neighbour_m"] > 0
+    assert "neighbours under other light" in found["verdict"] and "nan" not in found["verdict"]
+    assert "nan" not in str(found["representations"])
+
+
+def test_a_model_that_fails_everywhere_is_named(one_place: Path, tmp_path: Path) -> None:
+    album = open_album(Request((), f"folder:{one_place}", tmp_path), Observer())
+    labels = weights._Labels(album, weights.Options((2, 3)))
+    with pytest.raises(WeightsError, match="finite answer for 5 of 8"):
+        weights._left_out("posenet", "run", np.arange(8) < 3, labels)
+    with pytest.raises(WeightsError, match="finite answer for 4 of 8"):  # one condition alone is left
+        weights._left_out("posenet", "run", labels.condition_N == 0, labels)
