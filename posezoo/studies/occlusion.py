@@ -2,11 +2,12 @@
 
 In windows of consecutive test frames an opaque block enters at one side and leaves at the other; at its peak it covers
 a chosen share of the picture. Its texture is a small patch of another picture of the data, enlarged: a whole picture
-would show another place, and models then answer with that place. The pictures between the windows stay as they
-are. What is told of each model: its error at the peak, a window's middle frame or its two middle ones, where the block
-is wholly in the picture, against the share that it covers; the largest error of a window as a multiple of the median
-outside; and how many frames after the peak the error is back below 1.5 times that median. Two models are compared by each image's mean error over the shares, which is the area under
-its curve. `study.window` adds a window of a recorded sequence, where something really passed: posezoo.studies.recorded.
+would show another place, and models then answer with that place. The pictures between the windows stay as they are.
+What is told of each model: its error at the peak, a window's middle frame or its two middle ones, where the block is
+wholly in the picture, against the share that it covers; the largest error of a window as a multiple of the median
+outside; and how many frames after the peak the error is back below 1.5 times that median. Two models are compared by
+each image's mean error over the shares, which is the area under its curve. `study.window` adds a window of a recorded
+sequence, where something really passed: posezoo.studies.recorded.
 
 Legend: N images, M frames of a window, H height, W width.
 """
