@@ -7,14 +7,18 @@ are as faint on one page as on the other.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import matplotlib
+from matplotlib.axis import Axis, Tick
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 from posezoo.base.errors import UsageError, unknown_name
 from posezoo.base.files.write import replacement, writing
@@ -37,7 +41,8 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
-        self.savefig(data, format="png", dpi=DPI / 2, bbox_inches="tight")
+        with as_written(self):
+            self.savefig(data, format="png", dpi=DPI / 2, bbox_inches="tight")
         return data.getvalue()
 
     def save(self, path: Path, transparent: bool = False) -> Path:
@@ -54,7 +59,29 @@ def save(figure: Figure, path: Path, transparent: bool = False) -> None:
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with writing(path), replacement(path) as temporary, matplotlib.rc_context(_SAVED):
         options: dict[str, Any] = {"metadata": undated[kind]} if kind in undated else {}
-        figure.savefig(temporary, format=kind, dpi=DPI, bbox_inches="tight", transparent=transparent, **options)
+        with as_written(figure):
+            figure.savefig(temporary, format=kind, dpi=DPI, bbox_inches="tight", transparent=transparent, **options)
+
+
+@contextmanager
+def as_written(figure: Figure) -> Iterator[None]:
+    """Texts of the figure are drawn inside as they are written: a $ in a name begins no formula, which may be wrong.
+
+    Powers of ten at a logarithmic axis stay formulas. What the font does not have is a box, and not a warning too.
+    """
+    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    ticks = [tick for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter) for tick in _ticks(axis)]
+    powers = {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in powers:
+            text.set_parse_math(False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        yield
+
+
+def _ticks(axis: Axis) -> list[Tick]:
+    return [*axis.get_major_ticks(), *axis.get_minor_ticks()]
 
 
 @contextmanager

@@ -239,7 +239,9 @@ class above:  # noqa: N801 (a figure, used like a function)
 
     def save(self, path: Path) -> None:
         """Write it as PNG."""
-        with writing(path), replacement(path) as temporary:
+        from posezoo.base.picture import as_written  # matplotlib takes a second to import
+
+        with writing(path), replacement(path) as temporary, as_written(self.figure):
             self.figure.savefig(temporary, format="png", dpi=120)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,3 +86,12 @@ def test_what_is_outside_is_drawn_at_the_edge_and_explained(
     assert "outside" in figure.legends[0].texts[-1].get_text() and "1 outside" in figure.axes[0].get_title()
     crosses = figure.axes[0].collections[-1].get_offsets()
     np.testing.assert_allclose(crosses, [[figure.axes[0].get_xlim()[1], figure.axes[0].get_ylim()[1]]])
+
+
+def test_names_with_a_dollar_do_not_end_an_evaluation(
+    make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path
+) -> None:
+    frames = make_frames(("$5_{a$", "fire"), ("$^$", "rain"), num=10)
+    report = dataclasses.replace(make_report(frames), data="folder:$_{$")
+    report.draw(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"trajectory.png", "errors.png"}
