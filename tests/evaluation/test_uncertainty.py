@@ -80,6 +80,24 @@ def test_what_is_kept() -> None:
     assert [row["median"] for row in kept(np.arange(8.0), np.arange(8.0))] == [3.5, 4.0, 4.5, 5.5, 6.5]
 
 
+def test_the_order_of_equally_familiar_images_does_not_matter() -> None:
+    random = np.random.default_rng(2)
+    familiarity_N, error_N = random.integers(0, 3, 40) / 4, random.exponential(size=40)
+    found = []
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(40)
+        given = poses(list(familiarity_N[order]), [1.0] * 40, [20.0] * 40)
+        found.append(summary(given, (error_N[order], error_N[order])))
+    for one in found[1:]:
+        assert one is not None and found[0] is not None
+        for key, value in found[0].items():
+            assert one[key] == (pytest.approx(value) if isinstance(value, float) else value), key
+    assert ause(np.ones(40), error_N) is None
+    # by hand: of three equally familiar ones, 1, 2 and 6, one is kept beside 9: half of what counts is below 7.5
+    (*_, half, quarter) = kept(np.array([2.0, 1, 1, 1, 0, 0, 0, 0]), np.array([9.0, 1, 2, 6, 0, 0, 0, 0]))
+    assert (half["median"], quarter["median"]) == (4.0, 7.5)
+
+
 @pytest.fixture
 def report(make_frames: MakeFrames, make_report: MakeReport) -> Report:
     """60 images, of which five are unfamiliar; radii of 0.3 m and 20 deg."""
