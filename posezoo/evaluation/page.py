@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shlex
 from importlib.resources import files
 from typing import Any
 
@@ -45,7 +46,7 @@ def html(report: Worded) -> str:
     names = [{"name": name, "colour": _COLOURS[n % 4]} for n, name in enumerate(report.methods)]
     more = {"style": style, "script": script, "data": data, "methods": names, "unit": report.unit}
     return template("report.html.j2").render(
-        _words(report), **more, scenes=report.frames.scenes, axis=shown.axis, left_out=shown.left_out,
+        _words(report), **more, scenes=shown.scenes, axis=shown.axis, left_out=shown.left_out,
         extremes=shown.extremes(),
     )  # fmt: skip
 
@@ -58,20 +59,22 @@ def markdown(report: Worded) -> str:
 def latex(report: Worded) -> str:
     """Median position and orientation of every method by scene or condition, for booktabs; `%` lines say what it is."""
     by = "scene" if len(report.groups("scene")) > 1 else "condition"
-    rows = report.rows(by) if len(report.groups(by)) > 1 else []
-    rows = [*rows, *(report.rows("overall") if not rows or by == "condition" else [])]
-    groups = list(dict.fromkeys(row["group"] for row in rows))
+    kinds = [by] if len(report.groups(by)) > 1 else []
+    kinds += ["overall"] if not kinds or by == "condition" else []
+    # every method has its rows in one order, whatever the groups are called: a condition may be called overall
+    rows = [row for kind in kinds for row in report.rows(kind)]
+    own = {method: [row for row in rows if row["method"] == method] for method in report.methods}
+    groups = [row["group"] for row in own[report.model]]
     what = f"{without_folders(report.data)}, {report.split}, {report.ground_truth} ground truth"
     lines = [
-        f"% {what}: median {report.unit}, median deg",
+        _one_line(f"% {what}: median {report.unit}, median deg"),
         rf"\begin{{tabular}}{{l{'c' * len(groups)}}}",
         r"\toprule",
         " & ".join(["method", *map(_tex, groups)]) + r" \\",
         r"\midrule",
     ]
     for method in report.methods:
-        own = {row["group"]: row for row in rows if row["method"] == method}
-        cells = [", ".join(number(own[group][key]) for key in MEDIANS) for group in groups]
+        cells = [", ".join(number(row[key]) for key in MEDIANS) for row in own[method]]
         lines.append(" & ".join([_tex(method), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
@@ -105,10 +108,14 @@ def verdict(report: Worded) -> list[str]:
             sentences.append(f"Compared with the {name} it is {' and '.join(parts)}.")
     if report.uncertainty is not None:
         worth = report.uncertainty
-        inside = worth["coverage_position_m"]
-        share = "none" if inside is None else f"{100 * inside:.0f} %"
-        what = f"Its radii hold for {share} of the familiar images"
-        sentences.append(f"{what}; {worth['num_unfamiliar']} of {worth['num']} are unfamiliar.")
+        parts = [
+            f"{100 * inside:.0f} % of the {what}"
+            for what, key in (("positions", "position_m"), ("orientations", "orientation_deg"))
+            if (inside := worth[f"coverage_{key}"]) is not None
+        ]
+        held = f"for {' and '.join(parts)}" if parts else "for none"
+        unfamiliar = f"{worth['num_unfamiliar']} of {worth['num']} are unfamiliar"
+        sentences.append(f"Its radii hold {held} of the familiar images; {unfamiliar}.")
     if row["num_failed"]:
         sentences.append(f"It gave no finite pose for {row['num_failed']} of {row['num']} images.")
     return sentences
@@ -119,8 +126,12 @@ def provenance(report: Worded) -> dict[str, Any]:
     settings, versions = report.settings, report.to_dict()["versions"]
     trained = settings.get("trained", {})
     weights = str(settings.get("weights", ""))
+    command = ["posezoo", "eval", without_folders(weights) or report.model, "--data", without_folders(report.data)]
+    command += ["--subset", report.split] if report.split != "test" else []
+    command += ["--skip-bad"] if settings.get("skipped") else []
+    command += ["--tta"] if settings.get("tta") else []
     known = {
-        "command": f"posezoo eval {without_folders(weights) or report.model} --data {without_folders(report.data)}",
+        "command": shlex.join(command),
         "model": report.model,
         "weights": without_folders(weights),
         "sha256 of the weights": trained.get("weights_sha256"),
@@ -151,6 +162,7 @@ class _Shown:
         self.left_out = "" if len(self.rows_n) == len(frames) else f"{len(self.rows_n)} of {len(frames)} images shown."
         parts = [frames.select(frames.scene == scene) for scene in range(len(frames.scenes))]
         self.pairs = [list(axes_from_above(one.position, one.quaternion)) if len(one) else [0, 1] for one in parts]
+        self.scenes = {number: frames.scenes[number] for number, one in enumerate(parts) if len(one)}
         hidden = ["xyz"[({0, 1, 2} - set(p)).pop()] for p, one in zip(self.pairs, parts, strict=True) if len(one)]
         self.axis = " or ".join(dict.fromkeys(hidden))
         self.thumbs: list[str] = []
@@ -170,12 +182,15 @@ class _Shown:
             error: [_curve(report.errors[method][which]) for method in report.methods]
             for which, error in enumerate(UNITS)
         }
-        step = max(1, len(train) // 4000) if train is not None else 1
+        seen = []
+        if train is not None:  # other scenes have coordinates of their own
+            known = np.array([name in self.scenes.values() for name in train.scenes])
+            seen = np.flatnonzero(known[train.scene]).tolist()
         return {
             "unit": report.unit,
             "heat": [max(float(low), 1e-4), max(float(high), 2e-4, 1.5 * float(low))],
             "images": images,
-            "train": [] if train is None else [self._place(train, n) for n in range(0, len(train), step)],
+            "train": [self._place(train, n) for n in seen[:: max(1, len(seen) // 4000)]] if train is not None else [],
             "curves": curves,
             "thumbs": self.thumbs,
         }
@@ -215,9 +230,7 @@ class _Shown:
         }
 
     def _place(self, frames: Frames, n: int) -> dict[str, Any]:
-        scenes = self.report.frames.scenes
-        name = frames.scenes[frames.scene[n]]
-        scene = scenes.index(name) if name in scenes else -1
+        scene = self.report.frames.scenes.index(frames.scenes[frames.scene[n]])
         return {"at": [round(float(x), 3) for x in frames.position[n][self.pairs[scene]]], "scene": scene}
 
     def _nearest(self) -> np.ndarray:
@@ -280,7 +293,7 @@ def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(read_template), autoescape=name.endswith(".html.j2"), trim_blocks=False
     )
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["plain"] = _plain
     return environment.get_template(name)
 
 
@@ -303,8 +316,21 @@ def _name(frames: Frames, n: int) -> str:
     return frames.name(n).encode("utf-8", "backslashreplace").decode()
 
 
+def _one_line(text: str) -> str:
+    """The text without what would begin a new line, or do something else than be read."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _plain(text: object) -> str:
+    """The text for Markdown: one line, without markup of HTML, pictures, or the end of a cell."""
+    line = _one_line(str(text))
+    for mark, instead in (("&", "&amp;"), ("<", "&lt;"), ("![", "!\\["), ("|", "\\|")):
+        line = line.replace(mark, instead)
+    return line
+
+
 _TEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text or "(none)")
+    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in _one_line(text) or "(none)")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from posezoo.base.paths import natural
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines, page
 from posezoo.evaluation.report import Report
@@ -145,6 +146,84 @@ def test_latex_and_csv(report: Report) -> None:
     assert row["mean_position_m"] == "inf"
 
 
+def test_a_condition_called_overall_takes_no_columns_place(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    report = make_report(make_frames(conditions=("overall", "rain"), num=20), spread=0.5)
+    lines = page.latex(report).splitlines()
+    assert lines[3] == r"method & overall & rain & overall \\"
+    for method, line in zip(report.methods, lines[5:], strict=False):
+        rows = [row for by in ("condition", "overall") for row in report.rows(by) if row["method"] == method]
+        cells = line.removesuffix(r" \\").split(" & ")[1:]
+        assert [float(cell.split(", ")[0]) for cell in cells] == [
+            pytest.approx(row["median_position_m"], abs=0.006) for row in rows
+        ]
+
+
+def test_names_stay_on_their_line_and_are_no_markup(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    name = "x\n\\input{evil}\r# Heading <script>alert(1)</script> a&b ![p](http://p/q.png) |"
+    frames = make_frames(("fire", name), ("sun", name), num=10)
+    report = dataclasses.replace(make_report(frames), data=f"folder:{name}", remarks=(name,))
+    first, *lines = page.latex(report).splitlines()
+    assert first.startswith("% folder:x \\input{evil} # Heading")
+    assert not any(line.startswith("\\input") for line in lines)
+    text = page.markdown(report)
+    assert not re.search(r"^# Heading|^.input|<script|!\[|a&b", text, re.MULTILINE)
+    assert "&lt;script>" in text and "a&amp;b" in text
+
+
+def test_the_verdict_has_both_coverages(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    report = make_report(make_frames(num=20))
+    own = report.methods[report.model]
+    metres, degrees = report.errors[report.model]
+    for radius_m, radius_deg, words in (
+        (
+            np.where(np.arange(20) < 5, metres / 2, metres),
+            0.9 * degrees,
+            "for 75 % of the positions and 0 % of the orient",
+        ),
+        (np.full(20, np.inf), np.full(20, np.inf), "for none of the familiar images; 20 of 20"),
+    ):
+        known = dataclasses.replace(own, familiarity=-metres, radius_m=radius_m, radius_deg=radius_deg)
+        told = dataclasses.replace(report, methods={**report.methods, report.model: known})
+        assert any(words in sentence for sentence in page.verdict(told))
+
+
+def test_the_command_is_the_one_that_was_used(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    report = dataclasses.replace(
+        make_report(make_frames(num=10)),
+        data="folder:my walk?scenes=a",
+        split="val",
+        settings={"weights": "/home/me/runs/20261122T101500Z", "tta": True, "skipped": ["a picture that is damaged"]},
+    )
+    command = "posezoo eval 20261122T101500Z --data 'folder:my walk?scenes=a' --subset val --skip-bad --tta"
+    assert page.provenance(report)["command"] == command
+    plain = dataclasses.replace(report, data="demo-loop", split="test", settings={})
+    assert page.provenance(plain)["command"] == "posezoo eval posenet+hyper --data demo-loop"
+
+
+def test_only_scenes_with_test_images_are_in_the_plan(make_frames: MakeFrames, make_report: MakeReport) -> None:
+    frames = make_frames(("chess", "fire", "heads"), num=10)
+    report = make_report(frames)
+    two = report.frames.select(report.frames.scene > 0)
+    methods = {
+        name: dataclasses.replace(
+            poses, images=poses.images[10:], position=poses.position[10:], quaternion=poses.quaternion[10:]
+        )
+        for name, poses in report.methods.items()
+    }
+    text = page.html(dataclasses.replace(report, frames=two, methods=methods))
+    assert re.findall(r'<option value="(\d)">(\w+)<', text) == [("1", "fire"), ("2", "heads")]
+    assert [one["scene"] for one in data_of(text)["train"]] == [1] * 20 + [2] * 20
+    # a new recording of one scene, of a model of several
+    alone = dataclasses.replace(
+        frames.of_split("test").of_scene("fire"), scenes=("fire",), scene=np.zeros(10, np.int32)
+    )
+    methods = {name: dataclasses.replace(poses, position=poses.position[:10]) for name, poses in methods.items()}
+    methods = {name: dataclasses.replace(poses, quaternion=poses.quaternion[:10]) for name, poses in methods.items()}
+    text = page.html(dataclasses.replace(report, frames=alone, methods=methods))
+    assert "<option" not in text
+    assert len(data_of(text)["train"]) == 20
+
+
 @pytest.fixture
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -196,3 +275,35 @@ def test_the_page_works_in_a_browser(report: Report, tmp_path: Path, browser: An
         assert told == []
         assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
         tab.close()
+
+
+def test_dates_keys_and_errors_of_zero_in_a_browser(
+    make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path, browser: Any
+) -> None:
+    dates = ("2014-06-23-15-41-25", "2014-06-26-09-24-58", "2014-06-23-15-36-04", "cloud 10", "cloud 9")
+    report = make_report(make_frames(conditions=dates, num=10))
+    true = report.frames.poses()
+    methods = dict.fromkeys(report.methods, true)
+    path = tmp_path / "report.html"
+    path.write_text(page.html(dataclasses.replace(report, methods=methods)), encoding="utf-8")
+    tab = browser.new_page()
+    tab.goto(path.as_uri())
+    table = tab.locator("table.sorts").nth(1)
+    for backwards in (False, True):
+        table.locator("th button").first.click()
+        found = table.locator("tbody tr td:first-child").all_text_contents()
+        assert found == sorted(dates, key=natural, reverse=backwards)
+    assert "NaN" not in tab.evaluate("document.querySelector('.curves').innerHTML")
+    assert tab.evaluate("[...document.querySelectorAll('polyline')].every((one) => one.points.length > 1)")
+    labels = tab.locator(".curves svg").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
+    assert "position error (m)" in labels[0] and "orientation error (deg)" in labels[1]
+    assert tab.locator("#detail").get_attribute("aria-live") == "polite"
+    assert "arrow keys" in tab.locator("#plan").get_attribute("aria-label")
+    last = len(report.frames) - 1
+    for key, expected in (("ArrowLeft", last), ("ArrowRight", 0), ("ArrowRight", 1), ("ArrowLeft", 0)):
+        tab.locator("#plan").press(key)
+        assert tab.evaluate("current") == expected
+    tab.reload()
+    tab.locator("#plan").press("ArrowRight")
+    assert tab.evaluate("current") == 0
+    tab.close()

@@ -6,14 +6,16 @@ const SVG = "http://www.w3.org/2000/svg";
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const number = (value) => (value === null ? "failed" : value < 1 ? value.toFixed(3) : value.toFixed(2));
 
-// Tables: a click on a heading sorts by the first number of its cells, or by their text
+// Tables: a click on a heading sorts by the number that its cells begin with, or by their text; dates and names are text
+const NUMBER = /^(-?[\d.]+|inf)(?=[ ,]|$)/;
 for (const table of document.querySelectorAll("table.sorts")) {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
     const up = head.getAttribute("aria-sort") !== "ascending";
-    const key = (row) => { const text = row.cells[column].textContent.trim(), value = parseFloat(text);
-      return text === "inf" ? Infinity : Number.isNaN(value) ? text : value; };
-    const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
+    const key = (row) => { const text = row.cells[column].textContent.trim(), found = NUMBER.exec(text);
+      return !found ? text : found[1] === "inf" ? Infinity : Number.isNaN(Number(found[1])) ? text : Number(found[1]); };
+    const order = (a, b) => (typeof a !== typeof b ? (typeof a === "number" ? -1 : 1)
+      : a === b ? 0 : typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true }));
     [...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))).forEach((row) => body.append(row));
     heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -25,8 +27,9 @@ function curve(place, curves, unit) {
   const [width, height, left, bottom] = [520, 300, 38, 34], svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `Curves: the share of images below each ${place.dataset.curve} error (${unit})`);
   const values = curves.flatMap((one) => one.filter((v) => v !== null && v > 0));
-  const low = Math.log10(Math.max(Math.min(...values), 1e-3)), high = Math.log10(Math.max(...values, 1e-2));
+  const low = Math.log10(values.length ? Math.max(Math.min(...values), 1e-3) : 1e-3), high = Math.log10(Math.max(...values, 1e-2));
   const x = (value) => left + (width - left - 10) * (Math.log10(Math.max(value, 10 ** low)) - low) / Math.max(high - low, 1e-9);
   const y = (share) => height - bottom - (height - bottom - 10) * share;
   const add = (tag, attributes, text) => { const node = document.createElementNS(SVG, tag);
@@ -108,7 +111,8 @@ canvas.addEventListener("click", (event) => {
 });
 canvas.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (step) { event.preventDefault(); show((current + step + data.images.length) % data.images.length); }
+  const from = current < 0 && step < 0 ? 0 : current;  // the first one is the first image, or backwards the last
+  if (step) { event.preventDefault(); show((from + step + data.images.length) % data.images.length); }
 });
 document.querySelectorAll("[data-image]").forEach((button) => button.addEventListener("click", () => {
   show(Number(button.dataset.image));
