@@ -185,3 +185,20 @@ def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(metrics, *PLANTED[bug])
     with pytest.raises(AssertionError):
         checks()
+
+
+@pytest.mark.parametrize("length", [5e-324, 1e-300, 1e-170, 1e-3, 1e170, 1e308])
+def test_the_length_of_a_quaternion_does_not_matter(length: float) -> None:
+    zero_13, identity_14 = np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0, 0.0]])
+    for quaternion, degrees in (([0, 1, 0, 0], 180.0), ([1, 0, 1, 0], 90.0), ([-1, 0, 0, 0], 0.0)):
+        _, error_1 = metrics.pose_errors(zero_13, length * np.array([quaternion]), zero_13, identity_14)
+        assert error_1[0] == pytest.approx(degrees)
+
+
+def test_scaling_changes_no_digit() -> None:
+    random = np.random.default_rng(3)
+    a_N4, b_N4 = random.normal(size=(2, 1000, 4))
+    w_N = a_N4[:, 0] * b_N4[:, 0] + (a_N4[:, 1:] * b_N4[:, 1:]).sum(-1)
+    v_N3 = a_N4[:, :1] * b_N4[:, 1:] - b_N4[:, :1] * a_N4[:, 1:] - np.cross(a_N4[:, 1:], b_N4[:, 1:])
+    plain_N = np.rad2deg(2 * np.arctan2(np.linalg.norm(v_N3, axis=-1), np.abs(w_N)))
+    np.testing.assert_array_equal(metrics.angle_deg(a_N4, b_N4), plain_N)
