@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def answers(
     total = len(runs) * len(conditions)
     for number, (subject, run) in enumerate(runs):
         trained = find(full_name(run))
-        key = _key(trained.config["weights"]["sha256"], album, conditions)
+        key = _key(trained.config, album, conditions)
         path = folder / "measured" / f"{key[:24]}.npz"
         stored = _read(path, len(conditions))
         if stored is None:
@@ -157,9 +158,13 @@ def _errors(found: Answers, album: Album, condition: Condition) -> Errors:
     return metrics.pose_errors(found.position, found.quaternion, true.position, true.quaternion)
 
 
-def _key(weights: str, album: Album, conditions: Sequence[Condition]) -> str:
-    """What the errors depend on."""
-    digest = hashlib.sha256(f"2 {weights} {album.dataset.digest} {album.cache.folder.name}".encode())
+def _key(config: Mapping[str, Any], album: Album, conditions: Sequence[Condition]) -> str:
+    """What the errors depend on; `config` is a trained model's config.json."""
+    # the same weights see something else with another crop
+    model = json.dumps([config[key] for key in ("name", "config", "modifiers")], sort_keys=True)
+    digest = hashlib.sha256(
+        f"3 {model} {config['weights']['sha256']} {album.dataset.digest} {album.cache.folder.name}".encode()
+    )
     for condition in conditions:
         digest.update(f"\0{condition.name}\0{condition.key}\0".encode() + condition.index.astype("<i8").tobytes())
     return digest.hexdigest()

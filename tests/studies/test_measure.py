@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,17 @@ def test_what_was_measured_before_a_stop_is_kept(train: Train, one_place: Path, 
     assert len(seen) == 16
     assert len(errors(*given, Observer())["a"]) == 2
     assert len(seen) == 24, "the first run's is read"
+
+
+def test_the_same_weights_with_another_crop_are_measured_anew(train: Train, one_place: Path, tmp_path: Path) -> None:
+    path = train(epochs=1, out="run").path / "best" / "config.json"
+    album = open_album(Request((), f"folder:{one_place}", tmp_path), Observer())
+    config, found = json.loads(path.read_text()), []
+    del config["sum"]  # written by hand, as by an older posezoo
+    for crop in (64, 48):
+        config["config"]["crop"] = crop
+        path.write_text(json.dumps(config))
+        subject = Subject("a", (str(path.parent),))
+        (one,) = errors([subject], album, [Condition("none", np.arange(8))], tmp_path / "study", Observer())["a"]
+        found.append(one[0][0])
+    assert not np.array_equal(*found)
