@@ -17,10 +17,11 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
+from pydantic import AfterValidator
 
 from posezoo.base.errors import UsageError
 from posezoo.base.files.write import write_whole, writing
@@ -49,13 +50,18 @@ from posezoo.training.setup import set_trainable
 from posezoo.zoo.saved import load
 
 
+def _from_few(fractions: tuple[float, ...]) -> tuple[float, ...]:
+    """In their order: curves run from few images to most, and the verdict tells the first and the last."""
+    return tuple(sorted(fractions))
+
+
 @dataclass(frozen=True)
 class Options:
     """Of the study itself."""
 
     scene: str = ""
     """The one that is left out; empty: the last one of the data set."""
-    fractions: Several[Share] = (0.05, 0.1, 0.25, 0.5, 0.75)
+    fractions: Annotated[Several[Share], AfterValidator(_from_few)] = (0.05, 0.1, 0.25, 0.5, 0.75)
     """Of its training images."""
     epochs: Several[Count] = (2, 3, 4, 5)
     """Trainings of so many epochs each."""

@@ -12,6 +12,7 @@ from small_models import small
 from small_studies import SETTINGS, study
 
 from posezoo.base.errors import UsageError
+from posezoo.catalogue import settings
 from posezoo.studies import few_shot
 from posezoo.studies.measure import opened
 from posezoo.studies.study import run
@@ -119,3 +120,8 @@ def test_a_split_file_of_all_scenes_serves_some(three_places: Path, tmp_path: Pa
 def test_two_scenes_are_too_few(two_places: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=naming("hall", "yard")):
         run("few-shot", ["posenet"], data=f"folder:{two_places}", out=tmp_path / "out", given=SETTINGS)
+
+
+def test_fractions_run_from_few_to_most_whatever_their_order() -> None:
+    options = settings.validated(few_shot.Options, {"fractions": [0.5, 0.1, 0.25]}, "study.")
+    assert options.fractions == (0.1, 0.25, 0.5)
