@@ -71,7 +71,8 @@ def picture(report: Report, difference_N: np.ndarray, names: tuple[str, str]) ->
     frames = report.frames
     finite_N = difference_N[np.isfinite(difference_N)]
     limit = max(float(np.percentile(np.abs(finite_N), 95)) if len(finite_N) else 1.0, 1e-6)
-    scenes = list(report.groups("scene").items())[: figures.MAX_PANELS]
+    groups = report.groups("scene")
+    scenes = list(groups.items())[: figures.MAX_PANELS]
     columns = min(len(scenes), 3)
     figure = Figure(figsize=(5.0 * columns + 1.5, 4.5 * -(-len(scenes) // columns) + 0.5), layout="compressed")
     for place, (name, index) in enumerate(scenes, 1):
@@ -85,7 +86,8 @@ def picture(report: Report, difference_N: np.ndarray, names: tuple[str, str]) ->
         axes.set_title(name, fontsize=10)
     bar = figure.colorbar(dots, ax=figure.axes, extend="both", shrink=0.85)
     bar.set_label(f"position error: B minus A ({report.unit}); blue: B is better")
-    figure.suptitle(f"A: {names[0]}\nB: {names[1]}", fontsize=10)
+    left_out = f"\n{len(scenes)} of {len(groups)} scenes shown" if len(scenes) < len(groups) else ""
+    figure.suptitle(f"A: {names[0]}\nB: {names[1]}{left_out}", fontsize=10)
     return figure
 
 

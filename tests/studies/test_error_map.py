@@ -13,6 +13,7 @@ from small_runs import Train
 
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
+from posezoo.evaluation.report import Report
 from posezoo.studies import error_map
 
 
@@ -48,3 +49,17 @@ def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_pl
     assert "B is" in ok("study", "error-map", str(first), str(first), "--out", str(out))
     assert strict_json((out / "study.json").read_text())["share_improved"] == 0
     assert faults.in_process(["study", "error-map", str(first), str(tmp_path / "nowhere")]).code == 4
+
+
+def test_scenes_that_are_left_out_are_counted() -> None:
+    for count, words in ((8, "B: b"), (10, "8 of 10 scenes shown")):
+        rows = [
+            Frame(f"{scene}/{n}.png", (float(n), n % 2, 0), (1.0, 0, 0, 0), scene, "test")
+            for scene in "abcdefghij"[:count]
+            for n in range(4)
+        ]
+        frames = Frames.from_rows(Path(), rows)
+        report = Report("m", "data", "", "original", "test", "", {"m": frames.poses()}, frames)
+        figure = error_map.picture(report, np.arange(len(frames)) / 10, ("a", "b"))
+        assert figure.get_suptitle().splitlines()[-1] == words
+        assert len(figure.axes) == 8 + 1  # and the bar
