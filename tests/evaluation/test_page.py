@@ -307,3 +307,20 @@ def test_dates_keys_and_errors_of_zero_in_a_browser(
     tab.locator("#plan").press("ArrowRight")
     assert tab.evaluate("current") == 0
     tab.close()
+
+
+def test_predictions_outside_the_plan_are_counted_in_a_browser(
+    make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path, browser: Any
+) -> None:
+    report = make_report(make_frames(num=20), spread=0.01)
+    far = report.methods[report.model].position.copy()
+    far[3:5] += 1000
+    path = tmp_path / "report.html"
+    tab = browser.new_page()
+    for position, words in ((report.methods[report.model].position, ""), (far, " 2 predicted outside.")):
+        own = dataclasses.replace(report.methods[report.model], position=position)
+        told = dataclasses.replace(report, methods={**report.methods, report.model: own})
+        path.write_text(page.html(told), encoding="utf-8")
+        tab.goto(path.as_uri())
+        assert tab.locator("#outside").text_content() == words
+    tab.close()

@@ -82,6 +82,8 @@ function draw() {
   images.forEach((one) => dot(one.at, 1.4, css("--true")));
   images.forEach((one) => { if (one.predicted) dot(one.predicted, 3, heat(one.metres)); });
   places = images.map((one) => [data.images.indexOf(one), where(one.at), where(one.predicted || one.at)]);
+  const outside = images.filter((one) => one.predicted && where(one.predicted).some((v, k) => v < 0 || v > [width, height][k]));
+  document.getElementById("outside").textContent = outside.length ? ` ${outside.length} predicted outside.` : "";
   const found = data.images[current];
   if (found && images.includes(found)) {
     pen.strokeStyle = css("--model"); pen.lineWidth = 2;
