@@ -50,18 +50,12 @@ def angle_deg(a_N4: FloatArray, b_N4: FloatArray) -> FloatArray:
     2 atan2(|v|, |w|) of the relative quaternion conj(a) b, in which lengths cancel. acos loses half of the digits at
     small angles (in float32 it cannot go below 0.08 degrees, and gives NaN where rounding exceeds 1).
     """
-    a_N4, b_N4 = _scaled(a_N4), _scaled(b_N4)
+    # divided by powers of two their squares neither vanish nor overflow, and no digit changes
+    a_N4, b_N4 = (np.ldexp(q_N4, -np.frexp(np.abs(q_N4).max(-1, keepdims=True))[1]) for q_N4 in (a_N4, b_N4))
     w_a, v_a, w_b, v_b = a_N4[:, 0], a_N4[:, 1:], b_N4[:, 0], b_N4[:, 1:]
     w_N = w_a * w_b + (v_a * v_b).sum(-1)
     v_N3 = w_a[:, None] * v_b - w_b[:, None] * v_a - np.cross(v_a, v_b)
     return np.rad2deg(2 * np.arctan2(np.linalg.norm(v_N3, axis=-1), np.abs(w_N)))
-
-
-def _scaled(q_N4: FloatArray) -> FloatArray:
-    """Quaternions divided by powers of two: their squares neither vanish nor overflow, and no digit changes."""
-    _, exponent_N1 = np.frexp(np.abs(q_N4).max(axis=-1, keepdims=True))
-    scaled_N4: FloatArray = np.ldexp(q_N4, -exponent_N1)
-    return scaled_N4
 
 
 def summarise(position_m: FloatArray, orientation_deg: FloatArray) -> dict[str, Any]:
