@@ -210,7 +210,9 @@ def _safe(value: float) -> float | str:
 
 
 def number(value: float) -> str:
-    """An error in few digits."""
+    """An error in few digits; what would round to nothing keeps one."""
+    if 0 < abs(value) < 0.0005:
+        return f"{value:.1g}"
     return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 

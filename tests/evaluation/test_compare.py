@@ -11,7 +11,7 @@ import pytest
 
 from posezoo.base.errors import UsageError
 from posezoo.data.table import Frames
-from posezoo.evaluation.compare import BETTER, SAME, WORSE, Comparison, compare
+from posezoo.evaluation.compare import BETTER, SAME, WORSE, Comparison, compare, number
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.results import AVERAGE
 
@@ -178,3 +178,7 @@ def test_the_average_is_in_a_table_of_many_scenes(make_frames: MakeFrames, make_
 def test_other_data_of_the_same_names_and_poses_are_noted(report: Report) -> None:
     (note,) = compare(["a", "b"], [report, dataclasses.replace(report, data="folder:painted")]).notes
     assert "folder:painted" in note
+
+
+def test_a_small_difference_has_a_side() -> None:
+    assert [number(x) for x in (0.0, 0.0123, -0.0004, 0.0005, 1.5)] == ["0.000", "0.012", "-0.0004", "0.001", "1.50"]
