@@ -190,10 +190,10 @@ def test_a_picture_that_takes_long_to_decode_is_told(model: PoseModel, monkeypat
     read = pictures.read_upload
 
     def slow(*given: Any, **settings: Any) -> Any:
-        time.sleep(1.5)
+        time.sleep(4)
         return read(*given, **settings)
 
-    with running(model, timeout_s=0.5) as port:
+    with running(model, timeout_s=1.5) as port:
         assert asked(port, body=jpeg(0))[0] == 200
         monkeypatch.setattr(pictures, "read_upload", slow)
         assert asked(port, body=jpeg(0))[0] == 504
