@@ -105,11 +105,10 @@ def _stored(
     """The report of the stored model; stores, evaluates and writes the card unless that is done."""
     best = read_config(run / "best")
     source = best["weights"]["sha256"]
-    if (folder / find.CONFIG).is_file() and (reports / REPORT).is_file():
-        report: dict[str, Any] = json.loads((reports / REPORT).read_text(encoding="utf-8"))
-        if read_config(folder).get("stored_from") == source:
-            observer.note(f"{folder} is stored and evaluated already")
-            return report
+    done = (folder / find.CONFIG).is_file() and (reports / REPORT).is_file()
+    if done and read_config(folder).get("stored_from") == source:
+        observer.note(f"{folder} is stored and evaluated already")
+        return _read(reports / REPORT)
     (reports / REPORT).unlink(missing_ok=True)  # of other tensors than those stored now
     written = folder / CARD
     by_hand = written.read_text(encoding="utf-8") if is_handwritten(written) else ""
@@ -120,13 +119,17 @@ def _stored(
     found = evaluate(
         f"local-dir:{folder}", data["name"], root=root or data.get("root"), split=data.get("split"), observer=observer
     )
-    report = found.to_dict()
-    text = card.text(read_config(folder), report, load_as=alias, licence=wanted.licence)
+    text = card.text(read_config(folder), found.to_dict(), load_as=alias, licence=wanted.licence)
     write_card(folder, by_hand or text)
     if by_hand:
         observer.note(f"{written} is hand-written and is kept")
     found.save(reports)  # last: it marks that all of this is done
-    return report
+    return _read(reports / REPORT)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A report as it was written."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _entry(
