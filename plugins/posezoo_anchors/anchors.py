@@ -33,7 +33,6 @@ Positive = Annotated[float, Field(gt=0)]
 NEIGHBOURHOOD = 4.0  # sigmas around the strongest anchor in which others count
 FINEST = 0.15  # of a: frames of a video lie millimetres apart, and say nothing of how far the next visitor stands
 HEAD_ERROR = 0.05  # of the spread of a place: about what a regression head is off where it has not been
-HAND = 3.0  # degrees of turn for each square degree of tilt: 1 along a street, 35 and more from a hand
 NEVER = -1e4  # logit of an anchor that does not count; finite in half precision too
 EPS = 1e-6  # shorter keys have no direction
 
@@ -171,7 +170,7 @@ class Anchors(nn.Module):
         if not kept_K.any():
             tilt_deg = math.hypot(*geometry.tilts_deg(torch.from_numpy(place.quaternion))) / math.sqrt(2)
             # a hand tilts the camera between anchors too, of which these know nothing: the head, nearly always
-            self.turn.fill_(math.radians(self.config.turn_deg or min(max(HAND * tilt_deg**2, 1.0), 90.0)))
+            self.turn.fill_(math.radians(self.config.turn_deg or min(max(tilt_deg**3, 1.0), 90.0)))
         used_K, rows_K = (self.scene >= 0) & ~kept_K, np.concatenate(chosen)
         self.offset[used_K] = torch.from_numpy(place.position[rows_K] - self.mean_3).to(self.offset)
         self.quaternion[used_K] = torch.from_numpy(place.quaternion[rows_K]).to(self.quaternion)

@@ -250,7 +250,7 @@ def tilted(deg: float) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("tilt_deg", "own", "turn_deg"),
-    [(0.0, None, 1.0), (2.0, None, 3 * 2**2 / 2), (30.0, None, 90.0), (30.0, 3.0, 3.0)],
+    [(0.0, None, 1.0), (2.0, None, math.sqrt(2) ** 3), (30.0, None, 90.0), (30.0, 3.0, 3.0)],
 )
 def test_the_belief_in_the_orientation_head_follows_the_tilts(
     tilt_deg: float, own: float | None, turn_deg: float
