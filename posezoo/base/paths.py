@@ -20,6 +20,11 @@ def printable_path(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
+def fits_a_line(name: str) -> bool:
+    """Whether a line of text that ends in this name can be read back: no line break, no space at an end."""
+    return name == name.strip() and "\n" not in name and "\r" not in name
+
+
 def shortened(name: str, limit: int = 160) -> str:
     """The name fit for one line of a message: of one that is longer, how it begins and ends."""
     return name if len(name) <= limit else f"{name[: limit // 2]}…{name[1 - limit // 2 :]}"

@@ -27,7 +27,7 @@ from posezoo.base.files.lenses import general
 from posezoo.base.files.pictures import image_size
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.observe import Progress
-from posezoo.base.paths import natural, printable_path
+from posezoo.base.paths import fits_a_line, natural, printable_path
 from posezoo.base.spec import Lens
 from posezoo.data.splits import WORDS, runs
 from posezoo.data.table import Frames
@@ -62,8 +62,7 @@ def export(
 
 def _check_names(frames: Frames) -> None:
     """Raise DataError for a name that a line of text cannot hold: with a line break, or a space at an end."""
-    names = map(frames.name, range(len(frames)))
-    bad = [name for name in names if name != name.strip() or "\n" in name or "\r" in name]
+    bad = [name for name in map(frames.name, range(len(frames))) if not fits_a_line(name)]
     if bad:
         what = f"{len(bad)} image names have a line break, or a space at an end (first: {printable_path(bad[0])})"
         raise DataError(what, "rename them, or export to nerf or kitti")

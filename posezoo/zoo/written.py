@@ -8,7 +8,7 @@ from pathlib import Path
 
 from posezoo.base.errors import DataError, PosezooError
 from posezoo.base.files.write import growing
-from posezoo.base.paths import printable_path
+from posezoo.base.paths import fits_a_line, printable_path
 from posezoo.base.poses import Poses
 from posezoo.zoo.stream import joined
 
@@ -77,7 +77,7 @@ class Growing:
             return (poses if self._timed else replace(poses, timestamps=())).to_tum(first=first)  # one clock in a file
         if self._form == "colmap":
             for name in poses.images:
-                if name != name.strip() or "\n" in name or "\r" in name:
+                if not fits_a_line(name):
                     what = f"{printable_path(name)}: a line of COLMAP's images.txt cannot hold its name"
                     raise DataError(what, "rename it (a line break, or a space at an end), or --to csv")
             text = poses.to_colmap(first=first)

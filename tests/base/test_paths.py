@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posezoo.base.paths import COMMIT, natural, printable_path, shortened, user_path, without_folders
+from posezoo.base.paths import COMMIT, fits_a_line, natural, printable_path, shortened, user_path, without_folders
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,8 @@ def test_names_in_natural_order() -> None:
     names = ["b.png", "10.png", "9.png", "seq2/1", "seq10/1", "a.png", "09.png", "²", "1" * 400]
     ordered = ["09.png", "9.png", "10.png", "1" * 400, "a.png", "b.png", "seq2/1", "seq10/1", "²"]
     assert sorted(names, key=natural) == ordered
+
+
+def test_names_that_a_line_can_hold() -> None:
+    assert fits_a_line("a/b c é.png")
+    assert not any(map(fits_a_line, ("a\nb.png", "a\rb.png", " a.png", "a.png ")))

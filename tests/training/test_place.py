@@ -1,4 +1,7 @@
-"""The place, shown before step 1: what modules see, stopped and resumed runs, several processes, frozen phases."""
+"""The place, shown before step 1: what modules see, stopped and resumed runs, several processes, frozen phases.
+
+Long: each way in which what is learned of a place and losses of its own meet the rest of training.
+"""
 
 from __future__ import annotations
 

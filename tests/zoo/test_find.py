@@ -1,4 +1,7 @@
-"""Trained models by name: aliases, hub repositories, folders, packages; every byte is the pinned one or an error."""
+"""Trained models by name: aliases, hub repositories, folders, packages; every byte is the pinned one or an error.
+
+Long: four places where a model may lie, and for each what is refused and what is told.
+"""
 
 from __future__ import annotations
 
