@@ -24,7 +24,8 @@ HYPER = {"code_position": 4, "code_orientation": 4, "init": "paper"}
 
 def small(name: str = "posenet+hyper", **overrides: Any) -> PoseModel:
     torch.manual_seed(0)
-    return create_model(name, **{**SMALL, "hyper": HYPER, **overrides})
+    hyper = {"hyper": HYPER} if "+hyper" in name else {}
+    return create_model(name, **{**SMALL, **hyper, **overrides})
 
 
 def with_estimate(model: PoseModel) -> PoseModel:

@@ -52,7 +52,7 @@ def build(name: str, seed: int = 0, **overrides: Any) -> PoseModel:
     """A small model, randomly started, in eval mode; infused ones with live generators."""
     torch.manual_seed(seed)
     small = settings.merged(SMALL, {"hyper": HYPER}, OF_MODEL.get(name.partition("+")[0], {}), overrides)
-    return create_model(name, **small)
+    return create_model(name, **{key: value for key, value in small.items() if key != "hyper" or "+hyper" in name})
 
 
 def images(batch: int, side: int = 96, seed: int = 1) -> Tensor:
@@ -134,7 +134,8 @@ import numpy as np, torch
 import posezoo.zoo.build
 state, numpy_state = random.getstate(), np.random.get_state()[1].tolist()
 for name in sys.argv[1:]:
-    posezoo.zoo.build.create_model(name, backbone="mobilenetv3_small_050", pretrained_backbone=False, hyper={"rank": 4})
+    hyper = {"hyper": {"rank": 4}} if "+hyper" in name else {}
+    posezoo.zoo.build.create_model(name, backbone="mobilenetv3_small_050", pretrained_backbone=False, **hyper)
     assert random.getstate() == state, name
     assert np.random.get_state()[1].tolist() == numpy_state, name
 """

@@ -26,8 +26,8 @@ hyper = {"rank": 4, "code_position": 8, "code_orientation": 8}
 infusions = ("", "+hyper=residual", "+hyper=single", "+hyper=two")
 for arch, more in of_model.items():
     for infusion, rotation in zip(infusions, geometry.NUMBERS, strict=True):
-        more = {**small, **more, "rotation": rotation, "scenes": ("a", "b")}
-        model = create_model(arch + infusion, hyper=hyper, **more)
+        more = {**small, **more, "rotation": rotation, "scenes": ("a", "b")} | ({"hyper": hyper} if infusion else {})
+        model = create_model(arch + infusion, **more)
         images_BCHW = model.prepare(torch.randint(0, 256, (4, 3, 64, 80), dtype=torch.uint8))
         scene_B, truth_B4 = torch.tensor([0, 1, 1, 0]), geometry.unit(torch.randn(4, 4)).double()
         output = model(images_BCHW, scene_B)

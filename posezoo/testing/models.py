@@ -25,14 +25,14 @@ import torch
 from torch import Tensor, nn
 
 from posezoo.base.errors import PluginError
-from posezoo.catalogue import resolve, settings
+from posezoo.catalogue import plugins, resolve, settings
 from posezoo.nn import place, promises
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import PoseOutput
 from posezoo.nn.promises import require
 from posezoo.testing.imports import require_public
-from posezoo.zoo.blueprint import blueprint
+from posezoo.zoo.blueprint import with_settings
 from posezoo.zoo.build import build
 from posezoo.zoo.find import CONFIG, WEIGHTS
 from posezoo.zoo.saved import load, save
@@ -77,7 +77,10 @@ class ModelConformance:
     def build(self, infusion: str = "", seed: int = 0, **more: Any) -> PoseModel:
         """A small model, randomly initialised, in eval mode; `more` settings override `settings`."""
         torch.manual_seed(seed)
-        plan = blueprint(f"{self.model}{infusion}", settings.nested(settings.merged(SMALL, self.settings, more)))
+        known = resolve.model(f"{self.model}{infusion}")
+        absent = set(plugins.modifiers()) - {name for name, _ in known.name.modifiers}
+        values = settings.nested(settings.merged(SMALL, self.settings, more))
+        plan = with_settings(known, {key: value for key, value in values.items() if key not in absent})
         return build(dataclasses.replace(plan, asked=frozenset()))  # SMALL is no user who asks for a backbone
 
     def images(self, batch: int, side: int = 0, seed: int = 1) -> Tensor:

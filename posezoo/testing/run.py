@@ -62,10 +62,11 @@ def _suite(name: str, overrides: Mapping[str, Any]) -> tuple[Any, list[tuple[Any
         owners = plugins.manager().owners
         ours = [arch for arch in plugins.models() if owners["posezoo_models", arch].distribution == guard.OURS]
         name = f"{min(ours)}+{name}"
-    blueprint(name, settings.nested(overrides))
-    own: dict[str, Any] = {"model": name, "settings": settings.nested(overrides)}
-    if "+hyper" in name:
-        own |= {"infusions": ("",), "traced": ("",)}  # it is infused already
+    given, infused = settings.nested(overrides), "+hyper" in name
+    blueprint(name if infused else f"{name}+hyper", given)  # a wrong setting shows before the first check
+    own: dict[str, Any] = {"model": name, "settings": given}
+    if infused:
+        own |= {"infusions": ("",), "traced": ("",)}
     suite = type("Suite", (ModelConformance,), own)()
     return suite, [(method, (infusion,)) for method in _checks(suite) for infusion in suite.infusions_of(method)]
 

@@ -354,13 +354,11 @@ def _routed(
     for key, value in overrides.items():
         if key in TrainConfig.model_fields and key != "model":
             train[key] = value
-        elif key in own_fields or key in modifiers:
+        elif key in own_fields or key in plugins.modifiers():
             rest[key] = value
         else:
             known = settings.field_names(TrainConfig) + own_fields
             for name, config in modifiers.items():
                 known += settings.field_names(config, f"{name}.")
-            if key in plugins.modifiers():
-                raise UsageError(f"setting {key}.* needs the modifier", f"write +{key} after the model's name")
             raise settings.unknown_key(key, known)
     return train, rest

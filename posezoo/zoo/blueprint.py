@@ -58,7 +58,7 @@ def with_settings(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequenc
     Later ones win: the plugin's defaults, the published settings, the layers of the `recipe`, the variant's (named by
     the user as `NAME.TAG`, it overrides the recipe), `layers`. A layer holds the architecture's fields and one table
     for each modifier: `{"crop": 160, "hyper": {"rank": 256}}`.
-    Raises UsageError for unknown settings.
+    Raises UsageError for unknown settings, and for those of a modifier that the name lacks (a recipe's are left out).
     """
     published, variant = (
         [{**card.model, **card.modifiers} for card in cards] for cards in (known.published, known.variant)
@@ -77,7 +77,9 @@ def with_settings(known: KnownModel, *layers: Mapping[str, Any], recipe: Sequenc
             own[offer.spec.value_field] = value
         chosen.append((modifier, settings.validated(offer.load("config"), own, f"{modifier}.")))
     for modifier in [key for key in plugins.modifiers() if key in values]:
-        del values[modifier]  # settings of a modifier that this name does not have, e.g. from a recipe
+        if any(modifier in layer for layer in layers):
+            raise UsageError(f"setting {modifier}.* needs the modifier", f"write +{modifier} after the model's name")
+        del values[modifier]  # from a recipe, which gives them for every model
     architecture = known.architecture.load("config", ModelConfig)
     asked = frozenset(key for layer in layers for key in layer if key in BACKBONE_FIELDS)
     return Blueprint(known, settings.validated(architecture, values), tuple(chosen), asked)

@@ -21,7 +21,8 @@ def on_meta(name: str, **overrides: Any) -> PoseModel:
 
 @pytest.mark.parametrize("name", ["posenet", "atloc.lstm", "atloc+hyper=two", "ms-transformer+hyper=single"])
 def test_parts_add_up(name: str) -> None:
-    model = on_meta(name, backbone="mobilenetv3_small_050", hyper={"rank": 8})
+    hyper = {"hyper": {"rank": 8}} if "+hyper" in name else {}
+    model = on_meta(name, backbone="mobilenetv3_small_050", **hyper)
     found = sizes(model)
     parts = {part: size for part, size in found.items() if part not in ("all generators", "hypernetwork", "total")}
     assert sum(size.parameters for size in parts.values()) == sum(p.numel() for p in model.parameters())

@@ -55,8 +55,9 @@ ARCHITECTURES = tuple(SLIM)
 def build(name: str = "posenet+anchors", seed: int = 0, **more: Any) -> PoseModel:
     """A small model with live residuals, in eval mode."""
     torch.manual_seed(seed)
-    hyper = {"hyper": HYPER} if "+hyper" in name else {}
-    model = create_model(name, **settings.merged(SMALL, SLIM[name.partition("+")[0]], hyper, more))
+    values = settings.merged(SMALL, SLIM[name.partition("+")[0]], {"hyper": HYPER}, more)
+    absent = {key for key in ("hyper", "anchors") if f"+{key}" not in name}
+    model = create_model(name, **{key: value for key, value in values.items() if key not in absent})
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if ".residual." in key:

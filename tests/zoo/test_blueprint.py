@@ -50,8 +50,11 @@ def test_layers_of_settings() -> None:
     config = dict(plan.modifiers)["hyper"]
     assert plan.config.crop == 128
     assert (config.infusion, config.rank, config.code_position, config.input) == ("two", 8, 4, "image")
-    # settings of a modifier that the name does not have are left out: recipes give them for every model
-    assert blueprint("posenet", {"hyper": {"rank": 8}}).modifiers == ()
+    # settings of a modifier that the name does not have: a recipe gives them for every model, a user by mistake
+    assert with_settings(resolve.model("posenet"), recipe=[{"hyper": {"rank": 8}}]).modifiers == ()
+    with pytest.raises(UsageError) as error:
+        blueprint("posenet", {"hyper": {"rank": 8}})
+    assert "+hyper" in error.value.hint
     # the published combination sets the base's rotation; a later layer wins
     assert blueprint("atloc+hyper").config.rotation == "quaternion"
     assert blueprint("atloc").config.rotation == "log-quaternion"
