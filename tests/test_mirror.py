@@ -20,6 +20,7 @@ ACROSS = {  # test files of no single module
     "cli/test_data_prepare.py": "posezoo data prepare, killed and on full disks: too long for test_data.py",
     "cli/test_weights_convert.py": "posezoo weights convert: needs files of others",
     "data/test_skip_bad.py": "skip_bad from the reader to the cache",
+    "training/test_cluster.py": "the guide's script for Slurm, from torchrun to the run's last report",
     "training/test_dry_run.py": "plugins that break the contract, from the command line to setup",
     "training/test_resume.py": "killed and stopped runs, from the loop to the checkpoints",
 }

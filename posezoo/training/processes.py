@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -163,9 +164,10 @@ class Processes:
         return bytes(self._lasting.get(key)).decode()
 
     def remember(self, key: str, text: str) -> None:
-        """For attempts to come, if torchrun starts this run again. Main process."""
+        """For attempts to come, if torchrun starts this run again."""
         if self._lasting is not None:
-            self._lasting.set(key, text)
+            with contextlib.suppress(RuntimeError, OSError):  # its host may be gone, and then nobody starts again
+                self._lasting.set(key, text)
 
     def _next(self, what: str) -> str:
         self._words += 1
@@ -215,7 +217,8 @@ def several() -> bool:
 def joined(stop: StopFlag, device: str) -> Iterator[Processes]:
     """All processes, met; at the end none is left waiting. What another's end makes fail here is told as what it is.
 
-    Raises LostError if a process is killed, FailedElsewhere if one fails, and Interrupted for a stop.
+    Raises LostError if a process is killed, FailedElsewhere if one fails, and Interrupted for a stop: for one that an
+    attempt of torchrun before this was warned of, too, since torchrun takes any end but 0 for a failure.
     """
     if not several():
         yield alone(stop)
@@ -226,8 +229,13 @@ def joined(stop: StopFlag, device: str) -> Iterator[Processes]:
     ears.start()
     error: BaseException | None = None
     try:
+        warned = processes.remembered("warned")
+        if warned:
+            raise Interrupted(f"stopped by {warned} before torchrun started it again", "posezoo resume RUN", 143)
         yield processes
     except BaseException as raised:
+        if stop.signal and stop.signal != signal.SIGTERM:  # torchrun sends one where it is to start all again
+            processes.remember("warned", stop.name)
         error = _as_told(raised, processes)
         if error is raised:
             raise

@@ -117,19 +117,19 @@ def test_more_processes_than_images_for_them(one_place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "signal", "code"),
+    ("told", "name", "code"),
     [
         (1, "sigint", 130),
         pytest.param(0, "sigterm", 143, marks=pytest.mark.slow),
         pytest.param(1, "sigusr2", 143, marks=pytest.mark.slow),
     ],
 )
-def test_one_is_told_to_stop_and_all_stop(one_place: Path, told: int, signal: str, code: int) -> None:
+def test_one_is_told_to_stop_and_all_stop(one_place: Path, told: int, name: str, code: int) -> None:
     fault = ["", ""]
-    fault[told] = f"step:{signal}:2"
+    fault[told] = f"step:{name}:2"
     ended = faults.several_processes(arguments(one_place), fault)
     assert [end.code for end in ended] == [code, code], ended
-    faults.assert_fails([], code, signal.upper(), ended=ended[0])
+    faults.assert_fails([], code, name.upper(), ended=ended[0])
     assert ended[1].stderr == "", "the main process alone prints"
     run = Path("run")
     assert faults.checkpoints(run) == ["step-000000002"]
@@ -262,6 +262,17 @@ def test_torchrun_starts_it_again(one_place: Path, rank: int) -> None:
     (run,) = [Path("run")] if rank else Path("outputs").glob("*/*/*")
     assert faults.numbers(run) == faults.numbers(Path("whole"))
     assert faults.sha256(run / "best/model.safetensors") == faults.sha256(Path("whole/best/model.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_run_that_was_warned_is_not_started_again(one_place: Path) -> None:
+    """torchrun takes the end of its processes for a failure; another would use up the minutes before Slurm's end."""
+    words = arguments(one_place)
+    done = by_torchrun(words, "1=step:sigusr1:2", "--max-restarts", "1")
+    assert done.returncode == 1, done.stderr
+    assert "stopped by SIGUSR1 before torchrun started it again" in done.stderr
+    assert faults.checkpoints(Path("run")) == ["step-000000002"]
+    assert [line["step"] for line in faults.metrics(Path("run"))] == [1, 2]
 
 
 @pytest.mark.slow
