@@ -8,13 +8,24 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from posezoo.nn.model import PoseModel
 
 Group = tuple[Tensor, ...] | list[Tensor]
 """Tensors of one type on one device."""
+
+
+class _Average(AveragedModel):
+    """Of finite numbers: what is infinite in a buffer, as in a mask of attention, is as in the model."""
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        super().update_parameters(model)
+        for own, other in zip(self.module.buffers(), model.buffers(), strict=True):
+            if own.is_floating_point():
+                own.copy_(torch.where(own.isfinite(), own, other))  # between infinities there is no mean, but NaN
 
 
 def averaged(model: PoseModel, decay: float) -> AveragedModel:
@@ -32,7 +43,7 @@ def averaged(model: PoseModel, decay: float) -> AveragedModel:
         step = int(average.n_averaged)  # `updates` is the same number, on the device
         torch._foreach_lerp_(mine, theirs, 1 - min(decay, (1 + step) / (10 + step)))
 
-    average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    average = _Average(model, multi_avg_fn=follow, use_buffers=True)
     average.n_averaged = average.n_averaged.cpu()  # counted by the host, which decides by it
     return average
 

@@ -125,7 +125,9 @@ def load_found(found: Trained, device: str | torch.device = "cpu") -> PoseModel:
             f"{found.origin}: weights do not fit {found.config['name']}: {misfits}", "train, fetch or convert it again"
         )
     model.load_state_dict(state, strict=True)
-    if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
+    statistics = ("running_mean", "running_var")
+    masks = {name for name, _ in model.named_buffers() if not name.endswith(statistics)}  # of attention: 0 and -inf
+    if not all((~value.isnan() if key in masks else value.isfinite()).all() for key, value in state.items()):
         raise WeightsError(f"{found.origin}: weights are not finite", "train or fetch it again")
     if (more := found.read_estimate()) is not None:
         about, file = found.config["estimate"], f"{found.origin}: {found.config['estimate']['file']}"

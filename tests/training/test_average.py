@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import fault_points
@@ -58,6 +59,23 @@ def test_what_does_not_change_is_kept_to_the_last_bit() -> None:
     for _ in range(5):
         average.update_parameters(model)
     assert changed(model.state_dict(), model_of(average).state_dict()) == set()
+
+
+def test_what_is_infinite_is_as_in_the_model() -> None:
+    """A mask of attention stays, a running minimum that began at infinity becomes the model's; the rest is averaged."""
+    model = small("posenet")
+    mask_LL = torch.full((3, 3), -math.inf).triu(1)
+    model.register_buffer("mask", mask_LL.clone(), persistent=False)
+    model.register_buffer("least", torch.tensor([math.inf, 2.0]))
+    average = averaged(model, 0.25)
+    found = dict(model_of(average).named_buffers())
+    average.update_parameters(model)
+    average.update_parameters(model)
+    assert torch.equal(found["mask"], mask_LL)
+    model.get_buffer("least").copy_(torch.tensor([5.0, 6.0]))
+    average.update_parameters(model)
+    assert torch.equal(found["mask"], mask_LL)
+    torch.testing.assert_close(found["least"], torch.tensor([5.0, 0.75 * 6 + 0.25 * 2]))
 
 
 def test_the_average_is_saved_and_the_model_goes_on(train: Train) -> None:

@@ -22,7 +22,7 @@ from posezoo.base.errors import ResourceError, UsageError, WeightsError
 from posezoo.base.files import tensors
 from posezoo.catalogue import entries
 from posezoo.zoo import pretrained
-from posezoo.zoo.build import create_model
+from posezoo.zoo.build import build, create_model
 from posezoo.zoo.card import text_of
 from posezoo.zoo.find import CARD, CONFIG, WEIGHTS, Trained, find, model_folder, read_config
 from posezoo.zoo.saved import load, save, save_estimate, write_card
@@ -143,6 +143,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a key too many": (change_state(lambda s: s.update(extra=torch.ones(3))), "extra"),
     "not a number": (change_state(lambda s: s["hidden.0.bias"].fill_(float("nan"))), "not finite"),
     "infinite": (change_state(lambda s: s["hidden.0.bias"].fill_(float("inf"))), "not finite"),
+    "infinite statistics": (
+        change_state(lambda s: next(s[key] for key in s if "running_var" in key).fill_(float("inf"))),
+        "not finite",
+    ),
     "no config": (lambda f: (f / CONFIG).unlink(), "config.json"),
     "config is text": (lambda f: (f / CONFIG).write_text("{"), "damaged"),
     "config is a list": (lambda f: (f / CONFIG).write_text("[]"), "damaged"),
@@ -169,6 +173,23 @@ def test_damaged_models_are_refused(copy: Path, damage: str) -> None:
     assert str(copy) in error.value.message
     assert error.value.hint
     assert "\n" not in str(error.value)
+
+
+def test_a_mask_of_attention_may_be_infinite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is saved as any buffer; NaN is no mask."""
+
+    def masked(plan: Any) -> Any:
+        model = build(plan)
+        model.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+        return model
+
+    monkeypatch.setattr("posezoo.zoo.saved.build", masked)
+    model = masked(small().blueprint)
+    save(model, tmp_path / "model", "card")
+    assert torch.equal(load(tmp_path / "model").get_buffer("mask"), model.mask)
+    change_state(lambda state: state["mask"].fill_(float("nan")))(tmp_path / "model")
+    with pytest.raises(WeightsError, match="not finite"):
+        load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["someones-model", "posenet+theirs", "posenet.theirs", "No Name", ""])
