@@ -62,13 +62,16 @@ def fold_batch_norms(model: nn.Module, images_BCHW: Tensor) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    names = {module: name for name, module in model.named_modules()}
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):  # forward may use any of a module's names
+        names.setdefault(module, []).append(name)
     folded = 0
     for convolution, norm, output in pairs:
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         if calls[convolution] == calls[norm] == readers.count[output] == 1 and norm.running_mean is not None:
-            model.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
             rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
-            model.set_submodule(names[norm], rest.eval())
+            for old, new in ((convolution, fuse_conv_bn_eval(convolution, norm)), (norm, rest.eval())):
+                for name in names[old]:
+                    model.set_submodule(name, new)
             folded += 1
     return folded

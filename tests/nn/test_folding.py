@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +50,34 @@ def test_only_what_may_be_folded_is() -> None:
         assert isinstance(odd.norm3, nn.Identity)
         assert num_norms(odd) == 3
         torch.testing.assert_close(odd(x), expected, rtol=1e-4, atol=1e-5)
+
+
+class Twice(nn.Module):
+    """A convolution and a norm that have a second name each: forward uses one, `net` has the other."""
+
+    def __init__(self, uses: str) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.uses, self.same = uses, self.net
+        self.convolution, self.norm = self.net[0], self.net[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        match self.uses:
+            case "net":
+                return self.net(x)
+            case "convolution":
+                return self.net[1](self.convolution(x))
+        return self.norm(self.same[0](x))
+
+
+@pytest.mark.parametrize("uses", ["net", "convolution", "norm"])
+def test_a_second_name_is_folded_too(uses: str) -> None:
+    twice, x = lively(Twice(uses)), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = twice(x)
+        assert folding.fold_batch_norms(twice, x) == 1
+        torch.testing.assert_close(twice(x), expected, rtol=1e-4, atol=1e-5)
+    assert num_norms(twice) == 0
 
 
 def test_every_norm_of_common_backbones_is_folded() -> None:
