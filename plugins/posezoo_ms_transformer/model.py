@@ -223,6 +223,8 @@ class SceneTransformer(nn.Module):
 class QueryKeyLoss(nn.Module):
     """Ties the encoders' mean queries to their mean keys (ActMST): has no parameters of its own."""
 
+    reads_image = False  # of the features, so that no embedding is computed for it
+
     def __init__(self, weight: float) -> None:
         super().__init__()
         self.weight = weight

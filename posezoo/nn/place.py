@@ -23,6 +23,10 @@ from torch import Tensor, nn
 from posezoo.base.errors import PluginError
 from posezoo.nn.outputs import Features, PoseOutput
 
+OWN_LOSSES = ("position", "rotation")
+"""Names that stand in metrics.jsonl without anybody's losses."""
+AFTER = "name it after the modifier"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -75,10 +79,15 @@ def brings_losses(model: nn.Module) -> bool:
     return any(True for _ in _bringing(model, "extra_losses"))
 
 
+def losses_read_image(model: nn.Module) -> bool:
+    """Whether a loss that `model` brings may read the image embedding: unless its module's `reads_image` is False."""
+    return any(getattr(module, "reads_image", True) for module in _bringing(model, "extra_losses"))
+
+
 def extra_losses(model: nn.Module, features: Features, output: PoseOutput, target: Target) -> dict[str, Tensor]:
     """The losses that the modules of `model` bring, by name.
 
-    Raises PluginError for one that is no scalar tensor or whose name another one has.
+    Raises PluginError for one that is no scalar tensor or whose name another one has, or a loss of training itself.
     """
     terms: dict[str, Tensor] = {}
     for module in _bringing(model, "extra_losses"):
@@ -86,8 +95,10 @@ def extra_losses(model: nn.Module, features: Features, output: PoseOutput, targe
         for name, value in brought.items():
             if not isinstance(value, Tensor) or value.dim() or not value.is_floating_point():
                 raise PluginError(f"extra_losses of {type(module).__name__}: {name} is not a scalar tensor")
+            if name in OWN_LOSSES:
+                raise PluginError(f"extra_losses of {type(module).__name__}: {name} is training's own loss", AFTER)
             if name in terms:
-                raise PluginError(f"two modules bring a loss named {name}", "name it after the modifier")
+                raise PluginError(f"two modules bring a loss named {name}", AFTER)
             terms[name] = value
     return terms
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from posezoo.data.loader import Batch, FrameBatches
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import Features
+from posezoo.nn.place import losses_read_image
 from posezoo.training.augment import UNVARIED
 from posezoo.training.config import PhaseSettings
 from posezoo.training.setup import Job, augmented_batch
@@ -58,7 +59,8 @@ class FrozenFeatures:
         batch = frames[places].to(job.accelerator.device)
         images_BCHW = augmented_batch(job, batch, UNVARIED).images
         with autocast:
-            found = job.model.features_for_heads(images_BCHW, scenes_of(job.model, batch))
+            encode = job.model.encode if losses_read_image(job.model) else job.model.features_for_heads
+            found = encode(images_BCHW, scenes_of(job.model, batch))
         if not self.parts:
             size, stores = len(job.train_rows), dict[int, Tensor]()  # what both heads read is kept once
             for part in found:

@@ -24,7 +24,7 @@ from posezoo.data.loader import Batch, epoch_batches
 from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel
 from posezoo.nn.outputs import Features, PoseOutput
-from posezoo.nn.place import Target, brings_losses, extra_losses
+from posezoo.nn.place import Target, brings_losses, extra_losses, losses_read_image
 from posezoo.training import frozen
 from posezoo.training.augment import UNVARIED
 from posezoo.training.checkpoint import Checkpoint
@@ -296,18 +296,44 @@ class _Network(nn.Module):
         self.model = model
         self.whole = frozen.acts_whole(model)
         self.brings = brings_losses(model)
+        self.reads_image = self.brings and losses_read_image(model)
 
     def forward(
         self, target: Target, images_BCHW: Tensor | None, *features: Tensor | None
     ) -> tuple[PoseOutput, dict[str, Tensor]]:
         """Of images, or of features computed before."""
         model = self.model
+        if images_BCHW is not None and not self.brings:
+            return model(images_BCHW, target.scene), {}
         if images_BCHW is None:
             found = Features(*features)  # type: ignore[arg-type]
-        elif self.brings:
-            found = model.features_for_heads(images_BCHW, target.scene)
+        elif self.whole:
+            found, output = self._in_one_pass(images_BCHW, target.scene)
+            return output, extra_losses(model, found, output, target)
         else:
-            return model(images_BCHW, target.scene), {}
-        # a modifier that acts on the whole model hooks `forward`, which does not give its features away
-        output = model(images_BCHW, target.scene) if self.whole and images_BCHW is not None else model.pose_of(found)
+            found = (model.encode if self.reads_image else model.features_for_heads)(images_BCHW, target.scene)
+        output = model.pose_of(found)
         return output, extra_losses(model, found, output, target)
+
+    def _in_one_pass(self, images_BCHW: Tensor, scene_B: Tensor | None) -> tuple[Features, PoseOutput]:
+        """The features of the images and the output of the whole `forward`, which does not give them away."""
+        model, seen = self.model, list[Features]()
+        own, encode = vars(model).get("features_for_heads"), model.encode
+        if not self.reads_image:
+            encode = model.features_for_heads
+
+        def kept(images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
+            seen.append(encode(images_BCHW, scene_B))
+            return seen[-1]
+
+        # the encoder run once more would move batch-norm statistics twice, and draw another dropout
+        model.features_for_heads = kept  # type: ignore[method-assign]
+        try:
+            output = model(images_BCHW, scene_B)
+        finally:
+            del model.features_for_heads
+            if own is not None:  # of a modifier
+                model.features_for_heads = own  # type: ignore[method-assign]
+        # a modifier may look at the images again, turned: the first are as they are. A `forward` of a plugin's own
+        # may not ask for features here
+        return seen[0] if seen else encode(images_BCHW, scene_B), output

@@ -111,6 +111,16 @@ def test_two_losses_of_one_name() -> None:
         place.extra_losses(model, *given(model))
 
 
+@pytest.mark.parametrize("name", ["position", "rotation"])
+def test_the_losses_of_training_itself_keep_their_names(name: str) -> None:
+    """Else its own would be missing in metrics.jsonl and curves."""
+    model = small("posenet")
+    model.learner = Bringing(**{name: torch.tensor(1.0)})
+    with pytest.raises(PluginError, match=naming("Bringing", name)) as error:
+        place.extra_losses(model, *given(model))
+    assert error.value.hint
+
+
 class Growing(nn.Module):
     def __init__(self) -> None:
         super().__init__()

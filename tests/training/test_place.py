@@ -23,11 +23,13 @@ from torch import nn
 from posezoo.api import resume
 from posezoo.base.errors import Interrupted, PluginError
 from posezoo.nn.backbones import Backbone
-from posezoo.nn.place import Place
+from posezoo.nn.outputs import Features, PoseOutput
+from posezoo.nn.place import Place, Target
 from posezoo.nn.views import moved_cameras
 from posezoo.training import loop, setup
 from posezoo.training import place as showing
 from posezoo.training.config import OptimSettings, PhaseSettings
+from posezoo.training.phase import Phase
 from posezoo.zoo.build import create_model
 from posezoo.zoo.find import read_config
 from posezoo.zoo.saved import load
@@ -184,6 +186,58 @@ def test_the_model_itself_may_bring_a_loss(train: Train, two_places: Path) -> No
     found = load(f"local-dir:{run}")
     assert found.config.position_code == "sine"
     assert found.query_key.weight == 0.1
+
+
+class Reading(nn.Module):
+    """A loss that reads the image embedding, and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths: list[int] = []
+
+    def extra_losses(self, features: Features, output: PoseOutput, target: Target) -> dict[str, torch.Tensor]:
+        self.widths.append(features.image.shape[-1])
+        return {"image": features.image.square().mean()}
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_loss_that_reads_the_image_embedding_finds_it(two_places: Path, hooked: bool, augment: bool) -> None:
+    """The heads of ms-transformer do not read it, and a step without such a loss leaves it out; kept features too."""
+    phases = [{"train": "position", "epochs": 1, "augment": augment}]
+    ready = job(two_places, "ms-transformer", phases=phases)
+    ready.model.learner = reading = Reading()
+    if hooked:
+        ready.model.register_forward_hook(lambda *given: None)
+    phase = Phase(ready, 0)
+    phase.prepare(lambda *given: None)
+    assert (phase.features is None) == (hooked or augment)
+    phase.begin()
+    phase.step(next(phase.batches(0, 0)), 1, {})
+    (line,) = phase.read()
+    assert line["image_loss"] > 0
+    assert reading.widths == [ready.model.image_dim]
+    assert "features_for_heads" not in vars(ready.model)
+    reading.reads_image = False
+    phase = Phase(ready, 0)
+    phase.prepare(lambda *given: None)
+    phase.begin()
+    phase.step(next(phase.batches(0, 0)), 1, {})
+    assert reading.widths[-1] == 0, "it says that it does not read it"
+
+
+@pytest.mark.parametrize("model", ["posenet+spread", "posenet+anchors"])
+def test_a_modifier_around_a_model_that_brings_losses_changes_no_step(
+    examples: None, train: Train, tmp_path: Path, model: str
+) -> None:
+    """+tta leaves training alone: the encoder runs once a step, so that dropout and batch norms are as without it."""
+    runs = [
+        train(f"{model}{more}", out=str(tmp_path / f"run{more}"), epochs=1, selection="last").path
+        for more in ("", "+tta")
+    ]
+    assert faults.numbers(runs[0]) == faults.numbers(runs[1])
+    plain, around = (load(f"local-dir:{run}").state_dict() for run in runs)
+    assert changed(plain, around) == set()
 
 
 # Stopped and resumed
