@@ -36,15 +36,20 @@ VARIED = ("images", "position", "quaternion")
 def suited(settings: AugmentSettings, frames: Frames, observer: Observer) -> AugmentSettings:
     """The settings for these training frames: what is left open follows from their cameras.
 
-    Raises UsageError if cameras are to move without turning, or without a depth map of any image.
+    Raises UsageError if cameras are to move without turning, or without a depth map of any image, or only up and down.
     """
+    if settings.lift and settings.motion == 0:
+        raise UsageError(f"augment.lift={settings.lift:g} with augment.motion=0: cameras stay", "augment.motion=METRES")
     if settings.geometry != "rotate" and settings.motion not in ("auto", 0):
         what = f"augment.motion={settings.motion} with augment.geometry={settings.geometry}: cameras stay"
         raise UsageError(what, "augment.geometry=rotate, or augment.motion=0")
     unknown = int(np.isnan(frames.intrinsics).any(axis=1).sum())
     if settings.geometry == "rotate" and unknown and settings.fov_deg is None:
+        if settings.motion not in ("auto", 0):
+            what = f"augment.motion={settings.motion:g}: {unknown} training images have no intrinsics"
+            raise UsageError(what, "augment.fov_deg=DEGREES, the horizontal field of view, or augment.motion=0")
         observer.note(
-            f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation"
+            f"{unknown} training images have no intrinsics: random crops instead of pose-true rotation, and no motion"
             " (augment.fov_deg=DEGREES sets the horizontal field of view)"
         )
         return settings.model_copy(update={"geometry": "crop", "motion": 0.0})

@@ -403,6 +403,7 @@ def test_no_intrinsics_no_turning(tmp_path: Path, notes: Notes) -> None:
     config, plan = configure(resolve.model("posenet"), place, settings.nested(small_data.settings("posenet")))
     assert setup.set_up(config, plan, place, notes).augmentation.geometry == "crop"
     assert any("no intrinsics" in note and "augment.fov_deg" in note for note in notes.notes)
+    assert any("and no motion" in note for note in notes.notes)
     assert job(data, **{"augment.fov_deg": 60.0}).augmentation.geometry == "rotate"
 
 
@@ -652,3 +653,25 @@ def test_motion_without_depths(tmp_path: Path, one_place: Path) -> None:
     assert by_itself.depths is not None
     ready = job(some, selection="last", **{"augment.motion": 0.4})
     assert ready.batches(1)[list(range(24))].inverse_depth.isfinite().flatten(1).any(1).sum() == 5
+
+
+def test_motion_that_is_asked_for_is_not_dropped_for_one_image_without_intrinsics(tmp_path: Path) -> None:
+    """Random crops would keep the labels of all others, and config.toml would speak of motion."""
+    data = small_data.with_depths(tmp_path / "data", slice(None))
+    table = list(csv.DictReader((data / "poses.csv").read_text().splitlines()))
+    small_data.write(data, [*table[:-9], {**table[-9], "fx": "", "fy": "", "cx": "", "cy": ""}, *table[-8:]])
+    with pytest.raises(UsageError) as error:
+        job(data, selection="last", **{"augment.motion": 0.4})
+    assert "1 training images have no intrinsics" in error.value.message
+    assert "augment.fov_deg" in str(error.value.hint)
+    crops = job(data, selection="last", **{"augment.motion": "auto"})
+    assert (crops.augmentation.geometry, crops.depths) == ("crop", None)
+    assert job(data, selection="last", **{"augment.motion": 0.4, "augment.fov_deg": 60.0}).depths is not None
+
+
+def test_cameras_are_not_lifted_that_do_not_move(tmp_path: Path) -> None:
+    data = small_data.with_depths(tmp_path / "data", slice(None))
+    with pytest.raises(UsageError) as error:
+        job(data, **{"augment.motion": 0.0, "augment.lift": 1.0})
+    assert ("augment.lift=1" in error.value.message, error.value.hint) == (True, "augment.motion=METRES")
+    assert job(data, **{"augment.motion": 0.0, "augment.lift": 0.0}).depths is None
