@@ -25,3 +25,14 @@ def torch_device(device: str | torch.device) -> torch.device:
     if place.type not in ("cpu", "cuda"):
         raise UsageError(f"posezoo does not compute on device {ascii(str(place))[:40]}", "auto, cpu or cuda")
     return place
+
+
+def require_compiler(device: torch.device) -> None:
+    """Raise UsageError if `torch.compile` does not work here: it needs a C++ compiler, on a GPU Triton too."""
+    try:
+        torch.compile(lambda x_N: x_N.sin() + 1)(torch.zeros(8, device=device))
+    except RuntimeError as error:  # torch's own are, and those of what it calls
+        why = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"compile=true: torch.compile does not work here: {why}", "a C++ compiler, or compile=false"
+        ) from error

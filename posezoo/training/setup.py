@@ -32,7 +32,7 @@ from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.splits import frame_tuples
 from posezoo.nn import promises
 from posezoo.nn.backbones import Backbone
-from posezoo.nn.device import torch_device
+from posezoo.nn.device import require_compiler, torch_device
 from posezoo.nn.losses import PoseLoss
 from posezoo.nn.model import PoseModel
 from posezoo.training.augment import UNVARIED, VARIED, augmented, focal_length, suited
@@ -184,9 +184,8 @@ def make_loss(job: Job, phase: PhaseSettings) -> PoseLoss:
     """The loss of one phase."""
     settings, model = job.config.loss, job.model.config
     chosen = settings.rotation, settings.position, settings.start, phase.weights
-    return PoseLoss(model.rotation, *chosen, job.unit_m, model.label_frame, job.config.tuple_length).to(
-        job.accelerator.device
-    )
+    loss = PoseLoss(model.rotation, *chosen, job.unit_m, model.label_frame, job.config.tuple_length)
+    return loss.to(job.accelerator.device)
 
 
 def set_trainable(model: PoseModel, phase: PhaseSettings, optim: OptimSettings) -> None:
@@ -340,8 +339,10 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     # a multi-scene model leaves the backbone's last layers without gradient where no hypernetwork reads them
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     # accelerate alone would take Apple's GPU, which has no float64
-    cpu = torch_device(config.device).type == "cpu"
-    return Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[unused])
+    device = torch_device(config.device)
+    if config.compile:
+        require_compiler(device)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:

@@ -7,7 +7,7 @@ import torch
 from naming import naming
 
 from posezoo.base.errors import UsageError
-from posezoo.nn.device import torch_device
+from posezoo.nn.device import require_compiler, torch_device
 
 
 def test_a_device_by_name() -> None:
@@ -36,3 +36,16 @@ def test_a_gpu_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match=naming("cuda:1")):
         torch_device("cuda:1")
+
+
+def test_a_machine_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError("InvalidCxxCompiler: no compiler found\n\nSet TORCHDYNAMO_VERBOSE=1 for more")
+
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    require_compiler(torch.device("cpu"))
+    monkeypatch.setattr(torch, "compile", lambda function: fail)
+    with pytest.raises(UsageError, match=r"compile=true.*no compiler found") as error:
+        require_compiler(torch.device("cpu"))
+    assert "\n" not in str(error.value)
+    assert "compile=false" in str(error.value.hint)

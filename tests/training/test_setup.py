@@ -675,3 +675,13 @@ def test_cameras_are_not_lifted_that_do_not_move(tmp_path: Path) -> None:
         job(data, **{"augment.motion": 0.0, "augment.lift": 1.0})
     assert ("augment.lift=1" in error.value.message, error.value.hint) == (True, "augment.motion=METRES")
     assert job(data, **{"augment.motion": 0.0, "augment.lift": 0.0}).depths is None
+
+
+def test_where_nothing_compiles_no_run_begins(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError("no compiler found")
+
+    monkeypatch.setattr(torch, "compile", lambda function: fail)
+    with pytest.raises(UsageError, match="compile=true"):
+        train(compile=True)
+    assert not (tmp_path / "run").exists()
