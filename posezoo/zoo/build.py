@@ -26,8 +26,11 @@ def build(plan: Blueprint) -> PoseModel:
         if isinstance(module, backbones.Backbone):  # here, so that every architecture obeys
             backbones.check_size(module, config.crop)
             module.regularise(config.drop_path, config.batch_norm_momentum)
-    if "backbone" in plan.asked and not has_backbone(model):
-        raise UsageError(f"{plan.name} has no backbone that could be chosen", f"leave out backbone={config.backbone}")
+    # to start at random on purpose is what it does anyway
+    asked = [key for key in sorted(plan.asked) if (key, getattr(config, key)) != ("pretrained_backbone", False)]
+    if asked and not has_backbone(model):
+        given = ", ".join([f"{key}={getattr(config, key)}" for key in asked])
+        raise UsageError(f"{plan.name} has no backbone that could be set up", f"leave out {given}")
     for offer, (modifier, modifier_config) in zip(known.modifiers, plan.modifiers, strict=True):
         apply = offer.load("apply")
         with guard.guarded(offer.owner, f"applying +{modifier}"):

@@ -130,8 +130,12 @@ def test_a_model_without_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (package / "__init__.py").write_text(re.sub(r"posezoo_bare\.model:\w+Config", "posezoo.nn.model:ModelConfig", init))
     monkeypatch.setenv("POSEZOO_PLUGIN_PATH", str(folder))
     monkeypatch.setattr(sys, "path", [*sys.path])
-    with pytest.raises(UsageError, match="no backbone"):
-        create_model("bare", backbone="resnet18")
+    asked = {"backbone": "resnet18", "drop_path": 0.5, "batch_norm_momentum": 0.01, "pretrained_backbone": "x.pth"}
+    for key, value in asked.items():
+        with pytest.raises(UsageError, match="no backbone") as error:
+            create_model("bare", **{key: value})
+        assert f"leave out {key}={value}" in str(error.value)
+    create_model("bare", pretrained_backbone=False)  # as it starts anyway
     model = create_model("bare", crop=64, resize=80)
     assert model(torch.zeros(1, 3, 64, 64)).position.shape == (1, 3)
     shown = one("bare", {})
