@@ -36,7 +36,8 @@ def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
         folder = user_path(images)
         if not folder.is_dir():
             return [images]
-        files: list[Picture] = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+        found = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES)
+        files: list[Picture] = [path for path in found if not path.is_dir()]
         if not files:
             raise DataError(f"{folder}: no images in it", f"read are {', '.join(SUFFIXES)}")
         return files
@@ -52,10 +53,10 @@ def names(images: Sequence[Picture]) -> list[str]:
     return [str(image) if isinstance(image, (str, Path)) else f"image {n}" for n, image in enumerate(images)]
 
 
-def in_memory(image: np.ndarray | Tensor | Image.Image, lens_of: LensOf | None = None) -> np.ndarray:
-    """The picture as `pictures.read_image` gives a file. Raises DataError for another shape or type."""
+def pillow(image: np.ndarray | Tensor | Image.Image) -> Image.Image:
+    """The picture as Pillow's, of one channel or as it is. Raises DataError for another shape or type."""
     if isinstance(image, Image.Image):
-        return pictures.sized(image, lens_of=lens_of)
+        return image
     wrong = DataError(f"a picture of shape {tuple(image.shape)} and type {image.dtype}", WANTED)
     if image.dtype not in (torch.uint8, np.uint8):
         raise wrong
@@ -66,8 +67,12 @@ def in_memory(image: np.ndarray | Tensor | Image.Image, lens_of: LensOf | None =
         array = image
     if not array.size or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
         raise wrong
-    grey_or_rgb = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
-    return pictures.sized(grey_or_rgb, lens_of=lens_of)
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def in_memory(image: np.ndarray | Tensor | Image.Image, lens_of: LensOf | None = None) -> np.ndarray:
+    """The picture as `pictures.read_image` gives a file. Raises DataError for another shape or type."""
+    return pictures.sized(pillow(image), lens_of=lens_of)
 
 
 def read(image: Picture, decode: pictures.Decode | None, lens_of: LensOf | None = None) -> Tensor:

@@ -267,6 +267,9 @@ def predict_files(
     given = inputs.listed(images)
     files = [image for image in given if isinstance(image, (str, Path))]
     decode, lens_of = _decode(files, config, note), lenses.lens_of(config.lenses)
+    for name, image in zip(inputs.names(given), given, strict=True):
+        if not isinstance(image, (str, Path)):
+            refuse_raw(name, config, inputs.pillow(image))
     if lens_of is not None:
         note_other_lenses(sum(lens_of(*pictures.image_size(path, decode)) is None for path in files), len(files), note)
     outputs = []

@@ -68,6 +68,11 @@ def test_batches_have_a_picture_at_least(files: list[Path], size: int) -> None:
         list(predict_stream(model, files, batch_size=size))
 
 
+def test_a_folder_in_a_folder_is_no_picture_whatever_it_is_called(files: list[Path]) -> None:
+    (files[0].parent / "more.png").mkdir()
+    assert inputs.listed(files[0].parent) == files
+
+
 def test_grey_pictures_and_folders_without_any(tmp_path: Path) -> None:
     grey = np.arange(300 * 300, dtype=np.uint64).reshape(300, 300).astype(np.uint8)
     assert inputs.in_memory(grey).shape == (256, 256, 3)

@@ -100,3 +100,17 @@ def test_a_line_about_a_model() -> None:
     assert repr(model).startswith(f"<{model.name}: ")
     model.name = ""
     assert repr(model).startswith(f"<{type(model).__name__}: ")
+
+
+def test_raw_pictures_in_memory_are_refused_as_files_are(tmp_path: Path) -> None:
+    """Where a reader made colours of raw pixels in training, grey ones are a mosaic, whose pose would mean nothing."""
+    model, grey = small(), np.zeros((60, 80), np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    given = (tmp_path / "grey.png", Image.fromarray(grey), grey, grey[..., None], torch.from_numpy(grey))
+    for picture_of in given:
+        assert len(model.predict(picture_of)) == 1
+    model.config = replace(model.config, decode="bayer gbrg 1")
+    for picture_of in given:
+        with pytest.raises(DataError, match="one channel"):
+            model.predict(picture_of)
+    assert len(model.predict(np.zeros((60, 80, 3), np.uint8))) == 1
