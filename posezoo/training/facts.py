@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -76,4 +77,6 @@ def selection_note(job: Job, best: dict[str, Any]) -> str:
     config = job.config
     if config.selection == "last" or not len(job.validation_rows):
         return "last epoch"
+    if not math.isfinite(best["score"]):
+        return f"last epoch: none had finite errors on {config.selection} frames"
     return f"best epoch on {config.selection} frames (epoch {best['epoch']})"

@@ -11,7 +11,7 @@ import pytest
 from small_runs import Train, job
 
 from posezoo.training.again import evaluate
-from posezoo.training.facts import changed_settings
+from posezoo.training.facts import changed_settings, selection_note
 from posezoo.zoo.blueprint import blueprint_from
 
 
@@ -28,6 +28,12 @@ def test_selection_is_said(train: Train, tmp_path: Path) -> None:
 def test_without_validation_frames_the_last_epoch_is_said(train: Train) -> None:
     result = train(epochs=1, selection="validation", **{"data.validation": 0})
     assert result.report.selection == "last epoch"
+
+
+def test_where_no_epoch_had_finite_errors_none_is_called_the_best(one_place: Path) -> None:
+    ready = job(one_place, selection="validation")
+    assert selection_note(ready, {"epoch": 3, "score": 1.0}) == "best epoch on validation frames (epoch 3)"
+    assert selection_note(ready, {"epoch": 3, "score": float("inf")}).startswith("last epoch: ")
 
 
 def test_what_a_run_has_otherwise_than_its_recipe(train: Train) -> None:
