@@ -1,7 +1,8 @@
 """Rotations as pure functions on batched tensors: no device, no state, no I/O.
 
 Quaternions are (w, x, y, z); rotations are camera-to-world. roma does the work where it has the function (it is
-(x, y, z, w) inside). Every function here has a finite value and a finite gradient everywhere, zero included.
+(x, y, z, w) inside). Every function here has a finite value and a finite gradient everywhere, zero included, but for
+numbers beyond 1e18, whose squares float32 does not hold.
 
 Legend: `...` any leading axes, 3, 4, 6, 9 the numbers of a representation.
 """
