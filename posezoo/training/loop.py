@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posezoo.base.errors import Interrupted, LostError, NotFiniteError, PluginError, ResourceError
+from posezoo.base.errors import Interrupted, LostError, NotFiniteError, PluginError, ResourceError, UsageError
 from posezoo.base.observe import Observer
 from posezoo.data.loader import WorkerLost
 from posezoo.evaluation.evaluate import evaluate
 from posezoo.evaluation.report import Report
 from posezoo.evaluation.retrieval import retrieval_features
+from posezoo.nn.place import learners
 from posezoo.training.average import averaged
 from posezoo.training.checkpoint import Checkpoint
 from posezoo.training.ears import is_lost
@@ -119,8 +120,15 @@ class Loop:
         with self.stop.at_once(f"reading {name}", f"posezoo resume {self.folder.path}"):
             source = load(name, note=self.observer.note)
             left = transfer(self.job.model, source)
-        kept = [scene for scene in source.config.scenes if scene in self.job.model.config.scenes]
-        shown = f", scenes {', '.join(kept)} as they were" if extends(self.job.blueprint) else ""
+        job = self.job
+        kept = [scene for scene in source.config.scenes if scene in job.model.config.scenes]
+        seen = {job.dataset.frames.scenes[i] for i in job.dataset.frames.scene[job.train_rows]}
+        unseen, learning = ", ".join(scene for scene in kept if scene not in seen), learners(job.model)
+        learns = tuple(f"{part}." for part, module in job.model.named_modules() if module in learning)
+        if unseen and (lost := [tensor for tensor in left if tensor.startswith(learns)]):
+            what = f"{name} has no {lost[0]} for this model, and the data no images of {unseen} to learn it from"
+            raise UsageError(what, "the settings that it was trained with, or data with all its scenes")
+        shown = f", scenes {', '.join(kept)}{'' if left else ' as they were'}" if extends(job.blueprint) else ""
         new = f"; {len(left)} tensors start anew ({', '.join(left[:3])})" if left else ""
         self.observer.note(f"started from {name}{shown}{new}")
 

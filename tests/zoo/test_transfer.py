@@ -135,6 +135,26 @@ def test_a_scene_is_added_to_a_model_of_several(train: Train, two_places: Path, 
     assert set(report.frames.scenes) >= {"cellar"}
 
 
+def test_what_was_learned_of_an_old_scene_must_fit_where_it_cannot_be_learned_again(
+    train: Train, two_places: Path, one_place: Path, tmp_path: Path, notes: Notes
+) -> None:
+    """With another number of anchors a scene without images would have none, and be answered by another's."""
+    name, few = "ms-transformer+anchors", {"epochs": 1, "anchors.key_dim": 8}
+    first = train(name, two_places, out=str(tmp_path / "first"), **few, **{"anchors.count": 6}).path
+    more = {"start_from": str(first), **few}
+    with pytest.raises(UsageError, match=r"anchors\..*\bhall\b") as error:
+        train(name, one_place, out=str(tmp_path / "run"), **more, **{"anchors.count": 5})
+    assert error.value.exit_code == 2
+    notes.notes.clear()
+    train(name, one_place, out=str(tmp_path / "same"), **more, **{"anchors.count": 6})
+    assert any("hall, yard as they were" in note or "yard, hall as they were" in note for note in notes.notes)
+    notes.notes.clear()
+    train(name, two_places, out=str(tmp_path / "both"), **more, **{"anchors.count": 5})
+    (told,) = [note for note in notes.notes if note.startswith("started from")]
+    assert "start anew" in told
+    assert "as they were" not in told
+
+
 @pytest.mark.parametrize("name", ["posenet+hyper", "posenet+anchors", "posenet+anchors+hyper", "posenet+spread"])
 def test_a_head_is_kept_below_its_modifiers(name: str) -> None:
     """What starts from the plain model has its head; a residual that starts at zero answers as it did."""
