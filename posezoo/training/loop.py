@@ -232,6 +232,12 @@ class Loop:
         self.ticked_at = now
 
     def _announce(self) -> None:
+        history = self.folder.metrics() if self.state.step else []
+        for line in history:  # what a resumed run has warned of was said then
+            if "loss" in line:
+                self.watch.step(line)
+            elif "score" in line:
+                self.watch.epoch(line)
         job, epochs = self.job, sum(phase.epochs for phase in self.job.config.plan)
         facts = {
             "model": str(job.blueprint.name),
@@ -246,7 +252,7 @@ class Loop:
             "seed": job.config.seed,
             "backbone": ", ".join(f.source for f in job.backbone_files) or "random start",
             "epochs": epochs,
-            "history": self.folder.metrics() if self.state.step else [],
+            "history": history,
         }
         self.observer.start(epochs * job.steps_per_epoch, self.state.step, facts)
 

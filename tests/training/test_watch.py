@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fault_points
 import numpy as np
 import pytest
 from small_runs import Notes, Train, job
 
+from posezoo.api import resume
+from posezoo.base.errors import Interrupted
 from posezoo.data.table import Frames
 from posezoo.training.watch import Watch
 
@@ -61,3 +64,17 @@ def test_a_place_of_one_pose_has_no_mean_to_beat(frames: Frames) -> None:
 def test_a_run_tells_it(train: Train, notes: Notes) -> None:
     train(epochs=5, **{"optim.lr": 1e-12, "loss.balance_lr": 0})
     assert [note for note in notes.notes if "mean pose" in note]
+
+
+@pytest.mark.parametrize("at", [5, 12, 17])
+def test_a_resumed_run_tells_what_the_whole_would(train: Train, notes: Notes, tmp_path: Path, at: int) -> None:
+    """What was told before is not told again; epochs count from the run's start. The fifth ends with step 15."""
+    more = {"epochs": 6, "optim.lr": 1e-12, "loss.balance_lr": 0}
+    with fault_points.at(f"step:sigterm:{at}"), pytest.raises(Interrupted):
+        train(**more)
+    before = [note for note in notes.notes if "mean pose" in note]
+    again = Notes()
+    resume(tmp_path / "run", observer=again)
+    after = [note for note in again.notes if "mean pose" in note]
+    assert (len(before), len(after)) == ((0, 1) if at < 15 else (1, 0))
+    assert "after 5 epochs" in (before + after)[0]
