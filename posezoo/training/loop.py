@@ -34,6 +34,7 @@ from posezoo.training.setup import Job
 from posezoo.training.track import Tracker
 from posezoo.training.watch import Watch
 from posezoo.zoo import card
+from posezoo.zoo.build import has_backbone
 from posezoo.zoo.find import CARD, Trained, find, read_config
 from posezoo.zoo.saved import load, load_found, save_estimate, write_card
 from posezoo.zoo.transfer import transfer
@@ -239,6 +240,12 @@ class Loop:
             elif "score" in line:
                 self.watch.epoch(line)
         job, epochs = self.job, sum(phase.epochs for phase in self.job.config.plan)
+        optim = job.config.optim
+        if (optim.frozen_stages or optim.backbone_lr is not None) and not (
+            job.backbone_files or has_backbone(job.model)
+        ):
+            what = "optim.frozen_stages and optim.backbone_lr change nothing"
+            self.observer.note(f"{job.blueprint.name} has no backbone: {what}")
         facts = {
             "model": str(job.blueprint.name),
             "data": job.dataset.name,

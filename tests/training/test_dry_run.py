@@ -12,7 +12,9 @@ import pytest
 import small_data
 import torch
 from naming import naming
+from small_runs import Notes
 
+from posezoo import api
 from posezoo.catalogue import plugins
 
 REASONS = {
@@ -97,6 +99,21 @@ def test_a_model_that_breaks_the_contract(name: str, one_place: Path) -> None:
 def test_a_model_that_keeps_it_trains(one_place: Path, no_pictures: None) -> None:
     ended = faults.in_process([*arguments("good+hyper", one_place), "hyper.rank=4"])
     assert ended.code == 0, ended
+
+
+@pytest.mark.usefixtures("zoo_of_models")
+@pytest.mark.parametrize("setting", [{"optim.frozen_stages": 1}, {"optim.backbone_lr": 0.0}, {}], ids=str)
+def test_settings_of_a_backbone_that_is_not_there(
+    setting: dict[str, object], one_place: Path, no_pictures: None, notes: Notes
+) -> None:
+    """Recipes freeze first stages, whatever the model: it is said."""
+    for name in ("good", "posenet"):
+        given = {key: value for key, value in small_data.settings("posenet").items() if key in small_data.FAST}
+        if name == "good":
+            given = {key: value for key, value in given.items() if "backbone" not in key} | {"rotation": "quaternion"}
+        api.train(name, f"folder:{one_place}", observer=notes, **{**given, "out": name, "epochs": 1, **setting})
+        told = [note for note in notes.notes if "has no backbone: optim.frozen_stages" in note]
+        assert len(told) == bool(setting), "of the first alone"
 
 
 @pytest.mark.usefixtures("zoo_of_models")
