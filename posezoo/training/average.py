@@ -20,12 +20,17 @@ Group = tuple[Tensor, ...] | list[Tensor]
 class _Average(AveragedModel):
     """Of finite numbers: what is infinite in a buffer, as in a mask of attention, is as in the model."""
 
+    masks: tuple[int, ...] | None = None
+    """Which buffers hold such numbers, asked once: a look in every step would be a wait for the device."""
+
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
+        pairs = list(zip(self.module.buffers(), model.buffers(), strict=True))
+        if self.masks is None:
+            self.masks = tuple(n for n, (_, other) in enumerate(pairs) if not other.isfinite().all())
         super().update_parameters(model)
-        for own, other in zip(self.module.buffers(), model.buffers(), strict=True):
-            if own.is_floating_point():
-                own.copy_(torch.where(own.isfinite(), own, other))  # between infinities there is no mean, but NaN
+        for own, other in (pairs[n] for n in self.masks):
+            own.copy_(torch.where(own.isfinite(), own, other))  # between infinities there is no mean, but NaN
 
 
 def averaged(model: PoseModel, decay: float) -> AveragedModel:
