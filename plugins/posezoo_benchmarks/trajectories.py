@@ -4,7 +4,7 @@ TUM    groundtruth.txt, lines `time tx ty tz qx qy qz qw`, camera-to-world. Imag
        file`), else the images' own names are times. Poses are interpolated at the images' times. Times are seconds; of
        13, 16 or 19 digits before the point they are milli-, micro- or nanoseconds, as ROS and EuRoC have them.
 KITTI  poses.txt, twelve numbers a line: the upper 3x4 of the camera-to-world matrix. Line n is the n-th image by name,
-       in natural order: 2.png before 10.png.
+       in natural order: 2.png before 10.png; a bad line has its image too.
 
        Sixteen numbers are the whole 4x4 matrix, as HoloLens and RGB-D recorders write it.
 
@@ -36,7 +36,7 @@ NO_PICTURES = ("depth", "depths", "mask", "masks", "semantic", "confidence")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm", ".bmp")
 UNITS = {13: Decimal(1000), 16: Decimal(1), 19: Decimal("0.001")}  # digits of a time since 1970 -> microseconds
 SECONDS = 12  # digits at most, of a time in seconds
-Row = tuple[int, list[str], list[float]]
+Row = tuple[int, list[str], list[float]]  # line, words, numbers: none of a bad line
 
 
 def file(request: ReadRequest) -> Path | None:
@@ -53,12 +53,12 @@ def read(request: ReadRequest, path: Path, scene: str) -> ReadResult:
     """The frames of the file's poses."""
     result = ReadResult()
     rows = _rows(request.root / path, str(path), (8, 12, 16), result.findings)
-    widths = {len(row[2]) for row in rows}
+    widths = {len(row[2]) for row in rows if row[2]}
     if widths == {8}:
-        _tum(request, str(path), rows, scene, result)
+        _tum(request, str(path), [row for row in rows if row[2]], scene, result)
     elif widths in ({12}, {16}):
         _kitti(request, str(path), rows, scene, result)
-    elif not result.findings:
+    elif widths or not result.findings:
         result.findings.append(Finding(str(path), 0, "neither TUM (8 columns) nor KITTI (12 columns) poses"))
     intrinsics, lens = _camera(request.root, result.findings)
     if intrinsics is not None:
@@ -164,6 +164,8 @@ def _kitti(request: ReadRequest, name: str, rows: list[Row], scene: str, result:
     if len(images) != len(rows):
         result.findings.append(Finding(name, 0, f"{len(rows)} poses, but {len(images)} images (images=FOLDER)"))
         return
+    good = [(row, image) for row, image in zip(rows, images, strict=True) if row[2]]
+    rows, images = [row for row, _ in good], [image for _, image in good]
     matrix_N44 = np.tile(np.eye(4), (len(rows), 1, 1))
     values_NM = np.array([values for _, _, values in rows])
     matrix_N44[:, : values_NM.shape[1] // 4] = values_NM.reshape(len(rows), -1, 4)
@@ -191,20 +193,20 @@ def _images(request: ReadRequest) -> list[str]:
 
 
 def _rows(path: Path, shown: str, widths: tuple[int, ...], findings: list[Finding]) -> list[Row]:
-    """(line, words, numbers) of the lines that are not comments."""
-    rows = []
+    """The lines that are not comments. A bad one keeps its place, without numbers: the next is the next image's."""
+    rows: list[Row] = []
     for line, raw in read_lines(path, shown, findings):
         tokens = raw.partition("#")[0].split()
         if not tokens:
+            if findings and findings[-1].line == line:  # it was not text
+                rows.append((line, tokens, []))
             continue
         if len(tokens) not in widths:
-            findings.append(
-                Finding(shown, line, f"expected {' or '.join(map(str, widths))} columns, got {len(tokens)}")
-            )
-            continue
-        found = numbers(tokens, shown, line, findings)
-        if found is not None:
-            rows.append((line, tokens, found))
+            what = f"expected {' or '.join(map(str, widths))} columns, got {len(tokens)}"
+            findings.append(Finding(shown, line, what))
+            rows.append((line, tokens, []))
+        else:
+            rows.append((line, tokens, numbers(tokens, shown, line, findings) or []))
     return rows
 
 

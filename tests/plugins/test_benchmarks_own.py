@@ -317,11 +317,25 @@ def test_kitti(tmp_path: Path) -> None:
     assert "poses.txt: 4 poses, but 1 images" in str(folder_of(tmp_path, images="sub").findings[0])
 
 
+@pytest.mark.parametrize("bad", [" ".join(["nan"] * 12), "1 0 0 2", "1 0 0\0", "9 0 0 2 0 1 0 0 0 0 1 0"])
+def test_a_bad_line_of_kitti_has_its_image_too(tmp_path: Path, bad: str) -> None:
+    pictures(tmp_path, [f"{n}.png" for n in range(6)])
+    rows = [f"1 0 0 {n} 0 1 0 0 0 0 1 0" for n in range(6)]
+    (tmp_path / "poses.txt").write_text("# a comment has none\n" + "\n".join([*rows[:2], bad, *rows[3:]]) + "\n")
+    dataset = open_dataset(f"folder:{tmp_path}", skip_bad=True, split="test")
+    assert [finding.line for finding in dataset.skipped] == [4]
+    found = {dataset.frames.name(n): dataset.frames.position[n, 0] for n in range(5)}
+    assert found == {f"{n}.png": n for n in (0, 1, 3, 4, 5)}
+    (tmp_path / "5.png").unlink()
+    assert "poses.txt: 6 poses, but 5 images" in str(folder_of(tmp_path).findings[-1])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("1 2 3\n", "poses.txt:1: expected 8 or 12 or 16 columns, got 3"),
         ("", "neither TUM (8 columns) nor KITTI (12 columns)"),
+        ("1 0 0 0 0 0 0 1\n1 0 0 0 0 1 0 0 0 0 1 0\n1\n", "neither TUM (8 columns) nor KITTI (12 columns)"),
         ("1 0 0 0 0 0 0 0\n", "poses.txt:1: quaternion is not unit: |q| = 0"),
         ("1 0 0 0 0 1 0 0 0 0 1 nan\n", "poses.txt:1: value 12 is not a finite number"),
         ("2 0 0 0 0 1 0 0 0 0 1 0\n", "poses.txt:1: rotation is not orthogonal"),
