@@ -110,6 +110,10 @@ class Lens:
     kind: str
     parameters: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        # whatever sequence a reader gives: lenses are compared, and are keys
+        object.__setattr__(self, "parameters", tuple(map(float, self.parameters)))
+
 
 @dataclass(frozen=True, slots=True)
 class DepthMap:

@@ -12,12 +12,11 @@ pixel. Legend: N frames.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -173,8 +172,13 @@ def inspect_dataset(
     request = ReadRequest(
         source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
     )
-    with _collection_paused():
+    was_on = gc.isenabled()
+    gc.disable()  # 1e5 rows make no garbage, but each collection scans all of them again
+    try:
         return _inspected(known.text, source, request, chosen, method, unsplit, findings)
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _inspected(
@@ -234,18 +238,6 @@ def _compared(source: Source, frames: Frames) -> list[str]:
     ]
 
 
-@contextlib.contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Without garbage collection: 1e5 rows make no garbage, but each collection scans all of them again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def problems(name: str, findings: Sequence[Finding]) -> DataError:
     """The error for data with findings: how many, and the first one in words."""
     count = f"{len(findings)} problem{'s' * (len(findings) > 1)}"
@@ -289,9 +281,16 @@ def _read(source: Source, request: ReadRequest) -> ReadResult:
         raise PluginError(f'reader "{name}" failed: {type(error).__name__}: {error}', whose) from error
     if not isinstance(result, ReadResult):
         raise PluginError(f'reader "{name}" returned {type(result).__name__}, expected ReadResult', whose)
-    strange = next((row for row in result.frames if not isinstance(row, Frame)), None)
-    if strange is not None:
-        raise PluginError(f'reader "{name}" returned a {type(strange).__name__} among its frames', whose)
+    wrong = validation.misfit([result])
+    lists = {"frames": Frame, "findings": Finding, "notes": str, "left_out": tuple}
+    for what, kind in lists.items() if not wrong else ():
+        odd = next((type(one).__name__ for one in getattr(result, what) if not isinstance(one, kind)), "")
+        wrong = wrong or (f"a {odd} among its {what}" if odd else "")
+    if not wrong:
+        lenses, depths = ([v for row in result.frames if (v := getattr(row, key))] for key in ("lens", "depth"))
+        wrong = validation.misfit(result.frames) or validation.misfit(lenses) or validation.misfit(depths)
+    if wrong:
+        raise PluginError(f'reader "{name}" returned {wrong}', f"see posezoo.plugin.Frame and ReadResult; {whose}")
     return result
 
 

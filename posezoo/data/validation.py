@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.base.errors import DataError, Finding, PluginError, UsageError
+from posezoo.base.errors import DataError, Finding, UsageError
 from posezoo.base.files import lenses, pictures
 from posezoo.base.observe import parallel
 from posezoo.base.paths import printable_path
-from posezoo.base.spec import Frame
+from posezoo.base.spec import Decode, DepthMap, Frame, Lens, ReadResult
 
 FARTHEST_METRES = 1e8  # farther than any place on Earth from any origin in use; also keeps squares finite
 UNIT_ERROR = 1e-3  # | |q| - 1 | above this is not rounding: a finding, unless normalising was requested
@@ -27,6 +27,41 @@ LINKED = " (follow-symlinks=true follows links)"
 NARROW = 0.5
 SAMPLED = 200  # from twice as many images on, only a sample is opened for a note
 UNIT_NOTE = 1e-6  # above this a note says that quaternions were normalised
+
+# of what a reader hands over: the class of each field, or of its parts in a tuple
+NUMBER, WHOLE = int | float | np.number, int | np.integer
+CLASSES: dict[type, dict[str, tuple[Any, ...]]] = {
+    ReadResult: {
+        **dict.fromkeys(("frames", "findings", "notes"), (list,)),
+        **{"left_out": (dict,), "ground_truth": (str,), "decode": (Decode,), "unit": (str,)},
+    },
+    Frame: {
+        **dict.fromkeys(("image", "scene", "split", "sequence", "condition"), (str,)),
+        **{"position": (NUMBER,) * 3, "quaternion": (NUMBER,) * 4, "intrinsics": (NUMBER,) * 4},
+        **{"timestamp": (WHOLE,), "source": (str, int), "camera_size": (WHOLE,) * 2},
+        **{"lens": (Lens,), "depth": (DepthMap,)},
+    },
+    Lens: {"kind": (str,)},
+    DepthMap: {"path": (str,), "per_metre": (NUMBER,), "intrinsics": (NUMBER,) * 4},
+}
+OPTIONAL = ("intrinsics", "camera_size", "lens", "depth", "decode")  # or None
+
+
+def misfit(values: Sequence[Any]) -> str:
+    """`a Frame whose split is None`: the first of values of one class with a field of another; empty if none has."""
+    for field, kinds in CLASSES[type(values[0])].items() if values else ():
+        good: set[Any] = {type(None)} if field in OPTIONAL else set()
+        for value in values:
+            found = getattr(value, field)
+            key = tuple(map(type, found)) if isinstance(found, tuple) else type(found)
+            long = isinstance(found, int) and found.bit_length() > 63
+            if long or key not in good:  # there may be 1e5: each combination of classes is judged once
+                parts = found if isinstance(found, tuple) and len(kinds) > 1 else (found,)
+                if long or len(parts) != len(kinds) or not all(map(isinstance, parts, kinds)):
+                    pose = ": a pose is tuples of 3 + 4 numbers" if field in ("position", "quaternion") else ""
+                    return f"a {type(value).__name__} whose {field} is {ascii(found)[:60]}{pose}"
+                good.add(key)
+    return ""
 
 
 def inside_root(rows: Sequence[Frame], root: Path, follow_symlinks: bool, findings: list[Finding]) -> list[Frame]:
@@ -90,12 +125,9 @@ def normalised(rows: Sequence[Frame], normalise: bool, findings: list[Finding], 
     """The rows with finite positions and unit quaternions, w >= 0. Lengths off by more than 1e-3 need `normalise`."""
     if not rows:
         return []
-    try:
-        position_N3 = np.array([row.position for row in rows], dtype=np.float64).reshape(len(rows), 3)
-        quaternion_N4 = np.array([row.quaternion for row in rows], dtype=np.float64).reshape(len(rows), 4)
-        intrinsics_N4 = np.array([row.intrinsics or (1.0,) * 4 for row in rows], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"a reader returned frames whose poses are not 3 + 4 numbers: {error}") from error
+    position_N3 = np.array([row.position for row in rows], dtype=np.float64)
+    quaternion_N4 = np.array([row.quaternion for row in rows], dtype=np.float64)
+    intrinsics_N4 = np.array([row.intrinsics or (1.0,) * 4 for row in rows], dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         length_N = np.linalg.norm(quaternion_N4, axis=1)
         error_N = np.abs(length_N - 1)

@@ -5,6 +5,7 @@ Long because it mirrors the one table that every reader fills.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import subprocess
@@ -18,7 +19,7 @@ from naming import naming
 from own_folder import MakeFolder, picture, pose_row, write_csv
 
 from posezoo.base.errors import DataError, PluginError
-from posezoo.base.spec import Frame, ReadResult
+from posezoo.base.spec import DepthMap, Frame, Lens, ReadResult
 from posezoo.data.open import Dataset, inspect_dataset, open_dataset
 
 
@@ -94,6 +95,55 @@ def test_reader_that_breaks_the_contract(
 
     monkeypatch.setattr("posezoo_benchmarks.own_data.read_folder", read)
     with pytest.raises(error, match=words):
+        open_dataset(f"folder:{make_folder()}")
+
+
+ROW = Frame("a/00.png", (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), intrinsics=(50.0, 50.0, 8.0, 8.0))
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        {"split": None}, {"split": 1}, {"sequence": 7}, {"condition": None}, {"scene": None}, {"timestamp": "y"},
+        {"timestamp": 1.5}, {"timestamp": 2**70}, {"timestamp": None}, {"image": Path("a/00.png")},
+        {"image": b"a/00.png"}, {"source": None}, {"source": ("p",)}, {"intrinsics": (1.0, 2.0, 3.0)},
+        {"camera_size": (1,)}, {"camera_size": ("a", "b")}, {"lens": "OPENCV"}, {"lens": Lens(3, ())},  # type: ignore
+        {"depth": "a.png"}, {"depth": DepthMap(Path("a.png"))}, {"position": np.zeros(3)},  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_a_field_of_another_class_is_its_readers_fault(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, slip: dict[str, Any]
+) -> None:
+    good = [dataclasses.replace(ROW, image=f"a/0{n}.png") for n in range(4)]
+    answer = ReadResult([*good, dataclasses.replace(ROW, **slip)])
+    monkeypatch.setattr("posezoo_benchmarks.own_data.read_folder", lambda request: answer)
+    with pytest.raises(PluginError, match=r'reader "folder" returned a \w+ whose (kind|path|' + next(iter(slip)) + ")"):
+        open_dataset(f"folder:{make_folder()}")
+
+
+@pytest.mark.parametrize(
+    "slip", [{"frames": None}, {"findings": ["x"]}, {"notes": [1]}, {"left_out": None}, {"left_out": {"a": 1}},
+             {"unit": None}, {"decode": "gbrg"}]
+)  # fmt: skip
+def test_an_answer_of_other_classes_is_its_readers_fault(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, slip: dict[str, Any]
+) -> None:
+    answer = dataclasses.replace(ReadResult([ROW]), **slip)
+    monkeypatch.setattr("posezoo_benchmarks.own_data.read_folder", lambda request: answer)
+    with pytest.raises(PluginError, match=f'reader "folder" .*{next(iter(slip))}'):
+        open_dataset(f"folder:{make_folder()}")
+
+
+def test_a_lens_of_a_list_is_one_and_its_numbers_are_finite(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lens = Lens("OPENCV", [0.1, 0, 0, 0])  # type: ignore[arg-type]
+    answer = ReadResult([dataclasses.replace(ROW, lens=lens)])
+    monkeypatch.setattr("posezoo_benchmarks.own_data.read_folder", lambda request: answer)
+    frames = open_dataset(f"folder:{make_folder()}", split="test").frames
+    assert frames.lens_of(0) == Lens("OPENCV", (0.1, 0.0, 0.0, 0.0))
+    answer.frames = [dataclasses.replace(ROW, lens=Lens("OPENCV", (np.nan, 0, 0, 0)))]
+    with pytest.raises(DataError, match="not finite"):
         open_dataset(f"folder:{make_folder()}")
 
 

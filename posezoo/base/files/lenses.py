@@ -40,7 +40,9 @@ def problem(lens: Lens) -> str:
     if lens.kind not in _KINDS:
         return "of an unknown kind"
     count, _ = _KINDS[lens.kind]
-    return "" if len(lens.parameters) == count else f"with {len(lens.parameters)} numbers"
+    if len(lens.parameters) != count:
+        return f"with {len(lens.parameters)} numbers"
+    return "" if all(map(math.isfinite, lens.parameters)) else "with numbers that are not finite"
 
 
 def general(lens: Lens) -> Lens:
