@@ -97,9 +97,9 @@ class Tree:
             return read_image(self.frames.path(n), min(size), self.frames.decode, lambda width, height: known)
 
     def size(self, n: int) -> tuple[int, int]:
-        """(width, height) of frame n's stored picture. Raises DataError."""
+        """(width, height) of frame n's stored picture, turned if the data are (exif=true). Raises DataError."""
         with _with_verify_hint():
-            return image_size(self.frames.path(n))
+            return image_size(self.frames.path(n), self.frames.decode)
 
     def put(self, n: int, condition: str, image_HWC: np.ndarray) -> None:
         """Write one picture. Raises ResourceError."""

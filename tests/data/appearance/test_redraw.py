@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import faults
 import numpy as np
 import pytest
 from naming import naming
+from own_folder import MakeFolder, pose_row
 from PIL import Image
 
 from posezoo.catalogue import entries
 from posezoo.cli import run
 from posezoo.data.appearance import redraw
+from posezoo.data.appearance.tree import Tree
 from posezoo.data.open import open_dataset
 
 SHOP = "cambridge-shop-facade"
@@ -93,6 +96,29 @@ def test_killed_it_goes_on_to_the_same_bytes(tree: Path, tiny: Path) -> None:
     assert len(pictures("parts")) == 1
     assert run(words(tree, tiny, *given, out="parts")) == 0
     assert pictures("parts") == pictures("whole")
+
+
+def test_photographs_on_their_side_are_drawn_upright(make_folder: MakeFolder) -> None:
+    """exif=true: none is squashed into the size of another, and cameras are the pictures'."""
+    camera = {"fx": 50, "fy": 51, "cx": 32, "cy": 24}
+    folder = make_folder([pose_row(f"{n}.jpg", n, **camera) for n in range(4)])
+    for n in range(4):
+        tag = Image.Exif()
+        tag[0x112] = 6 if n % 2 else 1
+        Image.new("RGB", (64, 48), (n, 0, 0)).save(folder / f"{n}.jpg", exif=tag)
+    dataset, sizes = open_dataset(f"folder:{folder}?exif=true"), []
+
+    def network(images: list[Image.Image], *_: object) -> np.ndarray:
+        sizes.append([image.size for image in images])
+        return np.stack([np.asarray(image) for image in images]) / 255
+
+    with Tree(Path("drawn"), dataset, "all", {}, ()) as tree:
+        assert redraw._groups(tree, 4, None) == [[0], [1], [2], [3]]
+        card: Any = entries.appearance("ecl")
+        drawn = [redraw._draw(network, card, tree, "winter", [n], 0)[n] for n in range(4)]  # type: ignore[arg-type]
+    assert sizes == [[(32, 24)], [(24, 32)]] * 2
+    assert [image.shape[:2] for image in drawn] == [(48, 64), (64, 48)] * 2
+    assert dataset.frames.intrinsics[:2].tolist() == [[50, 51, 32, 24], [51, 50, 24, 32]]
 
 
 def test_the_card_says_what_was_used(tree: Path, tiny: Path) -> None:
