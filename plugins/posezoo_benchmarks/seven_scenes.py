@@ -1,7 +1,7 @@
 """7Scenes (Shotton et al., "Scene Coordinate Regression Forests for Camera Relocalization in RGB-D Images", CVPR 2013).
 
     <root>/<scene>/{TrainSplit,TestSplit}.txt      lines `sequence1`, which is the folder seq-01
-    <root>/<scene>/seq-01/frame-000000.color.png   640x480 (JPEG copies are read too)
+    <root>/<scene>/seq-01/frame-000000.color.png   640x480 (JPEG copies are read where no PNG is)
     <root>/<scene>/seq-01/frame-000000.pose.txt    4x4, row-major, camera-to-world, metres
     <root>/<scene>/seq-01/frame-000000.depth.png   640x480, millimetres, 0 and 65535 unknown; where it is there
 
@@ -76,7 +76,7 @@ def _all(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
             result.findings.append(Finding(scene, 0, "no such scene folder"))
             continue
         for sequence, split in _sequences(request, folder, result.findings):
-            yield from ((image, split) for image in _images(request.root, sequence, result.findings))
+            yield from ((image, split) for image in _images(request.root, sequence, result))
 
 
 def _listed(request: ReadRequest, result: ReadResult) -> Iterator[tuple[str, str]]:
@@ -128,14 +128,20 @@ def _sequences(request: ReadRequest, scene: Path, findings: list[Finding]) -> li
     return [(folder, split) for folder, (split, _) in sorted(found.items())]
 
 
-def _images(root: Path, sequence: Path, findings: list[Finding]) -> list[str]:
-    """The images of one sequence by number. An image without a pose and a pose without an image are findings."""
-    images, poses = {}, {}
-    for name in os.listdir(root / sequence):  # noqa: PTH208 (1e5 Paths cost a second)
+def _images(root: Path, sequence: Path, result: ReadResult) -> list[str]:
+    """The images of one sequence by number, no JPEG copies of PNGs. An image or a pose alone is a finding."""
+    findings, copies = result.findings, 0
+    images: dict[str, str] = {}
+    poses: dict[str, str] = {}
+    names = os.listdir(root / sequence)  # noqa: PTH208 (1e5 Paths cost a second)
+    for name in sorted(names, key=lambda name: (not name.lower().endswith(".png"), name)):
         if match := _IMAGE.fullmatch(name):
-            images[match[1]] = f"{sequence}/{name}"
+            copies += match[1] in images
+            images.setdefault(match[1], f"{sequence}/{name}")
         elif match := _POSE.fullmatch(name):
             poses[match[1]] = f"{sequence}/{name}"
+    if copies:
+        result.notes.append(f"{sequence}: {copies} copies of images in another format are passed over")
     findings += [Finding(poses[frame], 0, "no image beside this pose") for frame in sorted(poses.keys() - images)]
     findings += [Finding(images[frame], 0, "no pose beside this image") for frame in sorted(images.keys() - poses)]
     if not images and not poses:
@@ -200,8 +206,9 @@ def _frame(
     cameras: dict[str, tuple[float, float, float, float] | None],
 ) -> Frame:
     folder, _, name = image.rpartition("/")
-    if folder not in cameras:  # one header a sequence: all its frames have one size
-        cameras[folder] = _camera(root / image)
+    images = f"{folder}/*{os.path.splitext(name)[1]}"  # noqa: PTH122 (1e5 frames)
+    if images not in cameras:  # one header a sequence and format: all these have one size
+        cameras[images] = _camera(root / image)
     match = _IMAGE.fullmatch(name)
     above, _, sequence = folder.rpartition("/")
     return Frame(
@@ -212,7 +219,7 @@ def _frame(
         split=split,
         sequence=sequence,
         timestamp=round((int(match[2]) if match else 0) * 1_000_000 / FRAMES_PER_SECOND),
-        intrinsics=cameras[folder],
+        intrinsics=cameras[images],
         source=(_pose_name(image), 0),
         depth=_depth(root, f"{folder}/{match[1]}.depth.png" if match else ""),
     )

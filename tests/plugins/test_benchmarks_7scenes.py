@@ -187,6 +187,23 @@ def test_each_focal_length_is_scaled_by_its_own_side(tmp_path: Path) -> None:
     assert read_scenes(tmp_path).frames[0].intrinsics == (262.5, 393.75, 160, 180)
 
 
+def test_png_is_read_before_a_jpeg_copy_and_each_has_its_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order of the folder's names; a frame of which only the smaller copy is there has the copy's."""
+    folder = make_scene(tmp_path / "chess", {"train": (1,), "test": ()}, size=(64, 48)) / "seq-01"
+    for n in range(3):
+        Image.new("RGB", (32, 24)).save(folder / f"frame-{n:06d}.color.jpg")
+    (folder / "frame-000002.color.png").unlink()
+    names = sorted(path.name for path in folder.iterdir())
+    for order in (names, names[::-1]):
+        monkeypatch.setattr("os.listdir", lambda path, order=order: order)
+        result = read_scenes(tmp_path, scenes=("chess",))
+        assert [frame.image[-5:] for frame in result.frames] == ["r.png", "r.png", "r.jpg"]
+        assert [frame.intrinsics for frame in result.frames] == [(52.5, 52.5, 32, 24)] * 2 + [(26.25, 26.25, 16, 12)]
+        assert "chess/seq-01: 2 copies of images in another format are passed over" in result.notes
+
+
 def test_depth_maps_are_those_of_the_sensor_where_they_are(tmp_path: Path) -> None:
     """Millimetres, and the sensor's own focal length: 585, where colours have 525."""
     make_scene(tmp_path / "chess", {"train": (1,), "test": (3,)})
