@@ -53,7 +53,7 @@ def read(request: ReadRequest) -> ReadResult:
     else:
         what = f"{request.root}: neither keyframes/ (Polycam) nor metadata.json (Record3D) is here"
         raise DataError(what, "export raw data with Polycam's developer mode, or RGBD with Record3D; else posezoo map")
-    scene = request.scenes[0] if len(request.scenes) == 1 else request.root.resolve().name or "scene"
+    scene = request.scene or request.root.resolve().name or "scene"
     for seen in found:
         problem = "no pose of finite numbers" if seen.matrix_44 is None else not_rigid(seen.matrix_44)
         if seen.matrix_44 is None or problem:

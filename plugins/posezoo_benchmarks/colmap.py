@@ -148,7 +148,7 @@ def _frames(
     pose_N7 = np.array([image.pose for image in images], dtype=np.float64).reshape(-1, 7)
     unit_N4 = pose_N7[:, :4] / np.linalg.norm(pose_N7[:, :4], axis=1, keepdims=True) * (1, -1, -1, -1)
     centre_N3 = -(rotation_matrix(unit_N4) @ pose_N7[:, 4:, None])[..., 0] * scale
-    scene = request.scenes[0] if len(request.scenes) == 1 else request.root.resolve().name or "scene"
+    scene = request.scene or request.root.resolve().name or "scene"
     frames = []
     for image, (x, y, z), (w, a, b, c) in zip(images, centre_N3.tolist(), unit_N4.tolist(), strict=True):
         kind, size, parameters = cameras[image.camera]

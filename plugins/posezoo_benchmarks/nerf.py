@@ -108,7 +108,7 @@ def _frame(
     image = os.path.normpath(listed)
     if not Path(image).suffix and not _is_file(root, image):  # the synthetic sets omit the suffix
         image += ".png"
-    scene = request.scenes[0] if len(request.scenes) == 1 else root.resolve().name or "scene"
+    scene = request.scene or root.resolve().name or "scene"
     quaternion_4 = quaternions((matrix_44[:3, :3] @ OPENGL)[None])[0]
     return Frame(
         image,

@@ -32,10 +32,12 @@ def read_folder(request: ReadRequest) -> ReadResult:
     """The frames that poses.csv lists, in its order; without it those of a TUM or KITTI file."""
     only(request, "folder", ("poses", "images", "max-gap"))
     path = request.root / "poses.csv" if request.root.is_dir() else request.root
-    scene = request.scenes[0] if len(request.scenes) == 1 else path.resolve().parent.name or "scene"
+    scene = request.scene or path.resolve().parent.name or "scene"
     other = trajectories.file(request)
     if other is not None:
         return trajectories.read(request, other, scene)
+    if path.exists():
+        only(request, "a folder with poses.csv", ())
     result = ReadResult()
     for line, row in read_csv(path, path.name, ("image", *POSE), result.findings):
         frame = _own_frame(row, path.name, line, scene, result.findings)

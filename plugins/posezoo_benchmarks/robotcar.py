@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from posezoo.nn.geometry import compose
-from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
+from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult, UsageError
 from posezoo.plugin.reading import numbers, read_csv, read_lines
 from posezoo_benchmarks import robotcar_images
 from posezoo_benchmarks.interpolation import Track, interpolated, track
@@ -53,7 +53,9 @@ def read(request: ReadRequest) -> ReadResult:
         result.notes.append("images are not undistorted, intrinsics unknown: undistort=FOLDER of the kit's models")
     camera = robotcar_images.intrinsics(models)
     roles = dict.fromkeys(filter(None, request.options.get("train", "").split(",")), "train")
-    roles |= dict.fromkeys(filter(None, request.options.get("test", "").split(",")), "test")
+    for sequence in filter(None, request.options.get("test", "").split(",")):
+        if roles.setdefault(sequence, "test") == "train":
+            raise UsageError(f"sequence {sequence[:60]!a} is in train= and in test=", "name it in one of them")
     if not roles:
         roles = {path.name: "" for path in sorted(request.root.iterdir()) if _SEQUENCE.fullmatch(path.name)}
     if not roles:

@@ -28,7 +28,7 @@ from posezoo.plugin import Finding, Frame, Lens, ReadRequest, ReadResult
 from posezoo.plugin.reading import natural, numbers, read_lines
 from posezoo_benchmarks.interpolation import interpolated, track
 from posezoo_benchmarks.matrices import problems, quaternions
-from posezoo_benchmarks.options import positive
+from posezoo_benchmarks.options import only, positive
 
 NAMES = ("groundtruth.txt", "poses.txt")
 CAMERAS = ("calib.txt", "calibration.txt", "intrinsics.txt")
@@ -137,6 +137,7 @@ def _rows_about(at_N: np.ndarray, stamp_K: np.ndarray, good: np.ndarray, length_
 def _timed_images(request: ReadRequest, result: ReadResult) -> list[tuple[int, str]]:
     """(microseconds, image) by rgb.txt, else by the images' names."""
     if (request.root / "rgb.txt").is_file():
+        only(request, "a folder with rgb.txt", ("poses", "max-gap"))
         images = []
         for line, raw in read_lines(request.root / "rgb.txt", "rgb.txt", result.findings):
             tokens = raw.split(maxsplit=1)
@@ -160,6 +161,7 @@ def _timed_images(request: ReadRequest, result: ReadResult) -> list[tuple[int, s
 
 
 def _kitti(request: ReadRequest, name: str, rows: list[Row], scene: str, result: ReadResult) -> None:
+    only(request, "a folder with KITTI poses", ("poses", "images"))
     images = _images(request)
     if len(images) != len(rows):
         result.findings.append(Finding(name, 0, f"{len(rows)} poses, but {len(images)} images (images=FOLDER)"))

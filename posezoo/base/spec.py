@@ -182,6 +182,8 @@ class ReadRequest:
     sequences: tuple[str, ...] = ()
     images_root: Path | None = None
     """The folder that image names are relative to, where it is not `root`."""
+    scene: str = ""
+    """What data that name no scene are called: their card's only scene. Empty: as the reader likes."""
 
     def wants_sequence(self, name: str) -> bool:
         """Whether a sequence is asked for: by its name, or by a number alone (`1` is seq-01, seq1 and 01)."""

@@ -129,14 +129,17 @@ def parse_data(name: str) -> DataName:
         raise UsageError(f"not a data name: {_quoted(name)}", "write READER:PATH, for example folder:my-photos")
     if not colon and not re.fullmatch(_NAME, place, re.ASCII):
         raise UsageError(f"not a data name: {_quoted(name)}", own_data(place) or "see posezoo data list")
-    options = {}
+    options: dict[str, str] = {}
     for item in filter(None, query.split("&")):
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(
                 f"data option {_quoted(item)} has no value", "write NAME?key=value or READER:PATH?key=value"
             )
-        options[key.replace("_", "-")] = value
+        key = key.replace("_", "-")
+        if key in options:
+            raise UsageError(f"data option {_quoted(key)} is given twice", "give it once; scenes=A,B takes several")
+        options[key] = value
     return DataName(name, scheme, user_path(path), options) if colon else DataName(place, options=options)
 
 

@@ -169,8 +169,9 @@ def inspect_dataset(
     if findings:  # the data cannot be checked while it is unclear which of them are wanted
         return Dataset(known.text, "indoor", Frames.from_rows(source.root, []), source.card), findings
     images = frozenset(chosen.entries) if chosen is not None else None
+    scene = source.scenes[0] if source.card is not None and len(source.scenes) == 1 else ""
     request = ReadRequest(
-        source.location, source.scenes, images, source.options, source.sequences, images_root=source.root
+        source.location, source.scenes, images, source.options, source.sequences, images_root=source.root, scene=scene
     )
     was_on = gc.isenabled()
     gc.disable()  # 1e5 rows make no garbage, but each collection scans all of them again
@@ -248,15 +249,20 @@ def problems(name: str, findings: Sequence[Finding]) -> DataError:
 
 
 def _requested(rows: Sequence[Frame], request: ReadRequest, findings: list[Finding]) -> list[Frame]:
-    """The rows of the requested scenes and sequences; a word that matches none is a finding, if there are no others."""
+    """The rows of the requested scenes and sequences; a word that matches none is a finding.
+
+    A sequence only if there are no others, which may tell why; a scene unless they name it.
+    """
     kept = [row for row in rows if request.wants_sequence(row.sequence)]
     if request.scenes:
         kept = [row for row in kept if row.scene in request.scenes]
+    told = {part for finding in findings for part in finding.path.split("/")} if rows else set(request.scenes)
     for what, words in (("scene", request.scenes), ("sequence", request.sequences)):
         alone = [dataclasses.replace(request, sequences=(word,)) for word in words]
         for word, one in zip(words, alone, strict=True):
             there = {getattr(row, what) for row in kept}
-            if not findings and not any(one.wants_sequence(t) if what == "sequence" else t == word for t in there):
+            new = not findings or (what == "scene" and word not in told)
+            if new and not any(one.wants_sequence(t) if what == "sequence" else t == word for t in there):
                 findings.append(Finding(str(request.root), 0, f"no frames of {what} {word[:60]!a}"))
     return kept
 

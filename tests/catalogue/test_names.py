@@ -139,6 +139,12 @@ def test_options_as_words() -> None:
         parse_data(with_options("7scenes", ["scenes"]))
 
 
+@pytest.mark.parametrize(("name", "word"), [("7scenes?scenes=chess", "scenes=fire"), ("x:y?max_gap=1", "max-gap=9")])
+def test_an_option_is_given_once(name: str, word: str) -> None:
+    with pytest.raises(UsageError, match=naming(word.partition("=")[0], "twice")):
+        parse_data(with_options(name, [word]))
+
+
 def test_paths_in_options_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     parsed = parse_data("robotcar:x?undistort=kit&poses=vo.csv&root=r")

@@ -9,6 +9,7 @@ from naming import naming
 from own_folder import MakeFolder, findings_of, pose_row
 
 from posezoo.base.errors import DataError, UsageError
+from posezoo.data.export import export
 from posezoo.data.open import open_dataset
 
 
@@ -55,6 +56,27 @@ def test_scenes_and_sequences_in_the_name(make_folder: MakeFolder) -> None:
     assert names("scenes=hall&sequences=seq-11,2") == {"hall/seq-02", "hall/seq-11"}
     assert findings_of(f"folder:{folder}?sequences=7")[0].endswith("no frames of sequence '7'")
     assert findings_of(f"folder:{folder}?scenes=attic")[0].endswith("no frames of scene 'attic'")
+
+
+def test_a_scene_that_is_not_there_is_told_beside_other_findings(make_folder: MakeFolder) -> None:
+    folder = make_folder([pose_row(f"{n}.png", n if n else "nan", scene="hall") for n in range(4)])
+    query = f"folder:{folder}?scenes=hall,attic"
+    assert [line.rpartition(": ")[2] for line in findings_of(query)][1:] == ["no frames of scene 'attic'"]
+    assert "attic" in str(open_dataset(query, skip_bad=True, split="test").skipped[-1])
+    (folder / "poses.csv").write_text("image\n")
+    assert len(findings_of(query)) == 1  # why there is nothing at all
+
+
+@pytest.mark.parametrize("reader", ["folder", "nerf", "colmap"])
+def test_a_wrong_scene_renames_no_data(make_folder: MakeFolder, reader: str) -> None:
+    """Of one scene without a name of its own: it is the folder's."""
+    folder = make_folder([pose_row("a.png", fx=9, fy=9, cx=20, cy=15)])
+    source = open_dataset(f"folder:{folder}", split="test").frames
+    export(source, {"folder": "tum"}.get(reader, reader), folder / "poses")
+    name = f"{reader}:{folder if reader == 'folder' else folder / 'poses'}?root={folder}"
+    scene = open_dataset(name, split="test").frames.scenes[0]
+    assert open_dataset(f"{name}&scenes={scene}", split="test").frames.scenes == (scene,)
+    assert "no frames of scene 'typo'" in findings_of(f"{name}&scenes=typo")[0]
 
 
 def test_parts_of_a_card(tmp_path: Path) -> None:

@@ -307,6 +307,24 @@ def test_tum_quaternions_are_judged_as_all_others(tmp_path: Path) -> None:
     assert np.linalg.norm(frames.quaternion, axis=1).tolist() == pytest.approx([1, 1, 1])
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "option"),
+    [
+        ("rgb.txt", "1 a.png\n", "images"),
+        ("poses.csv", "image,x,y,z,qw,qx,qy,qz\na.png,0,0,0,1,0,0,0\n", "images"),
+        ("poses.csv", "image,x,y,z,qw,qx,qy,qz\na.png,0,0,0,1,0,0,0\n", "max-gap"),
+        ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "max-gap"),
+    ],
+)
+def test_an_option_that_the_folder_has_no_use_for(tmp_path: Path, file: str, text: str, option: str) -> None:
+    (pictures(tmp_path, ["a.png"]) / file).write_text(text)
+    if file == "rgb.txt":
+        (tmp_path / "groundtruth.txt").write_text("1 0 0 0 0 0 0 1\n")
+    assert len(folder_of(tmp_path).frames) == 1
+    with pytest.raises(UsageError, match=naming(option)):
+        folder_of(tmp_path, **{option: "1"})
+
+
 def test_kitti(tmp_path: Path) -> None:
     pictures(tmp_path)
     rows = [np.hstack([r.as_matrix(), t[:, None]]).ravel().tolist() for r, t in zip(ROTATION, CENTRE, strict=True)]

@@ -244,6 +244,8 @@ def test_chunks_that_were_not_fetched_and_images_that_are_lost(tmp_path: Path) -
     ]
     assert len(result.frames) == 2
     assert str(read(root, train="2014-01-01-01-01-01").findings[0]) == "2014-01-01-01-01-01: no such sequence folder"
+    with pytest.raises(UsageError, match=naming(SEQUENCE)):
+        read(root, train=SEQUENCE, test=f"other,{SEQUENCE}")
 
 
 TOKENS = st.sampled_from(["1", "12 1", "1 2 3", robotcar.GOOD, "nan", "1e400", "1_0", "٣", "#", ",", "\n", '"', "\0"])
