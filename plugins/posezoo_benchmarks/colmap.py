@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ MODELS = {
 NUMBERED = {number: name for name, (number, _, _) in MODELS.items()}
 PLACE = "place.json"
 LONGEST_NAME = 4096
+_NUMBERS = re.compile(r"[\d\s.eE+-]*", re.ASCII)
+_WHOLE = re.compile(r"-1|\d{1,19}", re.ASCII)
 LONGEST_POINTS = 1 << 28  # characters: an image may see a million points
 
 
@@ -67,6 +70,10 @@ def read(request: ReadRequest) -> ReadResult:
         what = "no COLMAP model here: images.bin and cameras.bin, or images.txt and cameras.txt"
         result.findings.append(Finding(str(request.root), 0, f"{what} (also looked in sparse/0 and sparse)"))
         return result
+    others = sum(path.is_dir() for path in (request.root / "sparse").glob("[0-9]*")) if folder.name == "0" else 1
+    if others > 1:
+        what = f"{others - 1} other models beside it are not read (colmap:PATH/sparse/1, root=IMAGES)"
+        result.notes.append(f"{folder.relative_to(request.root)} is COLMAP's first piece, not its largest: {what}")
     shown = [str((folder / f"{name}{suffix}").relative_to(request.root)) for name in ("cameras", "images")]
     readers = (_cameras_text, _images_text) if suffix == ".txt" else (_cameras_binary, _images_binary)
     cameras = dict(readers[0](request.root / shown[0], shown[0], result.findings))
@@ -192,7 +199,8 @@ def _images_text(path: Path, shown: str, findings: list[Finding]) -> Iterator[_I
         if raw.startswith("#"):
             continue
         if points or not raw.strip():
-            if len(raw.split()) % 3:  # x, y, number of each point
+            words = raw.split()  # x, y, whole number of each point; a name of several words is none
+            if len(words) % 3 or not _NUMBERS.fullmatch(raw) or not all(map(_WHOLE.fullmatch, words[2::3])):
                 what = f"not the points of the image above, which may be an empty line: {raw[:60]!a}"
                 findings.append(Finding(shown, line, what))
                 return

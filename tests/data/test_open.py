@@ -164,14 +164,15 @@ def test_digest_sees_poses_splits_and_names(make_folder: MakeFolder) -> None:
 # real data ---------------------------------------------------------------------------------------------------------
 
 
-def test_red_kitchen_blocks(real_data: Path) -> None:
+def test_red_kitchen_blocks(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = real_data / "7scenes/redkitchen/blocks.csv"
     dataset = open_dataset("7scenes-redkitchen", root=real_data / "7scenes", split=split)
     assert [len(dataset.require(word)) for word in ("train", "test")] == [800, 200]
     assert dataset.kind == "indoor"
     assert dataset.frames.intrinsics[0].tolist() == [525, 525, 320, 240]
     assert dataset.frames.name(0) == "redkitchen/seq-01/frame-000000.color.jpg"
-    for root in (real_data / "7scenes/redkitchen", real_data):
+    monkeypatch.chdir(real_data / "7scenes/redkitchen")
+    for root in (Path(), real_data / "7scenes/redkitchen", real_data):
         assert open_dataset("7scenes-redkitchen", root=root, split=split).digest == dataset.digest
     by_path = open_dataset(f"7scenes:{real_data / '7scenes'}", split=split)
     assert by_path.digest == dataset.digest

@@ -96,6 +96,9 @@ def test_colmap_in_its_own_layout(tmp_path: Path) -> None:
     dataset = open_dataset(f"colmap:{tmp_path}?scale=2")
     assert [dataset.frames.name(n) for n in range(4)] == [f"images/{name}" for name in NAMES]
     np.testing.assert_allclose(dataset.frames.position, 2 * CENTRE, atol=1e-9)
+    assert not any("piece" in note for note in dataset.notes)
+    binary_model(tmp_path / "sparse/1")
+    assert any("1 other" in note and "sparse/1" in note for note in open_dataset(f"colmap:{tmp_path}?scale=2").notes)
     assert open_dataset(f"colmap:{tmp_path / 'sparse/0'}", root=tmp_path / "images").frames.name(0) == "a.png"
 
 
@@ -119,6 +122,8 @@ def test_pycolmap_reads_the_same(tmp_path: Path) -> None:
         ("images.txt", "1 0 0 0 0 0 0 0 1 a.png\n\n", "images.txt:1: not a pose: 'a.png'"),
         ("images.txt", "1 1 0 0 0 0 0 0 9 a.png\n\n", "images.txt:1: camera 9 is not among the cameras"),
         ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n2 1 0 0 0 0 0 0 1 b.png\n", "images.txt:2: not the points"),
+        ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n2 1 0 0 0 0 0 0 1 my photo 7.png\n", "images.txt:2: not the points"),
+        ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n2 1 0 0 0 0 0 0 1 my photo 7\n", "images.txt:2: not the points"),
     ],
 )
 def test_bad_colmap_text(tmp_path: Path, file: str, text: str, words: str) -> None:
