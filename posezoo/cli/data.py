@@ -178,7 +178,7 @@ def export(
     """
     from posezoo.catalogue.names import with_options
     from posezoo.cli.console import watching
-    from posezoo.data.export import data_name, reads_back
+    from posezoo.data.export import data_name, not_held, reads_back
     from posezoo.data.export import export as export_poses
     from posezoo.data.open import open_dataset
 
@@ -188,6 +188,8 @@ def export(
         paths = export_poses(frames, to, out, lambda done, total: view.progress("reading sizes", done, total))
         if dataset.unit != "m":
             view.note(f"positions are in {dataset.unit}, which the files do not say")
+        if lost := not_held(to, frames):
+            view.note(f"{to} files do not hold: {', '.join(lost)}")
     if format == "json":
         answer = {"files": [str(path) for path in paths], "images": str(frames.root), "unit": dataset.unit}
         typer.echo(json.dumps(answer))
@@ -196,7 +198,7 @@ def export(
             typer.echo(f"written: {path}")
         typer.echo(f"image names are relative to {frames.root}")
         if reads_back(to, frames):
-            typer.echo(f"to read it: --data '{data_name(to, out, frames.root)}'")
+            typer.echo(f"to read it: --data '{data_name(to, out, frames.root, dataset.unit)}'")
 
 
 @app.command()

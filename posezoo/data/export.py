@@ -3,8 +3,8 @@
     csv      poses.csv with every column that `folder:` reads
     tum      groundtruth.txt and rgb.txt             } a folder for each sequence,
     kitti    poses.txt and times.txt, poses in order } where there are several
-    colmap   cameras.txt, images.txt, points3D.txt (empty): world-to-camera
-    nerf     transforms.json: OpenGL axes (y up, z backward)
+    colmap   cameras.txt, images.txt, points3D.txt (empty): world-to-camera     } a folder for each scene,
+    nerf     transforms.json: OpenGL axes (y up, z backward)                    } where there are several
     labels   labels.csv of the multi-scene papers, camera-to-world
 
 Every number is written with all its digits: what is read back is the same, except for rounding where a form holds
@@ -113,32 +113,39 @@ def _kitti(frames: Frames, progress: Progress) -> dict[str, str]:
 
 
 def _colmap(frames: Frames, progress: Progress) -> dict[str, str]:
-    numbers: dict[str, int] = {}
-    cameras, camera_of = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"], []
-    for n, camera in enumerate(_cameras(frames, progress)):
-        lens = frames.lens_of(n)
-        kind, distortion = ("PINHOLE", ()) if lens is None else _of_colmap(lens)
-        width, height, *pinhole = camera
-        parameters = " ".join(map(repr, (*pinhole, *distortion)))
-        line = f"{kind} {int(width)} {int(height)} {parameters}"
-        if line not in numbers:
-            numbers[line] = len(numbers) + 1
-            cameras.append(f"{numbers[line]} {line}")
-        camera_of.append(numbers[line])
-    images = frames.poses().to_colmap(camera_of)
-    return {"cameras.txt": "\n".join(cameras) + "\n", "images.txt": images, "points3D.txt": ""}
+    texts: dict[str, str] = {}
+    for folder, part in _scenes(frames):
+        numbers: dict[str, int] = {}
+        cameras, camera_of = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"], []
+        for n, camera in enumerate(_cameras(part, progress)):
+            lens = part.lens_of(n)
+            kind, distortion = ("PINHOLE", ()) if lens is None else _of_colmap(lens)
+            width, height, *pinhole = camera
+            parameters = " ".join(map(repr, (*pinhole, *distortion)))
+            line = f"{kind} {int(width)} {int(height)} {parameters}"
+            if line not in numbers:
+                numbers[line] = len(numbers) + 1
+                cameras.append(f"{numbers[line]} {line}")
+            camera_of.append(numbers[line])
+        images = part.poses().to_colmap(camera_of)
+        texts |= {f"{folder}cameras.txt": "\n".join(cameras) + "\n", f"{folder}images.txt": images}
+        texts[f"{folder}points3D.txt"] = ""
+    return texts
 
 
 def _nerf(frames: Frames, progress: Progress) -> dict[str, str]:
-    content = json.loads(frames.poses().to_nerf())
-    for n, (width, height, fx, fy, cx, cy) in enumerate(_cameras(frames, progress)):
-        entry, lens = content["frames"][n], frames.lens_of(n)
-        distortion = {} if lens is None else _of_nerfstudio(lens)
-        entry |= {"w": int(width), "h": int(height), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, **distortion}
-    for word in WORDS:
-        names = [frames.name(n) for n in np.flatnonzero(frames.split == word).tolist()]
-        content |= {f"{word}_filenames": names} if names else {}
-    return {"transforms.json": json.dumps(content, indent=1) + "\n"}
+    texts = {}
+    for folder, part in _scenes(frames):
+        content = json.loads(part.poses().to_nerf())
+        for n, (width, height, fx, fy, cx, cy) in enumerate(_cameras(part, progress)):
+            entry, lens = content["frames"][n], part.lens_of(n)
+            distortion = {} if lens is None else _of_nerfstudio(lens)
+            entry |= {"w": int(width), "h": int(height), "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, **distortion}
+        for word in WORDS:
+            names = [part.name(n) for n in np.flatnonzero(part.split == word).tolist()]
+            content |= {f"{word}_filenames": names} if names else {}
+        texts[f"{folder}transforms.json"] = json.dumps(content, indent=1) + "\n"
+    return texts
 
 
 def _of_colmap(lens: Lens) -> tuple[str, tuple[float, ...]]:
@@ -170,12 +177,18 @@ FORMS: dict[str, Callable[[Frames, Progress], dict[str, str]]] = {
     "nerf": _nerf,
     "labels": _labels,
 }
+LACKS = {  # what a form has no place for
+    **dict.fromkeys(("tum", "kitti"), ("split", "condition")),
+    **{"colmap": ("split", "sequence", "condition"), "nerf": ("sequence", "condition"), "labels": ("condition",)},
+}
 LINES = ("csv", "tum", "colmap", "labels")  # forms that write an image's name in a line of text
 READERS = {"csv": "folder", "tum": "folder", "kitti": "folder", "colmap": "colmap", "nerf": "nerf", "labels": "csv"}
 
 
 def reads_back(form: str, frames: Frames) -> bool:
-    """Whether `data_name` reads an export back: of one sequence; KITTI's lines by the images' names, not by time."""
+    """Whether `data_name` reads an export back: of one scene, or one sequence; KITTI's lines by names, not by time."""
+    if form in ("colmap", "nerf"):
+        return len(_scenes(frames)) == 1
     if form not in ("tum", "kitti"):
         return True
     parts = runs(frames)
@@ -183,8 +196,15 @@ def reads_back(form: str, frames: Frames) -> bool:
     return len(parts) == 1 and (form == "tum" or names == sorted(names, key=natural))
 
 
-def data_name(form: str, out: Path, root: Path) -> str:
-    """The data name that reads an export back (see `reads_back`); the images stay in `root`."""
+def not_held(form: str, frames: Frames) -> list[str]:
+    """Of split, sequence and condition: those that differ among the frames and are not in the files of this form."""
+    return [word for word in LACKS.get(form, ()) if len(set(getattr(frames, word).tolist())) > 1]
+
+
+def data_name(form: str, out: Path, root: Path, unit: str = "m") -> str:
+    """The data name that reads an export back (see `reads_back`); the images stay in `root`. `unit`: of positions."""
+    if form in ("colmap", "nerf") and unit == "m":
+        return f"{READERS[form]}:{out}?root={root}&scale=1"
     if form == "labels":
         return f"{READERS[form]}:{out}/labels.csv?convention=camera-to-world&root={root}"
     return f"{READERS[form]}:{out}?root={root}"
@@ -195,10 +215,21 @@ def _sequences(frames: Frames) -> list[tuple[str, Frames]]:
     parts = [frames.select(index) for index in runs(frames)]
     if len(parts) == 1:
         return [("", parts[0])]
+    return _folders([(f"{part.scenes[part.scene[0]]}-{part.sequence[0]}", part) for part in parts], "sequence")
+
+
+def _scenes(frames: Frames) -> list[tuple[str, Frames]]:
+    """(folder with a slash, its frames) of each scene; no folder where there is only one: its origin is its own."""
+    parts = [(scene, part) for scene in frames.scenes if len(part := frames.of_scene(scene))]
+    return _folders(parts, "scene") if len(parts) > 1 else [("", frames)]
+
+
+def _folders(parts: list[tuple[str, Frames]], otherwise: str) -> list[tuple[str, Frames]]:
+    """The parts by folders called as they are, as far as a folder can; no two are the same."""
     folders: dict[str, Frames] = {}
-    for part in parts:
-        stem = re.sub(r"[^\w.-]+", "-", f"{part.scenes[part.scene[0]]}-{part.sequence[0]}", flags=re.ASCII).strip(".-")
-        name, number = stem or "sequence", 2
+    for called, part in parts:
+        stem = re.sub(r"[^\w.-]+", "-", called, flags=re.ASCII).strip(".-") or otherwise
+        name, number = stem, 2
         while f"{name}/" in folders:
             name, number = f"{stem}-{number}", number + 1
         folders[f"{name}/"] = part

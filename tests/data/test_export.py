@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files.lenses import distorted
 from posezoo.base.spec import Frame, Lens
-from posezoo.data.export import FORMS, READERS, data_name, export, reads_back
+from posezoo.data.export import FORMS, READERS, data_name, export, not_held, reads_back
 from posezoo.data.open import open_dataset
 from posezoo.data.table import Frames
 
@@ -208,6 +208,23 @@ def test_several_sequences_get_a_folder_each(tmp_path: Path) -> None:
     }
     found = open_dataset(f"folder:{tmp_path}/out/town-s-2?root={tmp_path / 'data'}").frames
     assert [found.name(n).partition("/")[0] for n in range(6)] == ["s 2"] * 6
+
+
+@pytest.mark.parametrize("form", ["colmap", "nerf"])
+def test_several_scenes_get_a_folder_each(tmp_path: Path, form: str) -> None:
+    """Each has an origin of its own; what is read back is in metres."""
+    frames = town(tmp_path / "data", ("s1", "s2", "s3"))
+    scene = np.repeat([0, 1, 2], 6).astype(np.int32)
+    three = dataclasses.replace(frames, scene=scene, scenes=("church square", "market", "yard"))
+    export(three, form, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"church-square", "market", "yard"}
+    assert (reads_back(form, three), reads_back(form, three.of_scene("market"))) == (False, True)
+    name = data_name(form, tmp_path / "out/market", tmp_path / "data")
+    found = open_dataset(name, split="test")
+    assert (found.unit, found.frames.images.tolist()) == ("m", frames.images[6:12].tolist())
+    assert open_dataset(data_name(form, tmp_path / "out/market", tmp_path / "data", "scene units")).unit != "m"
+    np.testing.assert_allclose(found.frames.position, frames.position[6:12], rtol=0, atol=1e-8)
+    assert not_held(form, three) == {"colmap": ["split", "sequence"], "nerf": ["sequence"]}[form]
 
 
 def test_turned_pictures_have_no_files_of_poses(make_folder: MakeFolder, tmp_path: Path) -> None:
