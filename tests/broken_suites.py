@@ -26,6 +26,17 @@ class Unreached(Good):
     def __init__(self, config):
         super().__init__(config)
         self.spare = nn.Linear(2, 2)
+class Idle(Good):
+    def encode(self, images, scene=None):
+        return Features(*(x * (not self.training) if x is not None else x for x in super().encode(images)))
+class Choosing(Good):
+    def __init__(self, config):
+        super().__init__(config)
+        self.scene_of = nn.Linear(8, len(config.scenes))
+    def encode(self, images, scene=None):
+        found = super().encode(images)
+        logits = self.scene_of(found.image)
+        return found._replace(scene_logits=logits, scene=logits.argmax(-1))
 class Declared(Good):
     unused = ("stem.weight",)
 class Heads(Good):
@@ -120,6 +131,62 @@ class Scaled(Learning):
 """
 
 
+MODIFIER_HOOK = """
+    from posezoo.plugin import ModifierSpec, hookimpl
+
+    @hookimpl
+    def posezoo_modifiers():
+        keep = ("turn", "leak", "leaky", "still")
+        code = "pz_broken_modifiers:"
+        return tuple(ModifierSpec(n, code + n, code + "Config", "x", keeps_pose=n in keep) for n in (*keep, "aux"))
+"""
+
+
+MODIFIERS = """
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+@dataclass(frozen=True)
+class Config:
+    weight: float = 1.0
+
+class Aux(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(width, 3)
+    def extra_losses(self, features, output, target):
+        return {"aux": (self.layer(features.position) - target.position.float()).abs().mean()}
+class Still(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(width, 2)
+    def forward(self, features):
+        two = self.layer(features.position.detach()).exp()
+        return two[:, 0], two[:, 1]
+class Leak(Still):
+    def forward(self, features):
+        two = self.layer(features.position).exp()
+        return two[:, 0], two[:, 1]
+class Leaky(Still):
+    def extra_losses(self, features, output, target):
+        return {"leaky": ((output.position - target.position).norm(dim=-1) / output.spread_m).mean()}
+
+def turn(model, config):
+    flip = torch.tensor([1.0, -1.0, -1.0, -1.0])
+    model.register_forward_hook(lambda m, given, output: output._replace(quaternion=output.quaternion * flip))
+def aux(model, config):
+    model.aux = Aux(model.position_head.in_dim)
+def still(model, config):
+    model.spread = Still(model.position_head.in_dim)
+def leak(model, config):
+    model.spread = Leak(model.position_head.in_dim)
+def leaky(model, config):
+    model.spread = Leaky(model.position_head.in_dim)
+"""
+
+
 READER_HOOK = """
     from posezoo.plugin import ReaderSpec, hookimpl
 
@@ -159,11 +226,17 @@ NOSY = """
 CASES = [
     ("training", "test_pose", "", "in training mode"),
     ("six-numbers", "test_pose", "", r"rotation has shape \(4, 6\)"),
+    ("choosing", "test_pose", "", "although scene_B is given"),
     ("metres", "test_position_is_in_metres", "", "are not applied"),
     ("sides", "test_other_sides", "", "shape"),
     ("unreached", "test_gradients_reach_every_parameter", "", "no gradient reaches spare.bias, spare.weight"),
+    ("idle", "test_gradients_reach_every_parameter", "", "no gradient reaches .* in training mode"),
     ("declared", "test_gradients_reach_every_parameter", "", "stem.weight in `unused` has a gradient"),
     ("heads", "test_the_pose_alone_reaches_both_heads", "", "does not train orientation_head"),
+    ("good+leak", "test_the_spread_leaves_the_pose_alone", "", "the spread sends a gradient to stem.bias, stem.weight"),
+    ("good+leaky", "test_the_spread_leaves_the_pose_alone", "", "the spread sends a gradient to position_head"),
+    ("good+turn", "test_what_keeps_the_pose", "", "another pose than good has, though turn says keeps_pose"),
+    ("good+turn", "test_what_keeps_the_pose", "+hyper=two", "another pose than good.hyper=two has"),
     ("dropping", "test_eval_is_deterministic", "", "two calls in eval mode differ"),
     ("counting", "test_eval_is_deterministic", "", "changed calls"),
     ("batch", "test_batch_order_and_size_do_not_matter", "", "one image at a time differs from the batch"),
@@ -214,6 +287,8 @@ def zoo_of_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     names = {name: name.title() for name, *_ in CASES if f"class {name.title()}(" in BROKEN}
     hostile.install(site, "broken", hostile.HOOK.format(names=names, name="broken"))
     hostile.install(site, "nosy", NOSY)
+    hostile.install(site, "modifiers", MODIFIER_HOOK)
+    (site / "pz_broken_modifiers.py").write_text(MODIFIERS)
     hostile.install(site, "readers", READER_HOOK.format(names=list(READERS)))
     functions = [
         f"def {n.replace('-', '_')}(request):\n    place = request.root\n    {c}\n" for n, c in READERS.items()

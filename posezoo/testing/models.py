@@ -7,6 +7,7 @@
 
 pytest runs each check with each infusion; `posezoo plugins check yourmodel` runs the same checks without pytest.
 A check raises PluginError with one line that says what is wrong. It needs no network and no data.
+Long: one check for each promise, which are read beside one another.
 Legend: B batch, C channels, H height, W width, S scenes.
 """
 
@@ -16,7 +17,7 @@ import contextlib
 import dataclasses
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,8 +77,11 @@ class ModelConformance:
 
     def build(self, infusion: str = "", seed: int = 0, **more: Any) -> PoseModel:
         """A small model, randomly initialised, in eval mode; `more` settings override `settings`."""
+        return self._built(f"{self.model}{infusion}", seed, more)
+
+    def _built(self, name: str, seed: int = 0, more: Mapping[str, Any] = {}) -> PoseModel:
         torch.manual_seed(seed)
-        known = resolve.model(f"{self.model}{infusion}")
+        known = resolve.model(name)
         absent = set(plugins.modifiers()) - {name for name, _ in known.name.modifiers}
         values = settings.nested(settings.merged(SMALL, self.settings, more))
         plan = with_settings(known, {key: value for key, value in values.items() if key not in absent})
@@ -89,7 +93,7 @@ class ModelConformance:
         return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
     def test_pose(self, infusion: str) -> None:
-        """Shapes, dtypes and conventions of features and poses; the name; eval mode."""
+        """Shapes, dtypes and conventions of features and poses; the name; eval mode; a scene given is the one used."""
         model, images_BCHW = self.build(infusion), self.images(4)
         require(not model.training, "a built model is in training mode")
         require(model.name == f"{self.model}{infusion}", f"the model calls itself {model.name}")
@@ -100,6 +104,13 @@ class ModelConformance:
         promises.check_pose(model, output, 4)
         if output.scene_logits is not None:
             require(torch.equal(output.scene, output.scene_logits.argmax(-1)), "scene is not the arg max of its logits")
+        if output.scene is not None:
+            given_B = (output.scene + 1) % len(model.config.scenes)
+            with torch.no_grad():
+                used_B = model(images_BCHW, given_B).scene
+            require(
+                torch.equal(used_B, given_B), "encode chooses a scene itself although scene_B is given: use scene_B"
+            )
 
     def test_position_is_in_metres(self, infusion: str) -> None:
         """Position = position_mean + position_std * the head's output, in float64."""
@@ -126,23 +137,24 @@ class ModelConformance:
                 promises.check_pose(model, model(self.images(2, side)), 2)
 
     def test_gradients_reach_every_parameter(self, infusion: str) -> None:
-        """Every parameter but those in the model's `unused` has a finite gradient that is not all zero."""
+        """Every parameter but those in the model's `unused` has a finite gradient that is not all zero: from the pose,
+        what is beside it, or a loss of the model's own; in eval mode and in training mode."""
         model, scene_B = self.build(infusion), torch.arange(6) % len(SCENES)
         with torch.no_grad():  # what starts at exactly zero (biases, a first input) would hide what comes after it
             for parameter in model.parameters():
                 parameter.add_(0.02 * torch.randn_like(parameter))
-        output, features = model(self.images(6), scene_B), model.encode(self.images(6), scene_B)
-        # plain multi-scene heads read no image embedding, and the scene's logits are not part of the pose
-        parts: list[Tensor] = [output.position, output.rotation, features.image]
-        parts += [part for part in (output.scene_logits, output.spread_m, output.spread_deg) if part is not None]
-        torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
-        dead = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
-        wild = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
-        require(not wild, f"gradient of {', '.join(wild[:3])} is not finite")
-        missed = sorted(dead - set(model.unused))
-        require(not missed, f"no gradient reaches {', '.join(missed[:3])}")
-        living = sorted(set(model.unused) - dead)
-        require(not living, f"{', '.join(living[:3])} in `unused` has a gradient")
+        for training in (False, True):
+            model.train(training).zero_grad()
+            for seed in (1, 2, 3) if training else (1,):  # a pass of training may leave out a layer at random
+                _backward(model, self.images(6, seed=seed), scene_B)
+            mode = " in training mode" if training else ""
+            dead = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
+            wild = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+            require(not wild, f"gradient of {', '.join(wild[:3])} is not finite{mode}")
+            missed = sorted(dead - set(model.unused))
+            require(not missed, f"no gradient reaches {', '.join(missed[:3])}{mode}: use it, or name it in `unused`")
+            living = sorted(set(model.unused) - dead)
+            require(not living, f"{', '.join(living[:3])} in `unused` has a gradient{mode}: take it out of `unused`")
 
     def test_the_pose_alone_reaches_both_heads(self, infusion: str) -> None:
         """Position and quaternion train every parameter of the heads."""
@@ -152,6 +164,36 @@ class ModelConformance:
         for head in ("position_head", "orientation_head"):
             for name, p in getattr(model, head).named_parameters():
                 require(p.grad is not None and p.grad.abs().max() > 0, f"the pose does not train {head}.{name}")
+
+    def test_the_spread_leaves_the_pose_alone(self, infusion: str) -> None:
+        """Neither `spread_m` and `spread_deg` nor the losses of `model.spread` send a gradient to the pose."""
+        model, scene_B = self.build(infusion), torch.arange(6) % len(SCENES)
+        if model.spread is None:
+            return
+        output, features = model(self.images(6), scene_B), model.encode(self.images(6), scene_B)
+        target = _target(output, scene_B)
+        spread = [output.spread_m.sum(), output.spread_deg.sum()]
+        spread += place.extra_losses(model.spread, features, output, target).values()
+        parameters = dict(model.named_parameters())
+        pose = [output.position.sum(), (output.quaternion * torch.randn(6, 4)).sum()]
+        of_pose, of_spread = (_gradients(terms, parameters) for terms in (pose, spread))
+        both = sorted(of_pose & of_spread)
+        require(not both, f"the spread sends a gradient to {', '.join(both[:3])}: detach what it reads of the pose")
+
+    def test_what_keeps_the_pose(self, infusion: str) -> None:
+        """Without its modifiers that say `keeps_pose` the model gives the same pose, to 1e-5."""
+        name = resolve.model(f"{self.model}{infusion}").name
+        kept = [modifier for modifier in name.modifiers if plugins.modifiers()[modifier[0]].keeps_pose]
+        if not kept:
+            return
+        model = self.build(infusion)
+        rest = dataclasses.replace(name, modifiers=tuple(one for one in name.modifiers if one not in kept))
+        base = self._built(str(rest))
+        base.load_state_dict(model.state_dict(), strict=False)  # the modifiers' own parts have no place in it
+        with torch.no_grad():
+            output, expected = model(self.images(3)), base(self.images(3))
+        message = f"another pose than {rest} has, though {kept[0][0]} says keeps_pose: leave keeps_pose out"
+        _close(PoseOutput(*output[:3]), PoseOutput(*expected[:3]), message)
 
     def test_eval_is_deterministic(self, infusion: str) -> None:
         """The same images give the same pose to the last bit, and nothing is kept from one call to the next."""
@@ -249,8 +291,7 @@ class ModelConformance:
         model, scene_B = self.build(infusion), torch.arange(6) % len(SCENES)
         features = model.encode(self.images(6), scene_B)
         output = model.pose_of(features)
-        target = place.Target(output.position.detach() + 1, output.quaternion.detach().double().roll(1, 0), scene_B)
-        for name, value in promises.check_losses(model, features, output, target).items():
+        for name, value in promises.check_losses(model, features, output, _target(output, scene_B)).items():
             require(value.requires_grad, f"extra_losses: {name} has no gradient")
             found = torch.autograd.grad(value, list(model.parameters()), retain_graph=True, allow_unused=True)
             gradients = [gradient for gradient in found if gradient is not None]
@@ -297,6 +338,30 @@ class ModelConformance:
                 model(self.images(2))
         require(following[0] == following[2] != following[1], "the constructor seeds torch's random state")
         require(not printed.getvalue(), f"the model prints: {printed.getvalue()[:60]!a}")
+
+
+def _backward(model: PoseModel, images_BCHW: Tensor, scene_B: Tensor) -> None:
+    """Add the gradients of all that training may read: the pose, what is beside it, and the model's losses."""
+    output, features = model(images_BCHW, scene_B), model.encode(images_BCHW, scene_B)
+    # plain multi-scene heads read no image embedding, and the scene's logits are not part of the pose
+    parts: list[Tensor] = [output.position, output.rotation, features.image]
+    parts += [part for part in (output.scene_logits, output.spread_m, output.spread_deg) if part is not None]
+    parts += place.extra_losses(model, features, output, _target(output, scene_B)).values()
+    torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
+
+
+def _target(output: PoseOutput, scene_B: Tensor) -> place.Target:
+    """A truth that is not the answer."""
+    return place.Target(output.position.detach() + 1, output.quaternion.detach().double().roll(1, 0), scene_B)
+
+
+def _gradients(terms: Iterable[Tensor], parameters: Mapping[str, Tensor]) -> set[str]:
+    """The names of the parameters that the sum of scalars trains."""
+    total = torch.stack([term.double() for term in terms]).sum()
+    if not total.requires_grad:
+        return set()
+    found = torch.autograd.grad(total, list(parameters.values()), retain_graph=True, allow_unused=True)
+    return {name for name, one in zip(parameters, found, strict=True) if one is not None and one.abs().max() > 0}
 
 
 def _place(model: PoseModel, images_NCHW: Tensor) -> place.Place:

@@ -16,6 +16,22 @@ class TestGood(ModelConformance):
     traced = ("+hyper=two",)
 
 
+class TestAux(ModelConformance):
+    """A part that only a loss of its own reads."""
+
+    model = "good+aux"
+    infusions = ("", "+hyper=two")
+    traced = ()
+
+
+class TestStill(ModelConformance):
+    """A spread that leaves the pose alone, as its modifier says."""
+
+    model = "good+still"
+    infusions = ("", "+hyper=two")
+    traced = ()
+
+
 @pytest.mark.parametrize(("name", "check", "infusion", "problem"), CASES, ids=[f"{n}-{c}" for n, c, *_ in CASES])
 def test_each_check_finds_what_it_looks_for(name: str, check: str, infusion: str, problem: str) -> None:
     suite = type("Suite", (ModelConformance,), {"model": name})()
