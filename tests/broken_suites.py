@@ -200,12 +200,13 @@ READER_CODE = """
 from posezoo.plugin import Finding, Frame, ReadRequest, ReadResult
 
 COUNT = []
-def GOOD(request):
+PARTS = {"a.png": {"scene": "attic", "sequence": "seq-01"}, "b.png": {"scene": "yard", "sequence": "seq-02"}}
+def GOOD(request, before=""):
     if not (request.root / "p.txt").exists():
         return ReadResult([], [Finding("p.txt", 0, "no such file")])
-    names = (request.root / "p.txt").read_text().split()
+    names = [before + n for n in (request.root / "p.txt").read_text().split()]
     names = [n for n in names if request.images is None or n in request.images]
-    return ReadResult([Frame(n, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)) for n in names])
+    return ReadResult([Frame(n, (0.0,) * 3, (1.0, 0.0, 0.0, 0.0), **PARTS.get(n, {})) for n in names])
 """
 
 
@@ -264,11 +265,54 @@ CASES = [
 ]
 
 
+READER_CASES = [
+    ("other-type", "test_frames", "returned list, expected ReadResult"),
+    ("no-frames", "test_frames", "tuple among its frames"),
+    ("not-finite", "test_frames", "not seven finite numbers"),
+    (
+        "four-numbers",
+        "test_frames",
+        r"a.png: position is \(0.0, 0.0, 0.0, 1.0\), expected a number, a number, a number",
+    ),
+    ("no-scene", "test_frames", "a.png: scene is None, expected text"),
+    ("no-time", "test_frames", "a.png: timestamp is 'now', expected a whole number"),
+    ("zero", "test_frames", "posezoo refuses a frame: a.png: zero quaternion"),
+    ("long", "test_frames", "posezoo refuses a frame: a.png: quaternion is not unit"),
+    ("capital", "test_frames", "posezoo refuses a frame: a.png: split 'Train' is not one of"),
+    ("nothing", "test_frames", r"nothing was read, no frame came \(p.txt: no such file\)"),
+    ("outside", "test_frames", "not inside the data set"),
+    ("counting", "test_the_same_again", "a second reading differs"),
+    ("deaf", "test_only_the_images_asked_for", "asked for 1 images, it returned 2"),
+    ("dotted", "test_only_the_images_asked_for", "asked for 1 images, it returned 0"),
+    ("scenes", "test_the_scene_or_sequence_asked_for", "asked for scene yard, it returned 0 of its 1 frames"),
+    ("sequences", "test_the_scene_or_sequence_asked_for", "asked for sequence seq-02, it returned 0 of its 1 frames"),
+    ("silent", "test_an_empty_folder_is_told", "gives no finding"),
+    ("raising", "test_an_empty_folder_is_told", "p.txt"),
+    ("nosy-reader", "test_imports_are_public", r"pz_nosy.py, line \d: posezoo\.zoo\.build is not public"),
+    ("writing", "test_the_process_is_left_alone", "writes into the data set"),
+    ("appending", "test_the_process_is_left_alone", "writes into the data set: p.txt"),
+    ("appending", "test_frames", "writes into the data set: p.txt"),
+    ("printing", "test_the_process_is_left_alone", "prints: 'reading"),
+    ("seeding", "test_the_process_is_left_alone", "changed Python's random state"),
+]
+
+
 READERS = {
     "kept": "return GOOD(request)",
     "other-type": "return []",
     "no-frames": "return ReadResult([('a.png', 0)])",
     "not-finite": "return ReadResult([Frame('a.png', (0.0, float('nan'), 0.0), (1.0, 0.0, 0.0, 0.0))])",
+    "four-numbers": "return ReadResult([Frame('a.png', (0.0, 0.0, 0.0, 1.0), (0.0, 0.0, 0.0))])",
+    "no-scene": "return ReadResult([Frame('a.png', (0.0,) * 3, (1.0, 0.0, 0.0, 0.0), scene=None)])",
+    "no-time": "return ReadResult([Frame('a.png', (0.0,) * 3, (1.0, 0.0, 0.0, 0.0), timestamp='now')])",
+    "zero": "return ReadResult([Frame('a.png', (0.0,) * 3, (0.0,) * 4)])",
+    "long": "return ReadResult([Frame('a.png', (0.0,) * 3, (2.0, 0.0, 0.0, 0.0))])",
+    "capital": "return ReadResult([Frame('a.png', (0.0,) * 3, (1.0, 0.0, 0.0, 0.0), split='Train')])",
+    "nothing": "return ReadResult([], [Finding('p.txt', 0, 'no such file')])",
+    "dotted": "return GOOD(request, './')",
+    "scenes": "return GOOD(request) if not request.scenes else ReadResult()",
+    "sequences": "return GOOD(request) if not request.sequences else ReadResult()",
+    "appending": "(place / 'p.txt').write_text('a.png b.png '); return GOOD(request)",
     "outside": "return ReadResult([Frame('../a.png', (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))])",
     "counting": "COUNT.append(1); return ReadResult([Frame(f'{len(COUNT)}.png', (0.0,) * 3, (1.0, 0.0, 0.0, 0.0))])",
     "deaf": "return GOOD(ReadRequest(place))",

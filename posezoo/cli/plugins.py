@@ -80,7 +80,7 @@ def check(
     view = TrainView(format != "human")
 
     def told(outcome: run.Outcome) -> None:
-        view.say(f"{'FAILS' if outcome.problem else 'ok':5} {outcome.check} {outcome.infusion}".rstrip())
+        view.say(f"{outcome.verdict:7} {outcome.check} {outcome.infusion}".rstrip())
 
     outcomes = run.check(
         name, settings.parse(overrides or []), lambda done, total: view.progress("checking", done, total), told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from unittest import SkipTest
 
 from posezoo.base.errors import DataError, PluginError, UsageError
 from posezoo.base.observe import Progress
@@ -16,11 +17,17 @@ from posezoo.zoo.blueprint import blueprint
 
 
 class Outcome(NamedTuple):
-    """One check, of models with one infusion; `problem` is empty if it passed."""
+    """One check, of models with one infusion; `problem` is empty if it passed, or if it was `skipped`, and why."""
 
     check: str
     infusion: str
     problem: str
+    skipped: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`ok`, `FAILS` or `not run`."""
+        return "FAILS" if self.problem else "not run" if self.skipped else "ok"
 
 
 def check(
@@ -31,14 +38,14 @@ def check(
 ) -> list[Outcome]:
     """The outcome of every check on a model (`hello`, `posenet+tta`), a modifier or a data format, without pytest.
 
-    A modifier alone (`tta`) is checked on the first of posezoo's own models, a data format on an empty folder, or on
-    data (`hello-data:PATH`). `overrides` as for `posezoo.create_model`. `told` is called with each outcome at once.
-    Raises UsageError for unknown names.
+    A modifier alone (`tta`) is checked on the first of posezoo's own models, a data format on data (`hello-data:PATH`);
+    without data most of its checks are not run. `overrides` as for `posezoo.create_model`. `told` is called with each
+    outcome at once. Raises UsageError for unknown names.
     """
     suite, pairs = _suite(name, overrides)
     outcomes = []
     for method, infusions in pairs:
-        outcomes.append(Outcome(_words(method.__name__), "".join(infusions), _problem(method, *infusions)))
+        outcomes.append(Outcome(_words(method.__name__), "".join(infusions), *_problem(method, *infusions)))
         if progress:
             progress(len(outcomes), len(pairs))
         if told:
@@ -78,7 +85,7 @@ def _checks(suite: object) -> list[Any]:
 def table(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
     """(header, rows) for a terminal: a row a check, a column an infusion."""
     infusions = list(dict.fromkeys(outcome.infusion for outcome in outcomes))
-    cells = {(o.check, o.infusion): "FAILS: " + o.problem if o.problem else "ok" for o in outcomes}
+    cells = {(o.check, o.infusion): ": ".join(filter(None, (o.verdict, o.problem, o.skipped))) for o in outcomes}
     checks = dict.fromkeys(outcome.check for outcome in outcomes)
     rows = [[check, *(cells.get((check, infusion), "") for infusion in infusions)] for check in checks]
     return ["check", *(infusion or "plain" for infusion in infusions)], rows
@@ -99,9 +106,12 @@ def _words(name: str) -> str:
     return name.removeprefix("test_").replace("_", " ")
 
 
-def _problem(method: Callable[..., None], *infusion: str) -> str:
+def _problem(method: Callable[..., None], *infusion: str) -> tuple[str, str]:
+    """(what is wrong, why the check was not run)."""
     try:
         method(*infusion)
+    except SkipTest as reason:
+        return "", str(reason)
     except (Exception, SystemExit) as error:  # a plugin may fail in any way
-        return " ".join((str(error) if isinstance(error, PluginError) else repr(error)).split())
-    return ""
+        return " ".join((str(error) if isinstance(error, PluginError) else repr(error)).split()), ""
+    return "", ""

@@ -6,45 +6,48 @@ from pathlib import Path
 
 import hostile
 import pytest
+import small_data
+from broken_suites import READER_CASES
 from naming import naming
 
 from posezoo.base.errors import DataError, PluginError, UsageError
+from posezoo.data.export import export
+from posezoo.data.open import open_dataset
 from posezoo.testing import ModelConformance, ReaderConformance, run
 from posezoo.testing.run import raise_if_failed, table
 
-READER_CASES = [
-    ("other-type", "test_frames", "returned list, expected ReadResult"),
-    ("no-frames", "test_frames", "tuple among its frames"),
-    ("not-finite", "test_frames", "not seven finite numbers"),
-    ("outside", "test_frames", "not inside the data set"),
-    ("counting", "test_the_same_again", "a second reading differs"),
-    ("deaf", "test_only_the_images_asked_for", "asked for 1 images, it returned 2"),
-    ("silent", "test_an_empty_folder_is_told", "gives no finding"),
-    ("raising", "test_an_empty_folder_is_told", "p.txt"),
-    ("nosy-reader", "test_imports_are_public", r"pz_nosy.py, line \d: posezoo\.zoo\.build is not public"),
-    ("writing", "test_the_process_is_left_alone", "writes into the data set"),
-    ("printing", "test_the_process_is_left_alone", "prints: 'reading"),
-    ("seeding", "test_the_process_is_left_alone", "changed Python's random state"),
-]
 
-
-def test_readers_and_modifiers_without_pytest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_readers_without_pytest(tmp_path: Path) -> None:
     checks = {name for name in dir(ReaderConformance) if name.startswith("test_")}
     assert {check for _, check, _ in READER_CASES} == checks
-    # of posezoo's own: on an empty folder, and on data
-    (tmp_path / "x.csv").write_text(
-        "scene,split,img_path,t1,t2,t3,q1,q2,q3,q4\nyard,train,a.png,0,0,0,1,0,0,0\nyard,train,b.png,0,0,0,1,0,0,0\n"
-    )
-    for name in ("folder", "colmap", "7scenes", f"csv:{tmp_path / 'x.csv'}?convention=camera-to-world"):
+    # options of posezoo's own are not the reader's
+    place = small_data.two_places(tmp_path / "two")
+    export(open_dataset(f"folder:{place}").frames, "labels", tmp_path / "lab")
+    labels = f"csv:{tmp_path / 'lab/labels.csv'}?convention=camera-to-world"
+    for name in (f"folder:{place}?scenes=yard&sequences=1", f"{labels}&root={place}&normalise=true"):
         outcomes = run.check(name)
-        assert [outcome.problem for outcome in outcomes] == [""] * len(checks), name
-    assert {outcome.problem for outcome in run.check("silent") if outcome.problem} == {
-        "an empty folder gives no finding"
-    }
+        assert [outcome.verdict for outcome in outcomes] == ["ok"] * len(checks), outcomes
+    (problem,) = {outcome.problem for outcome in run.check(labels) if outcome.problem}
+    assert "no image is where it says" in problem
+    assert "relative to the data's root" in problem
     with pytest.raises(UsageError, match=naming("csv")):
         run.check("csv", {"x": 1})
     with pytest.raises(DataError, match=naming("nowhere")):
         run.check("folder:nowhere")
+
+
+def test_without_data_a_reader_has_read_nothing() -> None:
+    for name in ("folder", "7scenes", "csv", "arkit"):
+        outcomes = run.check(name)
+        assert {o.verdict for o in outcomes} == {"ok", "not run"}
+        assert {o.check for o in outcomes if o.verdict == "ok"} == {"an empty folder is told", "imports are public"}
+        assert {o.skipped for o in outcomes} - {""} == {f"nothing was read: give data, {name}:PATH, or define `write`"}
+        raise_if_failed(name, outcomes)
+        assert f"not run: nothing was read: give data, {name}:PATH" in str(table(outcomes))
+    assert {o.problem for o in run.check("silent") if o.problem} == {"an empty folder gives no finding"}
+
+
+def test_a_modifier_without_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in dir(ModelConformance) if name.startswith("test_") and name != "test_pose"]:
         monkeypatch.delattr(ModelConformance, name)
     # a modifier alone: on the first of posezoo's own architectures
