@@ -58,6 +58,9 @@ def training(
 
 
 def _measured(job: Job, watch: Observer, steps: int) -> dict[str, Any]:
+    device = job.accelerator.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()  # the row before may have been a larger model
     learn_place(job, lambda done, total: watch.progress("learning the place", done, total))
     phase = Phase(job, 0)
     phase.begin()
@@ -86,7 +89,6 @@ def _measured(job: Job, watch: Observer, steps: int) -> dict[str, Any]:
             real.append(pair[1])
     watch.progress("measuring", 1 + ROUNDS, 1 + ROUNDS)
     batches.close()
-    device = job.accelerator.device
     share = median(one[0] / pure for one, pure in zip(real, alone, strict=True))
     row: dict[str, Any] = {
         **{"device": device.type, "precision": job.config.precision, "batch": job.config.batch_size},

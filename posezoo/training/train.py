@@ -149,6 +149,9 @@ def dry_run(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer
     data = data.absolute()
     with StopFlag() as stop, joined(stop, config.device) as processes:
         job = set_up(config, _extended(config, blueprint), data, observer, processes)
+        cuda = job.accelerator.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()  # this process may have trained another model before
         with stop.at_once("trying two steps"):
             learn_place(job, lambda done, total: observer.progress("learning the place", done, total))
             phase = Phase(job, 0)
@@ -160,7 +163,6 @@ def dry_run(config: TrainConfig, blueprint: Blueprint, data: KnownData, observer
                 lines += phase.read()
                 seconds = time.perf_counter() - start  # of the second: the first warms up
         epochs, steps = sum(part.epochs for part in config.plan), job.steps_per_epoch
-        cuda = job.accelerator.device.type == "cuda"
         peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         counts = [len(job.train_rows), len(job.validation_rows), int((job.dataset.frames.split == "test").sum())]
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,18 @@ def test_a_table_of_a_hundred_thousand_frames() -> None:
     print(*rows, sep="\n")
     check(rows, 100_000)
     assert all(float(str(row["CPU s"])) < 20 for row in rows), "2 s are usual"
+
+
+def test_a_note_hides_no_import_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stderr, imports in (
+        ("", False),
+        ("note: a plugin is slow\n", False),
+        ("torch", True),
+        ("note: x\ntorch", True),
+    ):
+        done = subprocess.CompletedProcess([], 0, "", stderr)
+        monkeypatch.setattr(machine.subprocess, "run", lambda *_, done=done, **__: done)
+        assert machine.startup()["posezoo list imports torch"] is imports, stderr
 
 
 def test_loading_and_building(tmp_path_factory: pytest.TempPathFactory) -> None:

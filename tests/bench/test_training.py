@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import faults
 import pytest
 import small_data
+import torch
 from command_line import ok, strict_json
 from naming import naming
 
 from posezoo.base.errors import UsageError
+from posezoo.base.observe import Observer
 from posezoo.bench import training
 from posezoo.training.phase import Given, Phase
+from posezoo.training.setup import Job
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,26 @@ def test_a_loader_that_dawdles_is_seen(one_place: Path, monkeypatch: pytest.Monk
 def test_a_batch_larger_than_the_data_is_all_of_them(one_place: Path) -> None:
     """Every epoch is one batch then, smaller than asked for."""
     assert measured(one_place, batch_size=1000)["training (images/s)"] > 0
+
+
+def test_each_row_has_the_peak_memory_of_its_own_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a counter in the place of the GPU's: a model that needs 8 GB, then one of 1 GB."""
+    peak = [0.0]
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak[0])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: peak.__setitem__(0, 0.0))
+    given = SimpleNamespace(batch=SimpleNamespace(rows=[0]))
+    config = SimpleNamespace(precision="fp32", batch_size=1)
+    job = SimpleNamespace(accelerator=SimpleNamespace(device=torch.device("cuda")), config=config)
+    monkeypatch.setattr(training, "learn_place", lambda *_: None)
+    monkeypatch.setattr(training, "_batches", lambda phase: (given for _ in range(1000)))
+    monkeypatch.setattr(training, "_synthetic", lambda given: given)
+    monkeypatch.setattr(training, "Phase", lambda job, number: phase)
+    found = []
+    for need in (8e9, 1e9):
+        begin = partial(lambda need: peak.__setitem__(0, max(peak[0], need)), need)
+        phase = SimpleNamespace(begin=begin, step=lambda *_: None, read=lambda: time.sleep(1e-4))
+        found.append(training._measured(cast(Job, job), Observer(), 1)["GPU memory (GB)"])
+    assert found == [8, 1]
 
 
 def test_from_the_command_line(one_place: Path) -> None:

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faults
 import numpy as np
 import pytest
 import small_data
+import torch
 from naming import naming
 from small_runs import Notes, Train
 
@@ -33,10 +35,14 @@ from posezoo.base.errors import (
     UsageError,
     WeightsError,
 )
+from posezoo.base.observe import Observer
 from posezoo.catalogue import resolve, settings
+from posezoo.training import train as training
 from posezoo.training.again import evaluate
 from posezoo.training.config import configure
+from posezoo.training.phase import Phase
 from posezoo.training.run import RunFolder
+from posezoo.training.setup import set_up
 from posezoo.training.train import tried
 from posezoo.zoo.saved import load
 
@@ -292,3 +298,24 @@ def test_no_one_listens(one_place: Path, tmp_path: Path, where: str) -> None:
     subprocess.run(["bash", "-c", f"{line} {where}"], timeout=200, check=False)
     assert (tmp_path / "run" / "report" / "report.json").exists()
     assert [line["step"] for line in faults.metrics(tmp_path / "run") if "loss" in line] == [1, 2, 3]
+
+
+def test_a_dry_run_counts_its_own_memory(one_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a counter in the place of the GPU's, which a larger model of the same process raised to 8 GB."""
+    peak, jobs = [8e9], []
+
+    def on_gpu(*given: Any) -> SimpleNamespace:
+        jobs.append(job := set_up(*given))
+        return SimpleNamespace(**vars(job) | {"accelerator": gpu, "steps_per_epoch": job.steps_per_epoch})
+
+    gpu = SimpleNamespace(device=torch.device("cuda"))
+    monkeypatch.setattr(training, "set_up", on_gpu)
+    monkeypatch.setattr(training, "learn_place", lambda *_: peak.__setitem__(0, max(peak[0], 1e9)))
+    monkeypatch.setattr(training, "Phase", lambda _, number: Phase(jobs[0], number))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak[0])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: peak.__setitem__(0, 0.0))
+    known = resolve.data(f"folder:{one_place}")
+    config, plan = configure(
+        resolve.model("posenet"), known, settings.nested(small_data.settings("posenet", workers=0))
+    )
+    assert training.dry_run(config, plan, known, Observer())["peak memory (GB)"] == 1
