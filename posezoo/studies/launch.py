@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from posezoo.base import errors
-from posezoo.base.errors import Interrupted, PosezooError, ResourceError, UsageError
+from posezoo.base.errors import FailedElsewhere, Interrupted, PosezooError, ResourceError, UsageError
 from posezoo.base.signals import StopFlag
 
 PATIENCE = 60.0
@@ -39,7 +39,9 @@ class Work:
                 return {"kind": "ResourceError", "message": error.message}
             signal.raise_signal(signal.SIGUSR2)  # everything is saved: submitit's own handler submits it again
         except PosezooError as error:
-            return {"kind": type(error).__name__, "message": str(error)}
+            # of what failed elsewhere the command line says nothing, as another process does; here there is none
+            kind = ResourceError if isinstance(error, FailedElsewhere) else type(error)
+            return {"kind": kind.__name__, "message": str(error), "code": str(error.exit_code)}
         return {}
 
     def checkpoint(self, *_: Any) -> Any:
@@ -74,7 +76,12 @@ def launch(
                     for slot in [n for n in range(most) if n not in running][: len(waiting)]:
                         device = {"gpus_per_node": 1} | ({"visible_gpus": (slot,)} if local else {})
                         usual = {"timeout_min": 24 * 60, **(device if torch.cuda.is_available() else {})}
-                        executor.update_parameters(**usual | dict(parameters))
+                        try:
+                            executor.update_parameters(**usual | dict(parameters))
+                        except (NameError, TypeError, ValueError, AssertionError) as refusal:
+                            first = str(refusal).strip().partition("\n")[0] or type(refusal).__name__
+                            hint = "submitit's parameters, for example timeout_min=60 slurm_partition=gpu"
+                            raise UsageError(f"submitit refuses the job's parameters: {first}", hint) from refusal
                         one = waiting.pop(0)
                         running[slot] = (one, executor.submit(one))
                         note(f"job {running[slot][1].job_id}: {one.what}")
@@ -90,7 +97,9 @@ def launch(
         one, result = failed[0]
         kind: type[PosezooError] = getattr(errors, result["kind"], ResourceError)
         what = f"{len(failed)} of {len(work)} jobs failed, the first: {one.what}: {result['message']}"
-        raise kind(what, f"logs are in {folder}; the same command continues")
+        error = kind(what, f"logs are in {folder}; the same command continues")
+        error.exit_code = int(result.get("code", kind.exit_code))
+        raise error
 
 
 def _result(job: Any) -> dict[str, str]:

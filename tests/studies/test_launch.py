@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("submitit", reason="extra: cluster")
 
-from posezoo.base.errors import DataError, Interrupted, ResourceError, UsageError
+from posezoo.base.errors import DataError, FailedElsewhere, Interrupted, ResourceError, UsageError
 from posezoo.studies import launch as launching
 from posezoo.studies.launch import Work, launch
 
@@ -30,6 +30,11 @@ def refuse(path: str) -> None:
 def vanish(path: str) -> None:
     """A job that is killed."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail_elsewhere(path: str) -> None:
+    """A job of several processes, another of which found bad data."""
+    raise FailedElsewhere("process 1 failed: bad data", 3)
 
 
 def wait(path: str) -> None:
@@ -61,6 +66,29 @@ def test_every_job_is_done(tmp_path: Path) -> None:
     launch(work(write, tmp_path / "a", tmp_path / "b"), tmp_path / "jobs", {}, notes.append, here=True)
     assert len({(tmp_path / name).read_text() for name in "ab"} | {str(os.getpid())}) == 3, "processes of their own"
     assert [note.partition(": ")[2] for note in notes] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"timeout": 5}, "'timeout'"),
+        ({"timeout_min": "abc"}, "timeout_min"),
+        ({"gpus_per_node": "abc"}, "gpus_per_node"),
+    ],
+)
+def test_parameters_that_submitit_refuses(tmp_path: Path, parameters: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=rf"submitit refuses the job's parameters: .*{told}") as error:
+        launch(work(write, tmp_path / "a"), tmp_path / "jobs", parameters, lambda note: None, here=True)
+    assert "\n" not in str(error.value)
+    assert "timeout_min=60" in error.value.hint
+    assert not (tmp_path / "a").exists()
+
+
+def test_one_of_whose_processes_another_failed(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"a: process 1 failed: bad data") as error:
+        launch(work(fail_elsewhere, tmp_path / "a"), tmp_path / "jobs", {}, lambda note: None, here=True)
+    assert error.value.exit_code == 3
+    assert str(tmp_path / "jobs") in error.value.hint
 
 
 @pytest.mark.slow
