@@ -142,12 +142,15 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, key: str) -> Non
 
 
 def setting_text(value: Any) -> str:
-    """The text to type for a value: `parse` reads it back."""
+    """The text to type for a value: `parse` reads it back, but for None within a list, which TOML has not."""
+    if isinstance(value, str):
+        return value if _value(value) == value else _quoted(value)  # "1" and "none" are text
     words = {None: NONE, True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_quoted(part)}" for key, part in value.items() if part is not None) + "}"
+        parts = ((key if key.isidentifier() and key.isascii() else _quoted(key), part) for key, part in value.items())
+        return "{" + ", ".join(f"{key} = {_quoted(part)}" for key, part in parts if part is not None) + "}"
     return "[" + ", ".join(map(_quoted, value)) + "]" if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -170,7 +173,10 @@ def from_toml(value: Any) -> Any:
 
 
 def _quoted(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, str) else setting_text(value)
+    """As within a list. TOML refuses JSON's pairs of escapes for one letter, and a DEL that is not escaped."""
+    if not isinstance(value, str):
+        return setting_text(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(text: str) -> Any:

@@ -146,7 +146,27 @@ def test_none_is_text_in_toml() -> None:
     assert settings.from_toml(stored) == value | {"d": [None, 2]}
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "none"), (True, "true"), (False, "false"), (1, "1"), (0.5, "0.5")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *[(None, "none"), (True, "true"), (False, "false"), (1, "1"), (0.5, "0.5"), ("two words", "two words")],
+        *[
+            ("1", '"1"'),
+            ("1e3", '"1e3"'),
+            ("true", '"true"'),
+            ("none", '"none"'),
+            ("inf", '"inf"'),
+            ('"a"', '"\\"a\\""'),
+        ],
+        *[(["\U0001f600", "a"], '["\U0001f600", "a"]'), ({"a b": 1, "c": "1"}, '{"a b" = 1, c = "1"}')],
+    ],
+)
 def test_the_text_of_a_value_is_read_back(value: object, text: str) -> None:
     assert settings.setting_text(value) == text
     assert settings.parse([f"key={text}"]) == {"key": value}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_is_read_back(text: str) -> None:
+    for value in (text, [text], {text: text}):
+        assert settings.parse([f"key={settings.setting_text(value)}"]) == {"key": value}
