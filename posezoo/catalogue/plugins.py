@@ -172,7 +172,11 @@ def _entry_points() -> list[tuple[EntryPoint, Plugin]]:
     if allowed is None:
         return entries
     chosen = {_normalised(name.strip()) for name in allowed.split(",")}
-    return [pair for pair in entries if {_normalised(pair[1].name), _normalised(pair[1].distribution)} & chosen]
+    names_of = [{_normalised(plugin.name), _normalised(plugin.distribution)} for _, plugin in entries]
+    absent = sorted(chosen - {""} - set().union(*names_of))
+    reason = "POSEZOO_PLUGINS: no entry point and no distribution has this name"
+    unknown = [(EntryPoint(name, "", hooks.GROUP), Plugin(name, "", "?", "?", reason)) for name in absent]
+    return [pair for pair, own in zip(entries, names_of, strict=True) if own & chosen] + unknown
 
 
 def _on_plugin_path() -> list[tuple[EntryPoint, Plugin]]:

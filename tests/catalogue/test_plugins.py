@@ -126,6 +126,15 @@ def test_the_allow_list(site: Path) -> None:
     assert none["models"] == none["plugins"] == []
 
 
+def test_a_name_in_the_allow_list_that_nothing_has(site: Path) -> None:
+    found = json.loads(run_python(SHOW, path=site, POSEZOO_PLUGINS="posnet,good,").stdout)
+    assert found["models"] == ["good"]
+    ((name, *_, error),) = [row for row in found["plugins"] if row[-1]]
+    assert (name, error) == ("posnet", "POSEZOO_PLUGINS: no entry point and no distribution has this name")
+    done = posezoo("list", path=site, POSEZOO_PLUGINS="posnet")
+    assert "plugin posnet" in done.stderr and "POSEZOO_PLUGINS" in done.stderr
+
+
 def test_strict_plugins_raise(site: Path) -> None:
     done = run_python(SHOW, path=site, POSEZOO_PLUGINS="posenet,importing", POSEZOO_STRICT_PLUGINS="1")
     assert done.returncode == 1
