@@ -191,7 +191,7 @@ def _inspected(
     unsplit: splits.Method,
     findings: list[Finding],
 ) -> tuple[Dataset, list[Finding]]:
-    result = _read(source, request)
+    result = read(source, request)
     findings += result.findings
     findings[:0] = source.still_packed(bool(findings))
     result.frames = _requested(result.frames, request, findings)
@@ -273,8 +273,11 @@ def _turned_upright(decode: Decode | None, reader: str) -> Decode:
     return UPRIGHT
 
 
-def _read(source: Source, request: ReadRequest) -> ReadResult:
-    """The reader's answer. Whatever a reader does wrong ends in an error that names the reader."""
+def read(source: Source, request: ReadRequest) -> ReadResult:
+    """The reader's answer, with fields of the types that it declares.
+
+    Raises PluginError that names the reader for whatever it does wrong, DataError for what the system refuses.
+    """
     name, whose = source.reader.spec.name, f"it belongs to plugin {source.reader.owner}"
     read = source.reader.load("read")
     try:

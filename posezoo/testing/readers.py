@@ -10,33 +10,22 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from numbers import Integral, Real
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from posezoo.base.errors import Finding, PosezooError
+from posezoo.base.errors import Finding, PluginError, PosezooError
 from posezoo.base.paths import user_path
-from posezoo.base.spec import DepthMap, Frame, Lens, ReadRequest, ReadResult
+from posezoo.base.spec import ReadRequest, ReadResult
 from posezoo.catalogue import plugins
 from posezoo.catalogue.names import DataName
 from posezoo.catalogue.resolve import KnownData
 from posezoo.data import splits, validation
+from posezoo.data.open import read
 from posezoo.data.source import Source, find_source
 from posezoo.nn import promises
 from posezoo.nn.promises import require
 from posezoo.testing.imports import require_public
-
-_WORDS = dict.fromkeys(("image", "scene", "split", "sequence", "condition"), (str,))
-FIELDS: Mapping[str, tuple[type, ...]] = {
-    **{**_WORDS, "source": (str, Integral), "timestamp": (Integral,)},
-    **{"position": (Real,) * 3, "quaternion": (Real,) * 4, "intrinsics": (Real,) * 4, "camera_size": (Integral,) * 2},
-    **{"lens": (Lens,), "depth": (DepthMap,)},
-}
-"""What a field of a frame is, or the parts of a tuple."""
-OPTIONAL = ("intrinsics", "camera_size", "lens", "depth")
-"""Fields that may be None."""
-WORDS: Mapping[type, str] = {Real: "a number", Integral: "a whole number", str: "text"}
 
 
 class ReaderConformance:
@@ -67,14 +56,9 @@ class ReaderConformance:
         """Frames in which posezoo finds nothing wrong: types, poses, splits, image paths; findings; no image twice."""
         with self._place() as place:
             source, result = self._source(place), self._read(place)
-        require(isinstance(result, ReadResult), f"it returned {type(result).__name__}, expected ReadResult")
-        for kind, rows in ((Frame, result.frames), (Finding, result.findings)):
-            strange = [type(row).__name__ for row in rows if not isinstance(row, kind)]
-            require(not strange, f"{', '.join(strange[:3])} among its {kind.__name__.lower()}s")
         told = "; ".join(map(str, [*result.findings, *result.notes][:1])) or "no finding, no note"
         require(result.frames, f"nothing was read, no frame came ({told})")
         for frame in result.frames:
-            _require_types(frame)
             numbers = (*frame.position, *frame.quaternion)
             require(all(map(math.isfinite, numbers)), f"{frame.image}: not seven finite numbers")
             parts = PurePosixPath(frame.image).parts
@@ -122,7 +106,9 @@ class ReaderConformance:
         with tempfile.TemporaryDirectory() as place:
             try:
                 result = self._read(Path(place))
-            except (PosezooError, OSError):
+            except PluginError:
+                raise
+            except PosezooError:
                 return
         require(not result.frames and result.findings, "an empty folder gives no finding")
 
@@ -153,8 +139,7 @@ class ReaderConformance:
         request = ReadRequest(
             source.location, source.scenes, None, source.options, source.sequences, images_root=source.root
         )
-        result: ReadResult = source.reader.load("read")(dataclasses.replace(request, **asked))
-        return result
+        return read(source, dataclasses.replace(request, **asked))
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[Path]:
@@ -169,18 +154,6 @@ class ReaderConformance:
             yield place
             changed = sorted({path.name for path, _ in _written(place) ^ before})
             require(not changed, f"it writes into the data set: {', '.join(changed[:3])}")
-
-
-def _require_types(frame: Frame) -> None:
-    """Raise PluginError for a field that is not of the class that Frame declares."""
-    for name, kinds in FIELDS.items():
-        value = getattr(frame, name)
-        if value is None and name in OPTIONAL:
-            continue
-        parts = value if len(kinds) > 1 and isinstance(value, (tuple, list)) else (value,)
-        right = len(parts) == len(kinds) and all(map(isinstance, parts, kinds))
-        wanted = ", ".join(WORDS.get(kind, kind.__name__) for kind in kinds)
-        require(right, f"{str(frame.image)[:60]}: {name} is {value!a:.60}, expected {wanted}")
 
 
 def _written(place: Path) -> set[tuple[Path, tuple[int, int]]]:
