@@ -1,9 +1,9 @@
 """transforms.json, as nerfstudio, instant-ngp and the NeRF data sets have it: `nerf:PATH` (a folder or the file).
 
 `transform_matrix` is camera-to-world with OpenGL's axes: x right, y up, z backward; so y and z change sign. Intrinsics
-are in the file, in each frame, or given as `camera_angle_x`; distortion is k1 to k4, p1, p2 of `camera_model`, or of
-instant-ngp's `is_fisheye`. Splits are `train_filenames` and the like, or transforms_train.json and
-transforms_test.json. Listed files are often missing: they are dropped and counted.
+are in the file, in each frame, or given as `camera_angle_x` and `camera_angle_y`; distortion is k1 to k4, p1, p2 of
+`camera_model`, or of instant-ngp's `is_fisheye`. Splits are `train_filenames` and the like, or transforms_train.json
+and transforms_test.json. Listed files are often missing: they are dropped and counted.
 """
 
 from __future__ import annotations
@@ -154,7 +154,10 @@ def _intrinsics(values: dict[str, Any], root: Path, image: str) -> tuple[float, 
         focal = 0.5 * width / math.tan(given["camera_angle_x"] / 2)
     if not (focal > 0 and width and height):
         return None
-    fy = given.get("fl_y", focal)
+    fy = given.get("fl_y", 0.0)
+    if not fy and "fl_x" not in given and 0 < given.get("camera_angle_y", 0.0) < math.pi:
+        fy = 0.5 * height / math.tan(given["camera_angle_y"] / 2)
+    fy = fy or focal
     return (focal, fy, given.get("cx", width / 2), given.get("cy", height / 2)) if fy > 0 else None
 
 

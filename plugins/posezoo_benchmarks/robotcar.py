@@ -18,6 +18,7 @@ What is special:
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -46,7 +47,7 @@ _SEQUENCE = re.compile(r"\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}", re.ASCII)
 def read(request: ReadRequest) -> ReadResult:
     """The frames of the sequences that the options `train` and `test` name, else of all present."""
     only(request, "robotcar", OPTIONS)
-    models = request.options.get("undistort", "")
+    models = os.path.expanduser(request.options.get("undistort", ""))  # noqa: PTH111 (a ~ of nobody is a name)
     ground_truth = choice(request, "poses", ("ins", "vo"))
     result = ReadResult(ground_truth=ground_truth, decode=robotcar_images.decoder(models))
     if not models:

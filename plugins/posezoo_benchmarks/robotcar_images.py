@@ -27,7 +27,7 @@ def decoder(models: str) -> Decode:
         raise UsageError("RobotCar's raw images need opencv", "pip install 'posezoo[robotcar]'")
     if not models:
         return Decode(f"{__name__}:decode", f"gbrg {VERSION} distorted")
-    table = Path(models).expanduser().absolute() / TABLE
+    table = Path(models).absolute() / TABLE
     if not table.is_file():
         raise DataError(f"{table}: no such file", f"undistort=FOLDER with the kit's {TABLE} and {CAMERA}")
     with table.open("rb") as file:
@@ -55,7 +55,7 @@ def decode(image: Image.Image, options: Mapping[str, str]) -> Image.Image:
 
 def intrinsics(models: str) -> tuple[float, float, float, float] | None:
     """(fx, fy, cx, cy) of the straightened image, (0, 0) at the outer corner; None without the kit's camera file."""
-    path = Path(models).expanduser() / CAMERA
+    path = Path(models) / CAMERA
     if not models or not path.is_file():
         return None
     try:

@@ -52,8 +52,10 @@ def method_of(text: str) -> Method | None:
         return Method(kind)
     if re.fullmatch(r"[A-Za-z]+", text) and not user_path(text).exists():
         raise unknown_name("split", text, SPLITS, "blocks, sequences, test, or a CSV file with columns image, split")
-    if kind != "blocks" or not colon or "/" in text:
+    if kind not in SPLITS or not colon or "/" in text:
         return None
+    if kind != "blocks":
+        raise UsageError(f"split {text[:60]!a}: {kind} has no length", f"{kind}, or blocks:40")
     if re.fullmatch(r"[1-9]\d{0,8}", length, re.ASCII):
         return Method(kind, int(length))
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?m", length, re.ASCII) and float(length[:-1]) > 0:

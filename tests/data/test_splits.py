@@ -280,6 +280,8 @@ def test_blocks_are_as_long_as_asked(make_folder: MakeFolder) -> None:
     assert np.flatnonzero(frames.split == "test").tolist() == tests
     metres = open_dataset(f"folder:{folder}", split="blocks:1.25m").frames  # five frames, a quarter of a metre apart
     assert np.flatnonzero(metres.split == "test").tolist() == tests
+    with pytest.raises(UsageError, match=naming("sequences:3")):
+        open_dataset(f"folder:{folder}", split="sequences:3")
     for wrong in ("blocks:", "blocks:0", "blocks:0m", "blocks:2km", "blocks:-3"):
         with pytest.raises(UsageError, match=naming("blocks:40", "blocks:2.5m")):
             open_dataset(f"folder:{folder}", split=wrong)

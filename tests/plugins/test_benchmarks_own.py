@@ -194,6 +194,9 @@ def test_nerf_with_a_file_for_each_split(tmp_path: Path) -> None:
     check(result)
     assert [frame.split for frame in result.frames] == ["train"] * 3 + ["test"]
     np.testing.assert_allclose(result.frames[0].intrinsics, (50, 50, 32, 24))
+    content |= {"camera_angle_y": 2 * np.arctan(24 / 60)}
+    (tmp_path / "transforms_train.json").write_text(json.dumps(content))
+    np.testing.assert_allclose(nerf.read(ReadRequest(tmp_path)).frames[0].intrinsics, (50, 60, 32, 24))
 
 
 FRAME = '{"frames": [{"file_path": "a.png", "transform_matrix": [[%s,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}'

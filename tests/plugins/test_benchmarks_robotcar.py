@@ -322,6 +322,8 @@ def test_undistortion_by_the_kits_table(tmp_path: Path) -> None:
         read_image(tmp_path / "2.png", 24, decode)
     with pytest.raises(DataError, match=naming(tmp_path)):
         robotcar_images.decoder(str(tmp_path))
+    with pytest.raises(DataError, match="~nobody-here"):
+        robotcar.read(ReadRequest(tmp_path, options={"undistort": "~nobody-here/models"}))
 
 
 def test_each_way_of_reading_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,7 @@ def _source(dataset: Dataset, subset: str) -> dict[str, Any]:
         "licence": card.licence if card else "unknown: own data",
         "page": card.page if card else "",
         "ground_truth": dataset.frames.ground_truth,
+        **({} if dataset.unit == "m" else {"unit": dataset.unit}),
         "sha256 of names, poses and splits": dataset.digest,
     }
 
@@ -222,7 +223,7 @@ def _locked(out: Path) -> BaseFileLock:
 
 def _readme(card: Mapping[str, Any], words: Sequence[str]) -> str:
     source = card["source"]
-    page = f" ({source['page']})" if source["page"] else ""
+    page, unit = f" ({source['page']})" if source["page"] else "", source.get("unit", "")
     counts = [f"| `{name}` | {count} |" for name, count in card["pictures"].items()]
     lines = [
         f"# {source['name']} under another appearance",
@@ -230,6 +231,7 @@ def _readme(card: Mapping[str, Any], words: Sequence[str]) -> str:
         f"**{SYNTHETIC.capitalize()}**: computed from the source's pictures. Poses and intrinsics are the source's.",
         "",
         f"- Source: {source['name']}{page}, {source['subset']} frames, ground truth {source['ground_truth']}.",
+        *([f"- Positions are in {unit}: reports on this folder say metres and mean these."] if unit else []),
         f"- Licence of the source, which binds these pictures too: {source['licence']}.",
         *(f"- {line}" for line in words),
         "- Versions, settings and sha256 of what was used: card.json.",

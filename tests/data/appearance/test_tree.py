@@ -68,6 +68,13 @@ def test_pictures_made_are_free_of_distortion_and_name_no_depth_maps(tmp_path: P
     assert bent
 
 
+def test_positions_without_a_metre_are_told(one_place: Path) -> None:
+    assert run(["data", "export", f"folder:{one_place}", "--to", "nerf", "--out", "n"]) == 0
+    assert run(["data", "corrupt", f"nerf:n?root={one_place}", "--out", "w", "--kind", "fog"]) == 0
+    assert json.loads(Path("w/card.json").read_text())["source"]["unit"] == "scene units"
+    assert "Positions are in scene units" in Path("w/README.md").read_text()
+
+
 def test_bad_pictures_and_a_full_disk_are_one_line(one_place: Path) -> None:
     shutil.copytree(one_place, "d")
     Path("d/yard/25.png").write_text("hello")
