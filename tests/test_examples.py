@@ -80,7 +80,7 @@ def test_a_format_and_a_modifier_are_checked_by_name(tmp_path: Path, monkeypatch
     (tmp_path / "trajectory.txt").write_text("1.5 1 2 3 0 0 0 1\n2.5 1 2 3 0 0 0 1\n")
     for name in ("hello-data", f"hello-data:{tmp_path}"):
         outcomes = check(name)
-        assert len(outcomes) == 6
+        assert len(outcomes) == 7
         assert {outcome.problem for outcome in outcomes} == {""}
     for name in [name for name in dir(ModelConformance) if name.startswith("test_") and name != "test_pose"]:
         monkeypatch.delattr(ModelConformance, name)

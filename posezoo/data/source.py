@@ -109,7 +109,7 @@ def _card_folder(name: str, card: forms.DataCard, root: Path | None, packed: boo
     if embedded is not None and root is None:
         folder = embedded
     elif root is not None:
-        root = root.absolute()  # `.` has no name
+        root = root if root.name else root.absolute()  # `.` has none
         folder = root / card.folder if embedded is None and (root / card.folder).is_dir() else root
         if len(card.scenes) == 1 and folder.name == card.scenes[0] and not (folder / card.scenes[0]).is_dir():
             folder = folder.parent  # the scene's own folder was given: image names keep the scene in front

@@ -62,7 +62,7 @@ def test_every_data_card_has_a_recipe() -> None:
 
 
 def test_every_recipe_is_valid_for_every_architecture() -> None:
-    from posezoo.zoo.blueprint import blueprint
+    from posezoo.zoo.blueprint import with_settings
 
     for recipe_name, recipe in entries.recipes().items():
         assert recipe.summary, recipe_name
@@ -77,7 +77,7 @@ def test_every_recipe_is_valid_for_every_architecture() -> None:
             layers = [{**recipe.model, **recipe.modifiers}]
             for own in recipe.for_model(arch, modifiers):
                 layers.append({**own.get("model", {}), **own.get("modifiers", {})})
-            assert blueprint(name, *layers).config.backbone
+            assert with_settings(resolve.model(name), recipe=layers).config.backbone
 
 
 def test_what_a_recipe_has_for_a_model_with_modifiers_comes_after_what_it_has_for_all() -> None:

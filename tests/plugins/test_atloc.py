@@ -51,7 +51,7 @@ def test_atloc_lstm_works_with_every_infusion() -> None:
     for infusion in ("", "+hyper", "+hyper=single", "+hyper=two"):
         torch.manual_seed(0)
         common = {"backbone": "mobilenetv3_small_050", "pretrained_backbone": False, "feature": 64}
-        ours = create_model(f"atloc{infusion}.lstm", **common, **{"hyper.rank": 4})
+        ours = create_model(f"atloc{infusion}.lstm", **common, **({"hyper.rank": 4} if infusion else {}))
         images = torch.randn(2, 3, 64, 64)
         features, out = ours.encode(images), ours(images)
         assert features.image.shape == (2, ours.image_dim) == (2, 32)
