@@ -78,6 +78,7 @@ def test_tracing(suite: type[ModelConformance], infusion: str) -> None:
 
 def test_a_format_and_a_modifier_are_checked_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "trajectory.txt").write_text("1.5 1 2 3 0 0 0 1\n2.5 1 2 3 0 0 0 1\n")
+    (tmp_path / "1.5.png").touch()
     for name in ("hello-data", f"hello-data:{tmp_path}"):
         outcomes = check(name)
         assert len(outcomes) == 7
