@@ -427,7 +427,7 @@ from posezoo.training.setup import _accelerator
 
 torch.backends.mps.is_available = torch.backends.mps.is_built = lambda: True
 torch.cuda.is_available = lambda: False
-print(_accelerator(SimpleNamespace(device="auto")).device, torch_device("auto"))
+print(_accelerator(SimpleNamespace(device="auto", compile=False)).device, torch_device("auto"))
 """
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.split() == ["cpu", "cpu"], done.stderr
