@@ -231,11 +231,13 @@ def joined(stop: StopFlag, device: str) -> Iterator[Processes]:
     try:
         warned = processes.remembered("warned")
         if warned:
-            raise Interrupted(f"stopped by {warned} before torchrun started it again", "posezoo resume RUN", 143)
+            stop.agree(int(warned))
+            what = f"stopped by {stop.name} before torchrun started it again"
+            raise Interrupted(what, "posezoo resume RUN", stop.exit_code)
         yield processes
     except BaseException as raised:
         if stop.signal and stop.signal != signal.SIGTERM:  # torchrun sends one where it is to start all again
-            processes.remember("warned", stop.name)
+            processes.remember("warned", str(stop.signal))
         error = _as_told(raised, processes)
         if error is raised:
             raise
