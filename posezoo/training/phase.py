@@ -318,9 +318,8 @@ class _Network(nn.Module):
     def _in_one_pass(self, images_BCHW: Tensor, scene_B: Tensor | None) -> tuple[Features, PoseOutput]:
         """The features of the images and the output of the whole `forward`, which does not give them away."""
         model, seen = self.model, list[Features]()
-        own, encode = vars(model).get("features_for_heads"), model.encode
-        if not self.reads_image:
-            encode = model.features_for_heads
+        own = vars(model).get("features_for_heads")
+        encode = model.encode if self.reads_image else model.features_for_heads
 
         def kept(images_BCHW: Tensor, scene_B: Tensor | None = None) -> Features:
             seen.append(encode(images_BCHW, scene_B))
