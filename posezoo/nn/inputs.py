@@ -17,7 +17,7 @@ from torch import Tensor
 from posezoo.base.errors import DataError
 from posezoo.base.files import pictures
 from posezoo.base.files.lenses import LensOf
-from posezoo.base.paths import user_path
+from posezoo.base.paths import natural, user_path
 
 Picture: TypeAlias = "str | Path | np.ndarray | Tensor | Image.Image"
 """A file or folder; or in memory, RGB: an array (H, W, 3) or (H, W), a tensor (3, H, W), both uint8; or Pillow's."""
@@ -26,9 +26,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
 def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
-    """The pictures one by one: the files of a folder in order of name, the members of a batch (N, ...).
+    """The pictures one by one: the files of a folder and of those in it, in natural order; the members of a batch.
 
-    Raises DataError for a folder without images, and for what is no picture.
+    A batch is (N, ...). Raises DataError for a folder without images, and for what is no picture.
     """
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
@@ -36,8 +36,8 @@ def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
         folder = user_path(images)
         if not folder.is_dir():
             return [images]
-        found = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES)
-        files: list[Picture] = [path for path in found if not path.is_dir()]
+        found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+        files: list[Picture] = [*sorted(found, key=lambda path: natural(str(path)))]
         if not files:
             raise DataError(f"{folder}: no images in it", f"read are {', '.join(SUFFIXES)}")
         return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def test_batches_have_a_picture_at_least(files: list[Path], size: int) -> None:
 def test_a_folder_in_a_folder_is_no_picture_whatever_it_is_called(files: list[Path]) -> None:
     (files[0].parent / "more.png").mkdir()
     assert inputs.listed(files[0].parent) == files
+
+
+def test_a_folder_is_read_as_on_the_command_line(files: list[Path]) -> None:
+    folder = files[0].parent
+    for name in ("10.png", "more/3.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(files[0], folder / name)
+    assert inputs.listed(folder) == [*files, folder / "10.png", folder / "more" / "3.png"]
 
 
 def test_grey_pictures_and_folders_without_any(tmp_path: Path) -> None:
