@@ -71,7 +71,7 @@ class OptimSettings(_Section):
     backbone_lr: float | None = Field(None, ge=0)
     """Rate of the pretrained backbone; none: lr; 0: frozen, its batch norms and dropout too."""
     frozen_stages: int = Field(0, ge=0)
-    """First stages of the backbone that stay as they were pretrained, batch norms too; a stage ends where it halves."""
+    """First stages of the backbone that stay as pretrained, batch norms too; a stage ends where the network says so."""
     average: float = Field(0.0, ge=0, lt=1)
     """Decay per step of the weights' running average, which is then what is validated and saved; 0: none."""
     weight_decay: float = Field(0.01, ge=0)
@@ -278,6 +278,8 @@ def configure(
     only = recipe.for_model(model.name.arch, modifiers)
     of_model = [own.get("train", {}) for own in only]
     train = settings.merged(recipe.train, *of_model, *(card.train for card in model.variant), train)
+    if isinstance(file := rest.get("pretrained_backbone"), str):
+        rest["pretrained_backbone"] = str(user_path(file).absolute())  # as with the paths of data
     given = {"name": data.absolute().text} | ({"root": str(root)} if root else {})
     train = settings.merged(train, {"model": str(model.name), "recipe": recipe_name, "data": given})
     config = _with_absolute_paths(settings.validated(TrainConfig, train))

@@ -242,6 +242,16 @@ def test_a_split_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pyte
         assert (config.data.split, config.data.root) == (kept, str(tmp_path / "photos"))
 
 
+@pytest.mark.parametrize("given", ["weights.safetensors", True])
+def test_a_backbone_file_is_found_from_any_folder(
+    given: str | bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, blueprint = configure(resolve.model("posenet"), resolve.data("demo-loop"), {"pretrained_backbone": given})
+    wanted = str(tmp_path / given) if isinstance(given, str) else given
+    assert blueprint.config.pretrained_backbone == wanted
+
+
 def test_settings_of_a_file(tmp_path: Path) -> None:
     """A run's own file, what --print-config prints, and lines: each gives the same run, and words on top win."""
     place, model = resolve.data("demo-yard"), resolve.model("posenet+hyper")
