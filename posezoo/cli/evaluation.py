@@ -35,7 +35,8 @@ def evaluate(
         str | None, typer.Option(help="The model's name for the one scene of the data: a new recording of it.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the report goes; without it, report/ in the run folder.")
+        Path | None,
+        typer.Option(help="Where the report goes; without it, report/ in the model's folder, or outputs/reports/NAME."),
     ] = None,
     skip_bad: SkipBad = False,
     tta: Tta = False,

@@ -121,8 +121,6 @@ class Comparison:
 
 def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
     """Each report's model against the first one's. Raises UsageError if they are not of the same images."""
-    if len(reports) < 2:
-        raise UsageError("one model is nothing to compare", "posezoo compare RUN_A RUN_B")
     first, names = reports[0], _unlike(names)
     for name, other in zip(names[1:], reports[1:], strict=True):
         require_same_images(names[0], first, name, other)

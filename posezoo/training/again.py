@@ -60,8 +60,8 @@ def evaluate(
     are test, one scene is taken for the model's only one (or for `scene`), and the baselines are made of the run's
     training frames, if these are still there. Without the backbone's pretrained weights the retrieval baseline is left
     out, with a note. `subset`: which part of the split. `skip_bad`: leave out what is wrong with the data (a run's own
-    setting holds too). `tta`: each pose is the mean over the picture and turned copies (`posezoo.nn.tta`); the report
-    says so.
+    setting holds too). `tta`: each pose is the median over the picture and turned copies (`posezoo.nn.tta`); the
+    report says so.
     """
     watch = observer or Observer()
     if named.is_named(model):
@@ -108,8 +108,11 @@ def compare(
     """Each model compared with the first on the same images: better, not distinguishable or worse, and where.
 
     Without these choices, a run or model folder's stored report is read and nothing is computed; what has none is
-    evaluated on its own data. With `data` all are evaluated on it. Raises UsageError where images or labels differ.
+    evaluated on its own data. With `data` all are evaluated on it. Raises UsageError for fewer than two
+    models, and where images or labels differ.
     """
+    if len(models) < 2:
+        raise UsageError("one model is nothing to compare", "posezoo compare RUN_A RUN_B")
     names, reports = [], []
     more: dict[str, Any] = {"root": root, "split": split, "subset": subset, "skip_bad": skip_bad}
     chosen = data or root or split or skip_bad or subset != "test"

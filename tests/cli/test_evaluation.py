@@ -46,6 +46,7 @@ def test_compare_refuses_other_images(train: Train, two_places: Path) -> None:
     assert "--data" in ended.stderr
     assert faults.in_process(["compare", str(first)]).code == 2
     assert faults.in_process(["compare", str(first), "nowhere"]).code == 4
+    assert faults.in_process(["compare", "nowhere"]).code == 2  # before anything is looked for
 
 
 def test_a_report_is_written_again(train: Train) -> None:

@@ -127,8 +127,6 @@ def test_what_cannot_be_compared(report: Report, make_frames: MakeFrames, make_r
     moved = dataclasses.replace(report, frames=dataclasses.replace(report.frames, position=report.frames.position + 1))
     with pytest.raises(UsageError, match="labels"):
         compare(["a", "b"], [report, moved])
-    with pytest.raises(UsageError, match="RUN_B"):
-        compare(["a"], [report])
 
 
 def test_tables_fit_eighty_columns(report: Report) -> None:
