@@ -61,7 +61,7 @@ def calibrated(
     """
     count, least = len(held_out.frames), least_images(coverage)
     if count < least:
-        raise DataError(f"{count} images are too few to calibrate on", f"at least {least}, better 120 and more")
+        raise DataError(f"{count} images are too few to calibrate on", f"at least {least}, better 126 and more")
     check_scenes(model, held_out.frames)
     model.estimate = None
     kept = np.linspace(0, len(train.frames) - 1, min(MOST_IMAGES, len(train.frames))).round().astype(np.int64)

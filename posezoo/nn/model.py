@@ -201,8 +201,9 @@ class PoseModel(nn.Module, abc.ABC):
     ) -> Poses:
         """The poses of pictures, in order: files, folders, arrays, tensors, Pillow images (`posezoo.nn.inputs`).
 
-        Files are read as the training pictures were. `note` is called with lines for the user. `tta`: the mean over
-        each picture and turned copies (`posezoo.nn.tta`). Raises DataError for what is no readable picture.
+        Files are read as the training pictures were. `note` is called with lines for the user. `tta`: the median over
+        each picture and turned copies, or the mean over rolled ones (`posezoo.nn.tta`). Raises DataError for what is
+        no readable picture.
         """
         with evaluating(self):
             return predict_files(self, images, self.config, self.device, batch_size, note, tta)
@@ -260,7 +261,7 @@ def predict_files(
 ) -> Poses:
     """The poses that `network` (prepared images to output) gives for pictures, in order.
 
-    `tta`: the mean over turned copies; `network` is the model itself then.
+    `tta`: the median over turned copies (`posezoo.nn.tta`); `network` is the model itself then.
     """
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}", "batch_size=1 or more")

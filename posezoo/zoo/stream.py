@@ -85,7 +85,7 @@ def predict_stream(
     """The poses of all pictures of the sources, in order, a batch at a time.
 
     `every`: only every Nth frame of videos and cameras. `exif`: turn photographs as their EXIF orientation says,
-    or not; None: as in training. `tta`: the mean over each picture and turned copies (`posezoo.nn.tta`).
+    or not; None: as in training. `tta`: the median over each picture and turned copies (`posezoo.nn.tta`).
     `progress` is called where the number of pictures is known. Raises DataError for what cannot be read, UsageError for
     a package that is missing, and for `tta` of an exported file.
     """
