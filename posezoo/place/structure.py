@@ -7,6 +7,7 @@ a stopped map continues and another recording may be added later.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -103,10 +104,19 @@ def match(database: Path, wanted: Sequence[tuple[str, str]], progress: Stages) -
 
 
 def reconstruct(database: Path, images: Path, work: Path, total: int, progress: Stages) -> list[Any]:
-    """The components found (pycolmap.Reconstruction), the largest first. Raises DataError if there is none."""
+    """The components found (pycolmap.Reconstruction), the largest first. Raises DataError if there is none.
+
+    Those of the last time are read again if the database is as it was: only metres or the vertical are new then.
+    """
     import pycolmap
 
     folder = work / "models"
+    made_from = folder / "database.sha256"
+    with database.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if made_from.is_file() and made_from.read_text() == digest:
+        parts = [pycolmap.Reconstruction(str(path.parent)) for path in folder.glob("*/images.bin")]
+        return sorted(parts, key=lambda model: -model.num_reg_images())
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     registered = 0
@@ -124,6 +134,7 @@ def reconstruct(database: Path, images: Path, work: Path, total: int, progress: 
             f"no two of {total} images show enough of the same to begin with",
             "walk slower, in good light, with the camera to the side you walk along; plain walls show nothing",
         )
+    write_whole(made_from, digest)  # the last: a map that was stopped has none
     return models
 
 
