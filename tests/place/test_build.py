@@ -61,7 +61,7 @@ def test_the_folder_holds_its_report(place: Path) -> None:
 def test_called_again_it_continues_and_gets_metres(
     place: Path, walk: tuple[Path, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No frame is taken, no feature found and no camera placed twice; a trajectory gives metres, against the true positions."""
+    """Nothing is taken, found or placed twice; a trajectory gives metres, against the true positions."""
     names = sorted(path.name for path in (place / "images/walk").iterdir())
     rows = [",".join([f"walk/{name}", *map(repr, map(float, walk[1][int(Path(name).stem)]))]) for name in names]
     (tmp_path / "true.csv").write_text("image,x,y,z\n" + "\n".join(rows[::2]) + "\n")
