@@ -53,7 +53,13 @@ def _open_image(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[
 
     Warning filters belong to the whole process, and pictures are read in threads. Raises what is in `_DAMAGE`.
     """
-    with Path(path).open("rb") as file, _opened(file, str(path), formats) as image:
+    path = Path(path)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device would never end
+        raise OSError("not a regular file")
+    if not status.st_size:
+        raise OSError("empty file")
+    with path.open("rb") as file, _opened(file, str(path), formats) as image:
         yield image
 
 
@@ -189,10 +195,6 @@ def _readable(path: str | Path) -> Iterator[Image.Image]:
     """The image at this path; whatever is wrong with it, in here or while it is read, is a DataError that names it."""
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device would never end
-            raise DataError(f"{path}: not a regular file")
-        if path.stat().st_size == 0:
-            raise DataError(f"{path}: empty file")
         with _open_image(path) as image:
             yield image
     except FileNotFoundError:

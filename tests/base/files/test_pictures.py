@@ -293,6 +293,8 @@ def test_what_is_no_file_does_not_hang(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.jpg", tmp_path, Path("/dev/zero")):
         with pytest.raises(DataError, match=naming(path)):
             read_image(path)
+        told = pictures.orientation_of(path), pictures.is_grey(path), pictures.is_animated(path)
+        assert told == (1, False, False)
     with pytest.raises(DataError, match=naming("absent.jpg")):
         read_image(tmp_path / "absent.jpg")
 
