@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from posezoo.base.errors import UsageError
+
 _DIGITS = re.compile(r"(\d{1,18})", re.ASCII)  # at most: a number is then never long to read
 
 
@@ -34,7 +36,12 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def user_path(path: str | Path) -> Path:
-    """The path with ~ as the home folder; the ~name of an unknown user stays as it is, and is then not found."""
+    """The path with ~ as the home folder; the ~name of an unknown user stays as it is, and is then not found.
+
+    Raises UsageError for an empty text, an unset variable's, which would be the current folder.
+    """
+    if path == "":
+        raise UsageError("an empty name of a file or folder", "write . for the current folder")
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from posezoo.base.errors import UsageError
 from posezoo.base.paths import COMMIT, fits_a_line, natural, printable_path, shortened, user_path, without_folders
 
 
@@ -23,6 +24,12 @@ from posezoo.base.paths import COMMIT, fits_a_line, natural, printable_path, sho
 def test_names_in_messages_are_one_line_of_text(name: str, expected: str) -> None:
     assert printable_path(name) == expected
     assert printable_path(name).isprintable()
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(UsageError):
+        user_path("")
+    assert user_path(Path()) == user_path(".") == Path()
 
 
 def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
