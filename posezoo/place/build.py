@@ -54,6 +54,7 @@ def map_place(
     require("pycolmap")
     place = user_path(out)
     found = recordings(sources, conditions)
+    world.check(scale_from, gravity_from)  # now, not when everything is computed
     _check_mine(place)
     _check_all(place, found)
     import pycolmap  # noqa: F401  (it takes SIGTERM for itself when it is imported: ours comes after)

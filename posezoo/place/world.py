@@ -29,7 +29,7 @@ from PIL import Image
 
 from posezoo.base.errors import DataError, Finding, UsageError
 from posezoo.base.files.tables import numbers, read_csv, read_lines
-from posezoo.base.paths import user_path
+from posezoo.base.paths import shortened, user_path
 from posezoo.base.rotation import rotation_matrix
 from posezoo.base.spec import UNKNOWN_UNIT
 from posezoo.place import gravity
@@ -37,6 +37,13 @@ from posezoo.place import gravity
 EARTH_M = 6_378_137.0
 GPS = 0x8825  # of EXIF
 NEAR_PIXELS = 12.0  # of a point of the map to a point that the user names
+_NUMBER = r"(\d+\.?\d*)"
+_FORMS = {
+    "known-distance": rf"([^,=]+),([^,=]+)={_NUMBER}",
+    "two-points": rf"([^:=]+):{_NUMBER},{_NUMBER}:{_NUMBER},{_NUMBER}={_NUMBER}",
+}
+"""What follows the colon; metres are the last."""
+_WAYS = "known-distance:A,B=METRES, two-points:A:X,Y:X,Y=METRES, gps, arkit, FILE.csv (image, x, y, z), FILE.txt (TUM)"
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ def world_of(
     `scans`: the folder of each recording, by its name; the file of `gravity_from`, and one with times of `scale_from`,
     are the first one's.
     """
+    check(scale_from, gravity_from)
     timestamps = _of_one_clock(timestamps, next(iter(scans), ""))
     felt: Mapping[str, np.ndarray] = {}
     scanned: Mapping[str, np.ndarray] = {}
@@ -88,6 +96,21 @@ def world_of(
     up_3, degrees = gravity.up(felt, {image.name: _rotation(image) for image in _placed(model)})
     found = _scaled(model, scale_from, images, timestamps, scanned, up_3)
     return replace(found, gravity=Path(gravity_from).name or scale_from, gravity_degrees=degrees)
+
+
+def check(scale_from: str, gravity_from: str = "") -> None:
+    """Raise UsageError for what no map could understand: another word or form, or a file that is not there."""
+    kind, _, rest = scale_from.partition(":")
+    if kind in _FORMS:
+        match = re.fullmatch(_FORMS[kind], rest, re.ASCII)
+        if match is None or float(match[match.lastindex or 0]) <= 0:
+            raise UsageError(f"{kind}:{rest[:60]!a} is not understood", _WAYS)
+    elif scale_from not in ("", "gps", "arkit"):
+        path = user_path(scale_from)
+        if path.suffix not in (".csv", ".txt") or not path.is_file():
+            raise UsageError(f"--scale-from {scale_from[:60]!a} is neither a way nor a file that is there", _WAYS)
+    if gravity_from and not user_path(gravity_from).is_file():
+        raise UsageError(f"--gravity-from {shortened(gravity_from)}: no such file", "a CSV with columns t, ax, ay, az")
 
 
 def _of_one_clock(timestamps: Mapping[str, int], first: str) -> dict[str, int]:
@@ -124,13 +147,7 @@ def _scaled(
         return _fitted(centres, gps_positions(images, list(centres)), "gps", up_3)
     if scale_from == "arkit":
         return _fitted(centres, scanned, "arkit", up_3)
-    path = user_path(scale_from)
-    if path.suffix in (".csv", ".txt") and path.is_file():
-        return _fitted(centres, _trajectory(path, centres, timestamps), path.name, up_3)
-    raise UsageError(
-        f"--scale-from {scale_from[:60]!a} is neither a way nor a file that is there",
-        "known-distance:A,B=METRES, two-points:A:X,Y:X,Y=METRES, gps, arkit, FILE.csv (image, x, y, z), FILE.txt (TUM)",
-    )
+    return _fitted(centres, _trajectory(user_path(scale_from), centres, timestamps), Path(scale_from).name, up_3)
 
 
 def upright(model: Any, scale: float, unit: str, source: str, up_3: np.ndarray | None = None) -> World:
@@ -207,19 +224,18 @@ def _fitted(
 
 
 def _known_distance(text: str, centres: Mapping[str, np.ndarray]) -> tuple[float, str, str]:
-    match = re.fullmatch(r"([^,=]+),([^,=]+)=(\d+\.?\d*)", text, re.ASCII)
-    names = [_one_image(word, centres) for word in match.groups()[:2]] if match else []
-    apart = float(np.linalg.norm(centres[names[0]] - centres[names[1]])) if names else 0.0
-    if match is None or apart <= 0 or float(match[3]) <= 0:
-        raise UsageError(f"known-distance:{text[:60]!a}: two images and metres are needed", "known-distance:A,B=3.2")
+    match = re.fullmatch(_FORMS["known-distance"], text, re.ASCII)
+    assert match is not None  # `check` came before
+    names = [_one_image(word, centres) for word in match.groups()[:2]]
+    apart = float(np.linalg.norm(centres[names[0]] - centres[names[1]]))
+    if apart <= 0:
+        raise UsageError(f"known-distance:{text[:60]!a}: both were taken at the same place", "name two that are apart")
     return float(match[3]) / apart, "m", f"known distance {names[0]}, {names[1]} = {match[3]} m"
 
 
 def _two_points(text: str, model: Any) -> tuple[float, str, str]:
-    number = r"(\d+\.?\d*)"
-    match = re.fullmatch(rf"([^:=]+):{number},{number}:{number},{number}=(\d+\.?\d*)", text, re.ASCII)
-    if match is None or float(match[6]) <= 0:
-        raise UsageError(f"two-points:{text[:60]!a} is not understood", "two-points:IMAGE:X,Y:X,Y=METRES")
+    match = re.fullmatch(_FORMS["two-points"], text, re.ASCII)
+    assert match is not None  # `check` came before
     placed = {image.name: image for image in _placed(model)}
     image = placed[_one_image(match[1], placed)]
     seen = [(point.xy, point.point3D_id) for point in image.points2D if point.has_point3D()]

@@ -125,6 +125,9 @@ def test_what_cannot_be_mapped(tmp_path: Path, walk: tuple[Path, np.ndarray]) ->
         map_place([tmp_path / "few"], tmp_path / "a")
     with pytest.raises(UsageError, match=naming("few")):  # its map would be lost
         map_place([walk[0]], tmp_path / "a")
+    with pytest.raises(UsageError, match=naming("--scale-from")):  # before an hour of mapping, not after it
+        map_place([walk[0]], tmp_path / "b", scale_from="arm")
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.slow

@@ -124,11 +124,29 @@ def test_known_distances_give_metres(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["arm", "known-distance:", "known-distance:a,b=0", "two-points:x", "two-points:x:1,1=2"]
+    "text",
+    [
+        "arm",
+        "known-distance:",
+        "known-distance:a,b=0",
+        "two-points:x",
+        "two-points:x:1,1=2",
+        "two-points:x:1,1:2,2=0",
+        "absent.csv",
+    ],
 )
 def test_what_is_not_understood(model: Any, text: str) -> None:
     with pytest.raises(UsageError):
         world.world_of(model, text, Path(), {})
+    with pytest.raises(UsageError):
+        world.check(text)
+
+
+def test_what_gravity_comes_from_is_looked_for_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=naming("phone.csv")):
+        world.check("gps", str(tmp_path / "phone.csv"))
+    (tmp_path / "phone.csv").touch()
+    world.check("gps", str(tmp_path / "phone.csv"))
 
 
 def test_exif_positions_are_metres_east_north_and_up(tmp_path: Path) -> None:
