@@ -12,8 +12,15 @@ from posezoo.cli import complete
 from posezoo.cli.options import Device, Format, Trust, Tta, Whole
 from posezoo.cli.output import print_content
 
-ENDINGS = {".tum": "tum", ".kitti": "kitti", ".json": "json", ".jsonl": "jsonl", ".html": "html"}
-"""Of files, and the form that they say."""
+ENDINGS = {
+    ".csv": ("csv", "labels"),
+    ".tum": ("tum",),
+    ".kitti": ("kitti",),
+    ".json": ("json", "jsonl", "nerf"),
+    ".jsonl": ("jsonl",),
+    ".html": ("html",),
+}
+"""Of files, and the forms that they may have; the first is the one that an ending alone says."""
 
 
 # Long: most are its options and their help
@@ -97,13 +104,24 @@ def predict(
 
 
 def _form(to: str, out: Path | None, format: str, follow: bool) -> str:
-    """The form of the poses; where none is named that of the file, a table for people, or CSV."""
+    """The form of the poses; where none is named that of the file, a table for people, or CSV.
+
+    Raises UsageError where they contradict each other.
+    """
+    from posezoo.base.files.videos import VIDEOS
+    from posezoo.nn.inputs import SUFFIXES
+
     if format == "json" and to not in ("table", "json"):
         raise UsageError(f"--format json is --to json, and --to is {to}", "leave one of them out")
-    if format == "json" or to == "json":
-        return "jsonl" if follow else "json"
-    if to != "table":
-        return to
-    if out is not None:
-        return ENDINGS.get(out.suffix.lower(), "csv")
-    return "table" if format == "human" and not follow else "csv"
+    ending = out.suffix.lower() if out is not None else ""
+    if ending in SUFFIXES or ending in VIDEOS:
+        raise UsageError(f"--out {out}: a picture's name", f"poses have {', '.join(ENDINGS)}")
+    form = "json" if format == "json" else to
+    if form == "table" and out is not None:
+        form = ENDINGS.get(ending, ("csv",))[0]
+    elif form == "table" and (format != "human" or follow):
+        form = "csv"
+    form = "jsonl" if form == "json" and (follow or ending == ".jsonl") else form
+    if form not in ENDINGS.get(ending, (form,)):
+        raise UsageError(f"--out {out} is not for {form}", f"--out {out.with_suffix('') if out else ''}.{form}")
+    return form

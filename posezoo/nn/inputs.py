@@ -5,6 +5,7 @@ Legend: N pictures, H height, W width.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -26,7 +27,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
 def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
-    """The pictures one by one: the files of a folder and of those in it, in natural order; the members of a batch.
+    """The pictures one by one: the files of a folder and of those in it, or that a pattern (`day*/*.jpg`)
+    matches, in natural order; the members of a batch.
 
     A batch is (N, ...). Raises DataError for a folder without images, and for what is no picture.
     """
@@ -35,7 +37,8 @@ def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
     if isinstance(images, (str, Path)):
         folder = user_path(images)
         if not folder.is_dir():
-            return [images]
+            matches = glob.glob(str(folder), recursive=True) if glob.has_magic(str(images)) else []  # noqa: PTH207
+            return [*sorted(matches, key=natural)] if matches and not folder.exists() else [images]
         found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()]
         files: list[Picture] = [*sorted(found, key=lambda path: natural(str(path)))]
         if not files:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 
 import faults
@@ -157,6 +158,34 @@ def test_json_a_line_a_picture_and_forms_by_the_file(model: str, tmp_path: Path)
     assert faults.in_process([*words, "--out", str(tmp_path / "a.tum")]).code == 0
     assert all(len(line.split()) == 8 for line in (tmp_path / "a.tum").read_text().splitlines())
     faults.assert_fails([*words, "--to", "tum", "--format", "json"], 2, naming("--to", "--format"))
+    assert faults.in_process([*words, "--follow", "--out", str(tmp_path / "b.json")]).code == 0
+    assert [json.loads(line) for line in (tmp_path / "b.json").read_text().splitlines()] == whole
+
+
+@pytest.mark.parametrize(
+    ("out", "more"),
+    [
+        ("a.tum", "--to=kitti"),
+        ("a.csv", "--format=json"),
+        ("a.jsonl", "--to=nerf"),
+        ("a.PNG", "--to=csv"),
+        ("a.mp4", ""),
+    ],
+)
+def test_a_file_is_not_called_what_it_is_not(model: str, tmp_path: Path, out: str, more: str) -> None:
+    picture(tmp_path / "p/0.png")
+    words = ["predict", model, str(tmp_path / "p"), "--out", str(tmp_path / out), *([more] if more else [])]
+    faults.assert_fails(words, 2, naming(out))
+    assert not (tmp_path / out).exists()
+
+
+@pytest.mark.timeout(60)
+def test_pipes_and_empty_names_are_no_pictures(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "p/0.png")
+    os.mkfifo(tmp_path / "p/1.png")
+    faults.assert_fails(["predict", model, str(tmp_path / "p")], 3, naming("1.png"))
+    monkeypatch.chdir(tmp_path)  # full of pictures that nobody has named
+    faults.assert_fails(["predict", model, ""], 2, "an empty name")
 
 
 def test_a_recording_takes_no_other_file(model: str, tmp_path: Path) -> None:
