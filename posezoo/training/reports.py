@@ -14,13 +14,16 @@ from posezoo.base.poses import Poses
 from posezoo.evaluation import named, stored
 from posezoo.evaluation.report import Report
 from posezoo.training.run import CONFIG
-from posezoo.zoo.find import find, full_name
+from posezoo.zoo.find import find, full_name, model_folder
 
 
 def stored_report(run: str | Path) -> tuple[Path, Report]:
     """The folder of a run's report, and the report as it was measured. Raises WeightsError."""
     folder = _folder(run)
     if folder is None:
+        full = str(run) if str(run).startswith("baseline:") else full_name(run)
+        if full.startswith("local-dir:"):
+            model_folder(Path(full.removeprefix("local-dir:")))  # says what is wrong with it where eval would not do
         raise WeightsError(f"{run}: no report", f"posezoo eval {run} --data NAME writes it")
     return folder, Report.load(folder)
 

@@ -197,7 +197,7 @@ def read_config(path: Path) -> dict[str, Any]:
         if not (isinstance(model["config"], dict) and isinstance(model["modifiers"], dict)):
             raise TypeError("model.config and model.modifiers are tables")
         return config
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{path} holds no run (no {CONFIG})", "give a run folder: outputs/MODEL/DATA/TIME") from None
     except KeyError as error:
         raise UsageError(f"{path / CONFIG}: {error.args[0]} is missing", "restore it, or train again") from None

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def full_name(name: str | Path) -> str:
     """The name with its scheme: an alias, an exported file, `hf-hub:` and `local-dir:` unchanged; else a folder's.
 
     A Path is a folder or an exported file, whatever it is called. Raises UsageError for a name that is not a folder but
-    nearly an alias.
+    nearly an alias, a data set's or a baseline's.
     """
     text, aliases = str(name), entries.weights_cards()
     if isinstance(name, Path) and not is_exported(text):
@@ -69,8 +70,13 @@ def full_name(name: str | Path) -> str:
     if text.partition(":")[0] in names.SCHEMES or text in aliases or is_exported(text):
         return text
     here = os.path.exists(paths.user_path(text))  # noqa: PTH110 (False for a name that is too long: Path's raises)
-    if "/" not in text and not here and near(text, aliases):
-        raise unknown_name("trained model", text, aliases)
+    if "/" not in text and not here:
+        if text in entries.data_cards():
+            raise UsageError(f"{text} is a data set, not a trained model", f"posezoo eval RUN --data {text}")
+        if text.startswith("baseline:"):
+            raise UsageError(f"{paths.shortened(text)} is nothing to load", "posezoo eval and compare take baselines")
+        if near(text, aliases):
+            raise unknown_name("trained model", text, aliases)
     return f"local-dir:{text}"
 
 
@@ -99,6 +105,9 @@ def find(name: str, note: Note = silent) -> Trained:
     if is_exported(name):
         what = f"{name} is an exported file, which predict and serve read"
         raise UsageError(what, "give the run or model folder that it was made from")
+    if "/" in name and not name.startswith(names.SCHEMES):
+        shown = paths.shortened(name, 80)
+        raise UsageError(f"no published weights are called {shown}", f"a folder: local-dir:{shown}")
     parsed = names.parse_model(name)
     if parsed.scheme == "local-dir":
         return _in_folder(model_folder(Path(parsed.location)))
@@ -122,12 +131,18 @@ def model_folder(path: Path) -> Path:
     for folder in (path, path / "best"):
         if os.path.isfile(folder / CONFIG):  # noqa: PTH113 (False for a name that is too long: Path's raises)
             return folder
-    shown = paths.shortened(str(path))
+    shown = paths.shortened(str(path), 140)
     if os.path.isfile(path):  # noqa: PTH113
         hint = "a model is a folder; authors' checkpoints: posezoo weights convert FILE --from ... --data ... --out DIR"
         raise WeightsError(f"{shown} is a file, not a model folder", hint)
-    what = "no config.json or best/config.json in it" if os.path.exists(path) else "no such folder"  # noqa: PTH110
-    raise WeightsError(f"{shown}: {what}", "give a run folder, for example outputs/atloc+hyper/demo-loop/…")
+    if os.path.isfile(path / "config.toml"):  # noqa: PTH113
+        raise WeightsError(f"{shown}: a run that has no model yet", f"posezoo resume {shlex.quote(shown)}")
+    if os.path.exists(path):  # noqa: PTH110
+        hint = "give a run folder, for example outputs/atloc+hyper/demo-loop/…"
+        raise WeightsError(f"{shown}: no config.json or best/config.json in it", hint)
+    raise WeightsError(
+        f"{shown}: no such folder, nor a trained model", "give a run folder, or see posezoo weights list"
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -55,6 +55,13 @@ def test_a_report_of_other_weights_is_not_current(train: Train, tmp_path: Path) 
         posezoo.compare(model, other)
 
 
+def test_a_run_without_a_model_is_no_run_to_evaluate(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(WeightsError) as error:
+        stored_report(tmp_path)
+    assert error.value.hint.startswith("posezoo resume")
+
+
 def test_what_was_written_again_is_no_result_on_the_test_images(train: Train) -> None:
     run = train(epochs=1)
     assert report_of_test(run.path) is not None and report_of_test(run.path, "another") is None

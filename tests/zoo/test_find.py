@@ -21,7 +21,7 @@ from naming import naming
 from small_hub import add_alias, catalogue, files_of, hub, pinned, small_model
 
 import posezoo
-from posezoo.base.errors import HubError, PluginError, ResourceError, UsageError, WeightsError
+from posezoo.base.errors import HubError, PluginError, PosezooError, ResourceError, UsageError, WeightsError
 from posezoo.base.files import hub as files
 from posezoo.catalogue import entries, forms
 from posezoo.zoo import card
@@ -403,6 +403,23 @@ def test_no_torch_until_a_model_is_built() -> None:
     code = "import sys; from posezoo.cli import rows; rows.weights(); assert 'torch' not in sys.modules"
     done = run_python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_no_trained_model_is_said_in_words_that_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.toml").touch()  # stopped before its first model
+    for name, exit_code, told in (
+        ("run", 4, "posezoo resume run"),
+        ("nowhere", 4, "posezoo weights list"),
+        ("demo-loop", 2, "--data demo-loop"),
+        ("baseline:mean", 2, "eval"),
+    ):
+        with pytest.raises(PosezooError) as error:
+            find(full_name(name))
+        assert error.value.exit_code == exit_code and told in error.value.hint
+    with pytest.raises(UsageError, match="local-dir:run/best"):
+        find("run/best")
 
 
 def test_full_names() -> None:
