@@ -166,7 +166,7 @@ class Poses:
         """Lines `timestamp x y z qx qy qz qw` (TUM order: w last); seconds, or the image's number if unknown."""
         rows_N7 = np.hstack([self.position, self.quaternion[:, [1, 2, 3, 0]]]).astype(np.float64).tolist()
         lines = (" ".join([stamp, *map(repr, row)]) for stamp, row in zip(self.stamps(first), rows_N7, strict=True))
-        return "\n".join(lines) + "\n"
+        return "".join(f"{line}\n" for line in lines)
 
     def to_kitti(self) -> str:
         """Lines of the upper 3x4 of the camera-to-world matrices, row by row."""

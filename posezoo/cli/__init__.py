@@ -99,6 +99,7 @@ def _usage_hint(error: Any, argv: Sequence[str]) -> str:
     if context is None:
         return "posezoo --help"
     takes_settings = any(parameter.metavar == "KEY=VALUE" for parameter in context.command.params)
+    takes_settings &= " data " not in context.command_path  # what options of data are called is the reader's
     if option.startswith("--") and takes_settings and not getattr(error, "possibilities", None):
         place = next((n for n, word in enumerate(argv) if word.partition("=")[0] == option), len(argv))
         following = [*argv[place : place + 1], *argv[place + 1 : place + 2]]

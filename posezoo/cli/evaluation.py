@@ -59,6 +59,8 @@ def evaluate(
     from posezoo.training.again import evaluate as evaluate_model
     from posezoo.zoo.find import report_folder
 
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file", "give a folder, or a name that is free")
     view = TrainView(format == "quiet")
     report = evaluate_model(
         model,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from posezoo.base.errors import UsageError
 from posezoo.cli import complete
 from posezoo.cli.options import Format, Whole
 from posezoo.cli.output import print_content, print_next
@@ -25,6 +26,9 @@ def plugins(context: typer.Context, format: Format = "human", no_truncate: Whole
         from posezoo.cli import rows
 
         print_content(rows.installed_plugins(), format, "plugins", no_truncate)
+    elif format != "human" or no_truncate:
+        which = context.invoked_subcommand
+        raise UsageError(f"options stand behind {which}", f"posezoo plugins {which} ... --format json")
 
 
 @app.command()

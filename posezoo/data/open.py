@@ -87,7 +87,10 @@ class Dataset:
         frames = self.frames.of_split(split)
         if not len(frames):
             counts = ", ".join(f"{word} {np.sum(self.frames.split == word)}" for word in splits.WORDS)
-            raise DataError(f'{split} split of "{self.name}" is empty (0 images)', f"images now: {counts}")
+            raise DataError(
+                f'{split} split of "{self.name}" is empty (0 images)',
+                f"images now: {counts}; data.split=blocks:40 (eval: --split) divides them anew",
+            )
         return frames
 
     @cached_property
@@ -244,7 +247,7 @@ def problems(name: str, findings: Sequence[Finding]) -> DataError:
     count = f"{len(findings)} problem{'s' * (len(findings) > 1)}"
     hint = "posezoo data verify lists all of them"
     if len(findings) == 1:  # what is wrong with a whole file cannot be left out
-        hint = "correct it" + (", or leave it out with --skip-bad" if findings[0].line else "")
+        hint = "correct it" + ("; train and eval leave it out with --skip-bad" if findings[0].line else "")
     return DataError(f"{count} in {name} (first: {findings[0]})", hint, findings)
 
 

@@ -74,9 +74,8 @@ class Verified:
         found = sum(self.counts.values())
         if not self.missing and self.findings:
             error = problems(self.name, self.findings)
-            return DataError(
-                error.message, "correct them; train and eval leave them out with --skip-bad", self.findings
-            )
+            hint = "correct them" + ("; train and eval leave them out with --skip-bad" if found else "")
+            return DataError(error.message, hint, self.findings)
         if not self.missing and not found:
             return DataError(f"{self.name} has no frames", self.share or "check its path and options")
         if not self.missing:

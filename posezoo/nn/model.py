@@ -97,7 +97,8 @@ class ModelConfig:
         except (ValueError, TypeError, IndexError) as error:
             raise UsageError(f"lenses: {error}", "KIND WIDTH HEIGHT FX FY CX CY NUMBERS...") from None
         if len(set(self.scenes)) != len(self.scenes) or not self.scenes:
-            raise UsageError(f"scene names must differ: {', '.join(self.scenes)}", "give each scene its own name")
+            what = f"scene names must differ: {', '.join(self.scenes)}" if self.scenes else "scenes: there are none"
+            raise UsageError(what, "give each scene its own name")
 
 
 class PoseModel(nn.Module, abc.ABC):

@@ -307,6 +307,7 @@ def settings_of(path: str | Path) -> dict[str, Any]:
         table = settings.from_toml(tomllib.loads(text))
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or ascii(error)[:80]
+        why = "not text" if isinstance(error, UnicodeError) else why
         raise UsageError(f"{path}: {why}", "a run's config.toml, a .json of --print-config, or KEY = VALUE") from None
     if isinstance(table.get("train"), dict) and isinstance(table.get("model"), dict):
         model = table["model"]

@@ -46,6 +46,8 @@ def test_compare_refuses_other_images(train: Train, two_places: Path) -> None:
     assert "--data" in ended.stderr
     assert faults.in_process(["compare", str(first)]).code == 2
     assert faults.in_process(["compare", str(first), "nowhere"]).code == 4
+    page = first / "report" / "report.html"
+    faults.assert_fails(["eval", str(first), "--out", str(page)], 2, naming(page))  # before it is measured
     assert faults.in_process(["compare", "nowhere"]).code == 2  # before anything is looked for
 
 

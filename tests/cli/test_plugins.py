@@ -30,6 +30,8 @@ def test_new_writes_and_says_what_is_next() -> None:
     ("arguments", "reason"),
     [
         (["plugins", "new", "../x", "--kind", "model"], "cannot be a plugin's name"),
+        (["plugins", "--format", "json", "new", "x", "--kind", "model"], "plugins new"),
+        (["plugins", "--no-truncate", "check", "posenet"], "plugins check"),
         (["plugins", "new", "x"], "Missing option '--kind'"),
         (["plugins", "new", "x", "--kind", "thing"], "Invalid value"),
         (["plugins", "nw"], "No such command 'nw'"),
