@@ -92,7 +92,7 @@ def _folder(card: DataCard, root: str | Path | None) -> str:
 
 
 def _packaged(name: str) -> list[str]:
-    return ["Nothing: it comes with posezoo.", f"Train: posezoo train posenet+hyper --data {name}"]
+    return ["Nothing: it comes with posezoo.", f"Train: posezoo train posenet+hyper --data {shlex.quote(name)}"]
 
 
 def _steps(name: str, card: DataCard, archives: list[Archive], folder: str, given: bool) -> list[str]:

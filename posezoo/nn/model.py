@@ -199,15 +199,16 @@ class PoseModel(nn.Module, abc.ABC):
         batch_size: int = 32,
         note: Note = warnings.warn,
         tta: bool = False,
+        exif: bool | None = None,
     ) -> Poses:
         """The poses of pictures, in order: files, folders, arrays, tensors, Pillow images (`posezoo.nn.inputs`).
 
-        Files are read as the training pictures were. `note` is called with lines for the user. `tta`: the median over
-        each picture and turned copies, or the mean over rolled ones (`posezoo.nn.tta`). Raises DataError for what is
-        no readable picture.
+        Files are read as the training pictures were; `exif`: turned as their EXIF orientation says, or not. `note` is
+        called with lines for the user. `tta`: the median over each picture and turned copies, or the mean over rolled
+        ones (`posezoo.nn.tta`). Raises DataError for what is no readable picture.
         """
         with evaluating(self):
-            return predict_files(self, images, self.config, self.device, batch_size, note, tta)
+            return predict_files(self, images, self.config, self.device, batch_size, note, tta, exif)
 
     def optimize(self, bf16: bool = False) -> Self:
         """A copy for inference with the same poses within 1e-4: batch norms folded, channels last. See docs: export.
@@ -259,6 +260,7 @@ def predict_files(
     batch_size: int,
     note: Note,
     tta: bool = False,
+    exif: bool | None = None,
 ) -> Poses:
     """The poses that `network` (prepared images to output) gives for pictures, in order.
 
@@ -268,7 +270,7 @@ def predict_files(
         raise UsageError(f"batch_size={batch_size}", "batch_size=1 or more")
     given = inputs.listed(images)
     files = [image for image in given if isinstance(image, (str, Path))]
-    decode, lens_of = _decode(files, config, note), lenses.lens_of(config.lenses)
+    decode, lens_of = _decode(files, config, note, exif), lenses.lens_of(config.lenses)
     for name, image in zip(inputs.names(given), given, strict=True):
         if not isinstance(image, (str, Path)):
             refuse_raw(name, config, inputs.pillow(image))
@@ -292,16 +294,16 @@ def unfamiliar_note(unfamiliar: int, count: int) -> str:
     return f"{unfamiliar} of {count} images are unfamiliar: they {what}"
 
 
-def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note) -> Decode | None:
+def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note, exif: bool | None) -> Decode | None:
     """How the files are read: as the training pictures were. Raises DataError for raw files: only readers read them."""
-    if config.decode == pictures.UPRIGHT.key:
-        return pictures.UPRIGHT
     for path in paths:
         refuse_raw(path, config)
+    if config.decode == pictures.UPRIGHT.key if exif is None else exif:
+        return pictures.UPRIGHT
     turned = sum(pictures.orientation_of(path) != 1 for path in paths)
     if turned:
         what = f"{turned} of {len(paths)} images have an EXIF orientation: ignored, as in training"
-        note(f"{what} (data option exif=true trains on turned pictures)")
+        note(f"{what} (exif=True turns them; data option exif=true trains on turned pictures)")
     return None
 
 

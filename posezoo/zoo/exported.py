@@ -59,9 +59,15 @@ class ExportedModel:
         found = dict(zip(outputs(len(values)), values, strict=True))
         return PoseOutput(rotation=found["quaternion"], **found)
 
-    def predict(self, images: Picture | Sequence[Picture], batch_size: int = 32, note: Note = warnings.warn) -> Poses:
+    def predict(
+        self,
+        images: Picture | Sequence[Picture],
+        batch_size: int = 32,
+        note: Note = warnings.warn,
+        exif: bool | None = None,
+    ) -> Poses:
         """As `PoseModel.predict`. Raises DataError for a file that is not a readable image."""
-        return predict_files(self, images, self.config, "cpu", batch_size, note)
+        return predict_files(self, images, self.config, "cpu", batch_size, note, exif=exif)
 
 
 def outputs(count: int) -> tuple[str, ...]:

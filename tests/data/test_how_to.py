@@ -48,6 +48,7 @@ def test_only_the_archives_of_the_part() -> None:
         return [archive["file"] for archive in how_to(name)["archives"]]
 
     assert archives("7scenes?scenes=fire,stairs") == ["fire.zip", "stairs.zip"]
+    assert "'demo-places?scenes=yard'" in how_to("demo-places?scenes=yard")["steps"][-1]
     assert how_to("7scenes?scenes=fire")["frames"] == {"train": 2000, "test": 2000}
     day = "2014-06-26-08-53-56"
     assert archives(f"robotcar-loop?sequences={day}") == [f"{day}_stereo_centre_*.tar", f"{day}_gps.tar"]

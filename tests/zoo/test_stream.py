@@ -92,6 +92,11 @@ def test_photographs_are_turned_on_request(model: PoseModel, tmp_path: Path) -> 
     upright = predicted(model, tmp_path / "b.png")
     apart = [np.abs(turned.position - other.position).max() for other in (upright, plain)]
     assert apart[0] < 0.2 * apart[1]
+    for given, same in ((True, turned), (False, plain), (None, plain)):  # in Python as on the command line
+        np.testing.assert_array_equal(
+            model.predict(tmp_path / "a.jpg", exif=given, note=notes.append).position, same.position
+        )
+    assert len(notes) == 3 and "exif=True" in notes[1]
 
 
 def test_pictures_in_memory(model: PoseModel, tmp_path: Path) -> None:
