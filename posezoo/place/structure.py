@@ -106,17 +106,17 @@ def match(database: Path, wanted: Sequence[tuple[str, str]], progress: Stages) -
 def reconstruct(database: Path, images: Path, work: Path, total: int, progress: Stages) -> list[Any]:
     """The components found (pycolmap.Reconstruction), the largest first. Raises DataError if there is none.
 
-    Those of the last time are read again if the database is as it was: only metres or the vertical are new then.
+    Those of the last time are read again if the database says what it said: only metres or the vertical are new then.
     """
     import pycolmap
 
     folder = work / "models"
-    made_from = folder / "database.sha256"
-    with database.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    made_from, digest = folder / "made_from", _digest(database)
     if made_from.is_file() and made_from.read_text() == digest:
-        parts = [pycolmap.Reconstruction(str(path.parent)) for path in folder.glob("*/images.bin")]
-        return sorted(parts, key=lambda model: -model.num_reg_images())
+        parts = sorted(folder.glob("*/images.bin"), key=lambda path: natural(str(path)))
+        return sorted(
+            (pycolmap.Reconstruction(str(p.parent)) for p in parts), key=lambda model: -model.num_reg_images()
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     registered = 0
@@ -151,6 +151,19 @@ def _stored(database: Path) -> list[Any]:
         return []
     with _opened(pycolmap, database) as found:
         return [image for image in found.read_all_images() if found.exists_keypoints(image.image_id)]
+
+
+def _digest(database: Path) -> str:
+    """sha256 of what cameras are placed by: images, their points, the matches of each pair.
+
+    Not of the file, whose bytes may change when it is opened.
+    """
+    import pycolmap
+
+    with _opened(pycolmap, database) as found:
+        images = [(one.name, one.camera_id, found.num_keypoints_for_image(one.image_id)) for one in _stored(database)]
+        pairs = found.read_two_view_geometry_num_inliers()
+    return hashlib.sha256(repr((images, pairs)).encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -67,6 +69,8 @@ def test_called_again_it_continues_and_gets_metres(
     (tmp_path / "true.csv").write_text("image,x,y,z\n" + "\n".join(rows[::2]) + "\n")
     before = {path: path.stat().st_mtime_ns for path in (place / "images").rglob("*.jpg")}
     demo_video.accelerometer(tmp_path / "phone.csv", COUNT)
+    with contextlib.closing(sqlite3.connect(place / "work/database.db")) as database:
+        database.execute("VACUUM")  # other bytes, the same content
     monkeypatch.setattr(structure, "_run", _without(("extract_features", "incremental_mapping"), structure._run))
     measured = {"scale_from": str(tmp_path / "true.csv"), "gravity_from": str(tmp_path / "phone.csv")}
     report = map_place([walk[0]], place, conditions=["overcast"], **measured)
