@@ -99,7 +99,8 @@ def _usage_hint(error: Any, argv: Sequence[str]) -> str:
     if context is None:
         return "posezoo --help"
     takes_settings = any(parameter.metavar == "KEY=VALUE" for parameter in context.command.params)
-    takes_settings &= " data " not in context.command_path  # what options of data are called is the reader's
+    if option in _options(context.find_root().command):  # of another command: no setting
+        return f"{context.command_path} --help"
     if option.startswith("--") and takes_settings and not getattr(error, "possibilities", None):
         place = next((n for n, word in enumerate(argv) if word.partition("=")[0] == option), len(argv))
         following = [*argv[place : place + 1], *argv[place + 1 : place + 2]]
@@ -107,6 +108,12 @@ def _usage_hint(error: Any, argv: Sequence[str]) -> str:
         key = option.removeprefix("--").replace("-", "_")
         return f"settings have no dashes, write {key}={'VALUE' if value.startswith('-') else value[:20]}"
     return f"{context.command_path} --help"
+
+
+def _options(command: Any) -> set[str]:
+    """All options of a command and of those below it."""
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*map(_options, getattr(command, "commands", {}).values()))
 
 
 def _for_people(argv: Sequence[str]) -> bool:

@@ -117,6 +117,8 @@ def test_predictions_in_every_form(run: Path, images: list[str], tmp_path: Path)
         (["train", "atloc", "--data", "demo-loop", "--epochs"], "epochs=VALUE$"),
         (["info", "atloc", "--dropout", "0.2"], "dropout=0.2$"),
         (["data", "list", "--epochs", "3"], "posezoo data list --help"),
+        (["data", "stats", "demo-loop", "--skip-bad"], "posezoo data stats --help"),  # of another command: no setting
+        (["bench", "grid", "study", "--data", "demo-loop", "--dry-run"], "posezoo bench grid --help"),
         (["train", "local-dir:x", "--data", "demo-loop"], "posezoo list"),
         (["info", "posnet"], '"posenet"'),
         (["info", "demo-lop"], '"demo-loop"'),
