@@ -106,7 +106,12 @@ def parse_model(name: str) -> ModelName:
     if not match and _MODEL.fullmatch(plain):
         raise UsageError(f"{_quoted(name)}: an architecture has no revision", f"use {plain}")
     if not match:
-        raise UsageError(f"not a model name: {_quoted(name)}", "a name looks like atloc+hyper; see posezoo list")
+        hint = "a name looks like atloc+hyper; see posezoo list"
+        if _MODEL.fullmatch(name.lower()):
+            hint = f'did you mean "{name.lower()}"?'
+        elif re.match(rf"{_NAME}:", name, re.ASCII):
+            hint = f"of data: posezoo data stats {_quoted(name)}"
+        raise UsageError(f"not a model name: {_quoted(name)}", hint)
     parts = [part.partition("=") for part in match["mods"].split("+")[1:]]
     modifiers = tuple((modifier, value or None) for modifier, _, value in parts)
     names = [modifier for modifier, _ in modifiers]

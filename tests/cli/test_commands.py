@@ -121,6 +121,8 @@ def test_predictions_in_every_form(run: Path, images: list[str], tmp_path: Path)
         (["bench", "grid", "study", "--data", "demo-loop", "--dry-run"], "posezoo bench grid --help"),
         (["train", "local-dir:x", "--data", "demo-loop"], "posezoo list"),
         (["info", "posnet"], '"posenet"'),
+        (["info", "AtLoc+Hyper"], r"\"atloc\+hyper\""),
+        (["info", "folder:photos"], "posezoo data stats"),
         (["info", "demo-lop"], '"demo-loop"'),
         (["info", "atloc.lsmt"], '"atloc.lstm"'),
         (["info", "ms-transformer+hyper.7scene"], r'"ms-transformer\+hyper.7scenes"'),
