@@ -6,6 +6,7 @@ Legend: N pictures, H height, W width.
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -35,20 +36,30 @@ def listed(images: Picture | Sequence[Picture]) -> list[Picture]:
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, (str, Path)):
-        folder = user_path(images)
-        if not folder.is_dir():
-            matches = glob.glob(str(folder), recursive=True) if glob.has_magic(str(images)) else []  # noqa: PTH207
-            return [*sorted(matches, key=natural)] if matches and not folder.exists() else [images]
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()]
-        files: list[Picture] = [*sorted(found, key=lambda path: natural(str(path)))]
-        if not files:
-            raise DataError(f"{folder}: no images in it", f"read are {', '.join(SUFFIXES)}")
-        return files
+        path = user_path(images)
+        return [*below(path)] if path.is_dir() else [*matching(path)] or [images]
     if isinstance(images, Image.Image):
         return [images]
     if not isinstance(images, Iterable) or isinstance(images, (bytes, bytearray)):
         raise DataError(f"{type(images).__name__} is no picture", WANTED)
     return [one for image in images for one in listed(image)]
+
+
+def below(folder: Path) -> list[Path]:
+    """The pictures in a folder and in those in it, in natural order. Raises DataError if there are none."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    files = sorted(found, key=lambda path: natural(str(path)))
+    if not files:
+        raise DataError(f"{folder}: no images in it", f"read are {', '.join(SUFFIXES)}")
+    return files
+
+
+def matching(pattern: Path) -> list[Path]:
+    """What a pattern (`day*/*.jpg`) matches, in natural order; nothing if it is the name of a file."""
+    if os.path.lexists(pattern) or not glob.has_magic(str(pattern)):
+        return []
+    found = map(Path, glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (Path's starts in one folder)
+    return sorted((path for path in found if not path.is_dir()), key=lambda path: natural(str(path)))
 
 
 def names(images: Sequence[Picture]) -> list[str]:

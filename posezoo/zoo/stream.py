@@ -31,9 +31,10 @@ from posezoo.base.errors import DataError, UsageError
 from posezoo.base.files import lenses, pictures, videos
 from posezoo.base.files.lenses import LensOf
 from posezoo.base.observe import Note, Progress, parallel
-from posezoo.base.paths import natural, user_path
+from posezoo.base.paths import user_path
 from posezoo.base.poses import Poses
 from posezoo.base.spec import Decode
+from posezoo.nn import inputs
 from posezoo.nn.model import (
     ModelConfig,
     PoseModel,
@@ -48,7 +49,6 @@ from posezoo.nn.model import (
 if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 CAMERA = "camera:"
 _TIMES = ((r"\d{9,10}\.\d{1,9}", 1e6), (r"\d{13}", 1e3), (r"\d{16}", 1.0), (r"\d{19}", 1e-3))
 
@@ -153,7 +153,7 @@ def joined(parts: Sequence[Poses]) -> Poses:
 
 def time_of(name: str) -> int:
     """The time in microseconds that a file is named by: seconds with a point, or 13, 16 or 19 digits; -1: none."""
-    stem = Path(name).stem if Path(name).suffix.lower() in SUFFIXES else Path(name).name
+    stem = Path(name).stem if Path(name).suffix.lower() in inputs.SUFFIXES else Path(name).name
     for pattern, scale in _TIMES:
         if re.fullmatch(pattern, stem, re.ASCII):
             whole, _, part = stem.partition(".")
@@ -169,17 +169,12 @@ def _items(sources: Sequence[str | Path], every: int) -> tuple[Iterator[Item], i
         if text.startswith(CAMERA):
             found.append(text.removeprefix(CAMERA))
         elif os.path.isdir(path):  # noqa: PTH112 (False for a name that is too long: Path's raises)
-            files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
-            below = sorted(files, key=lambda p: natural(str(p)))
-            if not below:
-                raise DataError(f"{path}: no images in it", f"read are {', '.join(SUFFIXES)}")
-            found.append(below)
+            found.append(inputs.below(path))
         elif not os.path.lexists(path) and glob.has_magic(text):
-            names = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path's starts in one folder)
-            matches = sorted(map(Path, names), key=lambda p: natural(str(p)))
+            matches = inputs.matching(path)
             if not matches:
                 raise DataError(f"{text}: matches no file")
-            found += [p if p.suffix.lower() in videos.VIDEOS else [p] for p in matches if not p.is_dir()]
+            found += [p if p.suffix.lower() in videos.VIDEOS else [p] for p in matches]
         else:
             found.append(path if path.suffix.lower() in videos.VIDEOS else [path])
     total = sum(map(len, found)) if all(isinstance(one, list) for one in found) else None  # type: ignore[arg-type]

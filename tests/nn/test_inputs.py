@@ -80,7 +80,7 @@ def test_a_folder_is_read_as_on_the_command_line(files: list[Path]) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(files[0], folder / name)
     assert inputs.listed(folder) == [*files, folder / "10.png", folder / "more" / "3.png"]
-    assert inputs.listed(f"{folder}/*.png") == [*map(str, files), f"{folder}/10.png"]
+    assert inputs.listed(f"{folder}/*.png") == [*files, folder / "10.png"]
 
 
 def test_grey_pictures_and_folders_without_any(tmp_path: Path) -> None:
