@@ -93,7 +93,7 @@ def page_text() -> str:
         for row in table.rows:
             data = row.data if table.ground_truth == "original" else f"{row.data}, {table.ground_truth} ground truth"
             groups.setdefault(data, {}).setdefault(_key(table, row), []).append(_figure(table, row))
-    sources = list(dict.fromkeys(table.origin for table in tables))
+    sources = list(dict.fromkeys(map(_source, tables)))
     for data in sorted(groups):
         rows = [["method", "m, deg", "of", "settings", "seeds", "source"]]
         for (method, settings, of, source, seeded), figures in groups[data].items():
@@ -109,16 +109,15 @@ def page_text() -> str:
             *(f"| {row} |" for row in cells[1:]),
             "",
         ]
-    notes = {table.origin: f" ({table.note})" for table in tables if table.note}
-    lines += ["## Sources", ""]
-    lines += [f"{n}. {_words(source)}{notes.get(source, '')}" for n, source in enumerate(sources, 1)]
+    lines += ["## Sources", "", *(f"{n}. {source}" for n, source in enumerate(sources, 1))]
     return "\n".join(lines) + "\n"
 
 
-def _words(origin: str) -> str:
-    """Where a figure comes from; a command as code."""
-    command, bracket, more = origin.partition(" (")
-    return f"`{command}`{bracket}{more}" if origin.startswith("posezoo ") else origin
+def _source(table: ResultTable) -> str:
+    """Where a table's figures come from, a command as code, and what is to be known of them."""
+    command, bracket, more = table.origin.partition(" (")
+    origin = f"`{command}`{bracket}{more}" if table.origin.startswith("posezoo ") else table.origin
+    return f"{origin} ({table.note})" if table.note else origin
 
 
 def _method(row: Result) -> str:
@@ -133,7 +132,7 @@ def _key(table: ResultTable, row: Result) -> tuple[str, ...]:
     settings = " ".join(f"`{key}={setting_text(value)}`" for key, value in row.settings.items())
     statistic = "" if row.statistic == "median" else row.statistic
     of = ", ".join(filter(None, (row.scene, row.sequence, statistic))) or "all"
-    return _method(row), settings, of, table.origin, "seed" * (table.source == "ours" and row.method not in BASELINES)
+    return _method(row), settings, of, _source(table), "seed" * (table.source == "ours" and row.method not in BASELINES)
 
 
 def _kitchen(tables: Iterable[ResultTable]) -> list[tuple[ResultTable, Result]]:

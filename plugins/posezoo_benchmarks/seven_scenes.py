@@ -35,6 +35,8 @@ GROUND_TRUTH = ("original", "calibrated", "sfm")
 FRAMES_PER_SECOND = 30
 FOCAL, CENTRE, SIZE = 525.0, (320.0, 240.0), (640, 480)  # of the colour camera
 DEPTH_FOCAL = 585.0
+# the depth sensor in the colour camera: https://projet.liris.cnrs.fr/voir/activities-dataset/kinect-calibration.html
+DEPTH_POSE = (-0.025559, 0.000101, 0.002032, 0.999983, 0.004081, -0.003947, -0.001354)
 _SEQUENCE = re.compile(r"(?:sequence|seq-?)\s*(\d{1,4})", re.ASCII | re.IGNORECASE)
 _IMAGE = re.compile(r"(frame-(\d{1,9}))\.color\.(?:png|jpg|jpeg)", re.ASCII | re.IGNORECASE)
 _POSE = re.compile(r"(frame-\d{1,9})\.pose\.txt", re.ASCII | re.IGNORECASE)
@@ -226,10 +228,10 @@ def _frame(
 
 
 def _depth(root: Path, path: str) -> DepthMap | None:
-    """The depth sensor's picture, which is in the colour camera's place as far as a centimetre or two matter."""
+    """The depth sensor's picture: it stands 2.6 cm beside the colour camera, and is turned by 0.67 degrees."""
     if not os.path.isfile(f"{root}{os.sep}{path}"):  # noqa: PTH113 (1e5 frames: a Path takes longer to make)
         return None
-    return DepthMap(path, 1000.0, (DEPTH_FOCAL, DEPTH_FOCAL, *CENTRE))
+    return DepthMap(path, 1000.0, (DEPTH_FOCAL, DEPTH_FOCAL, *CENTRE), DEPTH_POSE)
 
 
 def _camera(path: Path) -> tuple[float, float, float, float] | None:

@@ -121,12 +121,14 @@ class DepthMap:
 
     `path` is relative to the data set's root, as the image's. A number is a depth in metres times `per_metre` (1000:
     millimetres); 0 and 65535 are unknown. `intrinsics` are (fx, fy, cx, cy) in pixels of the map, where another camera
-    in the same place took it; without them the map shows what the image shows, at any size.
+    took it; without them the map shows what the image shows, at any size. `pose` is where that camera stands in the
+    image's, (x, y, z, qw, qx, qy, qz) in metres, map-to-image; left out, both stand in one place.
     """
 
     path: str
     per_metre: float = 1000.0
     intrinsics: tuple[float, float, float, float] | None = None
+    pose: tuple[float, float, float, float, float, float, float] = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

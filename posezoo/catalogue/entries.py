@@ -102,18 +102,6 @@ def results_of(model: str) -> list[tuple[ResultTable, Result]]:
     return [(table, row) for table, row in rows if bare(row.model) == bare(model)]
 
 
-def published_results(model: str, data: str, ground_truth: str = "original") -> list[tuple[ResultTable, Result]]:
-    """Published medians of exactly this model name, with its published settings, on exactly these data."""
-    return [
-        (table, row)
-        for table in results().values()
-        for row in table.rows
-        if (row.model, row.data, row.statistic, table.ground_truth) == (model, data, "median", ground_truth)
-        and table.source == "paper"
-        and not (row.settings or row.scene or row.sequence)
-    ]
-
-
 WIDTHS = {"hidden", "feature", "width", "feedforward"}
 """Settings that make another size of a model, which our grids compare with it."""
 
@@ -131,9 +119,10 @@ def best_results(data: str) -> dict[str, tuple[ResultTable, Result]]:
             rows.setdefault(one, []).append((table, row))
     means = [(seeds[0][0], _mean([row for _, row in seeds])) for seeds in rows.values()]
 
-    def order(pair: tuple[ResultTable, Result]) -> tuple[bool, bool, float]:
-        ours = pair[0].source == "ours"
-        return ours, ours and WIDTHS.isdisjoint(pair[1].settings), -pair[1].position_m
+    def order(pair: tuple[ResultTable, Result]) -> tuple[bool, bool, float, float]:
+        (table, row), ours = pair, pair[0].source == "ours"
+        degrees = 180.0 if row.orientation_deg is None else row.orientation_deg
+        return ours, ours and WIDTHS.isdisjoint(row.settings), -row.position_m, -degrees
 
     # a later one replaces an earlier one: published, then ours, each from the worst to the best
     return {row.model: (table, row) for table, row in sorted(means, key=order)}

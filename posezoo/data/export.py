@@ -78,7 +78,7 @@ def _csv(frames: Frames, progress: Progress) -> dict[str, str]:
         more["lens"] = ["" if lens is None else " ".join([lens.kind, *map(repr, lens.parameters)]) for lens in lenses]
     if len(frames.depth):
         # a map of another camera would be taken for one of the image's
-        same_N = np.isnan(frames.depth_camera[:, 1:]).all(axis=1)
+        same_N = np.isnan(frames.depth_camera[:, 1:5]).all(axis=1)
         maps = [os.fsdecode(path) if same else "" for path, same in zip(frames.depth.tolist(), same_N, strict=True)]
         more |= {"depth": maps, "depth_scale": [repr(scale) for scale in frames.depth_camera[:, 0].tolist()]}
     return {"poses.csv": frames.poses().to_csv(more)}

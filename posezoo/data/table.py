@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from posezoo.base.poses import Poses
-from posezoo.base.spec import Decode, Frame, Lens
+from posezoo.base.spec import Decode, DepthMap, Frame, Lens
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Frames:
     """What `lens` counts."""
     depth: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.bytes_))
     """(N,) paths of depth maps as those of images, empty where there is none; or no entries at all."""
-    depth_camera: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 5)))
-    """(N, 5), or none: numbers to a metre, and the map's own intrinsics (NaN: as the image's)."""
+    depth_camera: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 12)))
+    """(N, 12), or none: numbers to a metre, the map's own intrinsics (NaN: as the image's), its pose in the image's."""
 
     def lens_of(self, i: int) -> Lens | None:
         """The distortion of image i that is corrected."""
@@ -113,7 +113,10 @@ class Frames:
             lenses=lenses if bent else (),
             depth=np.array([os.fsencode(depth.path) if depth else b"" for depth in depths], dtype=np.bytes_),
             depth_camera=np.array(
-                [(depth.per_metre, *(depth.intrinsics or unknown)) if depth else (1.0, *unknown) for depth in depths],
+                [
+                    (depth.per_metre, *(depth.intrinsics or unknown), *depth.pose)
+                    for depth in (depth or DepthMap("") for depth in depths)
+                ],
                 dtype=np.float64,
-            ).reshape(-1, 5),
+            ).reshape(-1, 12),
         )

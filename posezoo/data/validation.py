@@ -42,7 +42,7 @@ CLASSES: dict[type, dict[str, tuple[Any, ...]]] = {
         **{"lens": (Lens,), "depth": (DepthMap,)},
     },
     Lens: {"kind": (str,)},
-    DepthMap: {"path": (str,), "per_metre": (NUMBER,), "intrinsics": (NUMBER,) * 4},
+    DepthMap: {"path": (str,), "per_metre": (NUMBER,), "intrinsics": (NUMBER,) * 4, "pose": (NUMBER,) * 7},
 }
 OPTIONAL = ("intrinsics", "camera_size", "lens", "depth", "decode")  # or None
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from posezoo.base.errors import Interrupted, UsageError, WeightsError
 from posezoo.base.observe import Progress, Stages
 from posezoo.base.poses import ESTIMATES, Poses
-from posezoo.catalogue import entries
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines, cost
+from posezoo.evaluation.published import published
 from posezoo.evaluation.report import Report
 from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel, evaluating
@@ -117,7 +117,7 @@ def evaluate(
         train=train if len(train) else None,
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
         unit=dataset.unit,
-        remarks=(*seen, *remarks, *_published(name, dataset, test, split)),
+        remarks=(*seen, *remarks, *published(name, dataset, test, split)),
         settings=_settings(model, dataset, run, trained or {}, tta),
     )
 
@@ -186,18 +186,6 @@ def _other_pixels(model: PoseModel, frames: Frames) -> list[str]:
     if here == trained or (raw and not trained):  # pictures all the same, where turned ones are others
         return []
     return [f"pictures are decoded differently than in training: {here or 'as stored'}, not {trained or 'as stored'}"]
-
-
-def _published(model: str, dataset: Dataset, frames: Frames, split: str) -> list[str]:
-    """A line for each published number of this model on these data; none unless all of the card's frames are here."""
-    if dataset.card is None or dataset.card.frames.get(split) != len(frames):
-        return []
-    lines = []
-    for table, row in entries.published_results(model, dataset.name, frames.ground_truth):
-        degrees = "" if row.orientation_deg is None else f", {row.orientation_deg} deg"
-        origin = "; ".join(filter(None, (table.origin, table.note)))
-        lines.append(f"published for {row.model} on {row.data}: median {row.position_m} m{degrees} ({origin})")
-    return lines
 
 
 def predict_frames(

@@ -145,17 +145,6 @@ def test_the_published_numbers_stand_as_read() -> None:
     found = {(row.model, row.position_m, row.orientation_deg) for _, row in entries.results_of("posenet+hyper")}
     assert {("posenet+hyper", 0.61, 1.84), ("posenet+hyper", 1.53, 5.34)} <= found
     assert len([row for _, row in entries.results_of("ms-transformer+hyper")]) == 17
-    ((table, row),) = entries.published_results("posenet", "cambridge-shop-facade")
-    assert (row.position_m, row.orientation_deg, table.origin) == (0.74, 4.79, "HyperPose supplement, Table 1")
-    # both numbers that circulate, each with its source
-    rows = entries.published_results("ms-transformer", "7scenes")
-    assert {(row.orientation_deg, table.origin) for table, row in rows} == {
-        (7.28, "readme of PAE"),
-        (9.51, "later papers"),
-    }
-    assert entries.published_results("posenet", "cambridge-shop-facade", "sfm") == []
-    assert entries.published_results("no model at all", "7scenes") == []
-    assert entries.published_results("ms-transformer+hyper", "cambridge") == [], "ablations are not the model"
 
 
 def test_rows_of_generated_widths_are_the_networks_that_were_measured() -> None:
@@ -304,3 +293,5 @@ def test_best_results_are_means_over_seeds_of_the_model_itself() -> None:
     assert best.position_m == pytest.approx(sum(row.position_m for row in rows) / 3, rel=1e-3)
     assert best.orientation_deg == pytest.approx(sum(row.orientation_deg or 0 for row in rows) / 3, rel=1e-3)
     assert "atloc+anchors+hyper" in entries.best_results("demo-loop")
+    _, best = entries.best_results("7scenes")["ms-transformer"]
+    assert (best.position_m, best.orientation_deg) == (0.18, 7.28), "of 7.28 and 9.51, whichever stands first"

@@ -205,14 +205,20 @@ def test_png_is_read_before_a_jpeg_copy_and_each_has_its_camera(
 
 
 def test_depth_maps_are_those_of_the_sensor_where_they_are(tmp_path: Path) -> None:
-    """Millimetres, and the sensor's own focal length: 585, where colours have 525."""
+    """Millimetres, the sensor's own focal length, 585 where colours have 525, and where it stands: left of them."""
     make_scene(tmp_path / "chess", {"train": (1,), "test": (3,)})
     frames = read_scenes(tmp_path).frames
     assert all(frame.depth is None for frame in frames)
     name = frames[1].image.replace(".color.png", ".depth.png")
     Image.new("I;16", (640, 480)).save(tmp_path / name)
     found = {frame.image: frame.depth for frame in read_scenes(tmp_path).frames}
-    assert found.pop(frames[1].image) == DepthMap(name, 1000.0, (585.0, 585.0, 320.0, 240.0))
+    depth = found.pop(frames[1].image)
+    assert depth is not None
+    assert (depth.path, depth.per_metre, depth.intrinsics) == (name, 1000.0, (585.0, 585.0, 320.0, 240.0))
+    np.testing.assert_allclose(depth.pose[:3], (-0.0256, 0.0001, 0.002), atol=1e-4)
+    turn = Rotation.from_quat(depth.pose[3:], scalar_first=True)
+    assert abs(np.linalg.norm(depth.pose[3:]) - 1) < 1e-6
+    assert 0.6 < np.degrees(turn.magnitude()) < 0.7
     assert set(found.values()) == {None}
 
 

@@ -30,6 +30,7 @@ from posezoo.base.files.pictures import read_depths
 from posezoo.base.files.write import replacement, writing
 from posezoo.base.observe import Observer, Progress, parallel
 from posezoo.base.paths import printable_path
+from posezoo.base.rotation import rotation_matrix
 from posezoo.data.images import neighbours
 from posezoo.data.images.build import unreadable_error
 from posezoo.data.images.cache import ImageCache, cache_folder, file_digests
@@ -37,7 +38,8 @@ from posezoo.data.table import Frames
 
 ROWS, COLUMNS = 72, 96
 UNKNOWN = (0, 65535)  # the numbers that stand for no depth: the second is that of 7Scenes
-VERSION = 1  # raise it when what is read or written changes
+STEPS = 4  # looks for what a camera beside the map's sees; along a wall two are enough
+VERSION = 2  # raise it when what is read or written changes
 
 
 class DepthMaps:
@@ -191,22 +193,35 @@ def _read(maps: Frames, i: int) -> np.ndarray | Finding:
         return Finding(printable_path(maps.name(i)), 0, error.message.removeprefix(f"{maps.path(i)}: "))
 
 
-def inverse_grid(numbers_HW: np.ndarray, camera_11: np.ndarray) -> np.ndarray:
+def inverse_grid(numbers_HW: np.ndarray, camera_18: np.ndarray) -> np.ndarray:
     """(ROWS, COLUMNS) inverse depths at the middles of a grid's cells over the image, from a map of numbers.
 
-    `camera_11`: numbers to a metre, the map's fx, fy, cx, cy (NaN: it shows what the image shows), the image's, and
-    the image's width and height.
+    `camera_18`: numbers to a metre, the map's fx, fy, cx, cy (NaN: it shows what the image shows), its pose in the
+    image's camera, the image's fx, fy, cx, cy, width and height.
     """
-    per_metre, *own_4, fx, fy, cx, cy, width, height = camera_11.tolist()
-    columns, rows = (np.arange(COLUMNS) + 0.5) / COLUMNS, (np.arange(ROWS) + 0.5) / ROWS
-    if np.isfinite([*own_4, fx, fy, cx, cy]).all():
-        u_W = (columns * width - cx) / fx * own_4[0] + own_4[2]
-        v_H = (rows * height - cy) / fy * own_4[1] + own_4[3]
-    else:
-        u_W, v_H = columns * numbers_HW.shape[1], rows * numbers_HW.shape[0]
-    u_W, v_H = np.floor(u_W).astype(int), np.floor(v_H).astype(int)
-    inside_HW = ((v_H >= 0) & (v_H < numbers_HW.shape[0]))[:, None] & ((u_W >= 0) & (u_W < numbers_HW.shape[1]))
-    v_H, u_W = v_H.clip(0, numbers_HW.shape[0] - 1), u_W.clip(0, numbers_HW.shape[1] - 1)
-    value_HW = numbers_HW[v_H[:, None], u_W].astype(np.float64)
-    known_HW = inside_HW & ~np.isin(value_HW, UNKNOWN)
-    return np.where(known_HW, per_metre / np.where(known_HW, value_HW, 1), np.nan)
+    per_metre, *own_4, fx, fy, cx, cy, width, height = np.delete(camera_18, np.s_[5:12]).tolist()
+    metres_HW = numbers_HW / per_metre
+    metres_HW[np.isin(numbers_HW, UNKNOWN)] = np.nan
+    u_HW, v_HW = np.meshgrid((np.arange(COLUMNS) + 0.5) / COLUMNS, (np.arange(ROWS) + 0.5) / ROWS)
+    if not np.isfinite([*own_4, fx, fy, cx, cy]).all():
+        return 1 / _looked_up(metres_HW, u_HW * metres_HW.shape[1], v_HW * metres_HW.shape[0])
+    ray_HW3 = np.dstack([(u_HW * width - cx) / fx, (v_HW * height - cy) / fy, np.ones_like(u_HW)])
+    shift_3, turn_33 = camera_18[5:8], rotation_matrix(camera_18[8:12])
+    # where the map shows what a cell shows depends on how far that is, which the map says there: found step by step
+    depth_HW = found_HW = np.full((ROWS, COLUMNS), np.nanmedian(metres_HW) if np.isfinite(metres_HW).any() else 1.0)
+    for _ in range(1 if (camera_18[5:12] == (0, 0, 0, 1, 0, 0, 0)).all() else STEPS):
+        seen_HW3 = (ray_HW3 * depth_HW[..., None] - shift_3) @ turn_33
+        ahead_HW3 = seen_HW3 / np.where(seen_HW3[..., 2:] > 0, seen_HW3[..., 2:], np.nan)
+        across_HW, down_HW = ahead_HW3[..., 0] * own_4[0] + own_4[2], ahead_HW3[..., 1] * own_4[1] + own_4[3]
+        shown_HW3 = ahead_HW3 * _looked_up(metres_HW, across_HW, down_HW)[..., None]
+        found_HW = (shown_HW3 @ turn_33.T + shift_3)[..., 2]
+        depth_HW = np.where(found_HW > 0, found_HW, depth_HW)
+    return 1 / np.where(found_HW > 0, found_HW, np.nan)
+
+
+def _looked_up(metres_HW: np.ndarray, u_HW: np.ndarray, v_HW: np.ndarray) -> np.ndarray:
+    """The map's depths at (u, v) in its pixels; NaN outside it and where it knows none."""
+    height, width = metres_HW.shape
+    inside_HW = (u_HW >= 0) & (u_HW < width) & (v_HW >= 0) & (v_HW < height)
+    column_HW, row_HW = (np.where(inside_HW, part_HW, 0).astype(int) for part_HW in (u_HW, v_HW))
+    return np.where(inside_HW, metres_HW[row_HW, column_HW], np.nan)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import small_data
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from posezoo.base.errors import DataError
 from posezoo.data.images.cache import ImageCache
@@ -18,6 +19,7 @@ from posezoo.data.table import Frames
 from posezoo.data.verify import verify_dataset
 
 NAN_4 = (np.nan,) * 4
+SAME = (0, 0, 0, 1, 0, 0, 0)
 
 
 def with_depths(folder: Path, every: int = 1) -> Path:
@@ -85,7 +87,7 @@ def test_unknown_numbers_and_the_sensor_s_own_camera() -> None:
     numbers = np.full((480, 640), 2000, dtype=np.uint16)
     numbers[:, 400:] = 4000
     numbers[:40], numbers[-40:] = 0, 65535
-    camera = np.array([1000, 585, 585, 320, 240, 525, 525, 320, 240, 640, 480], dtype=float)
+    camera = np.array([1000, 585, 585, 320, 240, *SAME, 525, 525, 320, 240, 640, 480], dtype=float)
     found = inverse_grid(numbers, camera)
     u = (np.arange(COLUMNS) + 0.5) / COLUMNS * 640
     edge = (u - 320) / 525 * 585 + 320
@@ -96,15 +98,39 @@ def test_unknown_numbers_and_the_sensor_s_own_camera() -> None:
     np.testing.assert_allclose(middle[inside], np.where(edge[inside] < 400, 0.5, 0.25))
     assert np.isnan(found[0]).all()
     assert np.isnan(found[-1]).all()
-    plain = inverse_grid(numbers, np.array([1000, *NAN_4, 525, 525, 320, 240, 640, 480], dtype=float))
+    plain = inverse_grid(numbers, np.array([1000, *NAN_4, *SAME, 525, 525, 320, 240, 640, 480], dtype=float))
     np.testing.assert_allclose(plain[ROWS // 2], np.where(u < 400, 0.5, 0.25))
+
+
+def test_a_sensor_that_stands_beside_the_camera_is_registered() -> None:
+    """What a map shows of a slanted wall, taken from beside the camera, is the wall's depth from the camera."""
+    shift, quaternion = np.array([-0.3, 0.05, 0.1]), np.array([0.997, 0.03, -0.06, 0.03])
+    quaternion /= np.linalg.norm(quaternion)
+    turn = Rotation.from_quat(quaternion, scalar_first=True).as_matrix()
+    normal, distance = np.array([0.3, -0.2, 1.0]), 2.0  # the wall in the camera: normal @ point = distance
+
+    def rays(u: np.ndarray, v: np.ndarray, focal: float) -> np.ndarray:
+        return np.dstack([*np.broadcast_arrays((u - 320) / focal, (v[:, None] - 240) / focal, 1.0)])
+
+    seen = rays(np.arange(640) + 0.5, np.arange(480) + 0.5, 585)  # in the sensor, where the wall is turned and shifted
+    sensor = (distance - normal @ shift) / (seen @ (turn.T @ normal))
+    cells = rays((np.arange(COLUMNS) + 0.5) / COLUMNS * 640, (np.arange(ROWS) + 0.5) / ROWS * 480, 525)
+    expected = cells @ normal / distance
+    camera = np.array([1000, 585, 585, 320, 240, *shift, *quaternion, 525, 525, 320, 240, 640, 480])
+    found = inverse_grid((1000 * sensor).round().astype(np.uint16), camera)
+    known = np.isfinite(found)
+    assert 0.5 < known.mean() < 0.95, "the sensor sees not all that the camera sees"
+    np.testing.assert_allclose(found[known], expected[known], rtol=3e-3)
+    camera[5:12] = SAME
+    unregistered = inverse_grid((1000 * sensor).round().astype(np.uint16), camera)
+    assert np.nanmedian(np.abs(unregistered / expected - 1)) > 0.02
 
 
 @pytest.mark.parametrize("size", [(36, 48), (480, 640), (5, 7)])
 def test_maps_of_any_size_cover_the_image(size: tuple[int, int]) -> None:
     row, column = np.indices(size)
     numbers = (1000 * (1 + column / size[1] + row / size[0])).astype(np.uint16)
-    grid = inverse_grid(numbers, np.array([1000, *NAN_4, *NAN_4, 640, 480], dtype=float))
+    grid = inverse_grid(numbers, np.array([1000, *NAN_4, *SAME, *NAN_4, 640, 480], dtype=float))
     corner = [grid[0, 0], grid[0, -1], grid[-1, 0], grid[-1, -1]]
     np.testing.assert_allclose(corner, [1 / value for value in (1, 2, 2, 3)], rtol=0.3)
     assert np.isfinite(grid).all()
