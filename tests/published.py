@@ -104,7 +104,7 @@ VARIED: Rows = {
     **{f"augment.{key}": (0.5, PAPER) for key in ("brightness", "contrast", "saturation")},
     "augment.hue": (0.2, SETTINGS),
 }
-TEST: Rows = {"selection": ("test", SETTINGS)}
+TEST: Rows = {"selection": ("test", SETTINGS), "precision": ("fp32", SILENT)}
 
 
 def hyperpose(indoor: bool, epochs: int, step: int) -> Rows:

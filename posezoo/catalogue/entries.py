@@ -120,7 +120,7 @@ def best_results(data: str) -> dict[str, tuple[ResultTable, Result]]:
     means = [(seeds[0][0], _mean([row for _, row in seeds])) for seeds in rows.values()]
 
     def order(pair: tuple[ResultTable, Result]) -> tuple[bool, bool, float, float]:
-        (table, row), ours = pair, pair[0].source == "ours"
+        (_, row), ours = pair, pair[0].source == "ours"
         degrees = 180.0 if row.orientation_deg is None else row.orientation_deg
         return ours, ours and WIDTHS.isdisjoint(row.settings), -row.position_m, -degrees
 

@@ -88,23 +88,34 @@ def error_map(
     first: Annotated[Path, typer.Argument(help="A run folder, with its report.", autocompletion=complete.runs)],
     other: Annotated[Path, typer.Argument(help="The run that it is compared with.", autocompletion=complete.runs)],
     out: Annotated[Path, typer.Option(help="Folder of study.json and error-map.png.")] = Path("outputs/error-map"),
+    difficulty: Annotated[
+        Path | None,
+        typer.Option(
+            help="A third run: its errors part the images in quarters of difficulty.", autocompletion=complete.runs
+        ),
+    ] = None,
     format: Format = "human",
+    no_truncate: Whole = False,
 ) -> None:
     """Where along the path the second model is better than the first: a map, numbers, one line.
 
     Example: posezoo study error-map outputs/posenet/demo-loop/20261122T101500Z outputs/atloc/demo-loop/20261122T111500Z
     """
     from posezoo.studies.error_map import error_map as study
+    from posezoo.studies.error_map import shown
     from posezoo.training.reports import stored_report
 
     reports = [stored_report(run)[1] for run in (first, other)]
-    found = study((str(first), str(other)), reports[0], reports[1], out)
-    if format == "human":
-        turning = found["spearman_with_turning"]
-        found = {
-            "verdict": found["verdict"],
-            "images improved": f"{100 * found['share_improved']:.0f} %",
-            "correlation with turning": "-" if turning is None else f"{turning:.2f}",
-            "written": [str(out / "study.json"), str(out / "error-map.png")],
-        }
-    print_content(found, format, "error map: B against A")
+    judge = None if difficulty is None else stored_report(difficulty)[1]
+    found = study((str(first), str(other)), reports[0], reports[1], out, judge)
+    if format != "human":
+        print_content(found, format, "error map")
+        return
+    print_content(shown(found), format, "error map: B against A", no_truncate)
+    from posezoo.cli.tables import print_lines
+
+    turning = found["spearman_with_turning"]
+    lines = [f"note: {line}" for line in found["notes"]]
+    lines += [] if turning is None else [f"correlation of B - A in position with the turns of the path: {turning:.2f}"]
+    print_lines(*lines, found["verdict"])
+    typer.echo(f"written: {out}/study.json, error-map.png")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from posezoo.base.errors import Interrupted, UsageError, WeightsError
 from posezoo.base.observe import Progress, Stages
 from posezoo.base.poses import ESTIMATES, Poses
+from posezoo.catalogue import entries
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset
 from posezoo.data.table import Frames
@@ -269,8 +270,9 @@ def _own_rows(count: int, batch_size: int, share: Share | None) -> npt.NDArray[n
 def as_known_scenes(dataset: Dataset, known: tuple[str, ...], scene: str | None) -> Dataset:
     """The data with their scene under the name that the model has for it: `scene`, or the model's only one.
 
-    Data of several scenes, and of one that the model knows, stay as they are. Raises UsageError for a `scene` that the
-    model does not know, or that is given for data of several.
+    Data of several scenes, and of one that the model knows, stay as they are; so does a scene that the catalogue has
+    beside the model's, which is another place. Raises UsageError for a `scene` that the model does not know, or that is
+    given for data of several.
     """
     frames = dataset.frames
     here = [frames.scenes[number] for number in np.unique(frames.scene)]
@@ -278,7 +280,8 @@ def as_known_scenes(dataset: Dataset, known: tuple[str, ...], scene: str | None)
         what = "the model does not know it" if scene not in known else f"the data have {', '.join(here)}"
         raise UsageError(f"scene {scene[:60]!a}: {what}", f"the model knows {', '.join(known)}")
     alone = len(here) == len(known) == 1 and here != list(known) != ["scene"] and dataset.card is None
-    if scene is None and not alone:
+    apart = alone and any({*here, *known} <= set(card.scenes) for card in entries.data_cards().values())
+    if scene is None and (not alone or apart):
         return dataset
     name = scene or known[0]
     if here == [name]:

@@ -62,14 +62,16 @@ def median_interval(value_N: Floats, sequences: Sequence[Index]) -> Interval:
 
 def average_interval(parts: Sequence[tuple[Floats, Sequence[Index]]]) -> Interval:
     """The interval of the unweighted mean of the medians of the parts (scenes), each resampled by itself."""
-    drawn = [_Drawn(value_N, sequences, seed) for seed, (value_N, sequences) in enumerate(parts)]
+    return trainings_interval([([value_N], sequences) for value_N, sequences in parts])
+
+
+def trainings_interval(parts: Sequence[tuple[Sequence[Floats], Sequence[Index]]]) -> Interval:
+    """The same for several trainings: each part has a row of values for each, of images that are resampled together."""
+    drawn = []
+    for seed, (value_SN, sequences) in enumerate(parts):
+        block = max(block_length(ranks(value_N), sequences) for value_N in value_SN)
+        drawn += [_Drawn(value_N, sequences, seed, block) for value_N in value_SN]
     return _of_mean(drawn, sum(len(sequences) for _, sequences in parts))
-
-
-def trainings_interval(value_SN: Sequence[Floats], sequences: Sequence[Index]) -> Interval:
-    """The interval of the mean of several trainings' medians over the same images, which are resampled together."""
-    block = max(block_length(ranks(value_N), sequences) for value_N in value_SN)
-    return _of_mean([_Drawn(value_N, sequences, block=block) for value_N in value_SN], len(sequences))
 
 
 def _of_mean(drawn: Sequence[_Drawn], count: int) -> Interval:

@@ -23,9 +23,7 @@ def published(model: str, dataset: Dataset, frames: Frames, split: str) -> list[
         own = blueprint(str(names.ModelName(known.arch, known.modifiers)))
     except UsageError:  # a class of the user's, which has no name here
         return []
-    lines: dict[
-        str, dict[str, None]
-    ] = {}  # what a source gives twice is said once
+    lines: dict[str, dict[str, None]] = {}  # what a source gives twice is said once
     for table in entries.results().values():
         if table.source == "paper" and table.ground_truth == frames.ground_truth:
             origin = "; ".join(filter(None, (table.origin, table.note)))

@@ -94,10 +94,10 @@ def check_losses(model: PoseModel, features: Features, output: PoseOutput, targe
     return terms
 
 
-def dry_run(model: PoseModel) -> None:
-    """Raise PluginError if two random images do not give two poses, and losses where the model brings any.
+def dry_run(model: PoseModel) -> PoseOutput:
+    """What the model answers for two random images; in eval mode, and nothing is changed.
 
-    The model is in eval mode; nothing is changed.
+    Raises PluginError if these are no poses, or the losses that the model brings no losses.
     """
     check_model(model)
     side = model.config.crop
@@ -106,13 +106,14 @@ def dry_run(model: PoseModel) -> None:
     with torch.no_grad(), process_unchanged("forward in eval mode"):
         features = model.encode(images_BCHW)
         check_features(model, features, 2)
-        output = model(images_BCHW)
+        output: PoseOutput = model(images_BCHW)
         check_pose(model, output, 2)
         scene_B = torch.zeros(2, dtype=torch.long, device=model.device) if len(model.config.scenes) > 1 else None
         check_losses(model, features, output, Target(output.position, output.quaternion.double(), scene_B))
     after = state_versions(model)
     moved = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     require(not moved, f"forward in eval mode changed {', '.join(sorted(moved)[:3])}")
+    return output
 
 
 def state_versions(model: PoseModel) -> dict[str, tuple[int, int]]:

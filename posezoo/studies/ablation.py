@@ -1,4 +1,4 @@
-"""A table of the paper as a grid: HyperPose's Tables 3 to 7, or any grid of the catalogue, cell against its first cell.
+"""Tables 3 to 7 of HyperPose's supplement, or any grid of the catalogue: each cell against the first one.
 
 Beside the errors stand parameters and milliseconds, and the paired difference to the first row, which in `paper/` grids
 is the default of the paper. `study.table=4` is the grid paper/table-4, `study.grid=NAME` any other. A grid may say what
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries
 from posezoo.studies import cells, drawing
-from posezoo.studies.paired import seeds_note, short
+from posezoo.studies.paired import short, training_notes
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 
@@ -51,7 +51,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "baselines": baselines,
         },
         figures={"ablation.png": _figure(rows, name)},
-        notes=[*_said(pairs), seeds_note({one.name: len(one.runs) for one in models})],
+        notes=[*_said(pairs), *training_notes(models)],
     )
 
 

@@ -1,4 +1,4 @@
-"""What another appearance of the same views costs each model: HyperPose's Table 1, with paired drops.
+"""What another appearance of the same views costs each model: Table 1 of HyperPose's supplement, paired.
 
 For each condition of the test images: the medians, and the drop: an image's error under the condition minus its error
 in the original, which has the same pose, so that nothing but the appearance differs. The drops of two models are again
@@ -29,7 +29,7 @@ from posezoo.evaluation.results import Results
 from posezoo.studies import changes, drawing
 from posezoo.studies.changes import ORIGINAL
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
-from posezoo.studies.paired import contrast, interval_of, mean_errors, seeds_note, short, spread
+from posezoo.studies.paired import interval_of, mean_errors, ranked, short, spread, training_notes
 from posezoo.studies.ranges import AtMost, Severity
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
@@ -58,7 +58,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     table = [row for n, condition in enumerate(conditions[1:], 1) for row in _rows(frames, condition, n, found)]
     plain = {name: spread(frames, [run[0] for run in runs]) for name, runs in found.items()}
     painted = conditions[1].change is not None
-    notes = [seeds_note({model.name: len(model.runs) for model in models})]
+    notes = training_notes(models)
     if painted:
         notes.append(
             f"{request.data} has no looks of the same views: weather of severity {options.severity} is painted on them"
@@ -127,7 +127,7 @@ def _rows(
     for name, runs in found.items():
         medians, against = spread(frames, [run[n] for run in runs]), {}
         if name != first:
-            against = {row["error"]: row for row in contrast(frames, "overall", drops[first], drops[name])}
+            against = {row["error"]: row for row in ranked(frames, drops[first], drops[name])}
         for which, (error, unit) in enumerate(UNITS.items()):
             drop, base = (interval_of(frames, mean_errors(drops[one])[which]) for one in (name, first))
             key = f"{error}_{unit}"

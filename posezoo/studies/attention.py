@@ -30,7 +30,7 @@ from posezoo.nn.model import PoseModel, evaluating
 from posezoo.nn.ranges import Count
 from posezoo.studies import changes, drawing
 from posezoo.studies.measure import open_album
-from posezoo.studies.paired import contrast, seeds_note, short, spread
+from posezoo.studies.paired import ranked, short, spread, training_notes
 from posezoo.studies.ranges import AtMost
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
@@ -82,11 +82,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     first = models[0].name
     pairs = {name: [(one, one) for one in shares[name, SALIENCY]] for name in (one.name for one in models)}
     spread_is = {"error": "spread", "unit": "share"}  # what is compared is no position
-    against = {
-        name: contrast(frames, "overall", pairs[first], pair)[0] | spread_is
-        for name, pair in pairs.items()
-        if name != first
-    }
+    against = {name: ranked(frames, pairs[first], pair)[0] | spread_is for name, pair in pairs.items() if name != first}
     return Found(
         verdict=_verdict(rows, first, against),
         rows=[_shown(row) for row in rows],
@@ -95,7 +91,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "spread_of_saliency_against_first": against,
         },
         figures={"attention.png": _figure(drawn)},
-        notes=[seeds_note({one.name: len(one.runs) for one in models})],
+        notes=training_notes(models),
     )
 
 

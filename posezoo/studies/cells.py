@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.evaluation.compare import BETTER, SAME, WORSE, ranking, require_same_images
+from posezoo.evaluation.compare import BETTER, SAME, WORSE, require_same_images
 from posezoo.evaluation.report import Report
-from posezoo.studies.measure import opened
-from posezoo.studies.paired import contrast, short
+from posezoo.studies.measure import Errors, opened
+from posezoo.studies.paired import contrast, ranked, short
 from posezoo.studies.subjects import Request, Subject
 from posezoo.training.again import evaluate
 from posezoo.training.reports import report_of_test
@@ -83,8 +83,7 @@ def baselines(found: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def difference(first: Entry, other: Entry) -> list[dict[str, Any]]:
     """How `other` differs from `first` in position and in orientation, paired; see posezoo.studies.paired."""
-    by, group = ranking(first.reports[0])
-    return [row for row in _contrast(first, other, by) if row["group"] == group]
+    return ranked(first.reports[0], *_errors(first, other))
 
 
 def pairs(found: Sequence[Entry], against: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
@@ -99,7 +98,8 @@ def pairs(found: Sequence[Entry], against: Mapping[str, Sequence[str]]) -> list[
             both = known[other], cell
             rows += [{"name": cell.name, "than": other, **row} for row in difference(*both)]
             if len(cell.reports[0].groups("sequence")) > 1:
-                rows += [{"name": cell.name, "than": other, **row} for row in _contrast(*both, "sequence")]
+                of_each = contrast(known[other].reports[0], "sequence", *_errors(*both))
+                rows += [{"name": cell.name, "than": other, **row} for row in of_each]
     return rows
 
 
@@ -141,9 +141,8 @@ def told_apart(rows: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(parts)
 
 
-def _contrast(first: Entry, other: Entry, by: str) -> list[dict[str, Any]]:
-    errors = [[one.errors[one.model] for one in cell.reports] for cell in (first, other)]
-    return contrast(first.reports[0], by, *errors)
+def _errors(*cells: Entry) -> list[list[Errors]]:
+    return [[one.errors[one.model] for one in cell.reports] for cell in cells]
 
 
 def _report(run: str, request: Request, digest: str) -> Report:

@@ -30,7 +30,7 @@ STUDIES = {
     for study in (
         Declared(
             "appearance",
-            "What another look of the same views costs each model: paired drops by condition (HyperPose's Table 1).",
+            "What another look of the same views costs each model: paired drops by condition (supplement, Table 1).",
             "posezoo.studies.appearance:study",
             "--data demo-loop --seeds 0,1,2 epochs=10",
         ),

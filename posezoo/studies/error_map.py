@@ -2,15 +2,18 @@
 
 The figure is that of HyperPose's supplement (Figure 4), for any two models of one data set: each image at its true
 position, coloured by the other model's error minus the first one's. The numbers say what the eye may not: the median
-difference with its interval, overall and by condition, the share of images improved, and whether it is better where the
-path turns (Spearman's correlation with the turn over 5 m of path).
+difference with its interval and the share of images improved, overall, by condition, scene and sequence, and by quarter
+of difficulty, which a third model's position errors tell; and whether it is better where the path turns (Spearman's
+correlation with the turn over 5 m of path).
 
 Legend: N images.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +25,90 @@ from posezoo.base.rotation import axes_from_above
 from posezoo.data.splits import runs
 from posezoo.data.table import Frames
 from posezoo.evaluation import figures
-from posezoo.evaluation.compare import compare
+from posezoo.evaluation.compare import UNITS, Difference, compare, differences_of, require_same_images
 from posezoo.evaluation.metrics import angle_deg
 from posezoo.evaluation.report import Report
+from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.evaluation.uncertainty import spearman
+from posezoo.studies.measure import Errors
+from posezoo.studies.paired import chosen_note, seeds_note, short
 
 TURN_METRES = 5.0
 
 
-def error_map(names: tuple[str, str], first: Report, other: Report, out: Path) -> dict[str, Any]:
-    """The study as plain data; study.json and error-map.png are written to `out`. Raises UsageError, ResourceError."""
+def error_map(
+    names: tuple[str, str], first: Report, other: Report, out: Path, difficulty: Report | None = None
+) -> dict[str, Any]:
+    """The study as plain data; study.json and error-map.png are written to `out`. Raises UsageError, ResourceError.
+
+    `difficulty`: of a third model, or another training of the first, on the same images; the errors of the two that are
+    compared would tell which images the first was unlucky with, not which are hard.
+    """
     comparison = compare(names, [first, other])
-    before_N, after_N = first.errors[first.model][0], other.errors[other.model][0]
+    before, after = first.errors[first.model], other.errors[other.model]
     with np.errstate(invalid="ignore"):
-        difference_N = np.where(before_N == after_N, 0.0, after_N - before_N)
+        difference_N = np.where(before[0] == after[0], 0.0, after[0] - before[0])
     (rows,) = comparison.differences.values()
+    shares = [row.to_dict() | {"share_improved": _improved(first, row, before, after)} for row in rows]
+    if difficulty is not None:
+        require_same_images(names[0], first, difficulty.model, difficulty)
+        condition_N = quarters(difficulty.errors[difficulty.model][0])
+        parted = dataclasses.replace(first, frames=dataclasses.replace(first.frames, condition=condition_N))
+        shares += [
+            row.to_dict() | {"by": "quarter", "share_improved": _improved(parted, row, before, after)}
+            for row in differences_of(parted, "condition", before, after)
+        ]
     found = {
         "study": "error-map",
         "data": first.data,
         "models": list(names),
-        "differences": [row.to_dict() for row in rows],
+        "differences": shares,
         "share_improved": float(np.mean(difference_N < 0)),
         "spearman_with_turning": _spearman(difference_N, turning(first.frames)),
         "verdict": comparison.sentences()[0],
+        "notes": [
+            *(*comparison.notes, seeds_note(dict.fromkeys(names, 1))),
+            chosen_note({name: [one.selection] for name, one in zip(names, (first, other), strict=True)}),
+        ],
     }
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "study.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
     figures.save(picture(first, difference_N, names), out / "error-map.png")
     return found
+
+
+def quarters(error_N: np.ndarray) -> np.ndarray:
+    """Names (N,) of the quarter of difficulty that each image is in, from `1 (easiest)` to `4 (hardest)`."""
+    names = np.array(["1 (easiest)", "2", "3", "4 (hardest)"])
+    place_N = np.empty(len(error_N), dtype=np.int64)
+    place_N[np.argsort(error_N, kind="stable")] = np.arange(len(error_N))
+    return names[4 * place_N // len(error_N)]
+
+
+def shown(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The rows to print: a group and error each, sequences only where there are no conditions."""
+    rows, conditions = found["differences"], any(row["by"] == "condition" for row in found["differences"])
+    return [
+        {
+            "of": row["by"] if row["by"] == "overall" else f"{row['by']} {row['group']}",
+            **{"images": str(row["num"]), "error": row["error"].partition("_")[0]},
+            **{"A": short(row["median_first"]), "B": short(row["median"])},
+            "B - A, 95 %": " to ".join(map(short, row["difference_ci95"])),
+            "improved": f"{100 * row['share_improved']:.0f} %",
+        }
+        for row in rows
+        if not (conditions and row["by"] == "sequence")
+    ]
+
+
+def _improved(frames: Results, row: Difference, before: Errors, after: Errors) -> float:
+    """The share of a group's images whose error is smaller; of an average of scenes the average of theirs."""
+    groups, which = frames.groups(row.by), list(UNITS).index(row.error)
+    better_N = after[which] < before[which]
+    return float(
+        np.mean([better_N[i].mean() for i in (groups.values() if row.group == AVERAGE else [groups[row.group]])])
+    )
 
 
 def turning(frames: Frames) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A scene that was left out, learned from few images: HyperPose's Figure 6, with what it costs the scenes known before.
+"""A scene that was left out, learned from few images, and what that costs the others: HyperPose's supplement, Figure 6.
 
 A model of several scenes is trained without one; then it is trained on with 5 to 75 % of that scene's training images
 for 2 to 5 epochs, its learning rate begun anew. The subsets are nested: a smaller one is part of a larger one, for all
@@ -41,7 +41,7 @@ from posezoo.nn.ranges import Count
 from posezoo.studies import changes, drawing, grid
 from posezoo.studies.grid import Cell
 from posezoo.studies.measure import Errors, errors, open_album, opened
-from posezoo.studies.paired import contrast, seeds_note, short, spread, words
+from posezoo.studies.paired import ranked, short, spread, training_notes, words
 from posezoo.studies.ranges import Several, Share
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, is_trained, subjects
@@ -91,7 +91,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     subsets, rows = _Subsets(of_new, options, bases[0].runs[0]), []
     for key, subject in tuned.items():
         own = [run[0] for run in on_new[subject.name]]
-        lost = _plain(contrast(frames[1], "overall", _first(on_old[key[0]]), _first(on_old[subject.name])))
+        lost = _plain(ranked(frames[1], _first(on_old[key[0]]), _first(on_old[subject.name])))
         row = {"model": key[0], "fraction": key[1], "epochs": key[2], **spread(frames[0], own)}
         rows.append(row | subsets.of(key[1]) | {"forgetting": lost})
     against = _against(frames[0], on_new, tuned, options)
@@ -108,7 +108,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         },
         figures={"few-shot.png": _figure(rows, options, scene)},
         notes=[
-            seeds_note({one.name: len(one.runs) for one in bases}),
+            *training_notes(bases),
             f"{options.choose} images of {scene}; study.train={options.train}; the learning rate begins anew",
             *(f"{name}: {_counted(own)}" for name, own in parts.items()),
         ],
@@ -252,9 +252,7 @@ def _against(
     for name in names[1:]:
         for part in options.fractions:
             pair = [_first(on_new[tuned[one, part, count].name]) for one in (names[0], name)]
-            rows += [
-                {"model": name, "fraction": part, "epochs": count, **row} for row in contrast(frames, "overall", *pair)
-            ]
+            rows += [{"model": name, "fraction": part, "epochs": count, **row} for row in ranked(frames, *pair)]
     return rows
 
 

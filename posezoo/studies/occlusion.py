@@ -1,4 +1,4 @@
-"""Errors while an object passes in front of the camera: HyperPose's Figure 5, with an object whose size is known.
+"""Errors while an object of known size passes in front of the camera: Figure 5 of HyperPose's supplement.
 
 In windows of consecutive test frames an opaque block enters at one side and leaves at the other; at its peak it covers
 a chosen share of the picture. Its texture is a small patch of another picture of the data, enlarged: a whole picture
@@ -35,7 +35,7 @@ from posezoo.evaluation.compare import UNITS
 from posezoo.evaluation.intervals import Floats, Index
 from posezoo.studies import changes, drawing, recorded
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
-from posezoo.studies.paired import contrast, mean_errors, seeds_note, short, words
+from posezoo.studies.paired import mean_errors, ranked, short, training_notes, words
 from posezoo.studies.ranges import Several
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, subjects
@@ -118,7 +118,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             **{"num_outside": len(outside), "passages": rows, "mean_over_covers_against_first": against},
         },
         figures={"occlusion.png": _figure(album, windows, measured, found, rows, options)},
-        notes=[seeds_note({one.name: len(one.runs) for one in models}), *_seen_in_training(models)],
+        notes=[*training_notes(models), *_seen_in_training(models)],
     )
     plain = {name: [run[0] for run in each] for name, each in measured.items()}
     return passed if real is None else recorded.added(passed, album, real, plain)
@@ -180,7 +180,7 @@ def _compared(
         ]
         areas[name] = [(position_N, orientation_N) for position_N, orientation_N in of_each]
     first = next(iter(areas))
-    return {name: contrast(frames, "overall", areas[first], one) for name, one in areas.items() if name != first}
+    return {name: ranked(frames, areas[first], one) for name, one in areas.items() if name != first}
 
 
 def _numbers(

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from posezoo.evaluation.compare import BETTER, SAME, UNITS, WORSE, Difference, differences_of
-from posezoo.evaluation.intervals import Floats, Interval, median_interval, trainings_interval
+from posezoo.evaluation.compare import BETTER, SAME, UNITS, WORSE, Difference, differences_of, ranking
+from posezoo.evaluation.intervals import Floats, Interval, average_interval, trainings_interval
 from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
+from posezoo.studies.subjects import Subject
+from posezoo.zoo.find import find, full_name
 
 
 def contrast(frames: Results, by: str, first: Sequence[Errors], other: Sequence[Errors]) -> list[dict[str, Any]]:
@@ -41,18 +43,26 @@ def contrast(frames: Results, by: str, first: Sequence[Errors], other: Sequence[
     return found
 
 
+def ranked(frames: Results, first: Sequence[Errors], other: Sequence[Errors]) -> list[dict[str, Any]]:
+    """The rows of `contrast` by which models are ranked: of the average of several scenes, else of all images."""
+    by, group = ranking(frames)
+    return [row for row in contrast(frames, by, first, other) if row["group"] == group]
+
+
 def mean_errors(trainings: Sequence[Errors]) -> Errors:
     """Each image's errors, averaged over the trainings."""
     return np.mean([one[0] for one in trainings], axis=0), np.mean([one[1] for one in trainings], axis=0)
 
 
 def spread(frames: Results, trainings: Sequence[Errors]) -> dict[str, Any]:
-    """The medians of a model over all images: mean over the trainings, their range, and its interval by blocks."""
+    """The medians of a model, of several scenes their average: mean over trainings, range, interval by blocks."""
     found: dict[str, Any] = {}
-    sequences = frames.sequences(np.arange(len(frames.frames)))
+    parts = list(frames.groups(ranking(frames)[0]).values())
     for which, (error, unit) in enumerate(UNITS.items()):
-        medians = [float(np.median(one[which])) for one in trainings]
-        interval = trainings_interval([one[which] for one in trainings], sequences)
+        medians = [float(np.mean([np.median(one[which][index]) for index in parts])) for one in trainings]
+        interval = trainings_interval(
+            [([one[which][index] for one in trainings], frames.sequences(index)) for index in parts]
+        )
         key = f"median_{error}_{unit}"
         found |= {
             key: float(np.mean(medians)),
@@ -71,6 +81,26 @@ def words(rows: Sequence[Mapping[str, Any]], what: str, than: str) -> str:
         error = row["error"].rpartition("_")[0]
         parts.append(f"{row['verdict']} in {error} ({short(low)} to {short(high)} {row['unit']})")
     return f"{what} is {', '.join(parts)} compared with {than}"
+
+
+def training_notes(models: Sequence[Subject]) -> list[str]:
+    """What their number of trainings allows to say, and how weights were chosen; every study says so of its models."""
+    chosen = {
+        model.name: [find(full_name(run)).config.get("training", {}).get("selection") for run in model.runs]
+        for model in models
+    }
+    return [seeds_note({model.name: len(model.runs) for model in models}), chosen_note(chosen)]
+
+
+def chosen_note(chosen: Mapping[str, Sequence[str | None]]) -> str:
+    """How the weights of each model's trainings were chosen; said once if it is the same for all."""
+    words = {
+        name: " or ".join(dict.fromkeys((one or "not stated").partition(" (")[0] for one in ways))  # (epoch 7)
+        for name, ways in chosen.items()
+    }
+    same = set(words.values())
+    said = same.pop() if len(same) == 1 else "; ".join(f"{name}: {how}" for name, how in words.items())
+    return f"weights chosen by: {said}"
 
 
 def seeds_note(subjects: Mapping[str, int]) -> str:
@@ -100,5 +130,6 @@ def _minus(other_N: Floats, first_N: Floats) -> Floats:
 
 
 def interval_of(frames: Results, value_N: Floats) -> Interval:
-    """The median of some values of all images, with its interval."""
-    return median_interval(value_N, frames.sequences(np.arange(len(frames.frames))))
+    """The median of some values of all images, of several scenes the average of theirs, with its interval."""
+    parts = frames.groups(ranking(frames)[0]).values()
+    return average_interval([(value_N[index], frames.sequences(index)) for index in parts])

@@ -27,7 +27,7 @@ from posezoo.evaluation.compare import UNITS
 from posezoo.evaluation.intervals import Floats, Index
 from posezoo.studies import drawing
 from posezoo.studies.measure import Album, Errors
-from posezoo.studies.paired import contrast, mean_errors, short
+from posezoo.studies.paired import mean_errors, ranked, short
 from posezoo.studies.study import Found
 
 PICTURES = 5
@@ -85,9 +85,7 @@ def numbers(album: Album, window: Stretch, found: Mapping[str, Sequence[Errors]]
     return {
         **{"window": window.name, "num_inside": len(inside), "num_outside": len(window.outside)},
         "models": {name: _of_model(window, mean_errors(each)) for name, each in found.items()},
-        "against_first": {
-            name: contrast(frames, "overall", parts[first], each) for name, each in parts.items() if name != first
-        },
+        "against_first": {name: ranked(frames, parts[first], each) for name, each in parts.items() if name != first},
     }
 
 

@@ -22,7 +22,7 @@ from posezoo.evaluation.compare import BETTER, UNITS, WORSE
 from posezoo.evaluation.results import Results
 from posezoo.studies import changes, drawing
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
-from posezoo.studies.paired import contrast, seeds_note, short, spread
+from posezoo.studies.paired import ranked, short, spread, training_notes
 from posezoo.studies.ranges import AtMost, Several, Severity
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
@@ -57,7 +57,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "robustness.png": _figure(table, names, options),
             "pictures.png": _pictures(album, conditions[1:], int(index[len(index) // 3]), options),
         },
-        notes=[seeds_note({model.name: len(model.runs) for model in models})],
+        notes=training_notes(models),
     )
 
 
@@ -70,7 +70,7 @@ def _table(
         kind, _, severity = condition.name.partition("-")
         for name, runs in found.items():
             these = [run[n] for run in runs]
-            against = contrast(frames, "overall", [run[n] for run in found[first]], these) if name != first else []
+            against = ranked(frames, [run[n] for run in found[first]], these) if name != first else []
             own = {"kind": kind, "severity": int(severity or 0), "model": name}
             rows.append({**own, **spread(frames, these), "against_first": against})
     return rows

@@ -21,7 +21,7 @@ from posezoo.nn.generators import GeneratedLayer
 from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel
 from posezoo.studies import cells, drawing
-from posezoo.studies.paired import seeds_note
+from posezoo.studies.paired import training_notes
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 from posezoo.zoo.saved import load
@@ -46,7 +46,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         numbers={"models": {one.name: one.runs for one in models}, "cells": rows, "generated_layers": layers},
         figures={"size.png": _figure(rows)},
         notes=[
-            seeds_note({one.name: len(one.runs) for one in models}),
+            *training_notes(models),
             *(f"{name}: its generated layers have {mib:.1f} MiB" for name, mib in _sums(layers).items()),
         ],
     )

@@ -1,4 +1,4 @@
-"""Where models say that the camera was: HyperPose's Figure 2, several models on the same axes.
+"""Where models say that the camera was: Figure 2 of HyperPose's supplement, several models on the same axes.
 
 A panel for each test sequence and model; true path black, predictions red, a star at the start, no alignment. The axes
 are those of the ground, the same for all panels of a scene; what lies far outside is counted, and so are failed poses,
@@ -25,7 +25,7 @@ from posezoo.evaluation.intervals import Index
 from posezoo.evaluation.metrics import pose_errors
 from posezoo.studies import changes
 from posezoo.studies.measure import Album, Answers, answers, errors, open_album
-from posezoo.studies.paired import contrast, seeds_note, short, spread, words
+from posezoo.studies.paired import ranked, short, spread, training_notes, words
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 
@@ -58,7 +58,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     }
     frames, first = album.results(everything[0].index), models[0].name
     rows = [_row(frames, name, each) for name, each in found.items()]
-    against = {name: contrast(frames, "overall", found[first], each) for name, each in found.items() if name != first}
+    against = {name: ranked(frames, found[first], each) for name, each in found.items() if name != first}
     verdict = ". ".join(words(one, name, first) for name, one in against.items())
     return Found(
         verdict=verdict
@@ -66,7 +66,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         rows=[_shown(row) for row in rows],
         numbers={"models": {one.name: one.runs for one in models}, "errors": rows, "against_first": against},
         figures={"trajectory.png": _figure(album, {n: each[0][0] for n, each in predicted.items()}, options)},
-        notes=[seeds_note({one.name: len(one.runs) for one in models})],
+        notes=training_notes(models),
     )
 
 

@@ -1,4 +1,4 @@
-"""Do generated weights gather by place? HyperPose's Figure 3, with everything that could be meant by it.
+"""Do generated weights gather by place? HyperPose's supplement, Figure 3, with everything that could be meant by it.
 
 Representations of each test image: the embedding and, of an infused model, the generated weights of the position and of
 the orientation branch; as controls the predicted position, the true one (the ceiling) and random numbers (the floor).
@@ -35,7 +35,7 @@ from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel, evaluating
 from posezoo.studies import drawing
 from posezoo.studies.measure import Album, open_album
-from posezoo.studies.paired import interval_of, short
+from posezoo.studies.paired import interval_of, short, training_notes
 from posezoo.studies.ranges import Several
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, subjects
@@ -92,7 +92,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "representations": [{k: v for k, v in row.items() if not k.startswith("_")} for row in table],
         },
         figures=figure,
-        notes=labels.notes,
+        notes=[*training_notes(models), *labels.notes],
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -137,7 +137,7 @@ def _set_up(
     if config.normalise_pixels == "data" and None in (plan.config.mean, plan.config.std):
         mean, std = pixel_statistics(cache, train_rows, partial(observer.progress, "pixel statistics"))
         plan = plan.with_place(mean=plan.config.mean or mean, std=plan.config.std or std)
-    model = checked_model(plan)
+    model = checked_model(plan, observer.note)
     set_trainable(model, config.plan[0], config.optim)  # raises what would end the run once its folder is made
     backbone_files = load_backbones(model)
     # channels last: 1.6 times the images/s of the default layout in convolutions on a CPU, and tensor cores need it
@@ -155,14 +155,13 @@ def _set_up(
     )  # fmt: skip
     if processes.world > 1 and config.compile and config.sync_batch_norm:
         raise UsageError("compile=true with several processes", "sync_batch_norm=false, or compile=false")
-    least = 2 * processes.world
-    if processes.world > 1 and job.order(epoch=0).sizes[0] < least:
-        what = f"{processes.world} processes share batches of {job.order(epoch=0).sizes[0]}"
-        raise UsageError(f"{what}: too few images for each", f"batch_size={least} or more, or fewer processes")
+    if processes.world > 1 and (size := job.order(epoch=0).sizes[0]) < (least := 2 * processes.world):
+        what = f"{processes.world} processes share batches of {size}: too few images for each"
+        raise UsageError(what, f"batch_size={least} or more, or fewer processes")
     return job
 
 
-def checked_model(plan: Blueprint) -> PoseModel:
+def checked_model(plan: Blueprint, note: Callable[[str], None]) -> PoseModel:
     """The model, after a dry run with two images: a plugin that breaks the contract is named before step 1.
 
     Raises PluginError. The process is unchanged but for torch's random state, from which the weights are drawn.
@@ -172,11 +171,13 @@ def checked_model(plan: Blueprint) -> PoseModel:
         with promises.process_unchanged("building", but=(promises.DRAWING,)):
             model = build(plan)
         with guard.guarded(whose, "forward of two images"):
-            promises.dry_run(model)
+            answer = promises.dry_run(model)
     except PluginError as error:
         if error.hint:  # it names the plugin already
             raise
         raise PluginError(f"plugin {', '.join(map(str, whose))}: {error.message}", "see posezoo plugins") from error
+    if len(plan.config.scenes) > 1 and answer.scene is None:
+        note(f"{plan.name} takes {len(plan.config.scenes)} scenes for one coordinate frame: NAME?scenes=SCENE is one")
     return model
 
 
@@ -338,8 +339,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     # precision is set by us (autocast in the step), because `auto` is measured only once the model is built
     # a multi-scene model leaves the backbone's last layers without gradient where no hypernetwork reads them
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    # accelerate alone would take Apple's GPU, which has no float64
-    device = torch_device(config.device)
+    device = torch_device(config.device)  # accelerate alone would take Apple's GPU, which has no float64
     if config.compile:
         require_compiler(device)
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])

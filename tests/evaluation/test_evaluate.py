@@ -21,7 +21,7 @@ from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import Dataset, open_dataset
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
-from posezoo.evaluation.evaluate import _batches, embed_frames, evaluate, predict_frames
+from posezoo.evaluation.evaluate import _batches, as_known_scenes, embed_frames, evaluate, predict_frames
 from posezoo.nn.outputs import PoseOutput
 from posezoo.zoo.build import create_model
 
@@ -185,6 +185,18 @@ def test_scenes_are_matched_by_name_and_may_be_more_than_the_data_have(dataset: 
     assert evaluate(TinyModel(("green", "blue", "red")), dataset).scene_accuracy == 0.0
     blue = dataclasses.replace(dataset, frames=dataset.frames.of_scene("blue"))
     assert evaluate(TinyModel((*SCENES, "attic")), blue).scene_accuracy == 1.0
+
+
+@pytest.mark.parametrize(
+    ("here", "known", "taken"), [("town", "chess", True), ("fire", "chess", False), ("fire", "KingsCollege", True)]
+)
+def test_a_scene_of_one_benchmark_is_not_taken_for_another(here: str, known: str, taken: bool) -> None:
+    """A walk may have any name; what the catalogue has beside the model's scene is another place."""
+    frames = Frames.from_rows(Path(), [Frame("a.png", (0.0, 0, 0), (1.0, 0, 0, 0), scene=here, split="test")])
+    dataset = dataclasses.replace(open_dataset("demo-loop"), frames=frames, card=None, notes=())
+    found = as_known_scenes(dataset, (known,), None)
+    assert (found.frames.scenes, len(found.notes)) == (((known,), 1) if taken else ((here,), 0))
+    assert as_known_scenes(dataset, (known,), known).frames.scenes == (known,), "said by the user"
 
 
 def test_an_anonymous_model_may_be_tried_anywhere(dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -38,6 +39,30 @@ def test_ranks_correlate() -> None:
     assert error_map._spearman(a_N, np.ones(5)) is None
 
 
+def test_the_share_improved_is_of_each_group(tmp_path: Path) -> None:
+    """Better in the sun, worse in the rain; the third model finds the second half hard."""
+    rows = [
+        Frame(f"{n}.png", (float(n), 0, 0), (1.0, 0, 0, 0), split="test", timestamp=n, condition=["sun", "rain"][n % 2])
+        for n in range(40)
+    ]
+    frames = Frames.from_rows(Path(), rows)
+
+    def report(error_N: np.ndarray) -> Report:
+        poses = dataclasses.replace(frames.poses(), position=frames.position + error_N[:, None] * [0, 1, 0])
+        return Report("m", "data", "", "original", "test", "", {"m": poses}, frames)
+
+    n_N = np.arange(40)
+    other = np.where(n_N % 2, 3.0, np.where(n_N < 20, 1.0, 1.5))
+    found = error_map.error_map(("a", "b"), report(np.full(40, 2.0)), report(other), tmp_path, report(1.0 + n_N))
+    share = {(row["by"], row["group"]): row["share_improved"] for row in found["differences"] if "pos" in row["error"]}
+    assert share[("overall", "overall")] == 0.5
+    assert (share[("condition", "sun")], share[("condition", "rain")]) == (1, 0)
+    assert all(share[("quarter", name)] == 0.5 for name in np.unique(error_map.quarters(n_N)))
+    (hardest,) = [row for row in found["differences"] if row["group"] == "4 (hardest)" and row["error"] == "position_m"]
+    assert (hardest["num"], hardest["median"]) == (10, 2.25), "of 30 to 39"
+    assert not any(row["share_improved"] for row in found["differences"] if "orientation" in row["error"])
+
+
 def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_place: Path) -> None:
     first, other = (train(epochs=1, seed=seed, out=f"run{seed}").path for seed in (0, 1))
     out = tmp_path / "study"
@@ -46,8 +71,17 @@ def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_pl
     assert (out / "error-map.png").read_bytes().startswith(b"\x89PNG")
     assert found["verdict"].startswith("B is ")
     assert 0 <= found["share_improved"] <= 1
-    assert "B is" in ok("study", "error-map", str(first), str(first), "--out", str(out))
-    assert strict_json((out / "study.json").read_text())["share_improved"] == 0
+    assert "another seed" in found["notes"][0]
+    command = ["study", "error-map", str(first), str(first), "--out", str(out), "--difficulty", str(other)]
+    printed = ok(*command)
+    assert "B is" in printed
+    assert "quarter 1 (easiest)" in printed
+    found = strict_json((out / "study.json").read_text())
+    assert found["share_improved"] == 0
+    parts = [row for row in found["differences"] if row["by"] == "quarter" and row["error"] == "position_m"]
+    assert [row["group"] for row in parts] == ["1 (easiest)", "2", "3", "4 (hardest)"]
+    (whole,) = [row for row in found["differences"] if row["by"] == "overall" and row["error"] == "position_m"]
+    assert sum(row["num"] for row in parts) == whole["num"]
     assert faults.in_process(["study", "error-map", str(first), str(tmp_path / "nowhere")]).code == 4
 
 

@@ -13,7 +13,7 @@ from posezoo.data.table import Frames
 from posezoo.evaluation.compare import BETTER, SAME, WORSE
 from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
-from posezoo.studies.paired import contrast, mean_errors, seeds_note, spread, words
+from posezoo.studies.paired import contrast, interval_of, mean_errors, ranked, seeds_note, spread, words
 
 N = 40
 
@@ -74,10 +74,14 @@ def test_the_average_of_scenes_is_judged_by_averages() -> None:
     ]
     frames = Results("", "data", "", "original", "test", "", {}, Frames.from_rows(Path(), rows))
     first_N, grown_N = np.full(sum(sizes), 5.0), np.repeat(growth, sizes)
-    found = contrast(frames, "scene", [(first_N, first_N)], [(first_N + grown_N, first_N)])
-    (row,) = [one for one in found if one["group"] == AVERAGE and one["error"] == "position_m"]
-    assert row["verdict"] == BETTER
+    row, _ = ranked(frames, [(first_N, first_N)], [(first_N + grown_N, first_N)])
+    assert (row["group"], row["verdict"]) == (AVERAGE, BETTER)
     assert row["seeds"]["lowest"] == row["seeds"]["highest"] == pytest.approx(-1.3)
+    found = spread(frames, [(first_N + grown_N, first_N), (first_N + grown_N + 1, first_N)])
+    assert found["median_position_m"] == pytest.approx(4.2)
+    assert found["median_position_m_seeds"] == pytest.approx([3.7, 4.7])
+    assert found["median_position_m_ci95"] == pytest.approx([4.2, 4.2])
+    assert interval_of(frames, grown_N)[:3] == pytest.approx((-1.3,) * 3)
 
 
 def test_words_say_scene_units(frames: Results) -> None:

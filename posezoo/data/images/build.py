@@ -6,6 +6,7 @@ Legend: N images, C channels, H height, W width.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import shutil
 import time
@@ -24,6 +25,7 @@ from posezoo.base.paths import printable_path
 from posezoo.data.table import Frames
 
 PIXELS = "pixels.u8"
+PASSING = (errno.EIO, errno.ESTALE)  # what a network disk answers once, and not when it is asked again
 VERSION = 3  # raise it when decoding, resizing or the file format changes
 INDEX = np.dtype(
     {
@@ -103,11 +105,15 @@ def valid_index(folder: Path, digests: list[bytes]) -> np.ndarray | None:
 
 def _decoded(frames: Frames, i: int) -> tuple[np.ndarray, tuple[int, int]] | Finding:
     """Image i (H, W, 3) and the (width, height) that its intrinsics are for, or why it cannot be read."""
-    path = frames.path(i)
-    try:
-        return read_sized(path, decode=frames.decode, lens_of=lambda width, height: frames.correction(i))
-    except DataError as error:
-        return Finding(printable_path(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
+    path, again = frames.path(i), True
+    while True:
+        try:
+            return read_sized(path, decode=frames.decode, lens_of=lambda width, height: frames.correction(i))
+        except DataError as error:
+            if again and getattr(error.__cause__, "errno", None) in PASSING:
+                again = False
+                continue
+            return Finding(printable_path(frames.name(i)), 0, error.message.removeprefix(f"{path}: "))
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ from posezoo.base.files import lenses
 from posezoo.base.files.pictures import CACHE_SHORT_EDGE
 from posezoo.base.observe import Progress, parallel
 from posezoo.base.paths import printable_path, user_path
-from posezoo.data.images.build import PIXELS, VERSION, build_cache, unreadable_error, valid_index
+from posezoo.data.images.build import PASSING, PIXELS, VERSION, build_cache, unreadable_error, valid_index
 from posezoo.data.images.digests import Digests
 from posezoo.data.table import Frames
 
@@ -111,14 +111,13 @@ class ImageCache:
         intrinsics_B4 = self._intrinsics_N4[index_B]
         height, width = (int(rows[side].max(initial=0)) for side in ("height", "width"))
         pixels_BHWC = np.empty((len(rows), height, width, 3), dtype=np.uint8)
-        file = self._open_pixels()
         for n, (offset, h, w) in enumerate(rows[["offset", "height", "width"]].tolist()):
             if (h, w) == (height, width):
-                self._read(file, pixels_BHWC[n], offset)
+                self._read(pixels_BHWC[n], offset)
                 self._check(int(index_B[n]), pixels_BHWC[n])
                 continue
             image_HWC = np.empty((h, w, 3), dtype=np.uint8)
-            self._read(file, image_HWC, offset)
+            self._read(image_HWC, offset)
             self._check(int(index_B[n]), image_HWC)
             pixels_BHWC[n] = 0
             pixels_BHWC[n, :h, :w] = image_HWC
@@ -135,13 +134,18 @@ class ImageCache:
                 weakref.finalize(self, os.close, self._file)
             return self._file
 
-    def _read(self, file: int, target: np.ndarray, offset: int) -> None:
+    def _read(self, target: np.ndarray, offset: int) -> None:
         """Fill `target` from the file. preadv moves no shared position, so threads and forks may read at once."""
-        view = memoryview(target.data).cast("B")
+        view, file, again = memoryview(target.data).cast("B"), self._open_pixels(), True
         while len(view):
             try:
                 count = os.preadv(file, [view], offset)
             except OSError as error:
+                if again and error.errno in PASSING:
+                    with self._lock:
+                        self._file = None  # the old one is closed with the cache: another thread may be reading it
+                    file, again = self._open_pixels(), False
+                    continue
                 raise ResourceError(f"image cache {self.folder}: {error.strerror}", "start again") from error
             if count == 0:
                 raise ResourceError(f"image cache {self.folder / PIXELS} was cut short while in use", "start again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,8 @@ import torch
 from naming import naming
 from PIL import Image
 
-from posezoo.base.errors import DataError, ResourceError
-from posezoo.data.images.build import unreadable_images, valid_index
+from posezoo.base.errors import DataError, Finding, ResourceError
+from posezoo.data.images.build import _decoded, unreadable_images, valid_index
 from posezoo.data.images.cache import ImageCache, cache_folder
 from posezoo.data.table import Frames
 
@@ -50,6 +52,31 @@ def test_files_that_cannot_be_hashed_are_named(frames: Frames) -> None:
         ImageCache.open(frames)
     reasons = ["no such image", "empty file", "not a regular file"]
     assert [finding.message for finding in caught.value.findings] == reasons
+
+
+def test_an_image_that_a_network_disk_fails_to_give_once_is_read_again(
+    frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = list[Path]()
+    opened = Path.open
+
+    def failing(path: Path, *more: Any, **named: Any) -> Any:
+        if path.suffix == ".png" and failed.count(path) < times:
+            failed.append(path)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return opened(path, *more, **named)
+
+    frames = frames.select([0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", failing)
+        times = 1
+        assert not isinstance(_decoded(frames, 0), Finding)
+        failed.clear()
+        times = 2
+        found = _decoded(frames, 0)
+    assert isinstance(found, Finding)
+    assert found.path == frames.name(0)
+    assert os.strerror(errno.ESTALE) in found.message
 
 
 def test_full_disk(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -130,6 +133,30 @@ def test_cut_short_while_in_use_is_an_error(frames: Frames) -> None:
     shutil.rmtree(cache.folder)
     with pytest.raises(ResourceError):
         unopened.batch([0])
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_network_disk_that_fails_once_is_asked_again(
+    frames: Frames, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A stale handle needs another one; what fails twice is an error that names the file."""
+    cache = ImageCache.open(frames)
+    expected, read, handles = cache.batch([0, 1])[0], os.preadv, list[int]()
+
+    def failing(file: int, *more: Any) -> int:
+        handles.append(file)
+        if len(handles) in fails:
+            raise OSError(number, os.strerror(number))
+        return read(file, *more)
+
+    monkeypatch.setattr(os, "preadv", failing)
+    fails = {1}
+    torch.testing.assert_close(cache.batch([0, 1])[0], expected)
+    assert handles[0] != handles[1] == handles[2]
+    fails = {4, 5}
+    with pytest.raises(ResourceError, match=re.escape(os.strerror(number))):
+        cache.batch([0])
+    torch.testing.assert_close(cache.batch([0, 1])[0], expected)
 
 
 def test_cache_folder_that_is_a_file(frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
