@@ -186,6 +186,8 @@ def add_runs(folders: list[str]) -> None:
 
 def main(words: list[str]) -> None:
     """Write everything, or what the words say."""
+    if unknown := set(words[:1]) - {"texts", "results", "question", "notebooks", "speed"}:
+        raise SystemExit(f"unknown: {', '.join(unknown)}\n\n{__doc__}")
     from posezoo.api import list_models
 
     if "notebooks" in words:

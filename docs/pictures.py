@@ -1,4 +1,4 @@
-"""The pictures of README and docs, drawn from the shipped model's poses of the demo: `python docs/make.py pictures`.
+"""The pictures of README and docs, drawn from the shipped model's poses of the demo: `python docs/make.py`.
 
 Each is written for light and for dark pages, without a background. The weights that it shows are named in the file
 (`Weights`), so that a test can tell an old picture.

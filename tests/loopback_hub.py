@@ -39,6 +39,7 @@ class LoopbackHub:
         self.repositories: dict[str, list[tuple[str, Files]]] = {}
         self.mode, self.methods, self.asked = "", ("HEAD", "GET"), list[Asked]()
         self.elsewhere = ""
+        self.private = set[str]()  # repositories
         self.tagged = dict[str, str | None]()  # tag: commit
         self.token = ""  # what commits need; empty: nothing
         self.released = threading.Event()
@@ -147,6 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'tester'}/{asked['name']}"
             hub.repositories.setdefault(name, [])
+            hub.private |= {name} if asked.get("private") or asked.get("visibility") == "private" else set()
             self.send_json({"url": f"{hub.url}/{name}", "name": name})
         elif path in fixed:
             self.send_json(fixed[path])

@@ -114,6 +114,8 @@ def test_the_pictures_are_drawn_again_alike(make: ModuleType, tmp_path: Path) ->
     again = make.results.entry(report.to_dict(), stored.origin, alias)
     for row, old in zip(again["rows"], stored.rows, strict=True):
         assert row["position_m"] == pytest.approx(old.position_m, rel=0.02), row
+        if old.orientation_deg is not None:
+            assert row["orientation_deg"] == pytest.approx(old.orientation_deg, rel=0.02), row
     paths = make.pictures.draw_all(report, tmp_path)
     assert {path.name for path in paths} == set(make.pictures.NAMES)
     for path in paths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,16 @@ def test_what_is_long_says_why(package: str) -> None:
                 if len(whole) - 1 > MOST_LINES["function"] and not any("Long:" in line for line in whole):
                     unexplained.append(f"{path}:{node.lineno} {node.name}")
     assert not unexplained
+
+
+def test_equivalent_mutants_are_of_lines_that_are_there() -> None:
+    listed = tomllib.loads((ROOT / "tools" / "equivalent.toml").read_text(encoding="utf-8"))["equivalent"]
+    lines: dict[str, set[str]] = {}
+    for path in (path for package in ("posezoo", "plugins") for path in (ROOT / package).rglob("*.py")):
+        lines[path.as_posix()] = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()}
+    gone = [
+        one
+        for one in listed
+        if not any(name.endswith(one["file"]) and one["line"] in found for name, found in lines.items())
+    ]
+    assert not gone

@@ -153,11 +153,13 @@ def test_config_and_model_pickle(models: dict[str, PoseModel], name: str) -> Non
 
 
 @every_model
-def test_train_mode_runs_and_varies_only_where_there_is_dropout(name: str) -> None:
-    model = build(name).train()
-    out = model(images(4), torch.arange(4) % len(SCENES))
-    assert torch.isfinite(out.position).all()
-    assert torch.isfinite(out.rotation).all()
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_train_mode_runs_and_varies_only_where_there_is_dropout(name: str, dropout: float) -> None:
+    model = build(name, dropout=dropout).train()
+    one, other = (model(images(4), torch.arange(4) % len(SCENES)) for _ in range(2))
+    assert torch.isfinite(one.position).all()
+    assert torch.isfinite(one.rotation).all()
+    assert torch.equal(one.position, other.position) == torch.equal(one.rotation, other.rotation) == (not dropout)
 
 
 @every_architecture

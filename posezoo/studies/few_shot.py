@@ -167,12 +167,14 @@ def _tuned(request: Request, options: Options, bases: Sequence[Subject]) -> dict
         runs: dict[str, list[str]] = {column: [] for column in columns}
         for number, run in enumerate(base.runs):
             seed = (request.seeds or standard.seeds)[number]
-            one = Grid(summary="", settings=standard.settings, rows={base.name: rows[base.name]}, columns=columns)
+            # all rows, of which the base's count: a setting of a modifier is for those that have it
+            whole = Grid(summary="", settings=standard.settings, rows=rows, columns=columns)
             given = {key: value for key, value in request.given.items() if key != "epochs"} | frozen
             given |= {"min_epoch_images": 0}  # an epoch is one pass, however few images there are
             given |= {"start_from": run, "data.fraction_by": options.choose, "selection": "last"}
             folder = request.out / "runs" / f"{options.choose}-{options.train}"
-            cells = grid.cells_of(one, request.grid, request.data, folder, [seed], request.root, given)
+            cells = grid.cells_of(whole, request.grid, request.data, folder, [seed], request.root, given)
+            cells = [cell for cell in cells if cell.row == base.name]
             plan += cells
             for cell in cells:
                 runs[cell.column].append(str(cell.path))

@@ -15,13 +15,15 @@ from naming import naming
 def test_startup() -> None:
     rows = strict_json(ok("bench", "startup", "--format", "json"))
     rows = rows if isinstance(rows, list) else [rows]
-    assert rows
+    assert [(row["posezoo --help imports torch"], row["posezoo list imports torch"]) for row in rows] == [
+        (False, False)
+    ]
     assert ok("bench", "startup", "--format", "quiet") == ""
 
 
 def test_loading(one_place: Path) -> None:
     found = strict_json(ok("bench", "loading", "--data", f"folder:{one_place}", "--format", "json"))
-    assert found
+    assert found["images"] == 32
 
 
 def test_seeds_that_are_none(one_place: Path) -> None:

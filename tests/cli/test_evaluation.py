@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import webbrowser
 from pathlib import Path
 
 import faults
 import pytest
+import small_data
 from command_line import ok, strict_json
 from naming import naming
 from small_runs import Train
@@ -94,3 +96,19 @@ def test_a_report_is_opened_in_the_browser_that_is_named(
     ended = faults.in_process(["report", str(run), "--open"])
     assert ended.code == 0
     assert re.search(naming("BROWSER", page), ended.stderr), ended.stderr
+
+
+def test_the_options_of_eval_arrive(train: Train, tmp_path: Path) -> None:
+    run, out = train(epochs=1, selection="validation").path, tmp_path / "out"
+    ok("eval", str(run), "--subset", "val", "--tta", "--to", "tum", "--out", str(out), "--format", "quiet")
+    report = json.loads((out / "report.json").read_text())
+    assert (report["split"], report["num_images"], report["settings"]["tta"]) == ("val", 6, True)
+    assert list((out / "tum").iterdir())
+
+
+def test_radii_from_the_command_line(train: Train, tmp_path: Path) -> None:
+    """Of a new recording, in which the one scene has another name."""
+    run = train(epochs=1, selection="last").path
+    walk = small_data.write(tmp_path / "hall", small_data.rows("hall", 0.5))
+    told = strict_json(ok("calibrate", str(run), "--data", f"folder:{walk}", "--scene", "yard", "--format", "json"))
+    assert (told["model"], told["calibrated on"]) == (str(run / "best"), "folder:hall (32 images)")

@@ -40,7 +40,7 @@ def test_it_draws_in_place_and_not_too_often(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_training_in_a_cell(one_place: Path, tmp_path: Path) -> None:
-    """In a real kernel: 16 steps in 2 epochs, resumed too."""
+    """In a real kernel: 18 steps in 2 epochs, resumed too."""
     client = pytest.importorskip("nbclient", reason="pip install '.[docs]'")
     nbformat = pytest.importorskip("nbformat")
     settings = small_data.settings("posenet", out="run", batch_size=2, selection="validation")

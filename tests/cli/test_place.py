@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import demo_video
 import faults
 import pytest
 import small_data
 from naming import naming
+
+from posezoo.base.errors import DataError
 
 pytest.importorskip("pycolmap", reason="the extra map")
 pytest.importorskip("av", reason="the extra map")
@@ -34,6 +37,19 @@ def test_a_video_becomes_a_place_a_data_set_and_a_model(tmp_path: Path) -> None:
     assert json.loads(trained.stdout)["unit"] == "scene units"
     photo = next((tmp_path / "p/images/walk").iterdir())
     assert faults.in_process(["predict", str(tmp_path / "run"), str(photo)]).code == 0
+
+
+def test_the_options_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def map_place(sources: list[Path], out: Path, **more: Any) -> None:
+        asked.append({key: value for key, value in more.items() if key != "progress"})
+        raise DataError("seen")
+
+    monkeypatch.setattr("posezoo.place.build.map_place", map_place)
+    more = ["--conditions", "sun, rain", "--frames", "9", "--scale-from", "gps", "--gravity-from", "g.csv"]
+    faults.assert_fails(["map", "a.mp4", "b.mp4", "--out", "p", *more], 3, "seen")
+    assert asked == [{"conditions": ["sun", "rain"], "limit": 9, "scale_from": "gps", "gravity_from": "g.csv"}]
 
 
 def test_refusals(tmp_path: Path) -> None:

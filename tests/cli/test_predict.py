@@ -9,11 +9,13 @@ import json
 import os
 from pathlib import Path
 
+import demo_video
 import faults
 import numpy as np
 import pytest
 from naming import naming
 from own_folder import picture
+from PIL import Image
 from small_models import with_estimate
 
 from posezoo.zoo.build import create_model
@@ -194,3 +196,19 @@ def test_a_recording_takes_no_other_file(model: str, tmp_path: Path) -> None:
     before = (tmp_path / "mine.png").read_bytes()
     faults.assert_fails(["predict", model, "--viewer", str(tmp_path / "mine.png"), str(tmp_path)], 2, naming(".rrd"))
     assert (tmp_path / "mine.png").read_bytes() == before
+
+
+def test_options_of_videos_and_photographs(model: str, tmp_path: Path) -> None:
+    """As predict in Python has them."""
+    pytest.importorskip("av", reason="the extra map")
+    demo_video.video(tmp_path / "a.mp4", 5)
+    words = ["predict", model, "--to", "csv"]
+    told = faults.in_process([*words, str(tmp_path / "a.mp4"), "--every", "2"]).stdout
+    assert [row["image"][-6:] for row in csv.DictReader(io.StringIO(told))] == ["000000", "000002", "000004"]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.effect_noise((64, 48), 60).convert("RGB").save(tmp_path / "a.jpg", exif=exif, quality=100)
+    plain, off, on = (
+        faults.in_process([*words, str(tmp_path / "a.jpg"), *more]).stdout for more in ([], ["--no-exif"], ["--exif"])
+    )
+    assert plain == off != on

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import faults
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve")
@@ -40,3 +42,13 @@ def test_it_answers_and_ends_on_ctrl_c(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert "Traceback" not in process.stderr.read()
+
+
+def test_its_options_are_the_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megabytes become bytes, and nothing is left out."""
+    given: list[Any] = []
+    monkeypatch.setattr("posezoo.serving.server.serve", lambda model, *where, note, **more: given.append((where, more)))
+    save(small_model(), tmp_path / "m", "a card")
+    more = ["--host", "127.0.0.9", "--port", "1", "--max-mb", "0.5", "--timeout", "7", "--batch", "3"]
+    assert faults.in_process(["serve", str(tmp_path / "m"), *more]).code == 0
+    assert given == [(("127.0.0.9", 1), {"max_bytes": 500_000, "timeout_s": 7.0, "batch": 3})]

@@ -59,6 +59,25 @@ def test_an_image_gets_the_pose_that_predict_gives(port: int, model: PoseModel, 
         assert (answer["scene"], answer["radius_m"], answer["familiarity"]) == (model.config.scenes[0], None, None)
 
 
+@pytest.mark.parametrize(
+    "more", [{"decode": pictures.UPRIGHT.key}, {"lenses": ("SIMPLE_RADIAL 64 48 60 60 32 24 -0.3",)}], ids=str
+)
+def test_pictures_are_read_as_by_predict(tmp_path: Path, more: dict[str, Any]) -> None:
+    """Turned where training turned them, and corrected where it knew the lens."""
+    model = small_model()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.effect_noise((64, 48), 60).convert("RGB").save(tmp_path / "a.jpg", exif=exif, quality=100)
+    plain = model.predict(tmp_path / "a.jpg", note=lambda text: None)
+    model.config = dataclasses.replace(model.config, **more)
+    expected = model.predict(tmp_path / "a.jpg", note=lambda text: None)
+    with running(model) as number:
+        status, answer = asked(number, body=(tmp_path / "a.jpg").read_bytes())
+    assert status == 200, answer
+    np.testing.assert_allclose(answer["position"], expected.position[0], atol=1e-5)
+    assert np.abs(plain.position - expected.position).max() > 1e-4, "else nothing is said"
+
+
 def test_radii_of_a_calibrated_model(tmp_path: Path) -> None:
     """JSON has no infinity: an unfamiliar image has familiarity and no radii."""
     model = with_estimate(small_model())

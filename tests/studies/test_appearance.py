@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import faults
+import numpy as np
 import pytest
 from command_line import ok
 from small_studies import study
@@ -14,8 +15,11 @@ from posezoo.base.errors import DataError
 from posezoo.base.observe import Observer
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
+from posezoo.evaluation.compare import BETTER
+from posezoo.evaluation.results import Results
+from posezoo.studies import appearance
 from posezoo.studies.appearance import Options, looks, partners
-from posezoo.studies.measure import open_album
+from posezoo.studies.measure import Condition, open_album
 from posezoo.studies.subjects import Request
 
 pytest.importorskip("kornia", reason="extra: weather")
@@ -28,6 +32,21 @@ def looked(one_place: Path, tmp_path: Path) -> Path:
     out = tmp_path / "looks"
     ok("data", "corrupt", f"folder:{one_place}", "--out", str(out), "--kind", "original,night,fog")
     return out
+
+
+def test_drops_by_hand() -> None:
+    """In fog the first model loses 2 m, the other 1 m."""
+    rows = [Frame(f"{n}.png", (float(n), 0, 0), (1.0, 0, 0, 0), split="test", timestamp=n) for n in range(40)]
+    frames = Results("", "data", "", "original", "test", "", {}, Frames.from_rows(Path(), rows))
+    one, two, three = ((np.full(40, m), np.full(40, m)) for m in (1.0, 2.0, 3.0))
+    models = {"one": [[one, three]], "other": [[one, two]]}
+    found = appearance._rows(frames, Condition("fog", np.arange(40)), 1, models)
+    assert [(row["model"], row["drop"], row["drop_verdict"], row["drop_ratio"]) for row in found[::2]] == [
+        ("one", 2.0, "costs", None),
+        ("other", 1.0, "costs", 0.5),
+    ]
+    against = found[2]["against_first"]
+    assert (against["difference"], against["verdict"]) == (-1.0, BETTER)
 
 
 def test_looks_are_aligned_by_name(looked: Path, tmp_path: Path) -> None:

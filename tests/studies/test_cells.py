@@ -26,7 +26,8 @@ def test_numbers_are_the_reports(train: Train, one_place: Path, tmp_path: Path) 
     assert rows[0]["median_position_m"] == pytest.approx((medians[0] + medians[1]) / 2)
     assert rows[0]["median_position_m_seeds"] == [min(medians[:2]), max(medians[:2])]
     assert rows[0]["parameters"] == sum(p.numel() for p in load(runs[0].path).parameters())
-    assert rows[0]["milliseconds"] > 0
+    costs = [run.report.settings["cost"][run.report.model]["latency_ms_p50"] for run in runs]
+    assert [row["milliseconds"] for row in rows] == [min(costs[:2]), costs[2]]
     assert not rows[0]["against_first"] and len(rows[1]["against_first"]) == 2
     assert rows[1]["against_first"][0]["seeds"]["first"] == 2
     printed = cells.shown(rows)

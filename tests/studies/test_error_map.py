@@ -70,7 +70,8 @@ def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_pl
     assert found == json.loads((out / "study.json").read_text())
     assert (out / "error-map.png").read_bytes().startswith(b"\x89PNG")
     assert found["verdict"].startswith("B is ")
-    assert 0 <= found["share_improved"] <= 1
+    errors = [report.errors[report.model][0] for report in (Report.load(run / "report") for run in (first, other))]
+    assert found["share_improved"] == np.mean(errors[1] < errors[0])
     assert "another seed" in found["notes"][0]
     command = ["study", "error-map", str(first), str(first), "--out", str(out), "--difficulty", str(other)]
     printed = ok(*command)

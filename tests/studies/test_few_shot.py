@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import small_data
 import torch
@@ -14,9 +16,10 @@ from small_studies import SETTINGS, study
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import settings
 from posezoo.studies import few_shot
-from posezoo.studies.measure import opened
+from posezoo.studies.grid import Cell
+from posezoo.studies.measure import Album, opened
 from posezoo.studies.study import run
-from posezoo.studies.subjects import Request
+from posezoo.studies.subjects import Request, Subject
 from posezoo.training.run import read_config
 from posezoo.zoo.saved import load
 
@@ -125,3 +128,30 @@ def test_two_scenes_are_too_few(two_places: Path, tmp_path: Path) -> None:
 def test_fractions_run_from_few_to_most_whatever_their_order() -> None:
     options = settings.validated(few_shot.Options, {"fractions": [0.5, 0.1, 0.25]}, "study.")
     assert options.fractions == (0.1, 0.25, 0.5)
+
+
+def test_settings_of_a_modifier_are_for_the_models_that_have_it(tmp_path: Path) -> None:
+    """Each base is trained on by itself: what the others have is no wrong setting of it."""
+    names, plans = ("ms-transformer", "ms-transformer+hyper"), list[Cell]()
+    request = Request(
+        names, "demo-places", tmp_path, (0,), given={"hyper.rank": 8}, grid="few-shot", train=plans.extend
+    )
+    bases = [Subject(name, (str(tmp_path / name),)) for name in names]
+    assert len(few_shot._tuned(request, few_shot.Options(fractions=(0.5,), epochs=(1,)), bases)) == 2
+    assert [cell.row for cell in plans] == list(names)
+    assert dict(plans[1].blueprint.modifiers)["hyper"].rank == 8
+
+
+@pytest.mark.slow
+def test_forgetting_is_growth(three_places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base is 1 m off, what is trained on from it 3 m."""
+
+    def known(subjects: list[Subject], album: Album, *_: Any) -> dict[str, Any]:
+        level = {one.name: 3.0 if ", " in one.name else 1.0 for one in subjects}
+        return {one.name: [[(np.full(len(album.frames), level[one.name]),) * 2] for _ in one.runs] for one in subjects}
+
+    monkeypatch.setattr(few_shot, "errors", known)
+    more = {"study.fractions": [0.25], "study.epochs": [1]}
+    found = study("few-shot", "posenet", data=three_places, out=tmp_path / "out", **more)
+    (row,) = found["trainings"]
+    assert {key: one["difference"] for key, one in row["forgetting"].items()} == {"position_m": 2, "orientation_deg": 2}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from small_studies import study
 from posezoo.base.errors import DataError, UsageError
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
+from posezoo.evaluation.results import Results
 from posezoo.studies import occlusion
 from posezoo.studies.occlusion import Options, Window
 from posezoo.studies.study import run
@@ -54,6 +57,19 @@ def test_what_is_told_of_the_peak_is_of_its_frames_alone(frames: int, peak: list
         [[plain]], [[(error_M, error_M), (error_M, error_M)]], windows, np.array([frames]), Options((0.3,), frames)
     )
     assert [row["median_at_peak_m"] for row in rows] == [np.median(peak)] * 2
+    assert [row["largest_over_outside_position"] for row in rows] == [10.0 * frames] * 2
+
+
+def test_the_area_under_the_curve_by_hand() -> None:
+    """1, 3 and 5 m behind 0, 20 and 40 % against twice as much: means over the shares of 3 and 6 m."""
+    rows = [Frame(f"{n}.png", (float(n), 0, 0), (1.0, 0, 0, 0), split="test", timestamp=n) for n in range(8)]
+    frames = Frames.from_rows(Path(), rows)
+    album: Any = SimpleNamespace(results=lambda index: Results("", "x", "", "", "test", "", {}, frames.select(index)))
+    one, twice = ([[(np.full(4, times * m), np.full(4, times * m)) for m in (1.0, 3.0, 5.0)]] for times in (1, 2))
+    found = occlusion._compared(album, np.arange(2, 6), {"one": one, "other": twice}, [0.2, 0.4])
+    assert {name: [row["difference"] for row in rows] for name, rows in found.items()} == {
+        "other": pytest.approx([3.0, 3.0])
+    }
 
 
 def test_the_default_passage_is_as_it_was() -> None:
@@ -102,3 +118,8 @@ def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
     (position, orientation) = found["mean_over_covers_against_first"]["posenet+hyper"]
     assert position["error"] == "position_m" and position["num"] == 4
     assert position["verdict"] in found["verdict"]
+    more |= {"hyper.rank": 4, "study.seed": 1}
+    other = study("occlusion", "posenet", "posenet+hyper", data=one_place, out=tmp_path, **more)
+    plain, *hidden = (a == b for a, b in zip(other["passages"]["posenet"], found["passages"]["posenet"], strict=True))
+    assert plain
+    assert not any(hidden), "another block is measured anew"

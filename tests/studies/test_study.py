@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import faults
 import pytest
@@ -12,9 +13,10 @@ from PIL import Image
 from small_studies import SETTINGS, study
 
 import posezoo
-from posezoo.base.errors import UsageError
+from posezoo.base.errors import DataError, UsageError
 from posezoo.data.export import export
 from posezoo.data.open import open_dataset
+from posezoo.studies import grid
 from posezoo.studies.study import run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -92,3 +94,19 @@ def test_wrong_options_are_named_before_anything_is_trained(option: str, tmp_pat
     data = ["--data", "demo-places" if name == "few-shot" else "demo-loop"]
     word = given.partition("=")[0] if "sequences" not in given else "nowhere"
     faults.assert_fails(["study", name, *models, *data, "--out", str(tmp_path), given], 2, naming(word))
+
+
+def test_a_launcher_is_asked_for_jobs(one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`local` is this machine, whatever cluster there is; the logs are beside the runs."""
+    asked: list[Any] = []
+
+    def as_jobs(plan: Any, folder: Path, job: Any, watch: Any, here: bool) -> None:
+        asked.append((folder, dict(job), here))
+        raise DataError("seen")
+
+    monkeypatch.setattr(grid, "run_as_jobs", as_jobs)
+    for launcher in ("local", "submitit"):
+        more: dict[str, Any] = {"given": SETTINGS, "launcher": launcher, "job": {"timeout_min": 5}}
+        with pytest.raises(DataError, match="seen"):
+            run("trajectory", ["posenet"], data=f"folder:{one_place}", seeds=[0], out=tmp_path / "out", **more)
+    assert asked == [(tmp_path / "out" / "jobs", {"timeout_min": 5}, here) for here in (True, False)]

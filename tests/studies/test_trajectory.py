@@ -13,6 +13,7 @@ from small_studies import study
 from posezoo.base.observe import Observer
 from posezoo.base.plan import View
 from posezoo.data.splits import runs
+from posezoo.evaluation.report import Report
 from posezoo.studies import trajectory
 from posezoo.studies.measure import Album, Answers, open_album
 from posezoo.studies.subjects import Request
@@ -29,6 +30,10 @@ def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
         for key in ("median_position_m", "mean_position_m", "median_orientation_deg", "mean_orientation_deg"):
             np.testing.assert_allclose(row[key], stored[key], rtol=1e-5)
     assert list(found["against_first"]) == ["posenet+hyper"]
+    reports = [Report.load(Path(found["models"][name][0]) / "report") for name in ("posenet", "posenet+hyper")]
+    first_N, other_N = (report.errors[report.model][0] for report in reports)
+    told = found["against_first"]["posenet+hyper"][0]["difference"]
+    assert told == pytest.approx(np.median(other_N - first_N), rel=1e-4)
     assert "compared with posenet" in found["verdict"]
 
 

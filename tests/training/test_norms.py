@@ -44,10 +44,13 @@ def part(rank: int, kind: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     given, counts = (whole.split(PARTS)[rank] for whole in images(kind))
     norm = norm_of(kind)
-    with SharedBatchNorms(dist.new_group()):
+    group = dist.new_group()
+    with SharedBatchNorms(group):
         found = passed(norm, given, counts)
-        norm.eval()
-        assert torch.equal(norm(given), norm(given)), "evaluation is local"
+    norm.eval()
+    with SharedBatchNorms(group):
+        inside = norm(given)
+    assert torch.equal(inside, norm(given)), "evaluation is local"
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 

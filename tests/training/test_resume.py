@@ -168,7 +168,7 @@ def test_killed_before_the_first_checkpoint(undisturbed: Undisturbed, tmp_path: 
 def test_killed_after_saving_the_best_model(undisturbed: Undisturbed, tmp_path: Path, fault: str) -> None:
     run = tmp_path / "run"
     ended = faults.own_process(_argv(undisturbed, "posenet", run), fault)
-    if ended.code == 0:
+    if ended.code == 0 and fault.endswith(":2"):  # the first comes always
         pytest.skip("the second epoch was no better than the first")
     assert ended.code == -9, ended
     resume(run, observer=Notes())

@@ -53,7 +53,7 @@ def _of_trackio(folder: Path, run: Path) -> list[str]:
 @pytest.mark.parametrize(("kind", "stored"), [("wandb", _of_wandb), ("mlflow", _of_mlflow), ("trackio", _of_trackio)])
 def test_the_others_have_the_numbers_too(one_place: Path, tmp_path: Path, kind: str, stored: Any) -> None:
     """Offline, in a process of its own: they change the one they are in. stdout stays posezoo's."""
-    pytest.importorskip(kind, reason="extra: track")
+    pytest.importorskip(kind, reason=f"pip install {kind}")
     words = small_data.words(small_data.settings("posenet", epochs=1, track=kind))
     command = ["train", "posenet", "--data", f"folder:{one_place}", *words, "--out", "run", "--format", "json"]
     offline = {"WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1", "TRACKIO_DIR": str(tmp_path / "trackio")}
@@ -68,7 +68,7 @@ def test_the_others_have_the_numbers_too(one_place: Path, tmp_path: Path, kind: 
 
 @pytest.mark.slow
 def test_mlflow_keeps_to_the_place_that_the_user_has_set(one_place: Path, tmp_path: Path) -> None:
-    pytest.importorskip("mlflow", reason="extra: track")
+    pytest.importorskip("mlflow", reason="pip install mlflow")
     words = small_data.words(small_data.settings("posenet", epochs=1, track="mlflow"))
     command = ["train", "posenet", "--data", f"folder:{one_place}", *words, "--out", "run", "--format", "quiet"]
     place = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mine.db'}"}

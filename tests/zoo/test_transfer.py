@@ -131,6 +131,7 @@ def test_a_scene_is_added_to_a_model_of_several(train: Train, two_places: Path, 
         one, two = before(pictures, told), after(pictures, told)
     # in float32, whose products of more heads are summed in another order
     torch.testing.assert_close(one.position, two.position, atol=1e-5, rtol=0)
+    torch.testing.assert_close(one.quaternion, two.quaternion, atol=1e-5, rtol=0)
     report = posezoo.evaluate(run, observer=Notes())
     assert set(report.frames.scenes) >= {"cellar"}
 
