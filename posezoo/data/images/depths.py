@@ -200,28 +200,26 @@ def inverse_grid(numbers_HW: np.ndarray, camera_18: np.ndarray) -> np.ndarray:
     image's camera, the image's fx, fy, cx, cy, width and height.
     """
     per_metre, *own_4, fx, fy, cx, cy, width, height = np.delete(camera_18, np.s_[5:12]).tolist()
+    shift_3, quaternion_4 = camera_18[5:8], camera_18[8:12]
     metres_HW = numbers_HW / per_metre
     metres_HW[np.isin(numbers_HW, UNKNOWN)] = np.nan
+    rows, columns = metres_HW.shape
+    if not np.isfinite([*own_4, fx, fy, cx, cy]).all():  # rays of any focal length: both cameras stand in one place
+        own_4, (fx, fy, cx, cy) = [columns, rows, 0.0, 0.0], (width, height, 0.0, 0.0)
+        shift_3, quaternion_4 = np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
     u_HW, v_HW = np.meshgrid((np.arange(COLUMNS) + 0.5) / COLUMNS, (np.arange(ROWS) + 0.5) / ROWS)
-    if not np.isfinite([*own_4, fx, fy, cx, cy]).all():
-        return 1 / _looked_up(metres_HW, u_HW * metres_HW.shape[1], v_HW * metres_HW.shape[0])
     ray_HW3 = np.dstack([(u_HW * width - cx) / fx, (v_HW * height - cy) / fy, np.ones_like(u_HW)])
-    shift_3, turn_33 = camera_18[5:8], rotation_matrix(camera_18[8:12])
+    apart = bool(shift_3.any() or quaternion_4[1:].any())
+    turn_33 = rotation_matrix(quaternion_4) if apart else np.eye(3)
     # where the map shows what a cell shows depends on how far that is, which the map says there: found step by step
     depth_HW = found_HW = np.full((ROWS, COLUMNS), np.nanmedian(metres_HW) if np.isfinite(metres_HW).any() else 1.0)
-    for _ in range(1 if (camera_18[5:12] == (0, 0, 0, 1, 0, 0, 0)).all() else STEPS):
+    for _ in range(STEPS if apart else 1):
         seen_HW3 = (ray_HW3 * depth_HW[..., None] - shift_3) @ turn_33
-        ahead_HW3 = seen_HW3 / np.where(seen_HW3[..., 2:] > 0, seen_HW3[..., 2:], np.nan)
-        across_HW, down_HW = ahead_HW3[..., 0] * own_4[0] + own_4[2], ahead_HW3[..., 1] * own_4[1] + own_4[3]
-        shown_HW3 = ahead_HW3 * _looked_up(metres_HW, across_HW, down_HW)[..., None]
-        found_HW = (shown_HW3 @ turn_33.T + shift_3)[..., 2]
+        seen_HW3 /= np.where(seen_HW3[..., 2:] > 0, seen_HW3[..., 2:], np.nan)
+        u_HW, v_HW = seen_HW3[..., 0] * own_4[0] + own_4[2], seen_HW3[..., 1] * own_4[1] + own_4[3]
+        inside_HW = (u_HW >= 0) & (u_HW < columns) & (v_HW >= 0) & (v_HW < rows)
+        column_HW, row_HW = (np.where(inside_HW, part_HW, 0).astype(int) for part_HW in (u_HW, v_HW))
+        shown_HW = np.where(inside_HW, metres_HW[row_HW, column_HW], np.nan)
+        found_HW = (seen_HW3 * shown_HW[..., None] @ turn_33.T + shift_3)[..., 2]
         depth_HW = np.where(found_HW > 0, found_HW, depth_HW)
     return 1 / np.where(found_HW > 0, found_HW, np.nan)
-
-
-def _looked_up(metres_HW: np.ndarray, u_HW: np.ndarray, v_HW: np.ndarray) -> np.ndarray:
-    """The map's depths at (u, v) in its pixels; NaN outside it and where it knows none."""
-    height, width = metres_HW.shape
-    inside_HW = (u_HW >= 0) & (u_HW < width) & (v_HW >= 0) & (v_HW < height)
-    column_HW, row_HW = (np.where(inside_HW, part_HW, 0).astype(int) for part_HW in (u_HW, v_HW))
-    return np.where(inside_HW, metres_HW[row_HW, column_HW], np.nan)
