@@ -99,7 +99,7 @@ def exp_quaternion(u: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
 
 
 def matrix_from_6d(x: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
-    """Gram-Schmidt of two 3-vectors, the first two columns (Zhou 2019, eq. 11); zero or collinear input works too."""
+    """Gram-Schmidt of two 3-vectors, the first two columns (Zhou et al. 2019, sec. 4.2); zero or parallel ones too."""
     a, b = x[..., :3], x[..., 3:]
     first = _unit_or(a, 0)
     b = unit(b)  # its length says nothing about how nearly the two are collinear

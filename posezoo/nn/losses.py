@@ -1,6 +1,6 @@
 """Pose losses: position and rotation terms, balanced by learned or fixed weights, plus the scene's log-likelihood.
 
-Learned (Kendall 2017, eq. 3): L = L_x exp(-s_x) + s_x + L_q exp(-s_q) + s_q. Fixed: w_x L_x + w_q L_q.
+Learned (Kendall and Cipolla 2017): L = L_x exp(-s_x) + s_x + L_q exp(-s_q) + s_q. Fixed: w_x L_x + w_q L_q.
 On tuples of T frames (MapNet, Brahmbhatt et al. 2018, eq. 3; AtLoc+, Wang et al. 2020): the same for the differences of
 consecutive poses, D_x = x_{t+1} - x_t and D_q = log q_{t+1} - log q_t (L1), with a balance of their own, added.
 Every term has a finite value and a finite gradient everywhere.

@@ -164,7 +164,7 @@ def _advice(report: PlaceReport, frames: Mapping[str, dict[str, Any]], left_out:
     if report.share < GOOD_SHARE:
         lines.append(
             f"{report.images - report.registered} frames are not placed: too little overlap. Walk slower, turn slowly,"
-            " and come back to where you began; --frames takes more of a video"
+            " and come back to where you began; --frames with another --out takes more of a video"
         )
     if len(report.components) > 1:
         lines.append(
