@@ -51,7 +51,7 @@ def error_map(
     (rows,) = comparison.differences.values()
     shares = [row.to_dict() | {"share_improved": _improved(first, row, before, after)} for row in rows]
     if difficulty is not None:
-        require_same_images(names[0], first, difficulty.model, difficulty)
+        require_same_images(names[0], first, "the run of the difficulty", difficulty)
         condition_N = quarters(difficulty.errors[difficulty.model][0])
         parted = dataclasses.replace(first, frames=dataclasses.replace(first.frames, condition=condition_N))
         shares += [
@@ -79,8 +79,8 @@ def error_map(
 
 
 def quarters(error_N: np.ndarray) -> np.ndarray:
-    """Names (N,) of the quarter of difficulty that each image is in, from `1 (easiest)` to `4 (hardest)`."""
-    names = np.array(["1 (easiest)", "2", "3", "4 (hardest)"])
+    """The name (N,) of the quarter of difficulty that each image is in."""
+    names = np.array([f"{which} quarter" for which in ("easiest", "second", "third", "hardest")])
     place_N = np.empty(len(error_N), dtype=np.int64)
     place_N[np.argsort(error_N, kind="stable")] = np.arange(len(error_N))
     return names[4 * place_N // len(error_N)]
@@ -91,8 +91,7 @@ def shown(found: Mapping[str, Any]) -> list[dict[str, str]]:
     rows, conditions = found["differences"], any(row["by"] == "condition" for row in found["differences"])
     return [
         {
-            "of": row["by"] if row["by"] == "overall" else f"{row['by']} {row['group']}",
-            **{"images": str(row["num"]), "error": row["error"].partition("_")[0]},
+            **{"of": row["group"] or "(none)", "images": str(row["num"]), "error": row["error"].rpartition("_")[2]},
             **{"A": short(row["median_first"]), "B": short(row["median"])},
             "B - A, 95 %": " to ".join(map(short, row["difference_ci95"])),
             "improved": f"{100 * row['share_improved']:.0f} %",

@@ -58,7 +58,9 @@ def test_the_share_improved_is_of_each_group(tmp_path: Path) -> None:
     assert share[("overall", "overall")] == 0.5
     assert (share[("condition", "sun")], share[("condition", "rain")]) == (1, 0)
     assert all(share[("quarter", name)] == 0.5 for name in np.unique(error_map.quarters(n_N)))
-    (hardest,) = [row for row in found["differences"] if row["group"] == "4 (hardest)" and row["error"] == "position_m"]
+    (hardest,) = [
+        row for row in found["differences"] if row["group"] == "hardest quarter" and row["error"] == "position_m"
+    ]
     assert (hardest["num"], hardest["median"]) == (10, 2.25), "of 30 to 39"
     assert not any(row["share_improved"] for row in found["differences"] if "orientation" in row["error"])
 
@@ -76,11 +78,13 @@ def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_pl
     command = ["study", "error-map", str(first), str(first), "--out", str(out), "--difficulty", str(other)]
     printed = ok(*command)
     assert "B is" in printed
-    assert "quarter 1 (easiest)" in printed
+    assert "easiest quarter" in printed
     found = strict_json((out / "study.json").read_text())
     assert found["share_improved"] == 0
     parts = [row for row in found["differences"] if row["by"] == "quarter" and row["error"] == "position_m"]
-    assert [row["group"] for row in parts] == ["1 (easiest)", "2", "3", "4 (hardest)"]
+    assert [row["group"] for row in parts] == [
+        f"{which} quarter" for which in ("easiest", "second", "third", "hardest")
+    ]
     (whole,) = [row for row in found["differences"] if row["by"] == "overall" and row["error"] == "position_m"]
     assert sum(row["num"] for row in parts) == whole["num"]
     assert faults.in_process(["study", "error-map", str(first), str(tmp_path / "nowhere")]).code == 4
