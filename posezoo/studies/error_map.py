@@ -34,6 +34,7 @@ from posezoo.studies.measure import Errors
 from posezoo.studies.paired import chosen_note, seeds_note, short
 
 TURN_METRES = 5.0
+QUARTERS = ("easiest quarter", "second quarter", "third quarter", "hardest quarter")
 
 
 def error_map(
@@ -56,7 +57,10 @@ def error_map(
         parted = dataclasses.replace(first, frames=dataclasses.replace(first.frames, condition=condition_N))
         shares += [
             row.to_dict() | {"by": "quarter", "share_improved": _improved(parted, row, before, after)}
-            for row in differences_of(parted, "condition", before, after)
+            for row in sorted(
+                differences_of(parted, "condition", before, after),
+                key=lambda row: (list(UNITS).index(row.error), QUARTERS.index(row.group)),
+            )
         ]
     found = {
         "study": "error-map",
@@ -80,10 +84,9 @@ def error_map(
 
 def quarters(error_N: np.ndarray) -> np.ndarray:
     """The name (N,) of the quarter of difficulty that each image is in."""
-    names = np.array([f"{which} quarter" for which in ("easiest", "second", "third", "hardest")])
     place_N = np.empty(len(error_N), dtype=np.int64)
     place_N[np.argsort(error_N, kind="stable")] = np.arange(len(error_N))
-    return names[4 * place_N // len(error_N)]
+    return np.array(QUARTERS)[4 * place_N // len(error_N)]
 
 
 def shown(found: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -94,7 +97,7 @@ def shown(found: Mapping[str, Any]) -> list[dict[str, str]]:
             **{"of": row["group"] or "(none)", "images": str(row["num"]), "error": row["error"].rpartition("_")[2]},
             **{"A": short(row["median_first"]), "B": short(row["median"])},
             "B - A, 95 %": " to ".join(map(short, row["difference_ci95"])),
-            "improved": f"{100 * row['share_improved']:.0f} %",
+            "better": f"{100 * row['share_improved']:.0f} %",
         }
         for row in rows
         if not (conditions and row["by"] == "sequence")

@@ -82,9 +82,7 @@ def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_pl
     found = strict_json((out / "study.json").read_text())
     assert found["share_improved"] == 0
     parts = [row for row in found["differences"] if row["by"] == "quarter" and row["error"] == "position_m"]
-    assert [row["group"] for row in parts] == [
-        f"{which} quarter" for which in ("easiest", "second", "third", "hardest")
-    ]
+    assert tuple(row["group"] for row in parts) == error_map.QUARTERS
     (whole,) = [row for row in found["differences"] if row["by"] == "overall" and row["error"] == "position_m"]
     assert sum(row["num"] for row in parts) == whole["num"]
     assert faults.in_process(["study", "error-map", str(first), str(tmp_path / "nowhere")]).code == 4
