@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posezoo.base.errors import PosezooError, UsageError
+from posezoo.base.errors import PosezooError
 from posezoo.catalogue import entries, names, settings
 from posezoo.catalogue.forms import Result
 from posezoo.data.open import Dataset
@@ -21,7 +21,7 @@ def published(model: str, dataset: Dataset, frames: Frames, split: str) -> list[
     try:
         known = names.parse_model(model)
         own = blueprint(str(names.ModelName(known.arch, known.modifiers)))
-    except UsageError:  # a class of the user's, which has no name here
+    except PosezooError:  # a class of the user's, which has no name here, or a plugin's that is off now
         return []
     lines: dict[str, dict[str, None]] = {}  # what a source gives twice is said once
     for table in entries.results().values():
@@ -35,9 +35,9 @@ def published(model: str, dataset: Dataset, frames: Frames, split: str) -> list[
 
 def _is_published(row: Result, own: Blueprint) -> bool:
     """Whether the row is of the model `own` with its published settings, whatever the row says of them."""
-    if not row.model or names.parse_model(row.model).arch != own.name.arch:
-        return False
     try:
+        if not row.model or names.parse_model(row.model).arch != own.name.arch:
+            return False
         found = blueprint(row.model, settings.nested(row.settings))
     except PosezooError:  # of a plugin that is off
         return False
