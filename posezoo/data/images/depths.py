@@ -212,7 +212,8 @@ def inverse_grid(numbers_HW: np.ndarray, camera_18: np.ndarray) -> np.ndarray:
     apart = bool(shift_3.any() or quaternion_4[1:].any())
     turn_33 = rotation_matrix(quaternion_4) if apart else np.eye(3)
     # where the map shows what a cell shows depends on how far that is, which the map says there: found step by step
-    depth_HW = found_HW = np.full((ROWS, COLUMNS), np.nanmedian(metres_HW) if np.isfinite(metres_HW).any() else 1.0)
+    about = float(np.nanmedian(metres_HW)) if apart and np.isfinite(metres_HW).any() else 1.0
+    depth_HW = found_HW = np.full((ROWS, COLUMNS), about)
     for _ in range(STEPS if apart else 1):
         seen_HW3 = (ray_HW3 * depth_HW[..., None] - shift_3) @ turn_33
         seen_HW3 /= np.where(seen_HW3[..., 2:] > 0, seen_HW3[..., 2:], np.nan)
