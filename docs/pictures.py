@@ -172,8 +172,8 @@ def depths(path: Path) -> Path:
         cache, train_N = ImageCache.open(frames), np.flatnonzero(frames.split == "train")
         swept = DepthMaps.sweep(frames, train_N, cache, torch.device("cpu"))
         rows_B = train_N[list(chosen)]
-        known = [maps.batch(rows_B) for maps in (swept, DepthMaps.open(frames, rows_B, cache))]
-        nearest = float(known[1].nan_to_num().quantile(0.99))
+        known = [maps.batch(rows_B).numpy() for maps in (swept, DepthMaps.open(frames, rows_B, cache))]
+        nearest = float(np.quantile(np.nan_to_num(known[1]), 0.99))
         for row in range(len(rows_B)):
             photo = cache.batch(rows_B[[row]])[0][0].movedim(0, -1).numpy()
             shown = zip(
