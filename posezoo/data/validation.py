@@ -205,7 +205,7 @@ def with_known_lenses(rows: Sequence[Frame], exif: bool, findings: list[Finding]
 def with_known_depths(
     rows: Sequence[Frame], root: Path, follow_symlinks: bool, exif: bool, findings: list[Finding], notes: list[str]
 ) -> list[Frame]:
-    """The rows whose depth map, if they have one, is a file inside `root` with a sensible scale.
+    """The rows whose depth map, if they have one, is a file inside `root` with a sensible scale and pose.
 
     Pictures that are turned or freed of distortion are kept without: their maps are for the stored pixels.
     """
@@ -222,6 +222,10 @@ def with_known_depths(
             numbers = (depth.per_metre, *(depth.intrinsics or (1.0,)))
             if not problem and (not np.isfinite(numbers).all() or min(numbers[:3]) <= 0):
                 problem = "the scale or focal length of its depth map is not positive"
+            if not problem and not (
+                np.isfinite(depth.pose).all() and abs(np.linalg.norm(depth.pose[3:]) - 1) < UNIT_ERROR
+            ):
+                problem = "the pose of its depth map is not finite, or its quaternion is not a unit"
             if problem:
                 findings.append(Finding(*row.source, f"{problem}: {printable_path(depth.path)}"))
                 continue

@@ -11,8 +11,8 @@ from naming import naming
 from own_folder import MakeFolder, findings_of, picture, pose_row, write_csv
 from PIL import Image
 
-from posezoo.base.errors import UsageError
-from posezoo.base.spec import Frame
+from posezoo.base.errors import Finding, UsageError
+from posezoo.base.spec import DepthMap, Frame
 from posezoo.data import validation
 from posezoo.data.images.cache import ImageCache
 from posezoo.data.open import open_dataset
@@ -157,3 +157,20 @@ def test_wide_pictures_are_told(make_folder: MakeFolder) -> None:
         Image.new("RGB", (124, 37)).save(folder / f"{n}.png")  # KITTI's shape
     (told,) = [note for note in open_dataset(f"folder:{folder}").notes if "networks read" in note]
     assert "30 % of their width" in told
+
+
+@pytest.mark.parametrize(
+    ("pose", "good"),
+    [
+        ((-0.03, 0, 0, 1, 0, 0, 0), True),
+        ((0, 0, np.nan, 1, 0, 0, 0), False),
+        ((0, 0, 0, 0, 0, 0, 0), False),
+        ((0, 0, 0, 1.01, 0, 0, 0), False),
+    ],
+)
+def test_where_a_depth_sensor_stands_is_a_pose(tmp_path: Path, pose: tuple[float, ...], good: bool) -> None:
+    Image.new("I;16", (4, 3)).save(tmp_path / "depth.png")
+    depth = DepthMap("depth.png", 1000.0, (5.0, 5.0, 2.0, 1.5), pose)  # type: ignore[arg-type]
+    row, findings = Frame("a.png", (0.0, 0, 0), (1.0, 0, 0, 0), depth=depth), list[Finding]()
+    kept = validation.with_known_depths([row], tmp_path, False, False, findings, [])
+    assert (len(kept), len(findings)) == (int(good), int(not good))

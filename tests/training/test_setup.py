@@ -326,6 +326,12 @@ def test_backbone_has_its_own_rate(one_place: Path) -> None:
     assert len(together) == len({id(p) for p in together}) == len(list(ready.model.parameters())) + 1
 
 
+@pytest.mark.parametrize(("model", "told"), [("posenet", 1), ("ms-transformer", 0)])
+def test_scenes_that_are_taken_for_one_frame_are_told(two_places: Path, notes: Notes, model: str, told: int) -> None:
+    job(two_places, model, notes)
+    assert sum("2 scenes for one coordinate frame" in note for note in notes.notes) == told
+
+
 @pytest.mark.parametrize("selection", ["validation", "test", "last"])
 def test_frames_of_training_and_validation(two_places: Path, selection: str) -> None:
     ready = job(two_places, selection=selection)
