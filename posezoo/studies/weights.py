@@ -2,7 +2,8 @@
 
 Representations of each test image: the embedding and, of an infused model, the generated weights of the position and of
 the orientation branch; as controls the predicted position, the true one (the ceiling) and random numbers (the floor).
-Each is standardised and reduced to 50 principal components, then clustered by K-means, also after t-SNE as the paper
+Each is standardised and reduced to 50 principal components, but for the positions, which stay in metres: standardised,
+two centimetres of height would count as much as a street. They are clustered by K-means, also after t-SNE as the paper
 does. The adjusted mutual information (AMI, 0 by chance) of these clusters with places, which are K-means clusters of
 the true positions on the ground, says how far they gather by place; that with conditions how far by appearance. The
 claim itself, that a place under other light is near, needs no clusters: the nearest neighbour among the images of
@@ -45,6 +46,7 @@ COMPONENTS, STARTS = 50, 3
 EMBEDDING, POSITION, ORIENTATION = "embedding", "position weights", "orientation weights"
 Places = Annotated[int, Field(ge=2)]
 CONTROLS = ("predicted position", "true position", "random")
+IN_METRES = CONTROLS[:2]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,10 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         if not known_N.all():
             labels.notes.append(_left_out(model.name, run, known_N, labels))
         rows += [
-            {"model": model.name, "run": run, "representation": name, **_scores(value_ND, labels, known_N)}
+            {
+                **{"model": model.name, "run": run, "representation": name},
+                **_scores(value_ND, labels, known_N, name in IN_METRES),
+            }
             for name, value_ND in found.items()
         ]
         if drawn is None and POSITION in found:
@@ -178,7 +183,7 @@ def embedded(value_ND: Floats, perplexity: float) -> Floats:
     return TSNE(perplexity=fitting, init=init, random_state=0).fit_transform(value_ND.astype(np.float32))
 
 
-def _scores(value_ND: Floats, labels: _Labels, known_N: np.ndarray) -> dict[str, Any]:
+def _scores(value_ND: Floats, labels: _Labels, known_N: np.ndarray, in_metres: bool) -> dict[str, Any]:
     """AMI with places and conditions, and the nearest neighbour under another condition, of the M images `known_N`."""
     from sklearn.metrics import adjusted_mutual_info_score as ami
 
@@ -187,7 +192,7 @@ def _scores(value_ND: Floats, labels: _Labels, known_N: np.ndarray) -> dict[str,
         all_N[known_N] = value_M
         return all_N
 
-    small_MD = reduced(value_ND[known_N])
+    small_MD = value_ND[known_N] if in_metres else reduced(value_ND[known_N])
     flat_M2 = embedded(small_MD, labels.options.perplexity)
     row: dict[str, Any] = {"numbers": value_ND.shape[1]}
     places = {k: place_N[known_N] for k, place_N in labels.places.items()}

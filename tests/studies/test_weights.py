@@ -20,7 +20,7 @@ from posezoo.nn.model import PoseModel
 from posezoo.studies import weights
 from posezoo.studies.measure import Album, open_album
 from posezoo.studies.study import run
-from posezoo.studies.subjects import Request
+from posezoo.studies.subjects import Request, Subject
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -67,6 +67,26 @@ def test_the_study_on_small_models(one_place: Path, tmp_path: Path) -> None:
     assert found["figures"] == ["weights.png"] and "position weights of posenet+hyper" in found["verdict"]
 
 
+def test_true_positions_are_the_ceiling(one_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along a street of one height but for noise: standardised, the noise would count as much as the street."""
+    album = open_album(Request((), f"folder:{one_place}", tmp_path), Observer())
+    position = np.random.default_rng(0).normal(size=(8, 3)) * [30, 1, 0.02]
+    album = dataclasses.replace(album, frames=dataclasses.replace(album.frames, position=position))
+    monkeypatch.setattr(weights, "open_album", lambda *_: album)
+    monkeypatch.setattr(weights, "subjects", lambda _: [Subject("hyper", ("run",))])
+    monkeypatch.setattr(weights, "load", lambda *_: small_models.small().eval())
+    monkeypatch.setattr(weights, "training_notes", lambda _: [])
+    found = weights.study(Request(("posenet",), "", tmp_path), weights.Options((3,)), Observer())
+    rows = {row["representation"]: row for row in found.numbers["representations"]}
+    true = rows.pop("true position")
+    assert true["ami_place_3"] >= max(row["ami_place_3"] for row in rows.values())
+    least = [
+        np.linalg.norm(position - one, axis=1)[album.frames.condition != condition].min()
+        for one, condition in zip(position, album.frames.condition, strict=True)
+    ]
+    assert true["neighbour_m"] == pytest.approx(np.median(least))
+
+
 def test_several_scenes_are_refused(two_places: Path, tmp_path: Path) -> None:
     """Metres between the places of two coordinate systems mean nothing."""
     with pytest.raises(UsageError, match=naming("scenes=hall")):
@@ -102,9 +122,9 @@ def test_an_image_without_a_finite_answer_is_left_out_with_a_note(
         found["predicted position"][2] = np.nan
         return found
 
-    def scores(value: np.ndarray, labels: weights._Labels, known: np.ndarray) -> dict[str, object]:
+    def scores(value: np.ndarray, labels: weights._Labels, known: np.ndarray, metres: bool) -> dict[str, object]:
         scored.append(known.tolist())
-        return plain(value, labels, known)
+        return plain(value, labels, known, metres)
 
     plain = weights._scores
     monkeypatch.setattr(weights, "representations", failing)
