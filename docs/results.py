@@ -1,12 +1,13 @@
 """The tables of README and of the results page, from registry/results; and the entries there, from reports.
 
-A figure of several seeds is their mean, with the lowest and the highest in brackets; what was run once says "one seed".
+A figure of several seeds is their mean. In brackets stands the 95 % interval by blocks of frames, of several seeds
+from the lowest to the highest end; where none is known, the lowest and the highest seed in round ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from posezoo.catalogue import entries
 from posezoo.catalogue.forms import Result, ResultTable
@@ -20,7 +21,17 @@ DEMO = {
 }  # fmt: skip
 SHIPPED = ("posenet-anchors-demo", "atloc-anchors-hyper-demo")
 KITCHEN = "7scenes-redkitchen"
-Figure = tuple[float, float | None, int | None]  # metres, degrees, seed
+ERRORS = ("position_m", "orientation_deg")
+Interval = tuple[float, float] | None
+
+
+class Figure(NamedTuple):
+    """A median, or mean, of both errors."""
+
+    position_m: float
+    orientation_deg: float | None
+    position_m_ci95: Interval
+    orientation_deg_ci95: Interval
 
 
 def entry(report: Mapping[str, Any], origin: str, method: str = "", settings: Mapping[str, Any] = {}) -> dict[str, Any]:
@@ -38,6 +49,7 @@ def entry(report: Mapping[str, Any], origin: str, method: str = "", settings: Ma
                 **({"sequence": row["group"]} if by == "sequence" else {}),
                 "position_m": round(row["median_position_m"], 3),
                 "orientation_deg": round(row["median_orientation_deg"], 2),
+                **{f"{key}_ci95": [float(f"{end:.3g}") for end in row[f"median_{key}_ci95"]] for key in ERRORS},
             })  # fmt: skip
     facts = {"source": "ours", "origin": origin, "seed": trained["seed"], "commit": trained["commit"]}
     return {**facts, "data_digest": report["data_digest"], "rows": rows}
@@ -53,6 +65,7 @@ def readme_text() -> str:
         "Median position (m), median orientation (deg) on the demo's four test drives, trained on overcast days alone,",
         "on two CPU cores without a GPU. The baselines go through the same evaluator. The models are trained with",
         "depth maps of the training images ([motion](docs/concepts.md#motion-by-depth)), and read single pictures.",
+        "In brackets: 95 % intervals by blocks of neighbouring frames, of several seeds the outermost ends.",
         "",
         f"| test images | `posenet+anchors`, {_seeds([run.seed for run in runs])} | "
         + " | ".join(f"[`{alias}`](plugins/posezoo_demo/weights/{alias}/README.md), one seed" for alias in SHIPPED)
@@ -74,7 +87,7 @@ def readme_text() -> str:
         split = "blocks of sequence 1" if table.source == "ours" else "official"
         seeds = "" if row.method in BASELINES else f", {_seeds([table.seed])}"
         source = f"ours{seeds}" if table.source == "ours" else table.origin
-        lines.append(f"| {_method(row)} | {_shown([_figure(table, row)])} | {split} | {source} |")
+        lines.append(f"| {_method(row)} | {_shown([_figure(row)])} | {split} | {source} |")
     lines += ["", "What the papers report on other data, and all that we measured: [results](docs/results.md)."]
     return "\n".join(lines) + "\n"
 
@@ -84,15 +97,17 @@ def page_text() -> str:
     lines = [
         "# Results", "",
         "Written by `python docs/make.py` from `registry/results`. Medians in metres and degrees unless it says mean.",
-        "Of several seeds the mean is shown, with the lowest and the highest; what was run once says so. Published",
-        "numbers stand with the place where they were read; rows that contradict each other are both kept.", "",
+        "Of several seeds the mean is shown; what was run once says so. In square brackets stands the 95 % interval by",
+        "[blocks of neighbouring frames](concepts.md#how-to-read-a-report), of several seeds from the lowest to the highest end;",
+        "where none was kept, the lowest and the highest seed in round ones. Published numbers have no intervals. They",
+        "stand with the place where they were read; rows that contradict each other are both kept.", "",
     ]  # fmt: skip
     groups: dict[str, dict[tuple[str, ...], list[Figure]]] = {}
     tables = sorted(entries.results().values(), key=lambda table: table.source != "ours")
     for table in tables:
         for row in table.rows:
             data = row.data if table.ground_truth == "original" else f"{row.data}, {table.ground_truth} ground truth"
-            groups.setdefault(data, {}).setdefault(_key(table, row), []).append(_figure(table, row))
+            groups.setdefault(data, {}).setdefault(_key(table, row), []).append(_figure(row))
     sources = list(dict.fromkeys(map(_source, tables)))
     for data in sorted(groups):
         rows = [["method", "m, deg", "of", "settings", "seeds", "source"]]
@@ -144,11 +159,11 @@ def _kitchen(tables: Iterable[ResultTable]) -> list[tuple[ResultTable, Result]]:
 
 def _of(table: ResultTable, method: str, sequence: str) -> Figure:
     (row,) = (row for row in table.rows if (row.method, row.sequence) == (method, sequence))
-    return _figure(table, row)
+    return _figure(row)
 
 
-def _figure(table: ResultTable, row: Result) -> Figure:
-    return row.position_m, row.orientation_deg, table.seed
+def _figure(row: Result) -> Figure:
+    return Figure(row.position_m, row.orientation_deg, row.position_m_ci95, row.orientation_deg_ci95)
 
 
 def _seeds(seeds: list[int | None]) -> str:
@@ -156,13 +171,15 @@ def _seeds(seeds: list[int | None]) -> str:
 
 
 def _shown(figures: list[Figure]) -> str:
-    metres = [position for position, _, _ in figures]
-    degrees = [orientation for _, orientation, _ in figures if orientation is not None]
-    return f"{_spread(metres)}, {_spread(degrees)}" if degrees else _spread(metres)
+    metres = _spread([one.position_m for one in figures], [one.position_m_ci95 for one in figures])
+    degrees = [one.orientation_deg for one in figures if one.orientation_deg is not None]
+    return f"{metres}, {_spread(degrees, [one.orientation_deg_ci95 for one in figures])}" if degrees else metres
 
 
-def _spread(values: list[float]) -> str:
-    mean = _number(sum(values) / len(values))
+def _spread(values: list[float], intervals: list[Interval]) -> str:
+    mean, known = _number(sum(values) / len(values)), [interval for interval in intervals if interval]
+    if len(known) == len(values):
+        return f"{mean} [{_number(min(low for low, _ in known))} to {_number(max(high for _, high in known))}]"
     return mean if min(values) == max(values) else f"{mean} ({_number(min(values))} to {_number(max(values))})"
 
 

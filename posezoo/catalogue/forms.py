@@ -165,6 +165,9 @@ class Result(BaseModel):
     position_m: float
     orientation_deg: float | None = None
     """None: not reported."""
+    position_m_ci95: tuple[float, float] | None = None
+    orientation_deg_ci95: tuple[float, float] | None = None
+    """95 % intervals, by moving blocks of frames; no paper reports any."""
 
 
 class ResultTable(BaseModel):
