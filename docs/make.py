@@ -4,6 +4,7 @@
     python docs/make.py texts           only what is written from code and catalogue: keys, sizes, tables of the pages
     python docs/make.py results RUN ... first adds what runs on the demo reached to the catalogue, one table a seed
     python docs/make.py question OUT ...  first adds what studies of the grids question/* found (docs/question.py)
+    python docs/make.py clusters OUT ...  first adds what studies of weights found (docs/clusters.py)
     python docs/make.py notebooks       executes the notebooks and writes their pages (a few minutes)
     python docs/make.py speed           also measures the milliseconds of registry/sizes (some minutes, one core)
 
@@ -21,8 +22,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import clusters
 import pictures
 import question
+import question_pictures
 import results
 import tomli_w
 
@@ -186,7 +189,7 @@ def add_runs(folders: list[str]) -> None:
 
 def main(words: list[str]) -> None:
     """Write everything, or what the words say."""
-    if unknown := set(words[:1]) - {"texts", "results", "question", "notebooks", "speed"}:
+    if unknown := set(words[:1]) - {"texts", "results", "question", "clusters", "notebooks", "speed"}:
         raise SystemExit(f"unknown: {', '.join(unknown)}\n\n{__doc__}")
     from posezoo.api import list_models
 
@@ -200,10 +203,12 @@ def main(words: list[str]) -> None:
         add_runs(words[words.index("results") + 1 :])
     elif "question" in words:
         question.add(words[words.index("question") + 1 :])
+    elif "clusters" in words:
+        clusters.add(words[words.index("clusters") + 1 :])
     elif "texts" not in words:
         evaluate_shipped()
     if "texts" not in words:
-        question.draw_all()
+        question_pictures.draw_all()
     write_whole(KEYS, keys_text(), "")
     names = list_models()
     speeds = measured_ms(names) if "speed" in words else {key: card.ms for key, card in entries.size_cards().items()}

@@ -3,26 +3,28 @@
     posezoo study ablation study.grid=question/posenet --data demo-loop --out outputs/question/posenet
     python docs/make.py question outputs/question/posenet ...     keeps what it found in registry/results/question.json
 
-A grid that was not run on some data is not on the page.
+A grid that was not run on some data is not on the page. Its last section: docs/clusters.py. Its pictures:
+docs/question_pictures.py.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
+from statistics import median
 from typing import Any, get_args
 
+import clusters
+
 from posezoo.base.files.write import write_whole
-from posezoo.base.picture import Picture, Theme, grey, themed
-from posezoo.base.plan import COLOURS
+from posezoo.base.picture import Theme
 from posezoo.catalogue import entries
 from posezoo.evaluation.compare import BETTER, SAME, WORSE
 
 ROOT = Path(__file__).parent.parent
-PAGE, STORE = ROOT / "docs" / "results" / "hypernetwork.md", ROOT / "registry" / "results" / "question.json"
-IMAGES = ROOT / "docs" / "images"
+PAGE, IMAGES = ROOT / "docs" / "results" / "hypernetwork.md", ROOT / "docs" / "images"
+STORE = ROOT / "registry" / "results" / "question.json"
 ERRORS = {"position_m": ("position", "m"), "orientation_deg": ("orientation", "deg")}
 BASE, SAME_SIZE = "base", "same-size"
 PLAIN = (SAME_SIZE, "wider")  # forms without a hypernetwork
@@ -55,20 +57,22 @@ OF_DATA = {
     " chooses.",
 }
 
-CLUSTERS = """\
-## Do generated weights know more than the embedding?
+LIGHT = {
+    "7scenes-redkitchen": "in the light of training",
+    "demo-loop": "trained on overcast days, tested in four weathers",
+}
+SEEN = {"demo-loop": "test-overcast"}
+"""The drives in the light of training, of data with drives in other light too."""
 
-No: they cannot. A generated layer is a function of the code, and the code one of what the hypernetwork reads, the
-embedding or the latent, so the weights can lose what is known there but add nothing. What training asks of them is a
-small pose loss, not that images of one place get like weights; a residual form that starts at zero moves its weights
-only as far as the loss pays for. `posezoo study weights` measures both ways of asking on `demo-loop`. By clusters the
-answer depends on the model: generated weights agreed less with six places than the embedding they were made from (0.25
-and 0.53 against 0.65, adjusted mutual information), those of today's shipped model, made from the latent, agree better
-(0.65 and 0.62 against 0.46). By neighbours it does not: the nearest one under other light is farther away by weights
-than by embedding. They gather by place and tell places apart less well. More in
-[the studies' guide](../guides/studies.md#do-weights-gather-by-place-weights). The paper's Figure 3 shows the weights
-alone; without the embedding beside them, clusters by place are no evidence for the hypernetwork.
+READING = """\
+What the numbers allow to say about *why*. A hypernetwork is meant to adapt weights to light, season and occlusion; its
+gain should then be larger where light is new, and absent where it is not. A generated layer does something else too:
+its weights and its input are both functions of the image, so it multiplies features with features, and a base as large
+has more of the same sums instead. That needs no other light. Which of both it is, the drives tell.
 """
+
+TWO_FULL = ("posenet+hyper=two", "atloc+hyper=two", "ms-transformer+hyper=two", "ms-transformer+hyper=residual")
+"""Forms whose full generators nobody trains in minutes."""
 
 
 def add(folders: Iterable[str]) -> None:
@@ -86,16 +90,7 @@ def add(folders: Iterable[str]) -> None:
             "pairs": [{key: row[key] for key in KEPT} for row in found["pairs"]],
             "baselines": found["baselines"],
         }
-    write_whole(STORE, json.dumps(rounded(dict(sorted(stored.items()))), indent=1) + "\n")
-
-
-def rounded(value: Any) -> Any:
-    """Numbers in four digits."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    return [rounded(one) for one in value] if isinstance(value, list) else value
+    write_whole(STORE, json.dumps(clusters.rounded(dict(sorted(stored.items()))), indent=1) + "\n")
 
 
 def read() -> dict[str, dict[str, Any]]:
@@ -107,24 +102,136 @@ def read() -> dict[str, dict[str, Any]]:
 def page_text() -> str:
     """The page."""
     stored = read()
-    lines = ["# Does the hypernetwork help?", "", INTRODUCTION, *_by_form(stored), ""]
+    lines = ["# Does the hypernetwork help?", "", INTRODUCTION, *_answer(stored), *_by_form(stored), *_left_out(), ""]
     for data, grids in stored.items():
         lines += [f"## {data}", "", *([OF_DATA[data], ""] if data in OF_DATA else []), *_told(grids), ""]
-        for theme in get_args(Theme):
-            words = "Paired differences in position and orientation to a base as large, with intervals"
-            lines.append(f"![{words}](../images/{picture_name(data, theme)}#only-{theme})")
-        lines += ["", f"*{_caption()}*", ""]
+        for than, words in (("", "a base as large"), ("base-", "its base")):
+            lines += [
+                *_shown(f"{data}-{than}"[:-1], f"Paired differences in both errors to {words}, with intervals"),
+                "",
+            ]
+            lines += [
+                f"*Each form's error minus that of {words}, paired by image: the median and its interval. {LEFT}*",
+                "",
+            ]
         for name in entries.grids():
             if name in grids:
                 lines += [*_tables(name, data, grids[name]), ""]
-    return "\n".join([*lines, CLUSTERS])
+    return "\n".join([*lines, *clusters.section()]).rstrip("\n") + "\n"
 
 
-def _caption() -> str:
-    return (
-        "Each form's error minus that of the base as large, paired by image: the median and its interval. Left of the"
-        " line the infused model is better; filled where all trainings agree."
-    )
+LEFT = "Left of the line the infused model is better; filled where all trainings agree."
+
+
+def _shown(name: str, words: str) -> list[str]:
+    """A picture, for light and for dark pages."""
+    return [f"![{words}](../images/{picture_name(name, theme)}#only-{theme})" for theme in get_args(Theme)]
+
+
+def picture_name(name: str, theme: str) -> str:
+    """The file in docs/images."""
+    return f"question-{name.replace(':', '-')}-{theme}.png"
+
+
+def forms(rows: Sequence[Row]) -> list[str]:
+    """`residual`, `single`, `two`: as the names of the rows begin."""
+    return list(dict.fromkeys(row["name"].partition("-")[0] for row in rows))
+
+
+def gain(row: Row) -> float:
+    """How much larger the infused model's median error is, as a share."""
+    return float(row["median"]) / float(row["median_first"]) - 1
+
+
+def drives(grids: Mapping[str, Any]) -> list[Row]:
+    """By test drive, the infused models against bases as large."""
+    return pairs_of(grids, SAME_SIZE, drives=True)
+
+
+def _answer(stored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """In words, from the numbers: on which data, where, and what that says about why."""
+    yield from ("## The answer", "")
+    for data, grids in stored.items():
+        rows = pairs_of(grids, SAME_SIZE)
+        told = [_count_of(form, [row for row in rows if row["name"].startswith(form)]) for form in forms(rows)]
+        if all(row["verdict"] == SAME for row in rows):
+            told = [f"no form is better or worse than a base as large, in any of {len(rows) // 2} comparisons"]
+        yield f"- **{data}**, {LIGHT.get(data, 'as split')}: {'; '.join(told)}."
+        anchored = {row["verdict"] for row in rows if row in grids.get("question/anchors", {}).get("pairs", ())}
+        if anchored:
+            told = ", ".join(sorted(anchored))
+            yield f"  With anchors, which bring the base below the nearest training image: {told}."
+    yield from ("", READING)
+    for data, seen in SEEN.items():
+        if data in stored:
+            yield from _where(data, drives(stored[data]), seen)
+
+
+def _count_of(form: str, rows: Sequence[Row]) -> str:
+    words = []
+    for error, (noun, _) in ERRORS.items():
+        own = [row["verdict"] for row in rows if row["error"] == error]
+        worse = f", worse in {own.count(WORSE)}" if WORSE in own else ""
+        words.append(f"in {noun} in {own.count(BETTER)} of {len(own)}{worse}")
+    return f"`{form}` is better than a base as large {' and '.join(words)}"
+
+
+def _where(data: str, rows: Sequence[Row], seen: str) -> Iterator[str]:
+    """The gain in the light of training beside that in other light, by form; a table, a picture, and one sentence."""
+    yield f"On `{data}`, {LIGHT[data]}: the median error against a base as large, in the median over the comparisons"
+    yield "(lowest to highest), and how many say better."
+    yield ""
+    names = list(dict.fromkeys(row["group"] for row in sorted(rows, key=lambda row: row["group"] != seen)))
+    yield f"| form | error | {' | '.join(names)} |"
+    yield f"|---|---|{'---|' * len(names)}"
+    for form in forms(rows):
+        for error, (noun, _) in ERRORS.items():
+            yield f"| `{form}` | {noun} | {' | '.join(_gains(rows, form, error, name) for name in names)} |"
+    yield from ("", *_shown(f"{data}-drives", "Change of the median error by form and test drive"), "")
+    yield "*Each comparison with a base as large, by drive: the change of the median error. Filled where every training"
+    yield "says better, or worse.*"
+    yield ""
+    best = max(forms(rows), key=lambda form: sum(r["verdict"] == BETTER for r in rows if r["name"].startswith(form)))
+    for error, (noun, _) in ERRORS.items():
+        own = [row for row in rows if row["name"].startswith(best) and row["error"] == error]
+        known, new = (median(gain(row) for row in own if (row["group"] == seen) == same) for same in (True, False))
+        told = (
+            f"In {noun}, `{best}` changes the error by {known:+.0%} in the light of training and by {new:+.0%} in other"
+        )
+        if known <= 0.75 * new:
+            yield f"{told}: as much where light is not new. That is no adaptation to light."
+        else:
+            yield f"{told}: more where light is new, as adaptation to light would."
+    yield ""
+
+
+def _gains(rows: Sequence[Row], form: str, error: str, drive: str) -> str:
+    own = [row for row in rows if row["name"].startswith(form) and (row["error"], row["group"]) == (error, drive)]
+    shares = [gain(row) for row in own]
+    better = sum(row["verdict"] == BETTER for row in own)
+    return f"{median(shares):+.0%} ({min(shares):+.0%} to {max(shares):+.0%}), {better} of {len(own)}"
+
+
+def _left_out() -> Iterator[str]:
+    """What was not trained, with its size."""
+    import torch
+
+    from posezoo.zoo.build import create_model
+
+    yield from ("", "Not trained are these, because of what they weigh:", "")
+    yield from ("| full generator | parameters |", "|---|---|")
+    for name in TWO_FULL:
+        grid = entries.grid(f"question/{name.partition('+')[0]}")
+        given = {key: value for key, value in grid.settings.items() if key in OF_MODELS}
+        with torch.device("meta"):
+            model = create_model(name, pretrained_backbone=False, **given, **{"hyper.rank": None})
+        yield f"| `{name}` | {sum(parameter.numel() for parameter in model.parameters()) / 1e6:.0f} M |"
+
+
+OF_MODELS = (
+    "backbone", "resize", "crop", "image_embedding", "position_layers", "orientation_layers", "orientation_stride",
+    "dropout", "shared_heads",
+)  # fmt: skip
 
 
 def _by_form(stored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -133,8 +240,8 @@ def _by_form(stored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     columns = [(data, error) for data in stored for error in ERRORS]
     yield f"| form | {' | '.join(f'{data}, {ERRORS[error][0]}' for data, error in columns)} |"
     yield f"|---|{'---|' * len(columns)}"
-    pairs = {data: _pairs(grids, SAME_SIZE) for data, grids in stored.items()}
-    for form in dict.fromkeys(row["name"].partition("-")[0] for rows in pairs.values() for row in rows):
+    pairs = {data: pairs_of(grids, SAME_SIZE) for data, grids in stored.items()}
+    for form in forms([row for rows in pairs.values() for row in rows]):
         words = [
             [row["verdict"] for row in pairs[data] if row["error"] == error and row["name"].startswith(form)]
             for data, error in columns
@@ -152,23 +259,23 @@ def _told(grids: Mapping[str, Any]) -> list[str]:
     lines = []
     for than, words in ((BASE, "its base"), (SAME_SIZE, "a base as large")):
         for error, (noun, _) in ERRORS.items():
-            rows = [row for row in _pairs(grids, than) if row["error"] == error]
+            rows = [row for row in pairs_of(grids, than) if row["error"] == error]
             if not rows:
                 continue
-            gains = [round(float(row["median"]) / float(row["median_first"]) - 1, 2) + 0.0 for row in rows]
+            gains = [round(gain(row), 2) + 0.0 for row in rows]
             told = _counted([row["verdict"] for row in rows])
             spread = f"{min(gains):+.0%} to {max(gains):+.0%}" if len(rows) > 1 else f"{gains[0]:+.0%}"
             lines.append(f"- **{noun}, against {words}**: {told}; median error {spread}.")
     return lines
 
 
-def _pairs(grids: Mapping[str, Any], than: str) -> list[Row]:
-    """Over all images, the infused models against bases of this kind."""
+def pairs_of(grids: Mapping[str, Any], than: str, drives: bool = False) -> list[Row]:
+    """Over all images, or by drive, the infused models against bases of this kind."""
     return [
         row
         for found in grids.values()
         for row in found["pairs"]
-        if row["by"] != "sequence" and row["than"].startswith(than) and not row["name"].startswith(PLAIN)
+        if (row["by"] == "sequence") == drives and row["than"].startswith(than) and not row["name"].startswith(PLAIN)
     ]
 
 
@@ -209,59 +316,11 @@ def _short(error: float) -> str:
 
 
 def _words(pairs: Sequence[Row], name: str, than: str) -> str:
+    """The words and the paired differences with their intervals, of both errors."""
     rows = [row for row in pairs if row["name"] == name and row["than"].startswith(than) and row["by"] != "sequence"]
-    words = [row["verdict"] for row in rows]
-    if len(set(words)) < 2:
-        return ", ".join(dict.fromkeys(words))
-    return ", ".join(f"{ERRORS[row['error']][0]} {row['verdict']}" for row in rows)
+    return "; ".join(f"{ERRORS[row['error']][0]} {_interval(row)}" for row in rows)
 
 
 def _interval(row: Row) -> str:
     low, high = row["difference_ci95"]
     return f"{row['verdict']} ({low:+.2g} to {high:+.2g} {ERRORS[row['error']][1]})"
-
-
-def picture_name(data: str, theme: str) -> str:
-    """The file in docs/images."""
-    return f"question-{data.partition(':')[0]}-{theme}.png"
-
-
-def draw_all(folder: Path = IMAGES) -> list[Path]:
-    """A picture of each data set, for light and for dark pages."""
-    paths = []
-    for data, grids in read().items():
-        for theme in get_args(Theme):
-            with themed(theme):
-                paths.append(_picture(grids).save(folder / picture_name(data, theme), transparent=True))
-    return paths
-
-
-def _picture(grids: Mapping[str, Any]) -> Picture:
-    """Paired differences to the base as large, with intervals."""
-    groups = {
-        name: list(dict.fromkeys(row["name"] for row in _pairs({name: found}, SAME_SIZE)))
-        for name, found in grids.items()
-    }
-    order = [(name, cell) for name, cells in groups.items() for cell in cells]
-    figure = Picture(figsize=(9, 0.27 * len(order) + 1.2), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    colours = dict(zip(groups, cycle((COLOURS[0], COLOURS[2])), strict=False))  # seen on light and on dark
-    for axes, (error, (noun, unit)) in zip(panels, ERRORS.items(), strict=True):
-        axes.axvline(0, color=grey(0.6), lw=1)
-        for y, (name, cell) in enumerate(order):
-            (row,) = (
-                row
-                for row in _pairs({name: grids[name]}, SAME_SIZE)
-                if row["name"] == cell and row["error"] == error
-            )  # fmt: skip
-            colour, (low, high) = colours[name], row["difference_ci95"]
-            axes.plot([low, high], [y, y], color=colour, lw=2)
-            face = "none" if row["verdict"] == SAME else colour
-            axes.plot([row["difference"]], [y], "o", ms=6, mec=colour, mfc=face, zorder=3)
-        axes.set_xlabel(f"{noun}: better  ←  {unit}  →  worse")
-        axes.grid(True, axis="x", color=grey(0.9), lw=0.6)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-    panels[0].set_yticks(range(len(order)), [f"{name.removeprefix('question/')}: {cell}" for name, cell in order])
-    panels[0].set_ylim(len(order) - 0.4, -0.6)
-    return figure

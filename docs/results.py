@@ -97,10 +97,10 @@ def page_text() -> str:
     lines = [
         "# Results", "",
         "Written by `python docs/make.py` from `registry/results`. Medians in metres and degrees unless it says mean.",
-        "Of several seeds the mean is shown; what was run once says so. In square brackets stands the 95 % interval by",
-        "[blocks of neighbouring frames](concepts.md#how-to-read-a-report), of several seeds from the lowest to the highest end;",
-        "where none was kept, the lowest and the highest seed in round ones. Published numbers have no intervals. They",
-        "stand with the place where they were read; rows that contradict each other are both kept.", "",
+        "Of several seeds the mean is shown; what was run once says so. In square brackets stands the 95 % interval",
+        "by [blocks of neighbouring frames](concepts.md#how-to-read-a-report), of several seeds from the lowest end to",
+        "the highest; where none was kept, the lowest and the highest seed in round ones. Papers give no intervals;",
+        "their numbers stand with the place where they were read, and rows that contradict each other are both kept.", "",
     ]  # fmt: skip
     groups: dict[str, dict[tuple[str, ...], list[Figure]]] = {}
     tables = sorted(entries.results().values(), key=lambda table: table.source != "ours")

@@ -72,11 +72,14 @@ def test_the_page_on_the_hypernetwork_is_current(make: ModuleType) -> None:
 
 
 def test_pictures_on_the_hypernetwork_are_drawn_of_what_is_stored(make: ModuleType, tmp_path: Path) -> None:
-    paths = make.question.draw_all(tmp_path)
+    paths = make.question_pictures.draw_all(tmp_path)
+    page = make.question.PAGE.read_text(encoding="utf-8")
     assert paths
     for path in paths:
+        assert f"images/{path.name}" in page
         with Image.open(path) as new, Image.open(make.question.IMAGES / path.name) as old:
             assert new.size == old.size, f"{path.name}: python docs/make.py question"
+            assert old.info["Question"] == make.question_pictures.digest(), f"{path.name}: python docs/make.py question"
 
 
 def test_stored_results_are_those_of_the_shipped_weights(make: ModuleType) -> None:
