@@ -153,7 +153,7 @@ def _answer(stored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield from ("## The answer", "")
     for data, grids in stored.items():
         rows = pairs_of(grids, SAME_SIZE)
-        told = [_count_of(form, [row for row in rows if row["name"].startswith(form)]) for form in forms(rows)]
+        told = [_count_of(form, rows, pairs_of(grids, BASE)) for form in forms(rows)]
         if all(row["verdict"] == SAME for row in rows):
             told = [f"no form is better or worse than a base as large, in any of {len(rows) // 2} comparisons"]
         yield f"- **{data}**, {LIGHT.get(data, 'as split')}: {'; '.join(told)}."
@@ -167,13 +167,17 @@ def _answer(stored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield from _where(data, drives(stored[data]), seen)
 
 
-def _count_of(form: str, rows: Sequence[Row]) -> str:
-    words = []
-    for error, (noun, _) in ERRORS.items():
-        own = [row["verdict"] for row in rows if row["error"] == error]
-        worse = f", worse in {own.count(WORSE)}" if WORSE in own else ""
-        words.append(f"in {noun} in {own.count(BETTER)} of {len(own)}{worse}")
-    return f"`{form}` is better than a base as large {' and '.join(words)}"
+def _count_of(form: str, large: Sequence[Row], small: Sequence[Row]) -> str:
+    """`two` is better than a base as large in position in 6 of 6 …, and than its own base in position in 3 of 6 …"""
+    told = []
+    for words, rows in (("a base as large", large), ("its own, smaller base", small)):
+        counts = []
+        for error, (noun, _) in ERRORS.items():
+            own = [row["verdict"] for row in rows if row["error"] == error and row["name"].startswith(form)]
+            worse = f" (worse in {own.count(WORSE)})" if WORSE in own else ""
+            counts.append(f"in {noun} in {own.count(BETTER)} of {len(own)}{worse}")
+        told.append(f"than {words} {' and '.join(counts)}")
+    return f"`{form}` is better {', and '.join(told)}"
 
 
 def _where(data: str, rows: Sequence[Row], seen: str) -> Iterator[str]:

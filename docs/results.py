@@ -100,7 +100,7 @@ def page_text() -> str:
         "Of several seeds the mean is shown; what was run once says so. In square brackets stands the 95 % interval",
         "by [blocks of neighbouring frames](concepts.md#how-to-read-a-report), of several seeds from the lowest end to",
         "the highest; where none was kept, the lowest and the highest seed in round ones. Papers give no intervals;",
-        "their numbers stand with the place where they were read, and rows that contradict each other are both kept.", "",
+        "their numbers stand with the place where they were read. Rows that contradict each other are both kept.", "",
     ]  # fmt: skip
     groups: dict[str, dict[tuple[str, ...], list[Figure]]] = {}
     tables = sorted(entries.results().values(), key=lambda table: table.source != "ours")
