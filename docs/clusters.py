@@ -65,7 +65,8 @@ def rounded(value: Any) -> Any:
 def section() -> Iterator[str]:
     """The words, and tables of what was measured, each with its command."""
     yield WORDS
-    for found in read():
+    yield from (_counted(read()), "")
+    for found in sorted(read(), key=lambda found: -int(found["seeds"])):
         several = found["seeds"] > 1
         yield "| model | of | AMI with 6 places | AMI with weathers | neighbour in other weather |"
         yield "|---|---|---|---|---|"
@@ -79,6 +80,20 @@ def section() -> Iterator[str]:
         yield from ("", f"{'Mean of the seeds (lowest to highest). ' * several}`{command}`", "")
     yield "![t-SNE of embedding and generated weights, coloured by place](../images/study-weights.png)"
     yield from ("", "*Colour is the place, the marker the weather; by the last command.*")
+
+
+def _counted(studies: Iterable[Row]) -> str:
+    """In how many rows of weights they gather more by place than their embedding, and tell places apart less well."""
+    pairs = []
+    for found in studies:
+        own = {(row["model"], row["representation"]): row for row in found["rows"]}
+        pairs += [(row, own[model, "embedding"]) for (model, name), row in own.items() if name.endswith(" weights")]
+    more = sum(row["ami_place_6"] > base["ami_place_6"] for row, base in pairs)
+    farther = sum(row["neighbour_m"] > base["neighbour_m"] for row, base in pairs)
+    return (
+        f"Of {len(pairs)} generated weights below, {more} agree more with places than the embedding of their model, and"
+        f"\nof {farther} the neighbour is farther away."
+    )
 
 
 def _spread(row: Row, key: str, digits: int) -> str:

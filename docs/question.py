@@ -156,11 +156,12 @@ def _answer(stored: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         told = [_count_of(form, rows, pairs_of(grids, BASE)) for form in forms(rows)]
         if all(row["verdict"] == SAME for row in rows):
             told = [f"no form is better or worse than a base as large, in any of {len(rows) // 2} comparisons"]
-        yield f"- **{data}**, {LIGHT.get(data, 'as split')}: {'; '.join(told)}."
+        yield f"- **{data}**, {LIGHT.get(data, 'as split')}:"
+        yield from (f"    - {one}." for one in told)
         anchored = {row["verdict"] for row in rows if row in grids.get("question/anchors", {}).get("pairs", ())}
         if anchored:
             told = ", ".join(sorted(anchored))
-            yield f"  With anchors, which bring the base below the nearest training image: {told}."
+            yield f"    - With anchors, which bring the base below the nearest training image: {told}."
     yield from ("", READING)
     for data, seen in SEEN.items():
         if data in stored:
