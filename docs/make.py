@@ -101,15 +101,17 @@ def gallery_text() -> str:
         lines.append(f"| `{name}` | {card.kind} | {summary} | {counts} | {card.licence} |")
     lines += ["", "## Results", ""]
     lines += ["Medians that the catalogue knows, the best of each model, ours as means over seeds (`posezoo list"]
-    lines += ["--data NAME`). Ours on `7scenes-redkitchen` are blocks of sequence 1, not the official split: see"]
-    lines += ["[results](results.md).", ""]
+    lines += ["--data NAME`), with 95 % intervals by blocks of frames where they were kept. Ours on"]
+    lines += ["`7scenes-redkitchen` are blocks of sequence 1, not the official split: see [results](results.md).", ""]
     for name in sorted(entries.data_cards()):
         best = sorted(entries.best_results(name).items(), key=lambda item: item[1][1].position_m)
         if best:
             lines += [f"### {name}", "", "| model | m | deg | by |", "|---|---|---|---|"]
             for model, (table, row) in best:
                 degrees = "-" if row.orientation_deg is None else row.orientation_deg
-                lines.append(f"| `{model}` | {row.position_m} | {degrees} | {table.source} |")
+                known = (row.position_m_ci95, row.orientation_deg_ci95)
+                ends = [f" [{ci95[0]} to {ci95[1]}]" if ci95 else "" for ci95 in known]
+                lines.append(f"| `{model}` | {row.position_m}{ends[0]} | {degrees}{ends[1]} | {table.source} |")
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 

@@ -109,7 +109,8 @@ WIDTHS = {"hidden", "feature", "width", "feedforward"}
 def best_results(data: str) -> dict[str, tuple[ResultTable, Result]]:
     """The best median of each model on exactly these data: ours where there is one, else a published one.
 
-    Ours are means over the seeds of one method; those of another size (`hidden=3778`) count where there is no other.
+    Ours are means over the seeds of one method, with the outermost ends of their intervals; those of another size
+    (`hidden=3778`) count where there is no other.
     """
     rows: dict[Any, list[tuple[ResultTable, Result]]] = {}
     for table, row in [(owner, row) for owner in results().values() for row in owner.rows if row.model]:
@@ -132,7 +133,12 @@ def _mean(rows: list[Result]) -> Result:
     degrees = [row.orientation_deg for row in rows if row.orientation_deg is not None]
     position_m, degree = sum(row.position_m for row in rows) / len(rows), sum(degrees) / max(len(degrees), 1)
     mean = {"position_m": float(f"{position_m:.4g}"), "orientation_deg": float(f"{degree:.4g}") if degrees else None}
-    return rows[0].model_copy(update=mean)
+    intervals = {}
+    for key in ("position_m_ci95", "orientation_deg_ci95"):
+        known = [interval for row in rows if (interval := getattr(row, key))]
+        lows, highs = zip(*known, strict=True) if len(known) == len(rows) else ((), ())
+        intervals[key] = (min(lows), max(highs)) if lows else None
+    return rows[0].model_copy(update=mean | intervals)
 
 
 def weights_cards() -> dict[str, WeightsCard]:

@@ -295,3 +295,12 @@ def test_best_results_are_means_over_seeds_of_the_model_itself() -> None:
     assert "atloc+anchors+hyper" in entries.best_results("demo-loop")
     _, best = entries.best_results("7scenes")["ms-transformer"]
     assert (best.position_m, best.orientation_deg) == (0.18, 7.28), "of 7.28 and 9.51, whichever stands first"
+
+
+def test_the_interval_of_several_seeds_reaches_to_the_outermost_ends() -> None:
+    def row(interval: tuple[float, float] | None) -> forms.Result:
+        return forms.Result(method="a", data="d", position_m=1.0, position_m_ci95=interval)
+
+    mean = entries._mean([row((0.5, 1.5)), row((0.8, 2.0))])
+    assert (mean.position_m_ci95, mean.orientation_deg_ci95) == ((0.5, 2.0), None)
+    assert entries._mean([row((0.5, 1.5)), row(None)]).position_m_ci95 is None
