@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -316,18 +317,26 @@ def _batches(
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
     """Yield (rows of `indices_N`, uint8 images on `device`); images of one shape at a time.
 
-    In a batch of several shapes the cache pads the smaller ones, and a pose would then depend on its neighbours.
-    """
-    for start in range(0, len(indices_N), batch_size):
-        if should_stop is not None and should_stop():
-            raise Interrupted(f"evaluation stopped at image {start} of {len(indices_N)}", "", exit_code=130)
+    In a batch of several shapes the cache pads the smaller ones, and a pose would then depend on its neighbours. A
+    thread reads the next batch meanwhile; it ends with the last, or as soon as the caller gives up."""
+
+    @torch.inference_mode()  # of a thread: pictures may be changed by a network
+    def read(start: int) -> list[tuple[npt.NDArray[np.int64], Tensor]]:
         rows = np.arange(start, min(start + batch_size, len(indices_N)))
         images = [cache.batch(indices_N[row : row + 1])[0] for row in rows]
-        for shape in dict.fromkeys(image.shape for image in images):
-            of_shape = [n for n, image in enumerate(images) if image.shape == shape]
-            yield rows[of_shape], torch.cat([images[n] for n in of_shape]).to(device)
-        if progress is not None:
-            progress(int(rows[-1]) + 1, len(indices_N))
+        shapes = dict.fromkeys(image.shape for image in images)
+        of_shapes = ([n for n, image in enumerate(images) if image.shape == shape] for shape in shapes)
+        return [(rows[of_shape], torch.cat([images[n] for n in of_shape])) for of_shape in of_shapes]
+
+    with ThreadPoolExecutor(1, "posezoo-images") as reader:
+        coming = reader.submit(read, 0)
+        for start in range(0, len(indices_N), batch_size):
+            if should_stop is not None and should_stop():
+                raise Interrupted(f"evaluation stopped at image {start} of {len(indices_N)}", "", exit_code=130)
+            batch, coming = coming.result(), reader.submit(read, start + batch_size)
+            yield from ((rows, images_BCHW.to(device)) for rows, images_BCHW in batch)
+            if progress is not None:
+                progress(min(start + batch_size, len(indices_N)), len(indices_N))
 
 
 def _device_of(model: nn.Module) -> torch.device:
