@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from posezoo.base.errors import UsageError
@@ -16,12 +16,12 @@ ROWS = 10  # of a long table
 
 def html_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table as a notebook shows it; of many rows the first, and how many there are. All text is escaped."""
-    cells = [[html.escape(str(cell)) for cell in row] for row in rows[:ROWS]]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
-    more = f"<p>{len(rows)} rows, the first {ROWS} shown</p>" if len(rows) > ROWS else ""
-    caption = f"<p><b>{html.escape(title)}</b></p>" if title else ""
-    return f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+    return html("table", title=title, header=header, rows=rows[:ROWS], total=len(rows))
+
+
+def html_lines(lines: Iterable[str]) -> str:
+    """Lines of text as a notebook shows them. All text is escaped."""
+    return html("lines", lines=list(lines))
 
 
 def html_facts(title: str, facts: Mapping[str, Any]) -> str:
@@ -36,3 +36,11 @@ def data_frame(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
     except ModuleNotFoundError:
         raise UsageError("to_dataframe needs pandas, which is not installed", "pip install pandas") from None
     return pandas.DataFrame(dict(columns))
+
+
+def html(template: str, **words: Any) -> str:
+    """What `templates/TEMPLATE.html.j2` beside this module makes of the words. All text is escaped."""
+    import jinja2  # only notebooks need it
+
+    text = (files("posezoo.base") / "templates" / f"{template}.html.j2").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True).from_string(text).render(words)

@@ -6,9 +6,10 @@ kernels lack, and which leaves nothing behind in a stored notebook.
 
 from __future__ import annotations
 
-import html
 import time
 from typing import Any
+
+from posezoo.base.shown import html
 
 SECONDS = 0.25
 """Between two drawings."""
@@ -46,17 +47,11 @@ class CellView:
 
         self._drawn_at = time.monotonic()
         lines = [line for line in (self._bar, self._work) if line is not None]
-        content = {"text/html": "".join(map(_html, lines)), "text/plain": "\n".join(map(_plain, lines))}
+        content = {"text/html": html("bars", bars=lines), "text/plain": "\n".join(map(_plain, lines))}
         if self._handle is None:
             self._handle = display(content, raw=True, display_id=True)
         else:
             self._handle.update(content, raw=True)
-
-
-def _html(line: tuple[int, int, str]) -> str:
-    done, total, text = line
-    progress = f'<progress value="{done}" max="{total}" style="width:20em"></progress>'
-    return f"<div>{progress} {done}/{total}<br>{html.escape(text)}</div>"
 
 
 def _plain(line: tuple[int, int, str]) -> str:

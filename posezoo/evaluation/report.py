@@ -7,7 +7,6 @@ frames in a block.
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import platform
@@ -21,7 +20,7 @@ from posezoo.base.errors import unknown_name
 from posezoo.base.files.write import write_whole, writing
 from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
-from posezoo.base.shown import data_frame, html_table
+from posezoo.base.shown import data_frame, html_lines, html_table
 from posezoo.evaluation import baselines, cost, files, metrics, stored
 from posezoo.evaluation.compare import number
 from posezoo.evaluation.intervals import DRAWS
@@ -52,7 +51,7 @@ class Report(Worded):
 
     def _repr_html_(self) -> str:
         tables = [html_table(*table) for table in self.table_rows()]
-        return "".join([*tables, *(f"<p>note: {html.escape(note)}</p>" for note in self.notes)])
+        return "".join(tables) + html_lines(f"note: {note}" for note in self.notes)
 
     def to_dataframe(self, by: str = "overall") -> pandas.DataFrame:
         """A pandas table of `rows(by)`: a row for each method and group. Raises UsageError without pandas."""

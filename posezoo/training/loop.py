@@ -5,7 +5,6 @@ choosing the best epoch: selection.py.
 from __future__ import annotations
 
 import contextlib
-import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from posezoo.base.errors import Interrupted, LostError, NotFiniteError, PluginError, ResourceError, UsageError
 from posezoo.base.observe import Observer
+from posezoo.base.shown import html_lines
 from posezoo.data.loader import WorkerLost
 from posezoo.evaluation.evaluate import evaluate
 from posezoo.evaluation.report import Report
@@ -53,7 +53,7 @@ class Result:
         return f"<Run {self.path}, {self.seconds:.0f} s: {self.report!r}>"
 
     def _repr_html_(self) -> str:
-        return f"<p>run folder: {html.escape(str(self.path))}</p>{self.report._repr_html_()}"
+        return html_lines([f"run folder: {self.path}"]) + self.report._repr_html_()
 
 
 class Loop:

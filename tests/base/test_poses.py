@@ -107,7 +107,11 @@ def test_poses_are_a_sequence_and_short_in_a_notebook() -> None:
     with pytest.raises(IndexError):
         poses[30]
     assert len(repr(poses)) < 100 and "30 poses of hall" in repr(poses)
-    assert poses._repr_html_().count("<tr>") == 11
+    shown = poses._repr_html_()
+    assert shown.count("<tr>") == 11
+    assert "30 poses, camera-to-world" in shown and "30 rows, the first 10 shown" in shown
+    assert "<td>3.png</td><td>9.0</td><td>10.0</td><td>11.0</td><td>1.0</td>" in shown
+    assert "<td>&lt;b&gt;.png</td>" in Poses(("<b>.png",), np.zeros((1, 3)), quaternion[:1])._repr_html_()
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = poses.to_dataframe()
     assert isinstance(frame, pandas.DataFrame)

@@ -41,6 +41,19 @@ def test_own_folder(make_folder: MakeFolder) -> None:
     assert pickle.loads(pickle.dumps(frames)).name(2) == "a/02.png"  # noqa: S301
 
 
+def test_in_a_notebook(make_folder: MakeFolder) -> None:
+    dataset = dataclasses.replace(open_dataset(f"folder:{make_folder()}"), name="<b>", notes=("a < b", "c"))
+    shown = dataset._repr_html_()
+    assert "<b>&lt;b&gt;</b>" in shown
+    for name, value in {
+        "kind": dataset.kind,
+        "scenes": ", ".join(dataset.frames.scenes),
+        "notes": "a &lt; b; c",
+    }.items():
+        assert f"<td>{name}</td><td>{value}</td>" in shown
+    assert f"<td>train</td><td>{len(dataset.require('train'))}</td>" in shown
+
+
 def test_empty_split_is_an_error_only_when_asked_for(make_folder: MakeFolder) -> None:
     dataset = open_dataset(f"folder:{make_folder([pose_row('a.png', split='train')])}")
     with pytest.raises(DataError, match=naming("test", "0")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -96,7 +97,11 @@ def test_a_thousand_scenes_stay_readable(make_frames: MakeFrames, make_report: M
 def test_in_a_notebook(make_frames: MakeFrames, make_report: MakeReport) -> None:
     made = make_report(make_frames())
     assert len(repr(made)) < 200 and made.model in repr(made)
-    assert 1000 > made._repr_html_().count("<td>") > 5
+    shown = dataclasses.replace(made, remarks=("<b>few</b>",))._repr_html_()
+    assert 1000 > shown.count("<td>") > 5
+    for title, header, _ in made.table_rows():
+        assert f"<b>{title}</b>" in shown and f"<th>{header[0]}</th>" in shown
+    assert "<p>note: &lt;b&gt;few&lt;/b&gt;</p>" in shown
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = made.to_dataframe()
     assert isinstance(frame, pandas.DataFrame)

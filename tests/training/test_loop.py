@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -39,6 +40,11 @@ def test_it_learns(train: Train) -> None:
     for key in ("position_m", "orientation_deg"):
         begin, end = (np.mean([line[key] for line in part]) for part in (lines[:3], lines[-3:]))
         assert end < 0.6 * begin, key
+
+
+def test_in_a_notebook(train: Train) -> None:
+    run = dataclasses.replace(train(epochs=1), path=Path("runs/<b>"))
+    assert run._repr_html_() == "<p>run folder: runs/&lt;b&gt;</p>" + run.report._repr_html_()
 
 
 def test_signal_before_the_final_evaluation(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
