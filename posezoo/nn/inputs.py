@@ -96,3 +96,14 @@ def read(image: Picture, decode: pictures.Decode | None, lens_of: LensOf | None 
     else:
         array = in_memory(image, lens_of)
     return torch.from_numpy(array.copy()).permute(2, 0, 1)
+
+
+def refuse_raw(name: str | Path, trained: str, picture: pictures.Source | None = None) -> None:
+    """Raise DataError for a raw picture where the model was trained on what a reader made of such.
+
+    `name`: its file, or what it is called where it is in memory already. `trained`: the configuration's `decode`.
+    """
+    source = name if picture is None else picture
+    if trained and trained != pictures.UPRIGHT.key and pictures.is_grey(source):
+        what = f"{name}: one channel, but the model was trained on colour pictures from raw pixels ({trained})"
+        raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")

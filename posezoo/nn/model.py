@@ -21,11 +21,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from posezoo.base.errors import DataError, UsageError
+from posezoo.base.errors import UsageError
 from posezoo.base.files import lenses, pictures
 from posezoo.base.memory import raise_malloc_thresholds
 from posezoo.base.observe import Note
 from posezoo.base.poses import ESTIMATES, Poses
+from posezoo.base.shown import html_facts
 from posezoo.base.spec import Decode
 from posezoo.nn import geometry, inputs, transforms
 from posezoo.nn.estimate import ErrorEstimate
@@ -184,10 +185,22 @@ class PoseModel(nn.Module, abc.ABC):
 
     def __repr__(self) -> str:
         """One line; `torch.nn.Module.__repr__(model)` shows every layer."""
-        millions = sum(parameter.numel() for parameter in self.parameters()) / 1e6
-        scenes = ", ".join(self.config.scenes[:4]) + (", ..." if len(self.config.scenes) > 4 else "")
-        name = self.name or type(self).__name__
-        return f"<{name}: {millions:.1f} M parameters, crop {self.config.crop}, scenes {scenes}, {self.device}>"
+        facts = self._facts()
+        words = f"{facts['parameters']} parameters, crop {self.config.crop}, scenes {facts['scenes']}, {self.device}"
+        return f"<{self.name or type(self).__name__}: {words}>"
+
+    def _repr_html_(self) -> str:
+        return html_facts(self.name or type(self).__name__, self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        config, count = self.config, sum(parameter.numel() for parameter in self.parameters())
+        return {
+            "parameters": f"{count / 1e6:.1f} M",
+            "modifiers": ", ".join(f"+{name}" for name, _ in getattr(self.blueprint, "modifiers", ())) or "none",
+            "input": f"{config.crop} x {config.crop} pixels (resize={config.resize}, fit={config.fit})",
+            "scenes": ", ".join(config.scenes[:4]) + (", ..." if len(config.scenes) > 4 else ""),
+            "device": str(self.device),
+        }
 
     def prepare(self, images_BCHW: Tensor) -> Float[Tensor, "B 3 crop crop"]:
         """What the network reads, from uint8 images (B, 3, H, W) of short edge 256: resize, centre crop, normalise."""
@@ -273,7 +286,7 @@ def predict_files(
     decode, lens_of = _decode(files, config, note, exif), lenses.lens_of(config.lenses)
     for name, image in zip(inputs.names(given), given, strict=True):
         if not isinstance(image, (str, Path)):
-            refuse_raw(name, config, inputs.pillow(image))
+            inputs.refuse_raw(name, config.decode, inputs.pillow(image))
     if lens_of is not None:
         note_other_lenses(sum(lens_of(*pictures.image_size(path, decode)) is None for path in files), len(files), note)
     outputs = []
@@ -297,7 +310,7 @@ def unfamiliar_note(unfamiliar: int, count: int) -> str:
 def _decode(paths: Sequence[str | Path], config: ModelConfig, note: Note, exif: bool | None) -> Decode | None:
     """How the files are read: as the training pictures were. Raises DataError for raw files: only readers read them."""
     for path in paths:
-        refuse_raw(path, config)
+        inputs.refuse_raw(path, config.decode)
     if config.decode == pictures.UPRIGHT.key if exif is None else exif:
         return pictures.UPRIGHT
     turned = sum(pictures.orientation_of(path) != 1 for path in paths)
@@ -312,17 +325,6 @@ def note_other_lenses(others: int, count: int, note: Note) -> None:
     if others:
         what = f"{others} of {count} images have another shape than the training cameras'"
         note(f"{what}: they are read as they are, with the distortion of their lens")
-
-
-def refuse_raw(name: str | Path, config: ModelConfig, picture: pictures.Source | None = None) -> None:
-    """Raise DataError for a raw picture where the model was trained on what a reader made of such.
-
-    `name`: its file, or what it is called where it is in memory already.
-    """
-    source = name if picture is None else picture
-    if config.decode and config.decode != pictures.UPRIGHT.key and pictures.is_grey(source):
-        what = f"{name}: one channel, but the model was trained on colour pictures from raw pixels ({config.decode})"
-        raise DataError(what, "posezoo eval --data reads raw files; else make a colour picture of it")
 
 
 def poses_of(paths: Sequence[str | Path], outputs: list[PoseOutput], scenes: tuple[str, ...]) -> Poses:

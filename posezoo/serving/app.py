@@ -35,7 +35,8 @@ from starlette.requests import ClientDisconnect
 from posezoo.base.errors import DataError
 from posezoo.base.files import lenses, pictures
 from posezoo.base.version import __version__
-from posezoo.nn.model import PoseModel, evaluating, network_input, poses_of, refuse_raw
+from posezoo.nn import inputs
+from posezoo.nn.model import PoseModel, evaluating, network_input, poses_of
 
 if TYPE_CHECKING:
     from posezoo.zoo.exported import ExportedModel
@@ -118,7 +119,7 @@ def create_app(model: PoseModel | ExportedModel, limits: Limits = Limits()) -> F
     async def answer(data: bytes) -> Pose:
         read = partial(pictures.read_upload, data, decode=decode, lens_of=lens_of)
         try:
-            refuse_raw("the upload", model.config, data)
+            inputs.refuse_raw("the upload", model.config.decode, data)
             image = await asyncio.get_running_loop().run_in_executor(None, read)
         except DataError as error:
             raise _refused(400, error.message, error.hint or "send a JPEG or PNG") from None

@@ -42,7 +42,6 @@ from posezoo.nn.model import (
     evaluating,
     note_other_lenses,
     poses_of,
-    refuse_raw,
     unfamiliar_note,
 )
 
@@ -133,7 +132,7 @@ def predict_pictures(model: PoseModel | ExportedModel, images: Sequence[Image.Im
     """The poses of pictures that are in memory already, not turned: of a robot's camera, say."""
     lens_of = lenses.lens_of(model.config.lenses)
     for n, image in enumerate(images):
-        refuse_raw(f"picture {n}", model.config, image)
+        inputs.refuse_raw(f"picture {n}", model.config.decode, image)
     return _poses(model, [_in_memory(Item(str(n), -1, image), image, lens_of) for n, image in enumerate(images)])
 
 
@@ -226,7 +225,7 @@ def _camera(which: str, every: int) -> Iterator[Item]:
 def _read(item: Item, decode: Decode | None, config: ModelConfig, lens_of: LensOf | None) -> _Read:
     if isinstance(item.source, Image.Image):
         return _in_memory(item, item.source, lens_of)
-    refuse_raw(item.source, config)
+    inputs.refuse_raw(item.source, config.decode)
     turned = decode is None and pictures.orientation_of(item.source) != 1
     image, size = pictures.read_sized(item.source, decode=decode, lens_of=lens_of)
     return _Read(item, image, turned, size)

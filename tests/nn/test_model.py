@@ -114,3 +114,22 @@ def test_raw_pictures_in_memory_are_refused_as_files_are(tmp_path: Path) -> None
         with pytest.raises(DataError, match="one channel"):
             model.predict(picture_of)
     assert len(model.predict(np.zeros((60, 80, 3), np.uint8))) == 1
+
+
+def test_in_a_notebook() -> None:
+    model = small("posenet+hyper", scenes=("<b>", "hall"))
+    shown = model._repr_html_()
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    assert "<b>posenet+hyper</b>" in shown
+    for name, value in {
+        "parameters": f"{millions:.1f} M",
+        "modifiers": "+hyper",
+        "input": "96 x 96 pixels (resize=128, fit=crop)",
+        "scenes": "&lt;b&gt;, hall",
+        "device": "cpu",
+    }.items():
+        assert f"<td>{name}</td><td>{value}</td>" in shown
+    assert "<td>modifiers</td><td>none</td>" in small("posenet")._repr_html_()
+    assert repr(model) == f"<posenet+hyper: {millions:.1f} M parameters, crop 96, scenes <b>, hall, cpu>"
+    many = small("posenet", scenes=tuple(f"s{n}" for n in range(9)))
+    assert "s3, ..." in many._repr_html_() and "s4" not in many._repr_html_()
