@@ -235,6 +235,60 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
+CONTRAST = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = (rgb) => rgb.slice(0, 3).map((v) => linear(v / 255))
+    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+  const behind = (node) => { for (let one = node; one; one = one.parentElement) {
+    const found = parse(getComputedStyle(one).backgroundColor);
+    if (found.length < 4 || found[3] === 1) return found; } return [255, 255, 255]; };
+  const words = [...document.querySelectorAll("body *")].filter((node) => !["SCRIPT", "STYLE"].includes(node.tagName)
+    && [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim()));
+  return words.map((node) => { const style = getComputedStyle(node);
+    const [a, b] = [light(parse(node.closest("svg") ? style.fill : style.color)), light(behind(node))];
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.tagName, node.textContent.trim().slice(0, 40)]; });
+}"""
+"""[contrast to the background, element, text] of everything that has text of its own, as WCAG 2 computes it."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_width_and_scheme_is_readable_in_a_browser(
+    report: Report, tmp_path: Path, browser: Any, width: int, scheme: str
+) -> None:
+    """With tables of radii and digests of 64 letters: nothing scrolls sideways, complains or is too pale to read."""
+    own, metres = report.methods[report.model], report.errors[report.model][0]
+    radius_m = np.where(metres > np.nanmedian(metres), np.inf, 2 * metres)
+    known = dataclasses.replace(own, familiarity=-metres, radius_m=radius_m, radius_deg=2 * np.ones(len(own)))
+    trained = {
+        "data": "demo-loop",
+        "data_digest": "a1" * 32,
+        "weights_sha256": "b2" * 32,
+        "seed": 0,
+        "commit": "c3" * 20,
+    }
+    settings = {"trained": trained, "calibration": {"source": "folder:walk", "count": 77, "coverage": 0.9}}
+    full = dataclasses.replace(report, methods={**report.methods, report.model: known}, settings=settings)
+    path = tmp_path / "report.html"
+    path.write_text(page.html(full), encoding="utf-8")
+    tab, told = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme), list[str]()
+    tab.on("console", lambda message: told.append(message.text))
+    tab.on("pageerror", lambda error: told.append(str(error)))
+    tab.goto(path.as_uri())
+    text = tab.locator("body").inner_text()
+    assert "AUSE" in text and "least familiar" in text
+    assert all(digest in text for digest in (trained["data_digest"], trained["weights_sha256"]))
+    tab.locator("#plan").press("ArrowRight")  # what it shows is text too
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("document.body.scrollWidth") <= width
+    found = tab.evaluate(CONTRAST)
+    assert len(found) > 100 and {"text", "TD", "FIGCAPTION", "P"} <= {tag for _, tag, _ in found}
+    assert [one for one in found if one[0] < 4.5] == []
+    assert told == []
+    tab.close()
+
+
 def test_the_page_works_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> None:
     path = tmp_path / "report.html"
     path.write_text(page.html(report), encoding="utf-8")
