@@ -7,7 +7,10 @@ from pathlib import Path
 import faults
 import numpy as np
 import pytest
+import timm
+import torch
 from command_line import ok, strict_json
+from safetensors.torch import save_file
 from small_runs import Train
 
 import posezoo
@@ -15,6 +18,7 @@ from posezoo.base.errors import UsageError
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines, named
+from posezoo.zoo import pretrained
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,30 @@ def test_retrieval_through_the_command_line(one_place: Path, no_pictures: None) 
     assert row["bytes"] > 4 * row["parameters"]
     assert 0 < row["latency_ms_p50"] <= row["latency_ms_p95"]
     assert Path(found["report"]) == Path("outputs/reports/baseline-retrieval")
+
+
+def test_retrieval_through_another_network(
+    one_place: Path, no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any timm network by its name; its weights are random here, where the hub would be asked for its own."""
+    name = "mobilenetv3_small_050.lamb_in1k"
+    torch.manual_seed(0)
+    network = timm.create_model(name, pretrained=False)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    found = pretrained.find_backbone
+
+    def offline(asked: str, given: bool | str = True) -> pretrained.WeightsFile:
+        assert (asked, given) == (name, True)
+        return found(asked, str(tmp_path / "model.safetensors"))
+
+    monkeypatch.setattr(pretrained, "find_backbone", offline)
+    text = f"baseline:retrieval?backbone={name}"
+    told = strict_json(ok("eval", text, "--data", f"folder:{one_place}", "--format", "json"))
+    row = told["results"]["overall"][0]
+    assert row["method"] == told["model"] == text
+    whole = sum(parameter.numel() for parameter in network.parameters())
+    assert 0 < row["parameters"] < whole < 3_371_008, "another network than the packaged one, without its classifier"
+    assert row["num"] == told["num_images"] > 0 and row["num_failed"] == 0
 
 
 def frames_of(*positions: float, split: str = "train", scene: str = "a") -> list[Frame]:
