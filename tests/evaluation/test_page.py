@@ -331,6 +331,49 @@ def test_the_page_works_in_a_browser(report: Report, tmp_path: Path, browser: An
         tab.close()
 
 
+# playwright's own wait is forbidden by the page's security policy
+UNTIL = "new Promise((done) => {{ const look = () => ({} ? done(1) : requestAnimationFrame(look)); look(); }})"
+
+
+def test_the_plan_zooms_and_is_dragged_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page.html(report), encoding="utf-8")
+    tab, told = browser.new_page(viewport={"width": 1280, "height": 1000}), list[str]()
+    tab.on("pageerror", lambda error: told.append(str(error)))
+    tab.goto(path.as_uri())
+    tab.locator("#plan").scroll_into_view_if_needed()
+    box, outside = tab.locator("#plan").bounding_box(), tab.locator("#outside").text_content()
+    begin = tab.evaluate("places")
+    pointer = [int(box["x"] + begin[7][2][0]), int(box["y"] + begin[7][2][1])]  # browsers tell whole pixels
+    x, y = pointer[0] - box["x"], pointer[1] - box["y"]
+    tab.mouse.move(*pointer)
+    tab.keyboard.down("Control")
+    tab.mouse.wheel(0, -500)
+    tab.keyboard.up("Control")
+    tab.evaluate(UNTIL.format("zoom > 2"))
+    zoom, near = tab.evaluate("zoom"), tab.evaluate("places")
+    for n in (7, 20):  # what is under the pointer stays there
+        expected = [x + zoom * (begin[n][2][0] - x), y + zoom * (begin[n][2][1] - y)]
+        assert near[n][2] == pytest.approx(expected, abs=1e-6)
+    assert tab.locator("#outside").text_content() == outside, "those out of sight for now are not counted"
+    tab.mouse.down()
+    tab.mouse.move(pointer[0] + 10, pointer[1] + 6)
+    tab.mouse.up()
+    assert tab.evaluate("places")[7][2] == pytest.approx([near[7][2][0] + 10, near[7][2][1] + 6])
+    assert tab.evaluate("current") == -1, "a drag is no click"
+    tab.mouse.click(pointer[0] + 10, pointer[1] + 6)
+    assert tab.evaluate("current") == begin[7][0]
+    tab.locator("#plan").dblclick()
+    assert tab.evaluate("places") == begin
+    scrolled = tab.evaluate("scrollY")
+    assert scrolled > 0
+    tab.mouse.wheel(0, -200)
+    tab.evaluate(UNTIL.format(f"scrollY < {scrolled}"))
+    assert tab.evaluate("zoom") == 1, "the wheel alone scrolls the page"
+    assert told == []
+    tab.close()
+
+
 def test_dates_keys_and_errors_of_zero_in_a_browser(
     make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path, browser: Any
 ) -> None:

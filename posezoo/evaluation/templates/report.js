@@ -54,6 +54,7 @@ document.querySelectorAll("[data-curve]").forEach((place) => curve(place, data.c
 // The plan view
 const canvas = document.getElementById("plan"), chosen = document.getElementById("scene"), detail = document.getElementById("detail");
 let current = -1, places = [];
+let zoom = 1, moved = [0, 0];  // of the whole scene, in pixels of the plan
 const inScene = (list) => list.filter((one) => !chosen || one.scene === Number(chosen.value));
 function heat(error) {
   const stops = [[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64]];
@@ -73,7 +74,8 @@ function draw() {
   const max = [0, 1].map((k) => known.reduce((m, p) => Math.max(m, p[k]), -Infinity));
   const span = Math.max(max[0] - min[0], max[1] - min[1], 1e-6), margin = 0.08 * span;
   const scale = Math.min(width / (max[0] - min[0] + 2 * margin), height / (max[1] - min[1] + 2 * margin));
-  const where = (p) => [width / 2 + scale * (p[0] - (min[0] + max[0]) / 2), height / 2 - scale * (p[1] - (min[1] + max[1]) / 2)];
+  const whole = (p) => [width / 2 + scale * (p[0] - (min[0] + max[0]) / 2), height / 2 - scale * (p[1] - (min[1] + max[1]) / 2)];
+  const where = (p) => whole(p).map((v, k) => zoom * v + moved[k]);
   const dot = (p, radius, colour) => { pen.fillStyle = colour; pen.beginPath(); pen.arc(...where(p), radius, 0, 7); pen.fill(); };
   train.forEach((one) => dot(one.at, 1.6, css("--train")));
   pen.strokeStyle = css("--soft"); pen.lineWidth = 0.5; pen.globalAlpha = 0.6;
@@ -82,7 +84,7 @@ function draw() {
   images.forEach((one) => dot(one.at, 1.4, css("--true")));
   images.forEach((one) => { if (one.predicted) dot(one.predicted, 3, heat(one.metres)); });
   places = images.map((one) => [data.images.indexOf(one), where(one.at), where(one.predicted || one.at)]);
-  const outside = images.filter((one) => one.predicted && where(one.predicted).some((v, k) => v < 0 || v > [width, height][k]));
+  const outside = images.filter((one) => one.predicted && whole(one.predicted).some((v, k) => v < 0 || v > [width, height][k]));
   document.getElementById("outside").textContent = outside.length ? ` ${outside.length} predicted outside.` : "";
   const found = data.images[current];
   if (found && images.includes(found)) {
@@ -102,10 +104,33 @@ function show(index) {
   element("p", `${number(one.metres)} ${data.unit}, ${number(one.degrees)} deg`, detail).id = "error";
   picture(data.thumbs[one.thumb], one.name);
   if (one.near) picture(data.thumbs[one.near.thumb], `nearest training image: ${one.near.name} (${number(one.near.metres)} ${data.unit} away)`);
-  if (chosen && Number(chosen.value) !== one.scene) chosen.value = one.scene;
+  const other = chosen && Number(chosen.value) !== one.scene;
+  if (other) chosen.value = one.scene;
+  if (other) look(1, [0, 0]); else draw();
+}
+// Zoom and drag: the wheel alone scrolls the page; a touchpad's pinch is a wheel with Ctrl
+function look(to, at) {
+  zoom = Math.min(200, Math.max(1, to));
+  const edge = (v, side) => Math.min(0, Math.max(side * (1 - zoom), v));  // the whole scene's frame fills the plan
+  moved = [edge(at[0], canvas.clientWidth), edge(at[1], canvas.clientHeight)];
   draw();
 }
+canvas.addEventListener("wheel", (event) => {
+  if (!event.ctrlKey && !event.metaKey) return;
+  event.preventDefault();
+  const to = Math.min(200, Math.max(1, zoom * 1.002 ** -event.deltaY)), box = canvas.getBoundingClientRect();
+  look(to, [event.clientX - box.left, event.clientY - box.top].map((v, k) => v - (v - moved[k]) * to / zoom));
+}, { passive: false });
+let dragged = 0;  // pixels since the button went down
+canvas.addEventListener("pointerdown", () => { dragged = 0; });
+canvas.addEventListener("pointermove", (event) => {
+  if (!event.buttons || event.pointerType === "touch") return;
+  dragged += Math.hypot(event.movementX, event.movementY);
+  if (dragged > 4) look(zoom, [moved[0] + event.movementX, moved[1] + event.movementY]);
+});
+canvas.addEventListener("dblclick", () => look(1, [0, 0]));
 canvas.addEventListener("click", (event) => {
+  if (dragged > 4) return;
   const box = canvas.getBoundingClientRect(), point = [event.clientX - box.left, event.clientY - box.top];
   const far = (p) => Math.hypot(p[0] - point[0], p[1] - point[1]);
   const best = places.reduce((a, b) => (Math.min(far(b[1]), far(b[2])) < Math.min(far(a[1]), far(a[2])) ? b : a), places[0]);
@@ -120,7 +145,7 @@ document.querySelectorAll("[data-image]").forEach((button) => button.addEventLis
   show(Number(button.dataset.image));
   canvas.scrollIntoView({ block: "center" });
 }));
-if (chosen) chosen.addEventListener("change", draw);
+if (chosen) chosen.addEventListener("change", () => look(1, [0, 0]));
 window.addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 draw();
