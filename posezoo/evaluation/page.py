@@ -21,6 +21,7 @@ from PIL import Image
 
 from posezoo.base.errors import PosezooError
 from posezoo.base.files.pictures import read_image
+from posezoo.base.observe import parallel
 from posezoo.base.paths import without_folders
 from posezoo.base.poses import Poses, table
 from posezoo.base.rotation import axes_from_above
@@ -29,11 +30,12 @@ from posezoo.evaluation import baselines
 from posezoo.evaluation.compare import UNITS, ends, number, ranking_differences
 from posezoo.evaluation.results import MEDIANS, Worded
 
-MOST_IMAGES = 2000
-"""Images in the plan view, evenly chosen; those of most and least error are always among them."""
-MOST_THUMBS = 400
+MOST_IMAGES = 1000
+"""Images in the plan view, evenly chosen; those of most and least error are always among them.
+
+Each has its picture and that of its nearest training image: a photograph takes 1.8 KB, all together less than 4 MB."""
 EXTREMES = 6
-THUMB_EDGE, QUALITY = 120, 60
+THUMB_EDGE, QUALITY = 96, 40
 _COLOURS = ("--model", "--mean", "--near", "--oracle")
 
 
@@ -47,7 +49,7 @@ def html(report: Worded) -> str:
     more = {"style": style, "script": script, "data": data, "methods": names, "unit": report.unit}
     return template("report.html.j2").render(
         _words(report), **more, scenes=shown.scenes, axis=shown.axis, left_out=shown.left_out,
-        extremes=shown.extremes(),
+        gone=shown.gone, extremes=shown.extremes(),
     )  # fmt: skip
 
 
@@ -159,25 +161,29 @@ class _Shown:
         self.best_n, self.worst_n = order_N[:EXTREMES], order_N[::-1][:EXTREMES]
         even_n = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_IMAGES)).astype(np.int64))
         self.rows_n = np.unique(np.concatenate([even_n, self.best_n, self.worst_n]))
-        self.left_out = "" if len(self.rows_n) == len(frames) else f"{len(self.rows_n)} of {len(frames)} images shown."
+        thinned = f"{len(self.rows_n)} of {len(frames)} images shown, evenly chosen, the best and the worst among them."
+        self.left_out = "" if len(self.rows_n) == len(frames) else thinned
         parts = [frames.select(frames.scene == scene) for scene in range(len(frames.scenes))]
         self.pairs = [list(axes_from_above(one.position, one.quaternion)) if len(one) else [0, 1] for one in parts]
         self.scenes = {number: frames.scenes[number] for number, one in enumerate(parts) if len(one)}
         hidden = ["xyz"[({0, 1, 2} - set(p)).pop()] for p, one in zip(self.pairs, parts, strict=True) if len(one)]
         self.axis = " or ".join(dict.fromkeys(hidden))
-        self.thumbs: list[str] = []
-        self.of_file: dict[str, int | None] = {}
-        # those of the extremes first: they are shown whatever happens
-        step = max(1, len(self.rows_n) // (MOST_THUMBS // 2))
-        self.pictured = {int(n) for n in (*self.best_n, *self.worst_n, *self.rows_n[::step])}
+        self.near_N = self._nearest()
+        wanted = {str(frames.path(n)): frames for n in self.rows_n.tolist()}
+        if report.train is not None:
+            near_n = self.near_N[self.rows_n]
+            wanted |= {str(report.train.path(n)): report.train for n in near_n[near_n >= 0].tolist()}
+        found = parallel(lambda one: _thumbnail(one[0], one[1]), wanted.items())
+        sources = {path: source for path, source in zip(wanted, found, strict=True) if source}
+        self.thumbs, self.number_of = list(sources.values()), {path: n for n, path in enumerate(sources)}
+        self.gone = len(wanted) - len(self.thumbs)
 
     def data(self) -> dict[str, Any]:
         """What the script reads."""
         report, train = self.report, self.report.train
         finite_N = self.metres_N[np.isfinite(self.metres_N)]
         low, high = np.percentile(finite_N, [5, 95]) if len(finite_N) else (0.1, 1.0)
-        near_N = self._nearest()
-        images = [self._image(int(n), near_N) for n in self.rows_n]
+        images = [self._image(int(n)) for n in self.rows_n]
         curves = {
             error: [_curve(report.errors[method][which]) for method in report.methods]
             for which, error in enumerate(UNITS)
@@ -209,14 +215,13 @@ class _Shown:
             groups.append({"title": title, "images": images})
         return groups
 
-    def _image(self, n: int, near_N: np.ndarray) -> dict[str, Any]:
-        report, train = self.report, self.report.train
+    def _image(self, n: int) -> dict[str, Any]:
+        report, train, nearest = self.report, self.report.train, int(self.near_N[n])
         predicted_3 = report.methods[report.model].position[n]
         near = None
-        if train is not None and near_N[n] >= 0:
-            away = float(np.linalg.norm(train.position[near_N[n]] - report.frames.position[n]))
-            thumb = self._thumb(train, int(near_N[n])) if n in self.pictured else None
-            near = {"name": _name(train, int(near_N[n])), "metres": _finite(away), "thumb": thumb}
+        if train is not None and nearest >= 0:
+            away = float(np.linalg.norm(train.position[nearest] - report.frames.position[n]))
+            near = {"name": _name(train, nearest), "metres": _finite(away), "thumb": self._thumb(train, nearest)}
         return {
             **self._place(report.frames, n),
             "name": _name(report.frames, n),
@@ -225,7 +230,7 @@ class _Shown:
             else None,
             "metres": _finite(self.metres_N[n]),
             "degrees": _finite(self.degrees_N[n]),
-            "thumb": self._thumb(report.frames, n) if n in self.pictured else None,
+            "thumb": self._thumb(report.frames, n),
             "near": near,
         }
 
@@ -240,10 +245,11 @@ class _Shown:
         that start at the origin) nobody knows which of them it is, and none is better than a wrong one.
         """
         report, train = self.report, self.report.train
+        if train is None:
+            return np.full(len(report.frames), -1)
         retrieved = report.methods.get(baselines.RETRIEVAL)
         poses = retrieved or report.methods.get(baselines.ORACLE)
-        if train is None or poses is None:
-            return np.full(len(report.frames), -1)
+        poses = poses or baselines.oracle_nearest_pose(train, report.frames)
 
         def keys(frames: Frames, known: Poses | Frames) -> list[tuple[str, bytes]]:
             # retrieval searches all scenes, the oracle that of the test image
@@ -258,18 +264,18 @@ class _Shown:
 
     def _thumb(self, frames: Frames, n: int) -> int | None:
         """The number of the image's thumbnail; None if its file is not here any more."""
-        path = str(frames.path(n))
-        if path not in self.of_file:
-            try:
-                pixels = read_image(path, THUMB_EDGE, frames.decode)
-            except PosezooError:
-                self.of_file[path] = None
-            else:
-                content = io.BytesIO()
-                Image.fromarray(pixels).save(content, "JPEG", quality=QUALITY)
-                self.of_file[path] = len(self.thumbs)
-                self.thumbs.append(f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}")
-        return self.of_file[path]
+        return self.number_of.get(str(frames.path(n)))
+
+
+def _thumbnail(path: str, frames: Frames) -> str:
+    """The picture, small, as text for a page; empty if it cannot be read."""
+    try:
+        pixels = read_image(path, THUMB_EDGE, frames.decode)
+    except PosezooError:
+        return ""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _words(report: Worded) -> dict[str, Any]:

@@ -56,15 +56,18 @@ def test_the_page_has_every_image_and_nothing_from_outside(report: Report) -> No
     assert data["images"][0]["metres"] is None
     assert data["images"][0]["predicted"] is None
     np.testing.assert_allclose(data["images"][5]["metres"], report.errors[report.model][0][5], rtol=1e-3)
-    assert all(data["thumbs"][one["thumb"]].startswith("data:image/jpeg;base64,") for one in data["images"])
+    assert all(data["thumbs"][one["thumb"]].startswith("data:image/webp;base64,") for one in data["images"])
     assert {one["near"]["name"].split("/")[1] for one in data["images"]} >= {"train-0", "train-10"}
     assert len(data["train"]) == 120
     assert text.count('<figure><button type="button" data-image=') == 2 * page.EXTREMES
 
 
 def test_pictures_that_are_gone_are_left_out(make_frames: MakeFrames, make_report: MakeReport) -> None:
-    text = page.html(make_report(make_frames(num=10)))
+    report = make_report(make_frames(num=10))
+    text = page.html(report)
     assert data_of(text)["thumbs"] == []
+    near = {one["near"]["name"] for one in data_of(text)["images"]}
+    assert f"{10 + len(near)} pictures, of them or of their nearest training images, cannot be read" in text
     assert "<img" not in text.partition("<script")[0]
 
 
@@ -77,6 +80,38 @@ def test_large_sets_are_thinned(make_frames: MakeFrames, make_report: MakeReport
     worst = report.frames.name(int(report.errors[report.model][0].argmax()))
     assert worst in {one["name"] for one in data["images"]}
     assert f"{len(data['images'])} of 100 images shown" in text
+
+
+def test_every_image_of_a_large_set_has_its_picture_and_the_nearest_one(
+    make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path
+) -> None:
+    """A thousand test images, each with a nearest training image of its own: the page stays below 5 MB."""
+    frames = make_frames(num=1000)
+    object.__setattr__(frames, "root", tmp_path / "images")
+    random = np.random.default_rng(0)
+    coarse = [Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)) for _ in range(8)]
+    pictures = [one.resize((128, 96), Image.Resampling.BICUBIC) for one in coarse]
+    for n in range(len(frames)):
+        frames.path(n).parent.mkdir(parents=True, exist_ok=True)
+        pictures[n % 8].save(frames.path(n), "PPM")
+    report = make_report(frames)
+    near = report.train.select(np.arange(0, 2000, 2))  # type: ignore[union-attr]
+    poses = dataclasses.replace(report.methods[baselines.RETRIEVAL], position=near.position, quaternion=near.quaternion)
+    text = page.html(dataclasses.replace(report, methods={**report.methods, baselines.RETRIEVAL: poses}))
+    data = data_of(text)
+    assert len(data["images"]) == 1000
+    assert [one["near"]["name"] for one in data["images"]] == [near.name(n) for n in range(1000)]
+    shown = [thumb for one in data["images"] for thumb in (one["thumb"], one["near"]["thumb"])]
+    assert len(data["thumbs"]) == len(set(shown)) == 2000, "each is there, and once"
+    assert None not in shown
+    assert "cannot be read" not in text
+    assert 2e6 < len(text) < 5e6
+
+
+def test_the_oracle_by_name_has_nearest_images_too(report: Report) -> None:
+    own = {"baseline:oracle": report.methods[baselines.ORACLE]}
+    images = data_of(page.html(dataclasses.replace(report, model="baseline:oracle", methods=own)))["images"]
+    assert all(image["near"]["thumb"] is not None for image in images)
 
 
 def test_the_nearest_training_image_is_the_right_one_or_none(make_frames: MakeFrames, make_report: MakeReport) -> None:

@@ -104,6 +104,7 @@ function show(index) {
   element("p", `${number(one.metres)} ${data.unit}, ${number(one.degrees)} deg`, detail).id = "error";
   picture(data.thumbs[one.thumb], one.name);
   if (one.near) picture(data.thumbs[one.near.thumb], `nearest training image: ${one.near.name} (${number(one.near.metres)} ${data.unit} away)`);
+  else element("p", "nearest training image: none is known, or several have its pose", detail);
   const other = chosen && Number(chosen.value) !== one.scene;
   if (other) chosen.value = one.scene;
   if (other) look(1, [0, 0]); else draw();
