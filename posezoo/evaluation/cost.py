@@ -21,8 +21,9 @@ from posezoo.base.spec import Decode
 from posezoo.nn.model import evaluating
 
 Cost = dict[str, Any]
-"""parameters, bytes; if measured latency_ms_p50, latency_ms_p95, file_ms_p50, file_ms_p95, device, threads."""
+"""parameters, bytes; if measured latency_ms_p50, latency_ms_p95, file_ms_p50, file_ms_p95, device, threads; remark."""
 REPEATS, SECONDS, WARM_UP = 30, 1.0, 3
+OF_ORACLE: Cost = {"parameters": None, "bytes": None, "remark": "cannot be run: it needs the true pose"}
 
 
 def cost_of(
@@ -65,8 +66,19 @@ def cost_of(
     )
 
 
+def of_mean(num_scenes: int) -> Cost:
+    """The cost of a scene's mean pose: 7 numbers, looked up."""
+    pose_S7 = torch.zeros(num_scenes, 7, dtype=torch.float64)
+    size = {"parameters": 0, "bytes": pose_S7.numel() * pose_S7.element_size()}
+    taken = _times("latency", _milliseconds(lambda: pose_S7[-1].clone()))
+    said = {"remark": "reads no picture, is told the scene"}
+    return size | taken | {"device": "cpu", "threads": torch.get_num_threads()} | said
+
+
 def _times(what: str, taken: tuple[float, float] | None) -> Cost:
-    return {} if taken is None else {f"{what}_ms_p50": round(taken[0], 3), f"{what}_ms_p95": round(taken[1], 3)}
+    if taken is None:
+        return {}
+    return {f"{what}_ms_{part}": float(f"{ms:.4g}") for part, ms in zip(("p50", "p95"), taken, strict=True)}
 
 
 def size_of(network: nn.Module, more_bytes: int = 0) -> Cost:
@@ -78,18 +90,25 @@ def size_of(network: nn.Module, more_bytes: int = 0) -> Cost:
 
 def words(method: str, cost: Cost) -> str:
     """The cost on one line."""
+    if cost["bytes"] is None:
+        return f"{method}: {cost['remark']}"
     size = f"{cost['bytes'] / 1e6:.1f} MB" if cost["bytes"] >= 1e5 else f"{cost['bytes']} bytes"
     line = f"{method}: {cost['parameters']:,} parameters, {size}"
     if "latency_ms_p50" not in cost:
         return line
     kinds = {"latency": "a picture", "file": "from its file"}
     times = [
-        f"{cost[f'{kind}_ms_p50']:.1f} ms (p95 {cost[f'{kind}_ms_p95']:.1f}) {what}"
+        f"{_ms(cost[f'{kind}_ms_p50'])} ms (p95 {_ms(cost[f'{kind}_ms_p95'])}) {what}"
         for kind, what in kinds.items()
         if f"{kind}_ms_p50" in cost
     ]
     threads = f", {cost['threads']} thread{'s' * (cost['threads'] > 1)}" if cost["device"] == "cpu" else ""
-    return f"{line}, {', '.join(times)} ({cost['device']}{threads})"
+    remark = f"; {cost['remark']}" if "remark" in cost else ""
+    return f"{line}, {', '.join(times)} ({cost['device']}{threads}){remark}"
+
+
+def _ms(taken: float) -> str:
+    return f"{taken:.1f}" if taken >= 0.1 else f"{taken:.1g}"
 
 
 def _milliseconds(work: Callable[[], Tensor]) -> tuple[float, float]:

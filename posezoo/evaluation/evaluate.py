@@ -26,6 +26,7 @@ from posezoo.data.table import Frames
 from posezoo.evaluation import baselines, cost
 from posezoo.evaluation.published import published
 from posezoo.evaluation.report import Report
+from posezoo.evaluation.retrieval import baseline_costs
 from posezoo.nn import geometry
 from posezoo.nn.model import PoseModel, evaluating
 from posezoo.nn.tta import averaged, described
@@ -107,6 +108,7 @@ def evaluate(
             known, train_rows = ImageCache.open(train, reading), np.arange(len(train))
         features = [embed_frames(embed, *which, **run._asdict()) for which in ((known, train_rows), (cache, rows))]
     others, remarks = _baselines(train, test, features)
+    costs = _costs(model, dataset.frames, place, tta) | baseline_costs(others, train, test, embed, features)
     return Report(
         model=name,
         data=dataset.name,
@@ -120,7 +122,8 @@ def evaluate(
         scene_predicted=None if scene_N is None else _renumbered(scene_N, model.config.scenes, test.scenes),
         unit=dataset.unit,
         remarks=(*seen, *remarks, *published(name, dataset, test, split)),
-        settings=_settings(model, dataset, run, trained or {}, tta),
+        settings=_settings(model, dataset, run, trained or {}, tta)
+        | {"cost": costs, "baselines_digest": (training or dataset).digest if others else None},
     )
 
 
@@ -138,7 +141,6 @@ def _settings(model: PoseModel, dataset: Dataset, run: _Run, trained: Mapping[st
     known = getattr(model, "estimate", None)
     return {
         "trained": _facts(trained),
-        "cost": _costs(model, dataset.frames, run.device, tta),
         "weights": getattr(model, "origin", ""),  # a folder, or repository and commit: a branch moves on
         "batch_size": run.batch_size,
         **({"calibration": dataclasses.asdict(known.calibration)} if known else {}),

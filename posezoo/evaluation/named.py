@@ -26,7 +26,7 @@ from posezoo.data.open import Dataset
 from posezoo.evaluation import baselines, cost
 from posezoo.evaluation.evaluate import embed_frames
 from posezoo.evaluation.report import Report
-from posezoo.evaluation.retrieval import PACKAGED, frozen_backbone
+from posezoo.evaluation.retrieval import PACKAGED, RetrievalFeatures, frozen_backbone, retrieval_cost
 from posezoo.nn import backbones, transforms
 
 PREFIX = "baseline:"
@@ -73,16 +73,14 @@ def evaluate(
     if not len(train):
         raise DataError(f'"{dataset.name}" has no training frames, which a baseline needs', "another --split")
     methods = {baselines.MEAN: baselines.mean_training_pose(train, test)}
-    costs = {baselines.MEAN: {"parameters": 0, "bytes": 56 * len(set(train.scene.tolist()))}}  # 7 numbers a scene
+    costs = {baselines.MEAN: cost.of_mean(len(set(train.scene.tolist()))), baselines.ORACLE: cost.OF_ORACLE}
     methods[baselines.ORACLE] = baselines.oracle_nearest_pose(train, test)
     if named.kind == "retrieval":
         poses, price = _retrieval(named, dataset, split, batch_size, place, progress)
         methods, costs = {text: poses, **methods}, {text: price, **costs}
     else:
         own = {"mean": baselines.MEAN, "oracle": baselines.ORACLE}[named.kind]
-        methods = {text: methods.pop(own), **methods}
-        if own in costs:
-            costs = {text: costs.pop(own)}
+        methods, costs = {text: methods.pop(own), **methods}, {text: costs.pop(own), **costs}
     return Report(
         model=text,
         data=dataset.name,
@@ -97,6 +95,7 @@ def evaluate(
         remarks=(*dataset.notes, *dataset.remarks),
         settings={
             "trained": {"data": dataset.name, "data_digest": dataset.digest},
+            "baselines_digest": dataset.digest,
             "cost": costs,
             "data_notes": list(dataset.notes),
         },
@@ -107,30 +106,20 @@ def _retrieval(
     named: Named, dataset: Dataset, split: str, batch_size: int, device: torch.device, progress: Stages
 ) -> tuple[Poses, cost.Cost]:
     """The poses of the nearest training images, and what they cost."""
-    network = frozen_backbone(named.backbone, CROP).to(device)
     mean, std = backbones.normalisation(named.backbone)
 
     def prepare(images_BCHW: Tensor) -> Tensor:
         return transforms.preprocess(images_BCHW, RESIZE, CROP, mean, std)
 
+    features = RetrievalFeatures(frozen_backbone(named.backbone, CROP).to(device), prepare)
     reading, doing = (partial(progress, what) for what in ("reading images", "evaluating"))
     cache = ImageCache.open(dataset.frames, reading)
     train_rows, rows = (np.flatnonzero(dataset.frames.split == word) for word in ("train", split))
     train_ME, test_NE = (
-        embed_frames(lambda x: network(prepare(x))[0], cache, which, batch_size, device, None, doing)
-        for which in (train_rows, rows)
+        embed_frames(features, cache, which, batch_size, device, None, doing) for which in (train_rows, rows)
     )
     train, test = dataset.frames.select(train_rows), dataset.frames.select(rows)
-    unit_ME = torch.nn.functional.normalize(torch.from_numpy(train_ME)).to(device)
-    price = cost.cost_of(
-        network,
-        prepare,
-        test.path(0),
-        answer=lambda x: (network(x)[0] @ unit_ME.T).topk(min(named.top, len(unit_ME))).indices,
-        device=device,
-        decode=test.decode,
-        more_bytes=train_ME.nbytes + train.position.nbytes + train.quaternion.nbytes,
-    )
+    price = retrieval_cost(features, train, test, train_ME, named.top)
     return baselines.nearest_training_images(train, test, train_ME, test_NE, named.top), price
 
 

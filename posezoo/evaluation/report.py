@@ -120,11 +120,9 @@ class Report(Worded):
 
     def carried(self, method: str) -> Row:
         """What each row of a method says beside its errors: labels, training, and what an answer costs."""
-        trained: Row = self.settings.get("trained", {}) if method == self.model else {}
-        row = {"ground_truth": self.ground_truth, "trained_on": trained.get("data_digest")}
-        row |= {"seed": trained.get("seed"), "selection": self.selection if method == self.model else ""}
+        row = self.facts(method)
         price: Row = self.settings.get("cost", {}).get(method, {})
-        return row | {key: price.get(key) for key in COSTS}
+        return row | {key: price.get(key) for key in COSTS} | {"cost_remark": price.get("remark", "")}
 
     @property
     def cost_lines(self) -> list[str]:

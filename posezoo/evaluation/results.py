@@ -71,6 +71,15 @@ class Results:
         found = uncertainty.summary(self.methods[self.model], self.errors[self.model])
         return None if found is None else {**self.settings.get("calibration", {}), **found}
 
+    def facts(self, method: str) -> Row:
+        """The labels that a method was measured by; its training data, seed, and how its weights were chosen."""
+        if method != self.model:
+            digest = self.settings.get("baselines_digest")
+            return {"ground_truth": self.ground_truth, "trained_on": digest, "seed": None, "selection": ""}
+        trained: Row = self.settings.get("trained", {})
+        known = {"trained_on": trained.get("data_digest"), "seed": trained.get("seed")}
+        return {"ground_truth": self.ground_truth, **known, "selection": self.selection}
+
     @property
     def scene_accuracy(self) -> float | None:
         """The share of images whose scene the model found; None where it does not choose."""

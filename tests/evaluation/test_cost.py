@@ -52,6 +52,19 @@ def test_size_alone_in_words() -> None:
     assert "ms" not in line
 
 
+def test_a_mean_pose_is_looked_up_and_an_oracle_cannot_be_run() -> None:
+    found = cost.of_mean(3)
+    assert (found["parameters"], found["bytes"]) == (0, 3 * 7 * 8)
+    assert 0 < found["latency_ms_p50"] <= found["latency_ms_p95"] < 10
+    assert "file_ms_p50" not in found
+    line = cost.words("mean", found)
+    assert line.startswith("mean: 0 parameters, 168 bytes, 0.00") and line.endswith(
+        "; reads no picture, is told the scene"
+    )
+    assert "0.0 ms" not in line
+    assert cost.words("oracle", cost.OF_ORACLE) == "oracle: cannot be run: it needs the true pose"
+
+
 def test_a_file_that_is_gone_is_not_timed(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     found = cost.cost_of(

