@@ -75,12 +75,17 @@ class Comparison:
     """Images."""
     notes: tuple[str, ...] = ()
     """What the reader must know."""
+    facts: tuple[Mapping[str, Any], ...] = ()
+    """Of each model: the labels that it was measured by, its training data's digest, its seed, its selection."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         return {
             **{"data": self.data, "split": self.split, "num": self.num, "notes": list(self.notes)},
-            "models": [{"name": n, "model": m} for n, m in zip(self.names, self.models, strict=True)],
+            "models": [
+                {"name": n, "model": m, **facts}
+                for n, m, facts in zip(self.names, self.models, self.facts, strict=True)
+            ],
             "comparisons": [
                 {"model": name, "against": self.names[0], "rows": [one.to_dict() for one in found]}
                 for name, found in self.differences.items()
@@ -138,7 +143,7 @@ def compare(names: Sequence[str], reports: Sequence[Results]) -> Comparison:
     elsewhere = {name: other.data for name, other in zip(names, reports, strict=True) if other.data != first.data}
     notes = [f"{name}: on {data}; that its pictures are the same is not known" for name, data in elsewhere.items()]
     what = first.data, first.split, tuple(names), models, differences, first.units, len(first.frames)
-    return Comparison(*what, tuple(notes))
+    return Comparison(*what, tuple(notes), tuple(report.facts(report.model) for report in reports))
 
 
 def ranking_differences(report: Results, first: str, other: str) -> list[Difference]:

@@ -54,6 +54,16 @@ def test_five_images_say_nothing(make_frames: MakeFrames, make_report: MakeRepor
     assert set(verdicts(compare(["a", "b"], both)).values()) == {BETTER}
 
 
+def test_each_model_has_its_labels_and_training(report: Report) -> None:
+    settings = {"trained": {"data_digest": "a" * 64, "seed": 3}}
+    both = [report, dataclasses.replace(report, settings=settings, selection="the last epoch")]
+    first, other = compare(["a", "b"], both).to_dict()["models"]
+    assert (other["trained_on"], other["seed"], other["selection"]) == ("a" * 64, 3, "the last epoch")
+    assert first["ground_truth"] == other["ground_truth"] == report.ground_truth
+    assert (first["name"], first["trained_on"], first["seed"]) == ("a", None, None)
+    assert first["selection"] == report.selection
+
+
 def test_scene_units_are_said(report: Report) -> None:
     both = [dataclasses.replace(report, unit="scene units")] * 2
     found = compare(["a", "b"], both)
