@@ -219,6 +219,12 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
+def with_interval(row: Mapping[str, Any], key: str) -> str:
+    """A median of a report's row, and its interval where there is one: `0.123 (0.110 to 0.140)`."""
+    found = row[f"{key}_ci95"]
+    return number(row[key]) + (f" ({number(found[0])} to {number(found[1])})" if found else "")
+
+
 def ends(found: Interval) -> str:
     """The ends of an interval, in few digits."""
     return f"{number(found.low)} to {number(found.high)}"

@@ -27,7 +27,7 @@ from posezoo.base.poses import Poses, table
 from posezoo.base.rotation import axes_from_above
 from posezoo.data.table import Frames
 from posezoo.evaluation import baselines
-from posezoo.evaluation.compare import UNITS, ends, number, ranking_differences
+from posezoo.evaluation.compare import UNITS, ends, number, ranking_differences, with_interval
 from posezoo.evaluation.results import MEDIANS, Worded
 
 MOST_IMAGES = 1000
@@ -69,14 +69,14 @@ def latex(report: Worded) -> str:
     groups = [row["group"] for row in own[report.model]]
     what = f"{without_folders(report.data)}, {report.split}, {report.ground_truth} ground truth"
     lines = [
-        _one_line(f"% {what}: median {report.unit}, median deg"),
+        _one_line(f"% {what}: median {report.unit}, median deg (95 % intervals)"),
         rf"\begin{{tabular}}{{l{'c' * len(groups)}}}",
         r"\toprule",
         " & ".join(["method", *map(_tex, groups)]) + r" \\",
         r"\midrule",
     ]
     for method in report.methods:
-        cells = [", ".join(number(row[key]) for key in MEDIANS) for row in own[method]]
+        cells = [", ".join(with_interval(row, key) for key in MEDIANS) for row in own[method]]
         lines.append(" & ".join([_tex(method), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 

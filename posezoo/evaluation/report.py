@@ -22,7 +22,7 @@ from posezoo.base.paths import user_path
 from posezoo.base.poses import CONVENTIONS
 from posezoo.base.shown import data_frame, html_lines, html_table
 from posezoo.evaluation import baselines, cost, files, metrics, stored
-from posezoo.evaluation.compare import number
+from posezoo.evaluation.compare import number, with_interval
 from posezoo.evaluation.intervals import DRAWS
 from posezoo.evaluation.results import AVERAGE, GROUPINGS, MEDIANS, Row, Table, Worded
 from posezoo.zoo.find import REPORT
@@ -133,7 +133,10 @@ class Report(Worded):
         return len(self.groups(by)) > 1
 
     def table_rows(self) -> list[Table]:
-        """(title, header, rows) to print: overall, then by condition, scene and sequence where there are several."""
+        """(title, header, rows) to print: overall, then by condition, scene and sequence where there are several.
+
+        Every median has its interval; of more than fifty groups none has one.
+        """
         unit = self.unit
         medians = [f"median {unit}", f"95 % {unit}", "median deg", "95 % deg"]
         header = ["method", "images", *medians, f"mean {unit}", "mean deg"]
@@ -147,28 +150,22 @@ class Report(Worded):
                 self._is_split("condition") or len(self.groups("sequence")) == len(self.groups("scene"))
             )
             if self._is_split(by) and not redundant:
-                tables.append(self._group_table(by))
+                tables += self._group_tables(by)
         return tables + ([] if self.uncertainty is None else _uncertainty_tables(self.uncertainty, self.unit))
 
-    def _group_table(self, by: str) -> Table:
-        rows = self.rows(by)
-        lines: dict[str, list[str]] = {}
-        for row in rows:
-            errors = f"{number(row['median_position_m'])}, {number(row['median_orientation_deg'])}"
-            lines.setdefault(row["group"], [row["group"] or "(none)", str(row["num"])]).append(errors)
-        header = [by, "images", *self.methods]
-        if self.scene_predicted is not None and by == "scene":
-            header.append("scene found")
-            for row in rows:
-                if row["method"] == self.model:
-                    lines[row["group"]].append(f"{100 * row['scene_accuracy']:.1f} %")
-        shown = list(lines.values())
-        title = f"by {by}: median {self.unit}, median deg"
-        if len(shown) > MAX_LINES:
-            last = shown[-1:] if AVERAGE in lines else []
-            title += f" (the first {MAX_LINES} of {len(shown) - len(last)}: report.json has all)"
-            shown = shown[:MAX_LINES] + last
-        return title, header, shown
+    def _group_tables(self, by: str) -> list[Table]:
+        """How many images each group has, then a table for each method: with their intervals they fit 80 columns."""
+        of = {method: [row for row in self.rows(by) if row["method"] == method] for method in self.methods}
+        chooses = self.scene_predicted is not None and by == "scene"
+        counts = [
+            [str(row["num"]), *([f"{100 * row['scene_accuracy']:.1f} %"] if chooses else [])] for row in of[self.model]
+        ]
+        tables = [_cut(f"by {by}", [by, "images", *(["scene found"] if chooses else [])], of[self.model], counts)]
+        for method, rows in of.items():
+            medians = [[with_interval(row, key) for key in MEDIANS] for row in rows]
+            header = [by, f"median {self.unit} (95 %)", "median deg (95 %)"]
+            tables.append(_cut(f"by {by}, {method}", header, rows, medians))
+        return tables
 
     def plot(self, kind: Figures, path: str | Path | None = None, theme: str = "light") -> Picture:
         """The figure `kind`, "trajectory" or "errors", for light or dark pages; saved too if `path` is given.
@@ -258,6 +255,16 @@ def _uncertainty_tables(found: Row, unit: str) -> list[Table]:
     ]
     columns = ["kept", f"median {unit}", "best possible", "median deg", "best possible"]
     return [(title, header, rows), ("the least familiar images rejected", columns, left)]
+
+
+def _cut(title: str, header: list[str], rows: list[Row], cells: list[list[str]]) -> Table:
+    """A table with a line for each group; of many the first alone, and the average of scenes."""
+    lines = [[row["group"] or "(none)", *found] for row, found in zip(rows, cells, strict=True)]
+    if len(lines) <= MAX_LINES:
+        return title, header, lines
+    last = lines[-1:] if rows[-1]["group"] == AVERAGE else []
+    title += f" (the first {MAX_LINES} of {len(lines) - len(last)}: report.json has all)"
+    return title, header, lines[:MAX_LINES] + last
 
 
 def _cells(row: Row) -> list[str]:

@@ -195,11 +195,11 @@ def _evaluation(report: Mapping[str, Any] | None) -> str:
         head = f"| {by}: {report.get('unit', 'm')}, deg | images |" + "".join(f" {method} |" for method in methods)
         lines = [head, "|---" * (len(methods) + 2) + "|"]
         for group in groups:
-            cells = [", ".join(_number(found[group, method][key]) for key in MEDIANS) for method in methods]
+            cells = [", ".join(_with_interval(found[group, method], key) for key in MEDIANS) for method in methods]
             lines.append(f"| {group} | {found[group, methods[0]]['num']} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     unit = {"m": "metres"}.get(report.get("unit", "m"), report.get("unit"))
-    parts.append(f"Medians of position in {unit} and orientation in degrees.")
+    parts.append(f"Medians of position in {unit} and orientation in degrees, with 95 % intervals where there are some.")
     return "\n\n".join([*parts, *(f"Note: {without_folders(note)}." for note in report["notes"])])
 
 
@@ -207,13 +207,15 @@ def _intervals(report: Mapping[str, Any]) -> str:
     """The rows that rank the methods, with their intervals where the report has some."""
     lines = ["| median (95 %) | m | deg |", "|---|---|---|"]
     for method, row in headline(report).items():
-        cells = []
-        for key in MEDIANS:
-            ends = row.get(f"{key}_ci95")
-            cells.append(_number(row[key]) + (f" ({_number(ends[0])} to {_number(ends[1])})" if ends else ""))
+        cells = [_with_interval(row, key) for key in MEDIANS]
         lines.append(f"| {method} | {' | '.join(cells)} |")
     note = report.get("intervals", "")
     return "\n".join(lines) + (f"\n\n{note[:1].upper()}{note[1:]}." if note else "")
+
+
+def _with_interval(row: Mapping[str, Any], key: str) -> str:
+    ends = row.get(f"{key}_ci95")
+    return _number(row[key]) + (f" ({_number(ends[0])} to {_number(ends[1])})" if ends else "")
 
 
 def _number(value: float | str) -> str:

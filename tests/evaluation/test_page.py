@@ -165,6 +165,35 @@ def test_provenance_names_no_folder(report: Report) -> None:
     assert str(report.frames.root.parent) not in page.markdown(report)
 
 
+def test_every_field_of_the_provenance(report: Report) -> None:
+    trained = {"data": "folder:/home/me/walk", "data_digest": "a" * 64, "seed": 3, "recipe": "indoor"}
+    trained |= {"commit": "b" * 40, "weights_sha256": "c" * 64}
+    settings = {"trained": trained, "weights": "/home/me/runs/best", "versions": {"posezoo": "1.2", "torch": "3.4"}}
+    known = dataclasses.replace(report, settings=settings)
+    facts = {
+        "command": "posezoo eval best --data demo-loop",
+        "model": "posenet+hyper",
+        "weights": "best",
+        "sha256 of the weights": "c" * 64,
+        "weights chosen by": "lowest validation median position",
+        "trained on": "folder:walk",
+        "digest of the training data": "a" * 64,
+        "recipe": "indoor",
+        "seed": 3,
+        "commit": "b" * 40,
+        "evaluated on": "demo-loop, test: 120 images",
+        "digest of the data": "0" * 64,
+        "ground truth": report.ground_truth,
+        "versions": "posezoo 1.2, torch 3.4",
+    }
+    assert page.provenance(known) == facts
+    pages = {"| {} | {} |": page.markdown(known), '<th scope="row">{}</th><td>{}</td>': page.html(known)}
+    for form, text in pages.items():
+        assert [name for name, value in facts.items() if form.format(name, value) not in text] == []
+    first = dataclasses.replace(known, settings={**settings, "trained": {**trained, "seed": 0}})
+    assert page.provenance(first)["seed"] == 0, "a seed of zero is one"
+
+
 def test_latex_and_csv(report: Report) -> None:
     lines = page.latex(report).splitlines()
     assert lines[1] == r"\begin{tabular}{lccc}"
@@ -188,7 +217,7 @@ def test_a_condition_called_overall_takes_no_columns_place(make_frames: MakeFram
     for method, line in zip(report.methods, lines[5:], strict=False):
         rows = [row for by in ("condition", "overall") for row in report.rows(by) if row["method"] == method]
         cells = line.removesuffix(r" \\").split(" & ")[1:]
-        assert [float(cell.split(", ")[0]) for cell in cells] == [
+        assert [float(cell.split(" (")[0]) for cell in cells] == [
             pytest.approx(row["median_position_m"], abs=0.006) for row in rows
         ]
 

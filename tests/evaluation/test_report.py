@@ -14,8 +14,10 @@ import pytest
 from naming import naming
 
 from posezoo.base.errors import ResourceError, UsageError
+from posezoo.cli.tables import print_table
 from posezoo.data.table import Frames
-from posezoo.evaluation import baselines, report
+from posezoo.evaluation import baselines, page, report
+from posezoo.evaluation.compare import number
 
 MakeFrames = Callable[..., Frames]
 MakeReport = Callable[..., report.Report]
@@ -42,12 +44,43 @@ def test_tables_are_rectangular_text(make_frames: MakeFrames, make_report: MakeR
     def titles(found: report.Report) -> list[str]:
         for _, header, rows in found.table_rows():
             assert all(len(row) == len(header) and all(isinstance(cell, str) for cell in row) for row in rows)
-        return [title.partition(":")[0] for title, _, _ in found.table_rows()[1:]]
+        return list(dict.fromkeys(title.partition(",")[0] for title, _, _ in found.table_rows()[1:]))
 
     assert titles(make_report(make_frames())) == []
     assert titles(make_report(make_frames(conditions=("sun", "rain")))) == ["by condition"]
     assert titles(make_report(make_frames(("chess", "fire")))) == ["by scene"]
     assert titles(make_report(make_frames(("chess", "fire"), ("", "")))) == ["by scene", "by sequence"]
+
+
+def test_every_table_has_the_intervals_of_its_medians(
+    make_frames: MakeFrames,
+    make_report: MakeReport,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of each method and group, and a terminal of 80 columns shows them whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+    dates = ("2014-06-23-15-41-25", "2014-06-26-09-24-58")
+    for made, by in (
+        (make_report(make_frames(conditions=dates)), "condition"),
+        (make_report(make_frames(("OldHospital", "StMarysChurch")), scene_predicted=np.repeat([0, 1], 60)), "scene"),
+    ):
+        tables = {title: (header, rows) for title, header, rows in made.table_rows()}
+        text = page.markdown(made)
+        for method in made.methods:
+            header, lines = tables[f"by {by}, {method}"]
+            assert header == [by, "median m (95 %)", "median deg (95 %)"]
+            own = [row for row in made.rows(by) if row["method"] == method]
+            for row, line in zip(own, lines, strict=True):
+                low, high = row["median_position_m_ci95"]
+                cell = f"{number(row['median_position_m'])} ({number(low)} to {number(high)})"
+                assert line[:2] == [row["group"], cell]
+                print_table(method, header, lines)
+                shown = capsys.readouterr().out
+                assert cell in shown and line[2] in shown and max(map(len, shown.splitlines())) <= 80
+                assert cell in text and cell in page.latex(made)
+        found = ["100.0 %"] if by == "scene" else []
+        assert tables[f"by {by}"][1][0] == [made.rows(by)[0]["group"], "60", *found]
 
 
 def test_save_writes_valid_files_only(make_frames: MakeFrames, make_report: MakeReport, tmp_path: Path) -> None:
@@ -87,7 +120,8 @@ def test_a_thousand_scenes_stay_readable(make_frames: MakeFrames, make_report: M
     """The printed tables are cut and say so; the report's rows have every scene."""
     found = make_report(make_frames(tuple(f"s{n:03d}" for n in range(200)), num=2))
     tables = {title: rows for title, _, rows in found.table_rows()}
-    (title,) = [title for title in tables if title.startswith("by scene")]
+    title, *others = [title for title in tables if title.startswith("by scene")]
+    assert len(others) == len(found.methods)
     assert title.endswith("(the first 25 of 200: report.json has all)")
     assert [row[0] for row in tables[title]] == [*(f"s{n:03d}" for n in range(25)), report.AVERAGE]
     assert len(found.to_dict()["results"]["scene"]) == 201 * len(found.methods)

@@ -49,6 +49,16 @@ def test_the_card_of_a_run(train: Train) -> None:
     assert "published for x on d: median 0.5 m, 3.25 deg (Table 2)." in card.text({"name": "x", "posezoo": "1"}, noted)
 
 
+def test_tables_by_group_have_intervals() -> None:
+    known = {"method": "x", "num": 30, "median_position_m": 0.25, "median_orientation_deg": 4.0}
+    known |= {"median_position_m_ci95": [0.2, 0.3], "median_orientation_deg_ci95": [3.5, 4.5]}
+    rows = {by: [known | {"group": group}] for by, group in (("overall", "overall"), ("condition", "rain"))}
+    report = {"model": "x", "data": "d", "split": "test", "ground_truth": "o", "notes": [], "results": rows}
+    content = card.text({"name": "x", "posezoo": "1"}, report)
+    for group in ("overall", "rain"):
+        assert f"| {group} | 30 | 0.250 (0.200 to 0.300), 4.00 (3.50 to 4.50) |" in content
+
+
 def test_a_failed_model_has_a_card_too() -> None:
     row = {"method": "x", "group": "overall", "num": 3, "median_position_m": "inf", "median_orientation_deg": 180.0}
     report = {
