@@ -252,6 +252,8 @@ class Grid(BaseModel):
     seeds: tuple[int, ...] = (0, 1, 2)
     settings: Mapping[str, Any] = {}
     """`key=value` settings of all runs."""
+    demo: Mapping[str, Any] = {}
+    """Those of all runs on data of kind demo: a small form of an experiment that takes days where it is published."""
     rows: Mapping[str, GridRow]
     columns: Mapping[str, Mapping[str, Any]]
 

@@ -121,14 +121,21 @@ def grid(
 
     Example: posezoo bench grid hypernetwork --data demo-loop --out outputs/hypernetwork
     """
-    from posezoo.catalogue import settings
+    from posezoo.catalogue import entries, settings
     from posezoo.cli.console import TrainView
     from posezoo.studies import grid
 
     view, parameters = TrainView(format == "quiet"), job_settings(launcher, job)
-    plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, settings.parse(overrides or []))
+    given = settings.parse(overrides or [])
+    plan = grid.cells(name, data, out / name, grid.parse_seeds(seeds), root, given)
+    small = grid.demo_notes(entries.grid(name), data, given)
+    for note in small:
+        view.note(note)
     if launcher is None:
         rows = grid.run(plan, lambda cell: grid.announced(cell, plan, view))
     else:
         rows = grid.run_as_jobs(plan, out / name / "jobs", parameters, view, launcher == "local")
     print_content(rows if format == "json" else grid.formatted(rows), format, f"{name} on {data}", no_truncate)
+    if format == "human":
+        for note in small:
+            typer.echo(f"note: {note}")

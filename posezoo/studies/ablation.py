@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries
-from posezoo.studies import cells, drawing
+from posezoo.studies import cells, drawing, grid
 from posezoo.studies.paired import short, training_notes
 from posezoo.studies.study import Found
-from posezoo.studies.subjects import Request, subjects
+from posezoo.studies.subjects import Request, is_trained, subjects
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Options:
 def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; rows in the order of the grid."""
     name = options.grid or f"paper/table-{options.table}"
+    trains = not request.models or not all(map(is_trained, request.models))
+    small = grid.demo_notes(entries.grid(name), request.data, request.given) if trains else []
+    for note in small:
+        observer.note(note)
     models = subjects(replace(request, grid=name))
     found = cells.cells(models, request)
     rows = cells.table(found)
@@ -51,7 +55,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "baselines": baselines,
         },
         figures={"ablation.png": _figure(rows, name)},
-        notes=[*_said(pairs), *training_notes(models)],
+        notes=[*small, *_said(pairs), *training_notes(models)],
     )
 
 

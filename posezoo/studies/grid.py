@@ -14,7 +14,7 @@ from typing import Any
 
 from posezoo.base.errors import UsageError
 from posezoo.base.observe import Observer
-from posezoo.catalogue import entries, resolve, settings
+from posezoo.catalogue import entries, plugins, resolve, settings
 from posezoo.catalogue.forms import Grid
 from posezoo.catalogue.resolve import KnownData
 from posezoo.studies.launch import Work, launch
@@ -65,9 +65,11 @@ def cells_of(
 ) -> list[Cell]:
     """The runs of any grid, called `name` in errors; see `cells`.
 
-    Given settings of a modifier, `hyper.rank`, apply to the rows that have it, if any has.
+    Given settings of a modifier, `hyper.rank`, apply to the rows that have it, if any has; those of the small form for
+    demo data to these rows alone.
     """
     place = resolve.data(data)
+    small = demo_settings(grid, place)
     known = {entry.model: resolve.model(entry.model) for entry in grid.rows.values()}
     modifiers = {key: {word for word, _ in model.name.modifiers} for key, model in known.items()}
     some = set().union(*modifiers.values())
@@ -82,11 +84,25 @@ def cells_of(
                 path = out / _folder(data) / row / column / f"seed-{seed}"
                 others = some - modifiers[entry.model]
                 own = {key: value for key, value in given.items() if key.partition(".")[0] not in others}
-                flat = {**grid.settings, **grid.columns[column], **entry.settings, **own}
+                absent = plugins.modifiers().keys() - modifiers[entry.model]
+                demo = {key: value for key, value in small.items() if key.partition(".")[0] not in absent}
+                flat = {**grid.settings, **grid.columns[column], **demo, **entry.settings, **own}
                 overrides = settings.merged(settings.nested(settings.from_toml(flat)), {"seed": seed, "out": str(path)})
                 run = configure(known[entry.model], place, overrides, root)
                 found.append(Cell(row, column, seed, path, *run, place))
     return found
+
+
+def demo_settings(grid: Grid, data: KnownData) -> Mapping[str, Any]:
+    """The settings of the small form that a grid has on these data; none where it is as it is published."""
+    return grid.demo if data.card is not None and data.card.kind == "demo" else {}
+
+
+def demo_notes(grid: Grid, data: str, given: Mapping[str, Any]) -> list[str]:
+    """That these are not the published experiment, where the grid has a small form on the data, and which it is."""
+    small = demo_settings(grid, resolve.data(data))
+    words = [f"{key}={settings.setting_text(value)}" for key, value in small.items() if key not in given]
+    return [f"a small form for demo data, not the published experiment: {', '.join(words)}"] if words else []
 
 
 def _folder(data: str) -> str:

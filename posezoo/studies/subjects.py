@@ -91,6 +91,7 @@ def _of_models(standard: Grid, models: Sequence[str]) -> Grid:
         summary=standard.summary,
         seeds=standard.seeds,
         settings=standard.settings,
+        demo=standard.demo,
         rows={name: GridRow(model=name) for name in models},
         columns={column: standard.columns[column]},
     )

@@ -75,6 +75,25 @@ def test_grid_trains_once_and_tells_means(one_place: Path, tmp_path: Path) -> No
     assert rows[0]["median_position_m"] == (low + high) / 2
 
 
+def test_on_demo_data_a_published_grid_is_small(tmp_path: Path) -> None:
+    """The backbone in the package and few epochs; on the benchmarks nothing changes, and what is typed wins."""
+    paper = [name for name in entries.grids() if name.startswith("paper/")]
+    for name in paper:
+        demo, published = (grid.cells(name, data, tmp_path, [0]) for data in ("demo-loop", "cambridge"))
+        assert {cell.blueprint.config.backbone for cell in demo} == {"tf_efficientnet_lite0"}
+        assert all(cell.config.epochs <= 20 and cell.config.batch_size == 8 for cell in demo)
+        assert all(cell.config.epochs >= 30 and cell.blueprint.config.crop == 224 for cell in published)
+        card = entries.grid(name)
+        assert grid.demo_notes(card, "cambridge", {}) == []
+        assert "not the published" in grid.demo_notes(card, "demo-loop", {})[0]
+    (cell, *_) = grid.cells("paper/table-5", "demo-places", tmp_path, [0], given={"epochs": 2, "crop": 64})
+    assert (cell.config.epochs, cell.blueprint.config.crop) == (2, 64)
+    assert dict(cell.blueprint.modifiers)["hyper"].hidden_orientation == (512, 512), "a row's own settings stay"
+    (note,) = grid.demo_notes(entries.grid("paper/table-5"), "demo-places", {"epochs": 2})
+    assert "crop=96" in note and "epochs" not in note
+    assert not grid.demo_settings(entries.grid("size"), resolve.data("demo-loop"))
+
+
 def test_run_with_other_settings_is_refused(one_place: Path, tmp_path: Path) -> None:
     plan = grid.cells("small", f"folder:{one_place}", tmp_path / "out", [0], given=SETTINGS)[:1]
     grid.run(plan, lambda cell: Notes())

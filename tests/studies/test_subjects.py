@@ -42,6 +42,12 @@ def test_grids_of_a_family_keep_their_runs_apart(tmp_path: Path) -> None:
     assert folders[0] != folders[1] and folders[0].parts[-4:] == folders[1].parts[-4:]
 
 
+def test_named_models_have_the_small_form_of_the_grid(tmp_path: Path) -> None:
+    plans: list[list[Cell]] = []
+    subjects(Request(("posenet",), "demo-loop", tmp_path, (0,), grid="paper/table-4", train=plans.append))
+    assert plans[0][0].blueprint.config.backbone == "tf_efficientnet_lite0" and plans[0][0].config.epochs == 10
+
+
 def test_one_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="posenet"):
         subjects(Request(("posenet", "posenet"), "demo-loop", tmp_path, name="appearance"), least=2)
