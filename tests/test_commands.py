@@ -119,7 +119,7 @@ def made_smaller(words: list[str], place: Path) -> list[str]:
     added = [word for word in more if word.partition("=")[0] not in given]
     if words[0] == "train" and "--print-config" not in words:
         added += ["--dry-run", *settings({"pretrained_backbone": False, "batch_size": 4}, given)]
-    if text.startswith(TRAINING) and "error-map" not in words:
+    if text.startswith(TRAINING):
         words = ["0" if before == "--seeds" else word for before, word in zip(["", *words], words, strict=False)]
         words = [f"{key}={SMALLER[key]}" if (key := word.partition("=")[0]) in SMALLER else word for word in words]
         if trains(words):

@@ -9,7 +9,7 @@ import typer
 
 from posezoo.cli import complete
 from posezoo.cli.options import Format, Root, Split, Whole, job_settings, models_and_settings
-from posezoo.cli.output import print_content
+from posezoo.cli.output import print_content, print_study
 
 app = typer.Typer(help="Measure: loading, start-up, speed; train grids of models.", no_args_is_help=True)
 
@@ -115,7 +115,6 @@ def grid(
         list[str] | None, typer.Option(help="A parameter of submitit's jobs, e.g. --job slurm_partition=gpu.")
     ] = None,
     format: Format = "human",
-    no_truncate: Whole = False,
 ) -> None:
     """Train every model of a grid in every way of training with every seed; print one table with the baselines.
 
@@ -135,7 +134,7 @@ def grid(
         rows = grid.run(plan, lambda cell: grid.announced(cell, plan, view))
     else:
         rows = grid.run_as_jobs(plan, out / name / "jobs", parameters, view, launcher == "local")
-    print_content(rows if format == "json" else grid.formatted(rows), format, f"{name} on {data}", no_truncate)
-    if format == "human":
-        for note in small:
-            typer.echo(f"note: {note}")
+    if format != "human":
+        print_content(rows, format, name)
+        return
+    print_study(grid.formatted(rows), f"{name} on {data}", [*small, *grid.notes(plan)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ def print_content(content: Any, format: str, title: str, whole: bool = False) ->
         print_facts(title, {key: value for key, value in facts.items() if value})
         for key, value in tables.items():
             print_content(value, format, f"{title}: {_label(key)}", whole)
+
+
+def print_study(rows: Sequence[Mapping[str, str]], title: str, notes: Sequence[str]) -> None:
+    """The table of a study or grid, in which nothing is left out or cut, and its notes."""
+    from posezoo.cli.tables import print_lines, print_table
+
+    header = list(rows[0]) if rows else ["nothing"]
+    print_table(title, header, [list(row.values()) for row in rows], whole=True, letters=True)
+    print_lines(*(f"note: {line}" for line in notes))
 
 
 def _label(key: str) -> str:

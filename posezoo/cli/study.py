@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from posezoo.cli import complete
-from posezoo.cli.options import Format, Root, Whole, job_settings, models_and_settings
-from posezoo.cli.output import print_content
+from posezoo.cli.options import Format, Root, job_settings, models_and_settings
+from posezoo.cli.output import print_content, print_study
 from posezoo.studies.declared import STUDIES, Declared
 
 app = typer.Typer(
@@ -45,10 +45,10 @@ def _add(study: Declared) -> None:
         ] = None,
         job: Annotated[list[str] | None, typer.Option(help="A parameter of submitit's jobs.")] = None,
         format: Format = "human",
-        no_truncate: Whole = False,
     ) -> None:
         from posezoo.catalogue import settings
         from posezoo.cli.console import TrainView
+        from posezoo.cli.tables import print_lines
         from posezoo.studies.grid import parse_seeds
         from posezoo.studies.study import run
 
@@ -69,10 +69,8 @@ def _add(study: Declared) -> None:
         if format != "human":
             print_content(found, format, study.name)
             return
-        print_content(rows, format, f"{study.name} on {data}", no_truncate)
-        from posezoo.cli.tables import print_lines
-
-        print_lines(*(f"note: {line}" for line in found["notes"]), found["verdict"])
+        print_study(rows, f"{study.name} on {data}", found["notes"])
+        print_lines(found["verdict"])
         typer.echo(f"written: {found['written']}/study.json, {', '.join(found['figures'])}")
 
     command.__doc__ = f"{study.summary}\n\nExample: posezoo study {study.name} {study.example}"
@@ -81,41 +79,3 @@ def _add(study: Declared) -> None:
 
 for _study in STUDIES.values():
     _add(_study)
-
-
-@app.command("error-map")
-def error_map(
-    first: Annotated[Path, typer.Argument(help="A run folder, with its report.", autocompletion=complete.runs)],
-    other: Annotated[Path, typer.Argument(help="The run that it is compared with.", autocompletion=complete.runs)],
-    out: Annotated[Path, typer.Option(help="Folder of study.json and error-map.png.")] = Path("outputs/error-map"),
-    difficulty: Annotated[
-        Path | None,
-        typer.Option(
-            help="A third run: its errors part the images in quarters of difficulty.", autocompletion=complete.runs
-        ),
-    ] = None,
-    format: Format = "human",
-    no_truncate: Whole = False,
-) -> None:
-    """Where along the path the second model is better than the first: a map, numbers, one line.
-
-    Example: posezoo study error-map outputs/posenet/demo-loop/20261122T101500Z outputs/atloc/demo-loop/20261122T111500Z
-    """
-    from posezoo.studies.error_map import error_map as study
-    from posezoo.studies.error_map import shown
-    from posezoo.training.reports import stored_report
-
-    reports = [stored_report(run)[1] for run in (first, other)]
-    judge = None if difficulty is None else stored_report(difficulty)[1]
-    found = study((str(first), str(other)), reports[0], reports[1], out, judge)
-    if format != "human":
-        print_content(found, format, "error map")
-        return
-    print_content(shown(found), format, "error map: B against A", no_truncate)
-    from posezoo.cli.tables import print_lines
-
-    turning = found["spearman_with_turning"]
-    lines = [f"note: {line}" for line in found["notes"]]
-    lines += [] if turning is None else [f"correlation of B - A in position with the turns of the path: {turning:.2f}"]
-    print_lines(*lines, found["verdict"])
-    typer.echo(f"written: {out}/study.json, error-map.png")

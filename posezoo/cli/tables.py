@@ -2,7 +2,8 @@
 
 One mechanism for every command. What is too wide is, in this order: shortened after a whole word (`whole`: wrapped
 between words), turned so that its few rows become columns, shown without its last columns of words (said below it), or
-written as a block of lines for each row. Where the output is no terminal nothing is shortened or wrapped.
+written as a block of lines for each row. Where the output is no terminal nothing is shortened or wrapped. Tables of
+studies and grids are whole, and their models become letters with a legend before anything else is done but wrapping.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from posezoo.base.errors import redacted
 from posezoo.catalogue.settings import setting_text
 
 SHORTEST = 24  # characters that are left of a long text, at the least
+PHRASE = 16  # of one that is wrapped
 LONGEST_NUMBER = 32  # characters: `5.832 (5.656 to 6.967)`; what begins with a digit and is longer is text
 NO_EDGE = 1_000_000
 MOST_TURNED = 6  # rows that may become columns
+NAMES = ("model", "cell")  # columns whose names may become letters
 
 Row = Sequence[str]
 
@@ -45,13 +48,17 @@ class Fitted(NamedTuple):
     """The names of columns that are left out."""
 
 
-def print_table(title: str, header: Row, rows: Sequence[Row], whole: bool = False) -> None:
-    """One table on stdout, numbers right-aligned. `whole`: nothing is shortened."""
+def print_table(title: str, header: Row, rows: Sequence[Row], whole: bool = False, letters: bool = False) -> None:
+    """One table on stdout, numbers right-aligned. `whole`: nothing is shortened. `letters`: may stand for models."""
     console = Output()
     header = [safe(name) for name in header]
     rows = [[safe(cell) for cell in row] for row in rows]
     _print_title(title, console)
-    fitted = fit(header, rows, line_width(console), whole)
+    width = line_width(console)
+    if letters and _widths(header, rows, width, whole) is None:
+        rows, legend = with_letters(header, rows)
+        print_lines(*(f"{letter}: {name}" for name, letter in legend.items()))
+    fitted = fit(header, rows, width, whole)
     if fitted is None:
         for row in rows:
             print_facts("", {name: cell for name, cell in zip(header, row, strict=True) if cell}, whole, console)
@@ -88,6 +95,14 @@ def fit(header: Row, rows: Sequence[Row], width: int, whole: bool = False) -> Fi
         if widths is not None:
             return Fitted(part[0], part[1:], widths, [name for n, name in enumerate(header) if n not in kept])
     return None
+
+
+def with_letters(header: Row, rows: Sequence[Row]) -> tuple[list[list[str]], dict[str, str]]:
+    """The rows with a letter for each name in their columns NAMES, and name -> letter."""
+    places = [place for place, name in enumerate(header) if name in NAMES]
+    names = dict.fromkeys(row[place] for row in rows for place in places)
+    legend = {name: chr(ord("A") + n) if n < 26 else str(n) for n, name in enumerate(names)}
+    return [[legend[cell] if n in places else cell for n, cell in enumerate(row)] for row in rows], legend
 
 
 def print_lines(*lines: str) -> None:
@@ -198,7 +213,7 @@ def _widths(header: Row, rows: Sequence[Row], width: int, whole: bool) -> list[i
             short = longest
         else:  # text: the first column is a name of several words, which is wrapped
             pieces = _words(lines) if whole or not place else (_shortened(line, 1) for line in lines)
-            short = min(longest, max(SHORTEST, *map(cell_len, pieces)))
+            short = min(longest, max(PHRASE if whole else SHORTEST, *map(cell_len, pieces)))
         least.append(max(title, short))
         most.append(max(cell_len(name), longest))
     room = width - 3 * len(header) - 1 - sum(least)

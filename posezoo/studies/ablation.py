@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from posezoo.base.observe import Observer
 from posezoo.catalogue import entries
 from posezoo.studies import cells, drawing, grid
-from posezoo.studies.paired import short, training_notes
+from posezoo.studies.paired import training_notes
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, is_trained, subjects
 
@@ -46,7 +46,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     baselines = cells.baselines(found)
     return Found(
         verdict=f"{name}: {cells.told_apart(rows) or 'one cell'}",
-        rows=[*cells.shown(rows), *_shown(baselines)],
+        rows=cells.shown(rows, baselines),
         numbers={
             "grid": name,
             "models": {one.name: one.runs for one in models},
@@ -55,22 +55,8 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "baselines": baselines,
         },
         figures={"ablation.png": _figure(rows, name)},
-        notes=[*small, *_said(pairs), *training_notes(models)],
+        notes=[*small, *_said(pairs), cells.note(found), *training_notes(models)],
     )
-
-
-def _shown(baselines: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The rows to print of what needs no training."""
-    empty = {"parameters": "", "ms": "", "against the first": ""}
-    return [
-        {
-            "cell": row["name"],
-            "median m": short(row["median_position_m"]),
-            "median deg": short(row["median_orientation_deg"]),
-            **empty,
-        }
-        for row in baselines
-    ]
 
 
 def _said(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -82,7 +68,7 @@ def _said(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _figure(rows: Sequence[Mapping[str, Any]], name: str) -> Figure:
-    """The median of each cell with the range of its trainings; the first cell's as a line."""
+    """The median of each cell with its interval, dots for the ends of its trainings; the first cell's as a line."""
     figure = Figure(figsize=(drawing.WIDTH, 0.42 * len(rows) + 1.3), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     y = np.arange(len(rows))
@@ -90,14 +76,12 @@ def _figure(rows: Sequence[Mapping[str, Any]], name: str) -> Figure:
         (left, "median_position_m", "position (m)"),
         (right, "median_orientation_deg", "orientation (deg)"),
     ):
-        middle = np.array([row[key] for row in rows])
-        ends = np.array([row[f"{key}_seeds"] for row in rows]).T
-        axes.axvline(middle[0], color="0.75", lw=1, zorder=0)
-        axes.errorbar(middle, y, xerr=np.abs(ends - middle), fmt="o", color=drawing.COLOURS[0], ms=6, lw=1.6, capsize=3)
+        axes.axvline(rows[0][key], color="0.75", lw=1, zorder=0)
+        drawing.medians(axes, rows, key, y, drawing.COLOURS[0], "o", across=True)
         axes.set_xlabel(f"median {label}")
         axes.grid(True, axis="x", color="0.93", lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     left.set_yticks(y, [row["name"] for row in rows])
     left.invert_yaxis()
-    figure.suptitle(f"{name}: mean and range of the trainings", fontsize=10)
+    figure.suptitle(f"{name}: {drawing.BARS}", fontsize=9)
     return figure

@@ -26,10 +26,11 @@ from posezoo.data.table import Frames
 from posezoo.evaluation.compare import SAME, UNITS
 from posezoo.evaluation.metrics import pose_errors
 from posezoo.evaluation.results import Results
-from posezoo.studies import changes, drawing
+from posezoo.studies import changes, drawing, medians
 from posezoo.studies.changes import ORIGINAL
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
-from posezoo.studies.paired import interval_of, mean_errors, ranked, short, spread, training_notes
+from posezoo.studies.medians import short, spread
+from posezoo.studies.paired import interval_of, mean_errors, ranked, training_notes
 from posezoo.studies.ranges import AtMost, Severity
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
@@ -58,7 +59,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     table = [row for n, condition in enumerate(conditions[1:], 1) for row in _rows(frames, condition, n, found)]
     plain = {name: spread(frames, [run[0] for run in runs]) for name, runs in found.items()}
     painted = conditions[1].change is not None
-    notes = training_notes(models)
+    notes = [medians.note(frames, max(len(one.runs) for one in models)), *training_notes(models)]
     if painted:
         notes.append(
             f"{request.data} has no looks of the same views: weather of severity {options.severity} is painted on them"
@@ -125,7 +126,7 @@ def _rows(
     drops = {name: [_drop(run[n], run[0]) for run in runs] for name, runs in found.items()}
     first = next(iter(found))
     for name, runs in found.items():
-        medians, against = spread(frames, [run[n] for run in runs]), {}
+        plain, against = spread(frames, [run[n] for run in runs]), {}
         if name != first:
             against = {row["error"]: row for row in ranked(frames, drops[first], drops[name])}
         for which, (error, unit) in enumerate(UNITS.items()):
@@ -134,7 +135,8 @@ def _rows(
             rows.append(
                 {
                     **{"condition": condition.name, "model": name, "error": key},
-                    **{"median": medians[f"median_{key}"], "median_seeds": medians[f"median_{key}_seeds"]},
+                    **{"median": plain[f"median_{key}"], "median_seeds": plain[f"median_{key}_seeds"]},
+                    "median_ci95": plain[f"median_{key}_ci95"],
                     **{"drop": drop.median, "drop_ci95": [drop.low, drop.high], "block": drop.block},
                     "drop_verdict": "costs" if drop.low > 0 else "gains" if drop.high < 0 else SAME,
                     "drop_ratio": drop.median / base.median if base.low > 0 and name != first else None,
@@ -165,18 +167,20 @@ def _verdict(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
 
 
 def _shown(table: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    rows = []
-    for row in table:
-        against = row["against_first"]
-        rows.append(
-            {
-                **{"condition": row["condition"], "model": row["model"], "error": row["error"].replace("_", " ")},
-                **{"median": short(row["median"]), "drop": short(row["drop"])},
-                "95 %": f"{short(row['drop_ci95'][0])} to {short(row['drop_ci95'][1])}",
-                "against the first": against["verdict"] if against else "",
-            }
-        )
-    return rows
+    """The rows to print: intervals lie below their numbers."""
+    return [
+        {
+            **{"condition": row["condition"], "model": row["model"]},
+            **{medians.MEDIAN: _below(row, "median"), "drop (95 %)": _below(row, "drop")},
+            "against the first": row["against_first"]["verdict"] if row["against_first"] else "",
+        }
+        for row in table
+    ]
+
+
+def _below(row: Mapping[str, Any], key: str) -> str:
+    low, high = row[f"{key}_ci95"]
+    return f"{short(row[key])} {row['error'].rpartition('_')[2]}\n{short(low)} to {short(high)}"
 
 
 def _figure(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:

@@ -30,7 +30,8 @@ from posezoo.nn.model import PoseModel, evaluating
 from posezoo.nn.ranges import Count
 from posezoo.studies import changes, drawing
 from posezoo.studies.measure import open_album
-from posezoo.studies.paired import ranked, short, spread, training_notes
+from posezoo.studies.medians import note, short, spread
+from posezoo.studies.paired import ranked, training_notes
 from posezoo.studies.ranges import AtMost
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
@@ -91,7 +92,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             "spread_of_saliency_against_first": against,
         },
         figures={"attention.png": _figure(drawn)},
-        notes=training_notes(models),
+        notes=[note(frames, max(len(one.runs) for one in models)), *training_notes(models)],
     )
 
 

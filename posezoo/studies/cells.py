@@ -1,6 +1,7 @@
 """The cells of a grid beside one another: errors, what they cost, and how each differs from the first.
 
 Errors are those of the reports that the trainings wrote; several scenes are averaged, unweighted, as the papers do.
+Medians have intervals by blocks of neighbouring images, which speak of these trainings.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from posezoo.evaluation.compare import BETTER, SAME, WORSE, require_same_images
 from posezoo.evaluation.report import Report
+from posezoo.studies import medians
 from posezoo.studies.measure import Errors, opened
-from posezoo.studies.paired import contrast, ranked, short
+from posezoo.studies.medians import spread
+from posezoo.studies.paired import contrast, ranked
 from posezoo.studies.subjects import Request, Subject
 from posezoo.training.again import evaluate
 from posezoo.training.reports import report_of_test
@@ -42,10 +43,6 @@ class Entry:
     def _cost(self) -> Mapping[str, Any]:
         return self.reports[0].settings["cost"][self.reports[0].model]
 
-    def medians(self, key: str) -> list[float]:
-        """The headline's number of each training."""
-        return [float(one.headline[one.model][key]) for one in self.reports]
-
 
 def cells(subjects: Sequence[Subject], request: Request) -> list[Entry]:
     """The models with their reports of the study's test images; what has none is evaluated.
@@ -61,13 +58,11 @@ def cells(subjects: Sequence[Subject], request: Request) -> list[Entry]:
 
 
 def table(found: Sequence[Entry]) -> list[dict[str, Any]]:
-    """A row for each cell: medians with their range over trainings, cost, and the difference to the first cell."""
+    """A row for each cell: medians, see posezoo.studies.medians, cost, and the difference to the first cell."""
     rows = []
     for cell in found:
         row: dict[str, Any] = {"name": cell.name, "model": cell.reports[0].model, "trainings": len(cell.reports)}
-        for key in ("median_position_m", "median_orientation_deg"):
-            values = cell.medians(key)
-            row |= {key: float(np.mean(values)), f"{key}_seeds": [min(values), max(values)]}
+        row |= spread(cell.reports[0], *_errors(cell))
         row |= {"parameters": cell.parameters, "milliseconds": cell.milliseconds}
         rows.append(row | {"against_first": [] if cell is found[0] else difference(found[0], cell)})
     return rows
@@ -76,9 +71,8 @@ def table(found: Sequence[Entry]) -> list[dict[str, Any]]:
 def baselines(found: Sequence[Entry]) -> list[dict[str, Any]]:
     """What needs no training, on the same images: a row for each, as the first report has it."""
     first = found[0].reports[0]
-    keys = ("median_position_m", "median_orientation_deg")
     rows = {name: row for name, row in first.headline.items() if name != first.model}
-    return [{"name": name, **{key: float(row[key]) for key in keys}} for name, row in rows.items()]
+    return [{"name": name, **medians.untrained(row)} for name, row in rows.items()]
 
 
 def difference(first: Entry, other: Entry) -> list[dict[str, Any]]:
@@ -103,18 +97,25 @@ def pairs(found: Sequence[Entry], against: Mapping[str, Sequence[str]]) -> list[
     return rows
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The rows to print."""
-    printed = []
-    for row in rows:
-        cell = {"cell": row["name"]}
-        for key, unit in (("median_position_m", "m"), ("median_orientation_deg", "deg")):
-            low, high = row[f"{key}_seeds"]
-            cell[f"median {unit}"] = short(row[key]) + (f" ({short(low)} to {short(high)})" if low < high else "")
-        cell |= {"parameters": f"{row['parameters']:,}", "ms": f"{row['milliseconds']:.1f}"}
-        cell["against the first"] = verdict(row["against_first"])
-        printed.append(cell)
-    return printed
+def note(found: Sequence[Entry]) -> str:
+    """What the intervals of `table` are over."""
+    return medians.note(found[0].reports[0], max(len(cell.reports) for cell in found))
+
+
+def shown(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, str]]:
+    """The rows to print, of `table` and of `baselines`; trainings have a column where some model has several."""
+    printed = [
+        {
+            **{"cell": row["name"], medians.MEDIAN: medians.shown(row), "trainings": medians.ranges(row)},
+            "size, time": f"{_few(row['parameters'] / 1e6)} M\n{_few(row['milliseconds'])} ms",
+            "against the first": verdict(row["against_first"]),
+        }
+        for row in rows
+    ]
+    empty = dict.fromkeys(printed[0], "")
+    printed += [{**empty, "cell": row["name"], medians.MEDIAN: medians.shown(row)} for row in baselines]
+    hidden = () if any(row["trainings"] for row in printed) else ("trainings",)
+    return [{key: value for key, value in row.items() if key not in hidden} for row in printed]
 
 
 def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
@@ -139,6 +140,10 @@ def told_apart(rows: Sequence[Mapping[str, Any]]) -> str:
         if words and set(words.values()) == {SAME}:
             parts.append(f"none is distinguishable from {first} in {error}")
     return "; ".join(parts)
+
+
+def _few(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def _errors(*cells: Entry) -> list[list[Errors]]:

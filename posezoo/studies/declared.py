@@ -82,6 +82,12 @@ STUDIES = {
             grid="size",
         ),
         Declared(
+            "error-map",
+            "Where along the path one model is better than another: a map, and by condition and difficulty (Figure 4).",
+            "posezoo.studies.error_map:study",
+            "posenet-anchors-demo atloc-anchors-hyper-demo --data demo-loop",
+        ),
+        Declared(
             "ablation",
             "A table of the paper, 3 to 7, cell against cell; study.grid=NAME takes any other grid.",
             "posezoo.studies.ablation:study",

@@ -6,9 +6,12 @@ they stand in pages that are read on a phone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WIDTH = 6.4
 """Inches."""
+BARS = "bars are 95 % intervals, dots the lowest and highest training"
 
 
 def styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -33,6 +37,28 @@ def legend(figure: Figure, axes: Axes) -> None:
     """The names of what `axes` shows, below the figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
+
+
+def medians(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    key: str,
+    places: Sequence[float] | npt.NDArray[Any],
+    colour: str,
+    marker: str,
+    across: bool = False,
+    **look: Any,
+) -> None:
+    """Rows of posezoo.studies.medians at their `places`: see BARS. `across`: errors along x. `look`: of errorbar."""
+    middle = np.array([row[key] for row in rows], dtype=np.float64)
+    bars = np.abs(np.array([row[f"{key}_ci95"] for row in rows], dtype=np.float64).T - middle)
+    look = {"fmt": marker, "ms": 5, "lw": 1.4, "capsize": 2, **look, "xerr" if across else "yerr": bars}
+    axes.errorbar(*((middle, places) if across else (places, middle)), color=colour, **look)
+    for row, place in zip(rows, places, strict=True):
+        ends = sorted(set(row[f"{key}_seeds"]))
+        if len(ends) > 1:
+            where = (ends, [place, place]) if across else ([place, place], ends)
+            axes.plot(*where, ".", color=colour, mec="w", mew=0.5, ms=6, zorder=4)
 
 
 def plain(axes: Axes, ylabel: str) -> None:

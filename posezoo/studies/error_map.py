@@ -1,10 +1,10 @@
 """Where one model is better than another: the paired difference of position errors along the path, as map and numbers.
 
 The figure is that of HyperPose's supplement (Figure 4), for any two models of one data set: each image at its true
-position, coloured by the other model's error minus the first one's. The numbers say what the eye may not: the median
-difference with its interval and the share of images improved, overall, by condition, scene and sequence, and by quarter
-of difficulty, which a third model's position errors tell; and whether it is better where the path turns (Spearman's
-correlation with the turn over 5 m of path).
+position, coloured by the other model's error minus the first one's, each the mean over its trainings. The numbers say
+what the eye may not: the median difference with its interval and the share of images improved, overall, by condition,
+scene and sequence, and by quarter of difficulty, which the position errors of one more model tell; and whether it is
+better where the path turns (Spearman's correlation with the turn over 5 m of path).
 
 Legend: N images.
 """
@@ -12,74 +12,128 @@ Legend: N images.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from posezoo.base.files.write import write_whole, writing
+from posezoo.base.errors import UsageError
+from posezoo.base.observe import Observer
 from posezoo.base.rotation import axes_from_above
 from posezoo.data.splits import runs
 from posezoo.data.table import Frames
 from posezoo.evaluation import figures
-from posezoo.evaluation.compare import UNITS, Difference, compare, differences_of, require_same_images
+from posezoo.evaluation.compare import UNITS, ranking
 from posezoo.evaluation.metrics import angle_deg
-from posezoo.evaluation.report import Report
-from posezoo.evaluation.results import AVERAGE, Results
+from posezoo.evaluation.results import AVERAGE, GROUPINGS, Results
 from posezoo.evaluation.uncertainty import spearman
-from posezoo.studies.measure import Errors
-from posezoo.studies.paired import chosen_note, seeds_note, short
+from posezoo.studies import changes
+from posezoo.studies.measure import Errors, errors, open_album
+from posezoo.studies.medians import MEDIAN, interval_of, note, short
+from posezoo.studies.paired import contrast, mean_errors, training_notes, words
+from posezoo.studies.study import Found
+from posezoo.studies.subjects import Request, Subject, is_trained, subjects
 
 TURN_METRES = 5.0
 QUARTERS = ("easiest quarter", "second quarter", "third quarter", "hardest quarter")
+JUDGE = "study.difficulty"
 
 
-def error_map(
-    names: tuple[str, str], first: Report, other: Report, out: Path, difficulty: Report | None = None
-) -> dict[str, Any]:
-    """The study as plain data; study.json and error-map.png are written to `out`. Raises UsageError, ResourceError.
+@dataclass(frozen=True)
+class Options:
+    """Of the study itself."""
 
-    `difficulty`: of a third model, or another training of the first, on the same images; the errors of the two that are
-    compared would tell which images the first was unlucky with, not which are hard.
+    difficulty: str = ""
+    """One more trained model: its errors part the images in quarters of difficulty."""
+
+
+def study(request: Request, options: Options, observer: Observer) -> Found:
+    """The study; the first model is what others are compared with.
+
+    Difficulty is told by another model, or another training of the first: the errors of the two that are compared would
+    tell which images the first was unlucky with, not which are hard.
     """
-    comparison = compare(names, [first, other])
-    before, after = first.errors[first.model], other.errors[other.model]
-    with np.errstate(invalid="ignore"):
-        difference_N = np.where(before[0] == after[0], 0.0, after[0] - before[0])
-    (rows,) = comparison.differences.values()
-    shares = [row.to_dict() | {"share_improved": _improved(first, row, before, after)} for row in rows]
-    if difficulty is not None:
-        require_same_images(names[0], first, "the run of the difficulty", difficulty)
-        condition_N = quarters(difficulty.errors[difficulty.model][0])
-        parted = dataclasses.replace(first, frames=dataclasses.replace(first.frames, condition=condition_N))
-        shares += [
-            row.to_dict() | {"by": "quarter", "share_improved": _improved(parted, row, before, after)}
-            for row in sorted(
-                differences_of(parted, "condition", before, after),
-                key=lambda row: (list(UNITS).index(row.error), QUARTERS.index(row.group)),
-            )
-        ]
-    found = {
-        "study": "error-map",
-        "data": first.data,
-        "models": list(names),
-        "differences": shares,
-        "share_improved": float(np.mean(difference_N < 0)),
-        "spearman_with_turning": _spearman(difference_N, turning(first.frames)),
-        "verdict": comparison.sentences()[0],
-        "notes": [
-            *(*comparison.notes, seeds_note(dict.fromkeys(names, 1))),
-            chosen_note({name: [one.selection] for name, one in zip(names, (first, other), strict=True)}),
+    if options.difficulty and not is_trained(options.difficulty):
+        raise UsageError(
+            f"{JUDGE}={options.difficulty} is no trained model", "a run folder or an alias, see posezoo weights list"
+        )
+    album = open_album(request, observer)
+    models = subjects(request, least=2)
+    judges = [Subject(JUDGE, (options.difficulty,))] if options.difficulty else []
+    everything = [changes.original(np.arange(len(album.frames)))]
+    measured = errors([*models, *judges], album, everything, request.folder, observer)
+    found = {name: [run[0] for run in each] for name, each in measured.items()}
+    frames, hard = album.results(everything[0].index), found.pop(JUDGE, [None])[0]
+    (first, before), *others = found.items()
+    rows = {name: differences(frames, before, after, None if hard is None else hard[0]) for name, after in others}
+    maps = {name: gained(before, after) for name, after in others}
+    turned = {name: _spearman(one_N, turning(frames.frames)) for name, one_N in maps.items()}
+    return Found(
+        verdict=". ".join(words(_ranking(frames, rows[name]), name, first) for name in rows),
+        rows=_shown(first, rows),
+        numbers={
+            "models": {one.name: one.runs for one in models},
+            "share_improved": {name: float(np.mean(one_N < 0)) for name, one_N in maps.items()},
+            "spearman_with_turning": turned,
+            "differences": {name: list(of_name) for name, of_name in rows.items()},
+        },
+        figures={
+            f"error-map{f'-{n}' if n > 1 else ''}.png": picture(frames, maps[name], (first, name))
+            for n, name in enumerate(maps, 1)
+        },
+        notes=[
+            note(frames, max(len(one.runs) for one in models)),
+            *training_notes(models),
+            *(
+                f"{name}: its gain goes with the turns of the path by {-rho:.2f} (rank correlation)"
+                for name, rho in turned.items()
+                if rho is not None
+            ),
         ],
-    }
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "study.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
-    figures.save(picture(first, difference_N, names), out / "error-map.png")
+    )
+
+
+def differences(
+    frames: Results, first: Sequence[Errors], other: Sequence[Errors], hard_N: np.ndarray | None = None
+) -> list[dict[str, Any]]:
+    """The rows of `contrast` of all images, then of each grouping, with both medians' intervals and the share improved.
+
+    `hard_N`: position errors that part the images in quarters.
+    """
+    groupings = [by for by in GROUPINGS if by == "overall" or len(frames.groups(by)) > 1]
+    rows = [row for by in groupings for row in _of_groups(frames, by, first, other)]
+    if hard_N is None:
+        return rows
+    parted = dataclasses.replace(frames, frames=dataclasses.replace(frames.frames, condition=quarters(hard_N)))
+    of_quarters = _of_groups(parted, "condition", first, other)
+    of_quarters.sort(key=lambda row: QUARTERS.index(row["group"]))
+    return [*rows, *({**row, "by": "quarter"} for row in of_quarters)]
+
+
+def _of_groups(frames: Results, by: str, first: Sequence[Errors], other: Sequence[Errors]) -> list[dict[str, Any]]:
+    both, groups, found = (mean_errors(first), mean_errors(other)), frames.groups(by), []
+    for row in contrast(frames, by, first, other):
+        which = [f"{error}_{unit}" for error, unit in UNITS.items()].index(row["error"])
+        parts = list(groups.values()) if row["group"] == AVERAGE else [groups[row["group"]]]
+        before, after = (_ends(frames, one[which], parts) for one in both)
+        better_N = both[1][which] < both[0][which]
+        share = float(np.mean([better_N[index].mean() for index in parts]))
+        found.append({**row, "median_first_ci95": before, "median_ci95": after, "share_improved": share})
     return found
+
+
+def _ends(frames: Results, error_N: np.ndarray, parts: Sequence[np.ndarray]) -> list[float]:
+    found = interval_of(frames, [error_N], parts)
+    return [max(0.0, found.low), found.high]
+
+
+def gained(first: Sequence[Errors], other: Sequence[Errors]) -> np.ndarray:
+    """By how much the other model's position error of each image (N,) is larger."""
+    before_N, after_N = mean_errors(first)[0], mean_errors(other)[0]
+    with np.errstate(invalid="ignore"):
+        return np.where(before_N == after_N, 0.0, after_N - before_N)
 
 
 def quarters(error_N: np.ndarray) -> np.ndarray:
@@ -89,28 +143,36 @@ def quarters(error_N: np.ndarray) -> np.ndarray:
     return np.array(QUARTERS)[4 * place_N // len(error_N)]
 
 
-def shown(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The rows to print: a group and error each, sequences only where there are no conditions."""
-    rows, conditions = found["differences"], any(row["by"] == "condition" for row in found["differences"])
-    return [
-        {
-            **{"of": row["group"] or "(none)", "images": str(row["num"]), "error": row["error"].rpartition("_")[2]},
-            **{"A": short(row["median_first"]), "B": short(row["median"])},
-            "B - A, 95 %": " to ".join(map(short, row["difference_ci95"])),
-            "better": f"{100 * row['share_improved']:.0f} %",
-        }
-        for row in rows
-        if not (conditions and row["by"] == "sequence")
-    ]
+def _ranking(frames: Results, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if (row["by"], row["group"]) == ranking(frames)]
 
 
-def _improved(frames: Results, row: Difference, before: Errors, after: Errors) -> float:
-    """The share of a group's images whose error is smaller; of an average of scenes the average of theirs."""
-    groups, which = frames.groups(row.by), list(UNITS).index(row.error)
-    better_N = after[which] < before[which]
-    return float(
-        np.mean([better_N[i].mean() for i in (groups.values() if row.group == AVERAGE else [groups[row.group]])])
-    )
+def _shown(first: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, str]]:
+    """The rows to print: the first model, then the others, of each group and error; intervals below their numbers.
+
+    Sequences only where there are no conditions.
+    """
+    printed = []
+    for same in zip(*rows.values(), strict=True):
+        conditions = any(row["by"] == "condition" for row in next(iter(rows.values())))
+        if conditions and same[0]["by"] == "sequence":
+            continue
+        unit, images = same[0]["error"].rpartition("_")[2], f"{same[0]['group'] or '(none)'}, {same[0]['num']}"
+        plain = _below(same[0]["median_first"], same[0]["median_first_ci95"], f" {unit}")
+        printed.append({"images": images, "model": first, MEDIAN: plain, "minus the first": "", "better": ""})
+        for name, row in zip(rows, same, strict=True):
+            printed.append(
+                {
+                    **{"images": images, "model": name, MEDIAN: _below(row["median"], row["median_ci95"], f" {unit}")},
+                    "minus the first": _below(row["difference"], row["difference_ci95"]),
+                    "better": f"{100 * row['share_improved']:.0f} %",
+                }
+            )
+    return printed
+
+
+def _below(value: float | str, ends: Sequence[float | str], unit: str = "") -> str:
+    return f"{short(value)}{unit}\n{short(ends[0])} to {short(ends[1])}"
 
 
 def turning(frames: Frames) -> np.ndarray:
@@ -126,7 +188,7 @@ def turning(frames: Frames) -> np.ndarray:
     return turn_N
 
 
-def picture(report: Report, difference_N: np.ndarray, names: tuple[str, str]) -> Figure:
+def picture(report: Results, difference_N: np.ndarray, names: tuple[str, str]) -> Figure:
     """The map; a panel for each scene. Colours are symmetric and end at the 95th percentile."""
     frames = report.frames
     finite_N = difference_N[np.isfinite(difference_N)]

@@ -32,16 +32,19 @@ from posezoo.catalogue.names import with_options
 from posezoo.data import splits
 from posezoo.data.images.cache import ImageCache
 from posezoo.evaluation import baselines
+from posezoo.evaluation.compare import UNITS
 from posezoo.evaluation.evaluate import embed_frames
 from posezoo.evaluation.metrics import pose_errors
+from posezoo.evaluation.results import Results
 from posezoo.evaluation.retrieval import retrieval_features
 from posezoo.nn.device import torch_device
 from posezoo.nn.model import PoseModel
 from posezoo.nn.ranges import Count
-from posezoo.studies import changes, drawing, grid
+from posezoo.studies import changes, drawing, grid, medians
 from posezoo.studies.grid import Cell
 from posezoo.studies.measure import Errors, errors, open_album, opened
-from posezoo.studies.paired import ranked, short, spread, training_notes, words
+from posezoo.studies.medians import short, shown, spread, with_ends
+from posezoo.studies.paired import interval_of, ranked, training_notes, words
 from posezoo.studies.ranges import Several, Share
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, is_trained, subjects
@@ -88,7 +91,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     on_new = errors(list(tuned.values()), new, pictures[0], request.folder, observer)
     on_old = errors([*bases, *tuned.values()], known, pictures[1], request.folder, observer)
     frames = [album.results(np.arange(len(album.frames))) for album in (new, known)]
-    subsets, rows = _Subsets(of_new, options, bases[0].runs[0]), []
+    subsets, rows = _Subsets(of_new, options, bases[0].runs[0], frames[0]), []
     for key, subject in tuned.items():
         own = [run[0] for run in on_new[subject.name]]
         lost = _plain(ranked(frames[1], _first(on_old[key[0]]), _first(on_old[subject.name])))
@@ -108,6 +111,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         },
         figures={"few-shot.png": _figure(rows, options, scene)},
         notes=[
+            medians.note(frames[0], max(len(one.runs) for one in bases)),
             *training_notes(bases),
             f"{options.choose} images of {scene}; study.train={options.train}; the learning rate begins anew",
             *(f"{name}: {_counted(own)}" for name, own in parts.items()),
@@ -222,8 +226,8 @@ def _plain(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 class _Subsets:
     """The training images of the new scene that a training had, and image retrieval from the same."""
 
-    def __init__(self, request: Request, options: Options, run: str) -> None:
-        dataset, self.options = opened(request), options
+    def __init__(self, request: Request, options: Options, run: str, results: Results) -> None:
+        dataset, self.options, self.results = opened(request), options, results
         self.train, self.test = dataset.frames.of_split("train"), dataset.require("test")
         self.seed = request.seeds[0] if request.seeds else entries.grid(request.grid).seeds[0]
         model = load(run, torch_device("auto"))
@@ -235,14 +239,18 @@ class _Subsets:
             self.features = [embed_frames(embed, *one, device=model.device) for one in zip(caches, rows, strict=True)]
 
     def of(self, fraction: float) -> dict[str, Any]:
-        """How many images, and the medians of image retrieval (metres, degrees); None without pretrained features."""
+        """How many images, and image retrieval's medians (m, deg), with intervals; None without pretrained features."""
         kept = splits.part_of(self.train, fraction, self.options.choose, self.seed)
         if self.features is None:
-            return {"images": int(kept.sum()), "retrieval": None}
+            return {"images": int(kept.sum()), "retrieval": None, "retrieval_ci95": None}
         train_ME, test_NE = self.features
         found = baselines.nearest_training_image(self.train.select(kept), self.test, train_ME[kept], test_NE)
         wrong = pose_errors(found.position, found.quaternion, self.test.position, self.test.quaternion)
-        return {"images": int(kept.sum()), "retrieval": [float(np.median(one)) for one in wrong]}
+        ends = [interval_of(self.results, one) for one in wrong]
+        return {
+            **{"images": int(kept.sum()), "retrieval": [one.median for one in ends]},
+            "retrieval_ci95": [[one.low, one.high] for one in ends],
+        }
 
 
 def _against(
@@ -274,16 +282,22 @@ def _verdict(rows: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, A
 
 
 def _shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    return [
-        {
-            **{"model": row["model"], "images": f"{100 * row['fraction']:g} %", "epochs": str(row["epochs"])},
-            "m, deg": f"{short(row['median_position_m'])}, {short(row['median_orientation_deg'])}",
-            "retrieval": ", ".join(map(short, row["retrieval"])) if row["retrieval"] else "",
-            "old scenes +m": short(row["forgetting"]["position_m"]["difference"]),
-            "+deg": short(row["forgetting"]["orientation_deg"]["difference"]),
-        }
-        for row in rows
-    ]
+    """The rows to print; image retrieval from the same images has one for each share."""
+    printed, retrieved = [], {}
+    for row in rows:
+        grown = row["forgetting"].values()
+        share = f"{100 * row['fraction']:g} %"
+        printed.append(
+            {
+                **{"model": row["model"], "images, epochs": f"{share}, {row['epochs']}", medians.MEDIAN: shown(row)},
+                "old scenes grow by": "\n".join(with_ends(one["difference"], one["difference_ci95"]) for one in grown),
+            }
+        )
+        if row["retrieval"]:
+            ends = zip(row["retrieval"], row["retrieval_ci95"], UNITS.values(), strict=True)
+            cell = "\n".join(f"{with_ends(value, interval)} {unit}" for value, interval, unit in ends)
+            retrieved[share] = {"model": "image retrieval", "images, epochs": share, medians.MEDIAN: cell}
+    return [*printed, *({**row, "old scenes grow by": ""} for row in retrieved.values())]
 
 
 def _figure(rows: Sequence[Mapping[str, Any]], options: Options, scene: str) -> Figure:

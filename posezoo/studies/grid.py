@@ -6,10 +6,9 @@ For questions such as "is the gain the hypernetwork, or the parameters?". Each r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from posezoo.base.errors import UsageError
@@ -17,6 +16,7 @@ from posezoo.base.observe import Observer
 from posezoo.catalogue import entries, plugins, resolve, settings
 from posezoo.catalogue.forms import Grid
 from posezoo.catalogue.resolve import KnownData
+from posezoo.studies import medians
 from posezoo.studies.launch import Work, launch
 from posezoo.training.again import evaluate
 from posezoo.training.config import TrainConfig, configure
@@ -27,8 +27,6 @@ from posezoo.training.train import resume, start
 from posezoo.zoo.blueprint import Blueprint
 from posezoo.zoo.build import build
 from posezoo.zoo.find import REPORT
-
-KEYS = ("median_position_m", "median_orientation_deg")
 
 
 @dataclass(frozen=True)
@@ -147,25 +145,31 @@ def _train(cell: Cell, observer: Callable[[Cell], Observer]) -> None:
 
 
 def table(plan: Sequence[Cell]) -> list[dict[str, Any]]:
-    """One row for each row and column of the grid that has finished runs: means over the seeds, and their range."""
+    """One row for each row and column of the grid that has finished runs, see posezoo.studies.medians."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in plan:
         if (cell.path / "report" / REPORT).is_file():
             groups.setdefault((cell.row, cell.column), []).append(cell)
     rows = []
-    baselines: dict[str, list[dict[str, Any]]] = {}
+    baselines: dict[str, dict[str, Any]] = {}
     for (row, column), members in groups.items():
         # its report may have been written again, of other images
         reports = [report_of_test(cell.path) or evaluate(cell.path) for cell in members]
-        headlines = [dict(report.headline) for report in reports]
-        own = [headline.pop(report.model) for headline, report in zip(headlines, reports, strict=True)]
-        for method, line in headlines[0].items():
-            baselines.setdefault(method, [line])
+        for method, line in reports[0].headline.items():
+            if method != reports[0].model:
+                baselines.setdefault(method, medians.untrained(line))
         parameters = sum(p.numel() for p in build(members[0].blueprint).parameters())
         shown = {"row": row, "training": column, "model": str(members[0].blueprint.name), "parameters": parameters}
-        rows.append({**shown, **dict(_summary(own)), "seeds": [cell.seed for cell in members]})
+        own = medians.spread(reports[0], [report.errors[report.model] for report in reports])
+        rows.append({**shown, **own, "seeds": [cell.seed for cell in members]})
     empty = {"training": "", "model": "", "parameters": 0}
-    return rows + [{"row": name, **empty, **dict(_summary(line)), "seeds": []} for name, line in baselines.items()]
+    return rows + [{"row": name, **empty, **line, "seeds": []} for name, line in baselines.items()]
+
+
+def notes(plan: Sequence[Cell]) -> list[str]:
+    """What the intervals of `table` are over."""
+    report = next((found for cell in plan if (found := report_of_test(cell.path)) is not None), None)
+    return [] if report is None else [medians.note(report, len({cell.seed for cell in plan}))]
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -188,24 +192,14 @@ def announced(cell: Cell, plan: Sequence[Cell], observer: Observer) -> Observer:
 
 def formatted(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The rows of `table` as text, rounded."""
+    several = len({row["training"] for row in rows if row["training"]}) > 1
     shown = []
     for row in rows:
-        numbers = {}
-        for key, unit, digits in ((KEYS[0], "m", 3), (KEYS[1], "deg", 2)):
-            low, high = row[f"{key} range"]
-            spread = f" ({low:.{digits}f} to {high:.{digits}f})" if len(row["seeds"]) > 1 else ""
-            numbers[f"median {unit}"] = f"{row[key]:.{digits}f}{spread}"
-        count = f"{row['parameters']:,}" if row["parameters"] else ""
-        seeds = ", ".join(map(str, row["seeds"]))
-        shown.append({"row": row["row"], "training": row["training"], "parameters": count, **numbers, "seeds": seeds})
+        cell = f"{row['row']}, {row['training']}" if several and row["training"] else row["row"]
+        size = f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else ""
+        numbers = {medians.MEDIAN: medians.shown(row), "trainings": medians.ranges(row)}
+        shown.append({"cell": cell, **numbers, "seeds": ", ".join(map(str, row["seeds"])), "size": size})
     return shown
-
-
-def _summary(lines: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, Any]]:
-    for key in KEYS:
-        values = [line[key] for line in lines]
-        yield key, mean(values)
-        yield f"{key} range", [min(values), max(values)]
 
 
 def _require_same(cell: Cell) -> None:

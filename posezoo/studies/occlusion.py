@@ -32,11 +32,13 @@ from posezoo.base.paths import user_path
 from posezoo.data.splits import runs
 from posezoo.data.table import Frames
 from posezoo.evaluation.compare import UNITS
-from posezoo.evaluation.intervals import Floats, Index
-from posezoo.studies import changes, drawing, recorded
+from posezoo.evaluation.intervals import Floats, Index, median_interval
+from posezoo.studies import changes, drawing, medians, recorded
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
-from posezoo.studies.paired import mean_errors, ranked, short, training_notes, words
+from posezoo.studies.medians import with_ends
+from posezoo.studies.paired import mean_errors, ranked, training_notes, words
 from posezoo.studies.ranges import Several
+from posezoo.studies.recorded import PEAK
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, subjects
 from posezoo.training.run import CONFIG, read_config
@@ -104,9 +106,10 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     measured = errors(models, album, conditions, request.folder, observer)
     found = {name: _aligned(each, inside) for name, each in measured.items()}
     outside = np.setdiff1d(np.arange(len(album.frames)), inside)
-    rows = {name: _numbers(measured[name], found[name], windows, outside, options) for name in found}
+    rows = {name: _numbers(album, measured[name], found[name], windows, outside, options) for name in found}
     against = _compared(album, inside, found, sorted(options.covers))
     first = models[0].name
+    note = medians.note(album.results(inside), max(len(one.runs) for one in models))
     passed = Found(
         verdict=". ".join(
             [_sentence(rows[first], first), *(f"{words(row, name, first)}" for name, row in against.items())]
@@ -118,7 +121,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
             **{"num_outside": len(outside), "passages": rows, "mean_over_covers_against_first": against},
         },
         figures={"occlusion.png": _figure(album, windows, measured, found, rows, options)},
-        notes=[*training_notes(models), *_seen_in_training(models)],
+        notes=[note, *training_notes(models), *_seen_in_training(models)],
     )
     plain = {name: [run[0] for run in each] for name, each in measured.items()}
     return passed if real is None else recorded.added(passed, album, real, plain)
@@ -184,6 +187,7 @@ def _compared(
 
 
 def _numbers(
+    album: Album,
     measured: Sequence[Sequence[Errors]],
     found: Sequence[Sequence[Errors]],
     windows: Sequence[Window],
@@ -192,15 +196,18 @@ def _numbers(
 ) -> list[dict[str, Any]]:
     """A row for each share: medians at the peak, the largest error of a window, and when it is back."""
     length, peak, rows = options.frames, windows[0].peak, []
+    frames = album.results(np.concatenate([window.index[peak] for window in windows]))
     for n, cover in enumerate([0.0, *sorted(options.covers)]):
         row: dict[str, Any] = {"cover": cover}
         for which, (error, unit) in enumerate(UNITS.items()):
             plain = float(np.median(mean_errors([run[0] for run in measured])[which][outside]))
             of_windows_KM = mean_errors([run[n] for run in found])[which].reshape(len(windows), length)
             largest_K = of_windows_KM.max(axis=1)
+            at_peak = median_interval(of_windows_KM[:, peak].ravel(), frames.sequences(np.arange(len(frames.frames))))
             row |= {
                 f"median_outside_{unit}": plain,
-                f"median_at_peak_{unit}": float(np.median(of_windows_KM[:, peak])),
+                f"median_at_peak_{unit}": at_peak.median,
+                f"median_at_peak_{unit}_ci95": [at_peak.low, at_peak.high],
                 f"largest_over_outside_{error}": float(np.median(largest_K)) / plain,
                 f"frames_until_back_{error}": _back(of_windows_KM, plain),
             }
@@ -239,7 +246,10 @@ def _shown(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, st
     return [
         {
             **{"model": name, "cover": f"{100 * row['cover']:.0f} %"},
-            "at its peak m, deg": f"{short(row['median_at_peak_m'])}, {short(row['median_at_peak_deg'])}",
+            PEAK: "\n".join(
+                f"{with_ends(row[f'median_at_peak_{unit}'], row[f'median_at_peak_{unit}_ci95'])} {unit}"
+                for unit in UNITS.values()
+            ),
             "largest / outside": f"{row['largest_over_outside_position']:.1f}",
             "frames until back": recorded.count_text(row["frames_until_back_position"]),
         }
@@ -272,10 +282,12 @@ def _figure(
     curve, styles = figure.add_subplot(grid[2, :]), drawing.styles(list(rows))
     for name, of_name in rows.items():
         x, y = [100 * row["cover"] for row in of_name], [row["median_at_peak_m"] for row in of_name]
-        curve.plot(x, y, color=styles[name][0], marker=styles[name][1], ms=5, label=name)
+        bars = np.abs(np.array([row["median_at_peak_m_ci95"] for row in of_name]).T - y)
+        colour, marker = styles[name]
+        curve.errorbar(x, y, yerr=bars, color=colour, marker=marker, ms=5, lw=1.4, capsize=2, label=name)
     curve.set_xlabel("share of the picture that the block hides at its peak (%)")
     curve.set_ylim(bottom=0)
-    drawing.plain(curve, "median at the peak (m)")
+    drawing.plain(curve, "median at the peak (m), 95 %")
     drawing.legend(figure, curve)
     return figure
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from posezoo.evaluation.compare import BETTER, SAME, UNITS, WORSE, Difference, differences_of, ranking
-from posezoo.evaluation.intervals import Floats, Interval, average_interval, trainings_interval
+from posezoo.evaluation.intervals import Floats, Interval, average_interval
 from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
+from posezoo.studies.medians import short as short
 from posezoo.studies.subjects import Subject
 from posezoo.zoo.find import find, full_name
 
@@ -52,25 +53,6 @@ def ranked(frames: Results, first: Sequence[Errors], other: Sequence[Errors]) ->
 def mean_errors(trainings: Sequence[Errors]) -> Errors:
     """Each image's errors, averaged over the trainings."""
     return np.mean([one[0] for one in trainings], axis=0), np.mean([one[1] for one in trainings], axis=0)
-
-
-def spread(frames: Results, trainings: Sequence[Errors]) -> dict[str, Any]:
-    """The medians of a model, of several scenes their average: mean over trainings, range, interval by blocks."""
-    found: dict[str, Any] = {}
-    parts = list(frames.groups(ranking(frames)[0]).values())
-    for which, (error, unit) in enumerate(UNITS.items()):
-        medians = [float(np.mean([np.median(one[which][index]) for index in parts])) for one in trainings]
-        interval = trainings_interval(
-            [([one[which][index] for one in trainings], frames.sequences(index)) for index in parts]
-        )
-        key = f"median_{error}_{unit}"
-        found |= {
-            key: float(np.mean(medians)),
-            f"{key}_seeds": [min(medians), max(medians)],
-            f"{key}_ci95": [interval.low, interval.high],
-            f"{key}_block": interval.block,
-        }
-    return found
 
 
 def words(rows: Sequence[Mapping[str, Any]], what: str, than: str) -> str:
@@ -111,11 +93,6 @@ def seeds_note(subjects: Mapping[str, int]) -> str:
     if least < 3:
         return f"{least} trainings of a model: few to tell the models from their seeds"
     return f"{least} trainings of each model: a word holds for every pair of them"
-
-
-def short(value: float | str) -> str:
-    """A number in few digits."""
-    return str(value) if isinstance(value, str) else f"{value:.2g}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def _agree(row: Difference, apart: Sequence[float]) -> bool:

@@ -27,10 +27,13 @@ from posezoo.evaluation.compare import UNITS
 from posezoo.evaluation.intervals import Floats, Index
 from posezoo.studies import drawing
 from posezoo.studies.measure import Album, Errors
-from posezoo.studies.paired import mean_errors, ranked, short
+from posezoo.studies.medians import short
+from posezoo.studies.paired import mean_errors, ranked
 from posezoo.studies.study import Found
 
 PICTURES = 5
+PEAK = "at the peak"
+"""The heading of the study's table: a median with its interval, or of a recorded window one error."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def rows(said: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             **{"model": name, "cover": said["window"]},
-            "at its peak m, deg": f"{short(row['peak_m'])}, {short(row['peak_deg'])}",
+            PEAK: f"{short(row['peak_m'])} m\n{short(row['peak_deg'])} deg",
             "largest / outside": f"{row['peak_over_outside_position']:.1f}",
             "frames until back": count_text(row["frames_until_back_position"]),
         }

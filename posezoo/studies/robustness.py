@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -20,9 +19,11 @@ from posezoo.base.observe import Observer
 from posezoo.data.appearance.weather import KINDS
 from posezoo.evaluation.compare import BETTER, UNITS, WORSE
 from posezoo.evaluation.results import Results
-from posezoo.studies import changes, drawing
+from posezoo.studies import changes, drawing, medians
+from posezoo.studies.cells import verdict
 from posezoo.studies.measure import Album, Condition, Errors, errors, open_album
-from posezoo.studies.paired import ranked, short, spread, training_notes
+from posezoo.studies.medians import short, spread
+from posezoo.studies.paired import ranked, training_notes
 from posezoo.studies.ranges import AtMost, Several, Severity
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
@@ -47,17 +48,18 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
     conditions = [changes.original(index), *changes.weathers(index, options.kinds, options.severities)]
     models = subjects(request)
     found = errors(models, album, conditions, request.folder, observer)
-    table = _table(album.results(index), conditions, found)
+    frames = album.results(index)
+    table = _table(frames, conditions, found)
     names = [model.name for model in models]
     return Found(
         verdict=_verdict(table, names, options),
-        rows=_shown(table, names),
+        rows=_shown(table),
         numbers={"models": {one.name: one.runs for one in models}, "num_images": len(index), "conditions": table},
         figures={
             "robustness.png": _figure(table, names, options),
             "pictures.png": _pictures(album, conditions[1:], int(index[len(index) // 3]), options),
         },
-        notes=training_notes(models),
+        notes=[medians.note(frames, max(len(one.runs) for one in models)), *training_notes(models)],
     )
 
 
@@ -98,19 +100,19 @@ def _verdict(table: Sequence[Mapping[str, Any]], names: Sequence[str], options: 
     return found
 
 
-def _shown(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, str]]:
-    rows: dict[tuple[str, int], dict[str, str]] = {}
-    for row in table:
-        own = {"kind": row["kind"], "severity": str(row["severity"] or "")}
-        shown = rows.setdefault((row["kind"], row["severity"]), own)
-        verdict = next((one["verdict"] for one in row["against_first"] if one["error"] == "position_m"), "")
-        mark = {BETTER: " (better)", WORSE: " (worse)"}.get(verdict, "")
-        shown[row["model"]] = f"{short(row['median_position_m'])}, {short(row['median_orientation_deg'])}{mark}"
-    return list(rows.values())
+def _shown(table: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "condition": f"{row['kind']}-{row['severity']}" if row["severity"] else row["kind"],
+            **{"model": row["model"], medians.MEDIAN: medians.shown(row)},
+            "against the first": verdict(row["against_first"]),
+        }
+        for row in table
+    ]
 
 
 def _figure(table: Sequence[Mapping[str, Any]], names: Sequence[str], options: Options) -> Figure:
-    """A panel for each kind, position above orientation; bars from the lowest to the highest training."""
+    """A panel for each kind, position above orientation, with intervals."""
     kinds, styles = options.kinds, drawing.styles(names)
     columns = min(3, len(kinds))
     lines = -(-len(kinds) // columns)
@@ -120,13 +122,10 @@ def _figure(table: Sequence[Mapping[str, Any]], names: Sequence[str], options: O
         line, column = divmod(number, columns)
         for which, (error, unit) in enumerate(UNITS.items()):
             axes, key = grid[2 * line + which][column], f"median_{error}_{unit}"
-            for name in names:
+            for name, (colour, marker) in styles.items():
                 rows = [r for r in table if r["model"] == name and (r["kind"] == kind or not r["severity"])]
-                y = np.array([row[key] for row in rows])
-                ends = np.array([row[f"{key}_seeds"] for row in rows]).T
-                colour, marker = styles[name]
                 x = [row["severity"] for row in rows]
-                axes.errorbar(x, y, yerr=np.abs(ends - y), color=colour, marker=marker, ms=4, lw=1.3, label=name)
+                drawing.medians(axes, rows, key, x, colour, f"-{marker}", ms=4, label=name)
             axes.set_xticks([0, *options.severities])
             axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
             drawing.plain(axes, f"{error} ({unit})" if not column else "")
@@ -136,6 +135,7 @@ def _figure(table: Sequence[Mapping[str, Any]], names: Sequence[str], options: O
         for which in (0, 1):
             grid[2 * (empty // columns) + which][empty % columns].set_axis_off()
     grid[-1][columns // 2].set_xlabel("severity (0: as it is)")
+    figure.suptitle(drawing.BARS, fontsize=9)
     drawing.legend(figure, grid[0][0])
     return figure
 

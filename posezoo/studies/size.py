@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -37,15 +36,16 @@ class Options:
 def study(request: Request, options: Options, observer: Observer) -> Found:
     """The study; the first model is what others are compared with."""
     models = subjects(request)
-    rows = cells.table(cells.cells(models, request))
+    found = cells.cells(models, request)
+    rows = cells.table(found)
     layers = [{"name": one.name, **layer} for one in models for layer in generated(load(one.runs[0]))]
-    printed = cells.shown(rows)
     return Found(
         verdict=_verdict(rows),
-        rows=printed,
+        rows=cells.shown(rows),
         numbers={"models": {one.name: one.runs for one in models}, "cells": rows, "generated_layers": layers},
         figures={"size.png": _figure(rows)},
         notes=[
+            cells.note(found),
             *training_notes(models),
             *(f"{name}: its generated layers have {mib:.1f} MiB" for name, mib in _sums(layers).items()),
         ],
@@ -84,7 +84,7 @@ def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Errors against parameters, with the range of the trainings."""
+    """Errors against parameters, with intervals."""
     figure, panels = drawing.panels(2, height=2.6)
     styles = drawing.styles([row["name"] for row in rows])
     for axes, key, label in zip(
@@ -92,13 +92,12 @@ def _figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     ):
         for row in rows:
             colour, marker = styles[row["name"]]
-            ends = np.abs(np.array(row[f"{key}_seeds"]) - row[key])[:, None]
-            x = [row["parameters"] / 1e6]
-            axes.errorbar(x, [row[key]], yerr=ends, fmt=marker, color=colour, ms=6, capsize=2, label=row["name"])
+            drawing.medians(axes, [row], key, [row["parameters"] / 1e6], colour, marker, label=row["name"])
         axes.set_xscale("log")
         for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
             ticks(FuncFormatter(lambda value, _: f"{value:g}"))
         drawing.plain(axes, f"median {label}")
     panels[-1].set_xlabel("parameters (millions)")
+    figure.suptitle(drawing.BARS, fontsize=9)
     drawing.legend(figure, panels[0])
     return figure

@@ -25,7 +25,8 @@ from posezoo.evaluation.intervals import Index
 from posezoo.evaluation.metrics import pose_errors
 from posezoo.studies import changes
 from posezoo.studies.measure import Album, Answers, answers, errors, open_album
-from posezoo.studies.paired import ranked, short, spread, training_notes, words
+from posezoo.studies.medians import MEDIAN, note, short, shown, spread
+from posezoo.studies.paired import ranked, training_notes, words
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, subjects
 
@@ -66,7 +67,7 @@ def study(request: Request, options: Options, observer: Observer) -> Found:
         rows=[_shown(row) for row in rows],
         numbers={"models": {one.name: one.runs for one in models}, "errors": rows, "against_first": against},
         figures={"trajectory.png": _figure(album, {n: each[0][0] for n, each in predicted.items()}, options)},
-        notes=training_notes(models),
+        notes=[note(frames, max(len(one.runs) for one in models)), *training_notes(models)],
     )
 
 
@@ -76,16 +77,8 @@ def _row(frames: Any, name: str, trainings: Sequence[tuple[np.ndarray, np.ndarra
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
-    low, high = row["median_position_m_ci95"]
-    return {
-        **{
-            "model": row["model"],
-            "median m": short(row["median_position_m"]),
-            "95 %": f"{short(low)} to {short(high)}",
-        },
-        **{"mean m": short(row["mean_position_m"]), "median deg": short(row["median_orientation_deg"])},
-        "mean deg": short(row["mean_orientation_deg"]),
-    }
+    mean = f"{short(row['mean_position_m'])} m\n{short(row['mean_orientation_deg'])} deg"
+    return {"model": row["model"], MEDIAN: shown(row), "mean": mean}
 
 
 def _figure(album: Album, predicted: Mapping[str, Answers], options: Options) -> Figure:

@@ -37,7 +37,7 @@ COMMANDS = [
     "predict",
     "export",
 ]
-COMMANDS += ["parity", "map", "serve", "report", "study error-map", *(f"study {name}" for name in STUDIES)]
+COMMANDS += ["parity", "map", "serve", "report", *(f"study {name}" for name in STUDIES)]
 BENCH_COMMANDS = [f"bench {word}" for word in ("grid", "loading", "scale", "speed", "startup")]
 DATA_COMMANDS = [
     f"data {word}" for word in ("corrupt", "export", "how-to", "list", "make-ecl", "plot", "prepare", "stats", "verify")

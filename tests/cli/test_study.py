@@ -7,7 +7,9 @@ import pytest
 from naming import naming
 
 
-@pytest.mark.parametrize(("argv", "code"), [(["error-map"], 2), (["error-map", "a", "b"], 4), (["nothing"], 2)])
+@pytest.mark.parametrize(
+    ("argv", "code"), [(["error-map", "a", "b"], 2), (["error-map", "posenet"], 2), (["nothing"], 2)]
+)
 def test_what_is_wrong_is_said(argv: list[str], code: int) -> None:
     ended = faults.in_process(["study", *argv])
     assert ended.code == code

@@ -14,8 +14,22 @@ from small_runs import Notes
 from posezoo.api import train
 from posezoo.catalogue import entries
 from posezoo.cli import tables
-from posezoo.cli.output import print_content
+from posezoo.cli.output import print_content, print_study
 from posezoo.data.how_to import how_to
+from posezoo.evaluation.compare import BETTER, SAME
+from posezoo.studies import (
+    appearance,
+    attention,
+    cells,
+    error_map,
+    few_shot,
+    grid,
+    occlusion,
+    recorded,
+    robustness,
+    trajectory,
+    weights,
+)
 
 LONGEST = "ms-transformer+hyper.7scenes"
 COMMANDS = [
@@ -185,3 +199,84 @@ def test_a_coloured_pipe_has_no_edge(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.delenv("COLUMNS", raising=False)
     tables.print_table("data sets", ["name", "summary"], [["loop", "a long way round " * 20]])
     assert "not shown" not in (out := capsys.readouterr().out) and out.count("a long way round") == 20
+
+
+LONG = ("outputs/posenet-anchors/demo-loop/20261122T101500Z", "ms-transformer+hyper=two.7scenes", "base")
+MANY = {
+    "median_position_m": 0.2634,
+    "median_position_m_ci95": [0.2112, 10.3456],
+    "median_position_m_seeds": [0.251, 0.3],
+}
+MANY |= {
+    **{"median_orientation_deg": 12.345, "median_orientation_deg_ci95": [10.01, 124.456]},
+    "median_orientation_deg_seeds": [11.0, 13.5],
+}
+UNEQUAL = [{"error": "position_m", "verdict": BETTER}, {"error": "orientation_deg", "verdict": SAME}]
+GROUPS = [("overall", "overall", 240), ("condition", "winter-overcast", 120), ("quarter", "easiest quarter", 60)]
+
+
+def tables_of_studies() -> dict[str, list[dict[str, str]]]:
+    """What each study and a grid print of three models with long names."""
+    rows = [{"name": name, "model": name, **MANY, "parameters": 141_234_567, "milliseconds": 123.45} for name in LONG]
+    against = [{**row, "against_first": UNEQUAL if n else []} for n, row in enumerate(rows)]
+    of_error = {"median": 10.2634, "median_ci95": [9.2112, 104.3456], "drop": -0.0412, "drop_ci95": [-0.123, 0.0456]}
+    drops = [
+        {"condition": "overcast", "model": name, "error": error, **of_error, "against_first": {"verdict": SAME}}
+        for name in LONG
+        for error in ("position_m", "orientation_deg")
+    ]
+    peak = {"cover": 0.15, "largest_over_outside_position": 12.3, "frames_until_back_position": None}
+    peak |= {
+        key.replace("position_m", "at_peak_m").replace("orientation_deg", "at_peak_deg"): MANY[key] for key in MANY
+    }
+    lost = {"difference": -0.0412, "difference_ci95": [-0.123, 0.0456]}
+    few = {"fraction": 0.05, "epochs": 5, "forgetting": {"position_m": lost, "orientation_deg": lost}}
+    few |= {"retrieval": [0.8, 12.3], "retrieval_ci95": [[0.5, 1.2], [10.3, 14.5]]}
+    medians = {"median_first": 10.2, "median_first_ci95": [9.1, 104.3], "median": 9.21, "median_ci95": [8.2, 103.4]}
+    groups = [
+        {"by": by, "group": group, "num": num, "error": error, **medians, **lost, "share_improved": 0.54}
+        for by, group, num in GROUPS
+        for error in ("position_m", "orientation_deg")
+    ]
+    ami = {f"ami_place_{k}": 0.46 for k in (6, 4, 12)}
+    ami |= {"ami_condition": 0.03, "neighbour_m": 104.2, "neighbour_same_place": 0.43}
+    window = {"peak_m": 104.2, "peak_deg": 123.4, "peak_over_outside_position": 8.3, "frames_until_back_position": 12}
+    passed = recorded.rows({"window": "test-winter:105-125", "models": dict.fromkeys(LONG, window)})
+    spread = {"map": "last decoder layer", "spread": 0.2, "spread_ci95": (0.1, 0.3)}
+    runs = [
+        {**row, "row": row["name"], "training": way, "seeds": [0, 1, 2]} for row in rows for way in ("crop", "rotate")
+    ]
+    return {
+        "bench grid": grid.formatted(runs),
+        "cells": cells.shown(against, [{"name": "oracle nearest pose", **MANY}]),
+        "appearance": appearance._shown(drops),
+        "robustness": robustness._shown([{**row, "kind": "occlusion", "severity": 5} for row in against]),
+        "occlusion": [*occlusion._shown({name: [peak] for name in LONG}), *passed],
+        "trajectory": [trajectory._shown({**row, "mean_position_m": 1, "mean_orientation_deg": 2}) for row in rows],
+        "few-shot": few_shot._shown([{**row, **few} for row in rows]),
+        "attention": [attention._shown({"model": name, **spread}) for name in LONG],
+        "weights": [
+            weights._shown({"model": name, "representation": "orientation weights", **ami}, weights.Options())
+            for name in LONG
+        ],
+        "error-map": error_map._shown(LONG[0], dict.fromkeys(LONG[1:], groups)),
+    }
+
+
+@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize("name", tables_of_studies())
+def test_a_study_hides_nothing_in_80_columns(
+    name: str, times: int, terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Few rows, and so many that they cannot become columns: a table, every word of it there, its models by letters."""
+    rows = tables_of_studies()[name] * times
+    print_study(rows, name, ["a note"])
+    narrow = plain(capsys.readouterr().out)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "not shown" not in narrow and "…" not in narrow and "┏" in narrow
+    monkeypatch.delenv("FORCE_COLOR")
+    print_study(rows, name, ["a note"])
+    wide = plain(capsys.readouterr().out)
+    assert words(narrow) >= words(wide) and "A:" not in wide
+    legend = dict(line.split(": ", 1) for line in narrow.splitlines() if re.match("[A-Z]: ", line))
+    assert set(LONG) <= set(legend.values()) or all(one in narrow for one in LONG)

@@ -45,6 +45,8 @@ def test_drops_by_hand() -> None:
         ("one", 2.0, "costs", None),
         ("other", 1.0, "costs", 0.5),
     ]
+    printed = appearance._shown(found)[2]
+    assert printed["median (95 %)"] == "2.00 m\n2.00 to 2.00" and printed["drop (95 %)"] == "1.00 m\n1.00 to 1.00"
     against = found[2]["against_first"]
     assert (against["difference"], against["verdict"]) == (-1.0, BETTER)
 

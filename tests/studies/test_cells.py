@@ -11,7 +11,7 @@ from small_runs import Train
 
 from posezoo.base.errors import UsageError
 from posezoo.evaluation.compare import BETTER, SAME, WORSE
-from posezoo.studies import cells
+from posezoo.studies import cells, medians
 from posezoo.studies.subjects import Request, Subject
 from posezoo.training.again import evaluate
 from posezoo.zoo.saved import load
@@ -22,16 +22,21 @@ def test_numbers_are_the_reports(train: Train, one_place: Path, tmp_path: Path) 
     subjects = [Subject("two", (str(runs[0].path), str(runs[1].path))), Subject("one", (str(runs[2].path),))]
     found = cells.cells(subjects, Request((), f"folder:{one_place}", tmp_path))
     rows = cells.table(found)
-    medians = [run.report.headline[run.report.model]["median_position_m"] for run in runs]
-    assert rows[0]["median_position_m"] == pytest.approx((medians[0] + medians[1]) / 2)
-    assert rows[0]["median_position_m_seeds"] == [min(medians[:2]), max(medians[:2])]
+    of_first = [run.report.headline[run.report.model]["median_position_m"] for run in runs]
+    assert rows[0]["median_position_m"] == pytest.approx((of_first[0] + of_first[1]) / 2)
+    assert rows[0]["median_position_m_seeds"] == [min(of_first[:2]), max(of_first[:2])]
+    low, high = rows[1]["median_position_m_ci95"]
+    assert (low, high) == runs[2].report.headline[runs[2].report.model]["median_position_m_ci95"]
     assert rows[0]["parameters"] == sum(p.numel() for p in load(runs[0].path).parameters())
     costs = [run.report.settings["cost"][run.report.model]["latency_ms_p50"] for run in runs]
     assert [row["milliseconds"] for row in rows] == [min(costs[:2]), costs[2]]
     assert not rows[0]["against_first"] and len(rows[1]["against_first"]) == 2
     assert rows[1]["against_first"][0]["seeds"]["first"] == 2
     printed = cells.shown(rows)
-    assert [row["cell"] for row in printed] == ["two", "one"] and "to" in printed[0]["median m"]
+    assert [row["cell"] for row in printed] == ["two", "one"]
+    assert printed[0]["median (95 %)"].count(" to ") == 2, "the intervals"
+    assert printed[0]["trainings"].startswith(medians.short(min(of_first[:2]))) and not printed[1]["trainings"]
+    assert "mean over a model's trainings" in cells.note(found)
 
 
 def test_reports_of_other_images_are_refused(train: Train, one_place: Path, tmp_path: Path) -> None:
@@ -60,7 +65,7 @@ def test_a_report_that_was_written_again_is_no_result(
     run = train(epochs=1)
     evaluate(run, **written).save(run.path / "report")
     (found,) = cells.cells([Subject("run", (str(run.path),))], Request((), f"folder:{one_place}", tmp_path))
-    assert found.medians("median_position_m") == [run.report.headline[run.report.model]["median_position_m"]]
+    assert cells.table([found])[0]["median_position_m"] == run.report.headline[run.report.model]["median_position_m"]
 
 
 def test_who_is_told_apart() -> None:

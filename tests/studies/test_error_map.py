@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import faults
 import numpy as np
 import pytest
-from command_line import ok, strict_json
+from naming import naming
 from small_runs import Train
+from small_studies import study
 
 from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
 from posezoo.evaluation.report import Report
+from posezoo.evaluation.results import Results
 from posezoo.studies import error_map
 
 
@@ -39,53 +39,58 @@ def test_ranks_correlate() -> None:
     assert error_map._spearman(a_N, np.ones(5)) is None
 
 
-def test_the_share_improved_is_of_each_group(tmp_path: Path) -> None:
+def test_the_share_improved_is_of_each_group() -> None:
     """Better in the sun, worse in the rain; the third model finds the second half hard."""
     rows = [
         Frame(f"{n}.png", (float(n), 0, 0), (1.0, 0, 0, 0), split="test", timestamp=n, condition=["sun", "rain"][n % 2])
         for n in range(40)
     ]
-    frames = Frames.from_rows(Path(), rows)
-
-    def report(error_N: np.ndarray) -> Report:
-        poses = dataclasses.replace(frames.poses(), position=frames.position + error_N[:, None] * [0, 1, 0])
-        return Report("m", "data", "", "original", "test", "", {"m": poses}, frames)
-
-    n_N = np.arange(40)
-    other = np.where(n_N % 2, 3.0, np.where(n_N < 20, 1.0, 1.5))
-    found = error_map.error_map(("a", "b"), report(np.full(40, 2.0)), report(other), tmp_path, report(1.0 + n_N))
-    share = {(row["by"], row["group"]): row["share_improved"] for row in found["differences"] if "pos" in row["error"]}
+    frames = Results("", "data", "", "original", "test", "", {}, Frames.from_rows(Path(), rows))
+    n_N, same_N = np.arange(40), np.zeros(40)
+    before, after = np.full(40, 2.0), np.where(n_N % 2, 3.0, np.where(n_N < 20, 1.0, 1.5))
+    found = error_map.differences(frames, [(before, same_N)], [(after, same_N)], 1.0 + n_N)
+    share = {(row["by"], row["group"]): row["share_improved"] for row in found if "pos" in row["error"]}
     assert share[("overall", "overall")] == 0.5
     assert (share[("condition", "sun")], share[("condition", "rain")]) == (1, 0)
     assert all(share[("quarter", name)] == 0.5 for name in np.unique(error_map.quarters(n_N)))
-    (hardest,) = [
-        row for row in found["differences"] if row["group"] == "hardest quarter" and row["error"] == "position_m"
-    ]
+    (hardest,) = [row for row in found if row["group"] == "hardest quarter" and row["error"] == "position_m"]
     assert (hardest["num"], hardest["median"]) == (10, 2.25), "of 30 to 39"
-    assert not any(row["share_improved"] for row in found["differences"] if "orientation" in row["error"])
+    assert hardest["median_ci95"] == [1.5, 3] and hardest["median_first_ci95"] == [2, 2]
+    assert not any(row["share_improved"] for row in found if "orientation" in row["error"])
 
 
-def test_the_command_writes_map_and_numbers(train: Train, tmp_path: Path, one_place: Path) -> None:
-    first, other = (train(epochs=1, seed=seed, out=f"run{seed}").path for seed in (0, 1))
-    out = tmp_path / "study"
-    found = strict_json(ok("study", "error-map", str(first), str(other), "--out", str(out), "--format", "json"))
-    assert found == json.loads((out / "study.json").read_text())
-    assert (out / "error-map.png").read_bytes().startswith(b"\x89PNG")
-    assert found["verdict"].startswith("B is ")
-    errors = [report.errors[report.model][0] for report in (Report.load(run / "report") for run in (first, other))]
-    assert found["share_improved"] == np.mean(errors[1] < errors[0])
-    assert "another seed" in found["notes"][0]
-    command = ["study", "error-map", str(first), str(first), "--out", str(out), "--difficulty", str(other)]
-    printed = ok(*command)
-    assert "B is" in printed
-    assert "easiest quarter" in printed
-    found = strict_json((out / "study.json").read_text())
-    assert found["share_improved"] == 0
-    parts = [row for row in found["differences"] if row["by"] == "quarter" and row["error"] == "position_m"]
+def test_a_gain_is_of_the_means_over_trainings() -> None:
+    first = [(np.array([1.0, 2.0]), np.zeros(2)), (np.array([3.0, np.inf]), np.zeros(2))]
+    other = [(np.array([1.0, np.inf]), np.zeros(2))]
+    np.testing.assert_array_equal(error_map.gained(first, other), [-1, 0])
+
+
+def test_architectures_are_trained_and_runs_taken(train: Train, one_place: Path, tmp_path: Path) -> None:
+    """As in any study: with each seed, once, on the data that are named."""
+    run, out = train(epochs=1, seed=1, out="run1"), tmp_path / "out"
+    found = study("error-map", "posenet", str(run.path), data=one_place, out=out)
+    (trained,) = found["models"]["posenet"]
+    assert Path(trained).is_relative_to(out / "runs") and found["models"][str(run.path)] == [str(run.path)]
+    assert found["unit"] == "m" and found["figures"] == ["error-map.png"]
+    assert found["verdict"].endswith("compared with posenet")
+    reports = [Report.load(Path(one) / "report") for one in (trained, run.path)]
+    errors = [report.errors[report.model][0] for report in reports]
+    assert found["share_improved"] == {str(run.path): pytest.approx(np.mean(errors[1] < errors[0]))}
+    assert any("another seed" in note for note in found["notes"])
+    before = (Path(trained) / "config.toml").stat().st_mtime_ns
+    judged = study("error-map", "posenet", str(run.path), data=one_place, out=out, **{"study.difficulty": trained})
+    assert (Path(trained) / "config.toml").stat().st_mtime_ns == before
+    (rows,) = judged["differences"].values()
+    parts = [row for row in rows if row["by"] == "quarter" and row["error"] == "position_m"]
     assert tuple(row["group"] for row in parts) == error_map.QUARTERS
-    (whole,) = [row for row in found["differences"] if row["by"] == "overall" and row["error"] == "position_m"]
+    (whole,) = [row for row in rows if row["by"] == "overall" and row["error"] == "position_m"]
     assert sum(row["num"] for row in parts) == whole["num"]
-    assert faults.in_process(["study", "error-map", str(first), str(tmp_path / "nowhere")]).code == 4
+
+
+def test_what_tells_difficulty_is_a_trained_model(tmp_path: Path) -> None:
+    words = ["study", "error-map", "posenet", "atloc", "study.difficulty=nowhere", "--out", str(tmp_path / "out")]
+    faults.assert_fails(words, 2, naming("nowhere"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_scenes_that_are_left_out_are_counted() -> None:
@@ -96,7 +101,7 @@ def test_scenes_that_are_left_out_are_counted() -> None:
             for n in range(4)
         ]
         frames = Frames.from_rows(Path(), rows)
-        report = Report("m", "data", "", "original", "test", "", {"m": frames.poses()}, frames)
+        report = Results("", "data", "", "original", "test", "", {}, frames)
         figure = error_map.picture(report, np.arange(len(frames)) / 10, ("a", "b"))
         assert figure.get_suptitle().splitlines()[-1] == words
         assert len(figure.axes) == 8 + 1  # and the bar

@@ -13,7 +13,8 @@ from small_runs import Notes
 from posezoo import cli
 from posezoo.base.errors import UsageError
 from posezoo.catalogue import entries, resolve, settings
-from posezoo.studies import grid
+from posezoo.evaluation.report import Report
+from posezoo.studies import grid, medians
 from posezoo.training.config import configure
 
 GRID = """
@@ -70,7 +71,7 @@ def test_grid_trains_once_and_tells_means(one_place: Path, tmp_path: Path) -> No
     ]
     assert {row["row"] for row in rows[3:]} >= {"mean training pose"}
     assert rows[0]["parameters"] == rows[1]["parameters"] < rows[2]["parameters"]
-    low, high = rows[0]["median_position_m range"]
+    low, high = rows[0]["median_position_m_seeds"]
     assert low < rows[0]["median_position_m"] < high
     assert rows[0]["median_position_m"] == (low + high) / 2
 
@@ -120,7 +121,10 @@ def test_from_the_command_line(one_place: Path, tmp_path: Path, capsys: pytest.C
     assert "run 1 of 3" not in again.err
     rows = json.loads(again.out)
     assert [row["row"] for row in rows][:3] == ["base", "base", "full"]
-    assert f"{rows[0]['median_position_m']:.3f}" in first.out
+    assert f"{rows[0]['median_position_m']:.2f}" in first.out
+    own = Report.load(tmp_path / "out" / "small" / grid._folder(f"folder:{one_place}") / "base/published/seed-0/report")
+    assert rows[0]["median_position_m_ci95"] == list(own.headline[own.model]["median_position_m_ci95"])
+    assert medians.shown(rows[0]).splitlines()[0] in first.out and "95 % intervals" in first.out
 
 
 def test_unknown_grid_has_near_names() -> None:

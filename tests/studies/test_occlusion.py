@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from posezoo.base.spec import Frame
 from posezoo.data.table import Frames
 from posezoo.evaluation.results import Results
 from posezoo.studies import occlusion
+from posezoo.studies.measure import Album
 from posezoo.studies.occlusion import Options, Window
 from posezoo.studies.study import run
 
@@ -48,15 +49,30 @@ def test_at_the_peak_the_block_is_wholly_in_the_picture(frames: int, cover: floa
     assert hidden == pytest.approx(hidden[::-1], abs=0.01)
 
 
+def album(count: int) -> Album:
+    """So many test frames of one sequence, without pictures."""
+    rows = [Frame(f"{n}.png", (float(n), 0, 0), (1.0, 0, 0, 0), split="test", timestamp=n) for n in range(count)]
+    frames = Frames.from_rows(Path(), rows)
+    return cast(
+        "Album",
+        SimpleNamespace(
+            results=lambda index: Results("", "data", "", "original", "test", "", {}, frames.select(index))
+        ),
+    )
+
+
 @pytest.mark.parametrize("frames, peak", [(3, [20]), (4, [20, 30]), (5, [30]), (12, [60, 70])])
 def test_what_is_told_of_the_peak_is_of_its_frames_alone(frames: int, peak: list[float]) -> None:
     error_M = 10.0 * np.arange(1, frames + 1)
     windows = [Window(np.arange(frames), frames, False)]
     plain = (np.ones(frames + 1), np.ones(frames + 1))
     rows = occlusion._numbers(
-        [[plain]], [[(error_M, error_M), (error_M, error_M)]], windows, np.array([frames]), Options((0.3,), frames)
+        *(album(frames + 1), [[plain]], [[(error_M, error_M), (error_M, error_M)]]),
+        *(windows, np.array([frames]), Options((0.3,), frames)),
     )
     assert [row["median_at_peak_m"] for row in rows] == [np.median(peak)] * 2
+    # of fewer than six images the interval is their range
+    assert [row["median_at_peak_m_ci95"] for row in rows] == [[min(peak), max(peak)]] * 2
     assert [row["largest_over_outside_position"] for row in rows] == [10.0 * frames] * 2
 
 

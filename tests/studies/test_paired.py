@@ -13,7 +13,8 @@ from posezoo.data.table import Frames
 from posezoo.evaluation.compare import BETTER, SAME, WORSE
 from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
-from posezoo.studies.paired import contrast, interval_of, mean_errors, ranked, seeds_note, spread, words
+from posezoo.studies.medians import spread
+from posezoo.studies.paired import contrast, interval_of, mean_errors, ranked, seeds_note, words
 
 N = 40
 

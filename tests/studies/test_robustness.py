@@ -48,4 +48,5 @@ def test_who_is_better_under_what_by_hand() -> None:
     told = robustness._verdict(table, ["one", "other"], robustness.Options(severities=(3,)))
     assert told.startswith("one goes from 1.00 m to 3.00 m under fog of severity 3. other against one in position:")
     assert "better in 1 of 1; worse in 0 of 1" in told
-    assert robustness._shown(table, ["one", "other"])[1]["other"] == "2.00, 2.00 (better)"
+    last = robustness._shown(table)[-1]
+    assert list(last.values()) == ["fog-3", "other", "2.00 (2.00 to 2.00) m\n2.00 (2.00 to 2.00) deg", "better"]
