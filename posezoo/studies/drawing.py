@@ -19,7 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WIDTH = 6.4
 """Inches."""
-BARS = "bars are 95 % intervals, dots the lowest and highest training"
+BARS = "bars are 95 % intervals, rings the lowest and highest training"
 
 
 def styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -58,7 +58,7 @@ def medians(
         ends = sorted(set(row[f"{key}_seeds"]))
         if len(ends) > 1:
             where = (ends, [place, place]) if across else ([place, place], ends)
-            axes.plot(*where, ".", color=colour, mec="w", mew=0.5, ms=6, zorder=4)
+            axes.plot(*where, "o", mfc="w", mec=colour, mew=1, ms=4, zorder=4)
 
 
 def plain(axes: Axes, ylabel: str) -> None:

@@ -311,8 +311,11 @@ def _figure(rows: Sequence[Mapping[str, Any]], options: Options, scene: str) -> 
             label = f"{name}, {count} epochs" if most else None
             look: dict[str, Any] = {"color": colour, "lw": 1.8 if most else 0.7, "alpha": 1 if most else 0.6}
             look |= {"marker": marker if most else "", "ms": 4}
-            position.plot(x, [row["median_position_m"] for row in own], label=label, **look)
-            orientation.plot(x, [row["median_orientation_deg"] for row in own], **look)
+            for axes, key in ((position, "median_position_m"), (orientation, "median_orientation_deg")):
+                if most:
+                    drawing.medians(axes, own, key, x, colour, f"-{marker}", ms=4, lw=1.8, label=label)
+                else:
+                    axes.plot(x, [row[key] for row in own], **look)
             lost.plot(x, [row["forgetting"]["position_m"]["difference"] for row in own], **look)
     own = [row for row in rows if row["model"] == rows[0]["model"] and row["epochs"] == max(options.epochs)]
     if all(row["retrieval"] for row in own):
@@ -326,6 +329,7 @@ def _figure(rows: Sequence[Mapping[str, Any]], options: Options, scene: str) -> 
         (lost, "old scenes: growth (m)"),
     ):
         drawing.plain(axes, label)
+    figure.suptitle(drawing.BARS, fontsize=9)
     lost.set_xlabel(f"share of the training images of {scene} (%)")
     drawing.legend(figure, position)
     return figure
