@@ -300,9 +300,7 @@ def check_scenes(model: PoseModel, frames: Frames) -> None:
     A model whose only scene is called "scene" (data without scene names) may be tried on any.
     """
     known = tuple(model.config.scenes)
-    if known == ("scene",):
-        return
-    for number in np.unique(frames.scene):
+    for number in () if known == ("scene",) else np.unique(frames.scene):
         if frames.scenes[number] not in known:
             has = f'{model.name} has no scene "{frames.scenes[number]}" (has: {", ".join(known)})'
             hint = "evaluate it on data of its own scenes; a new recording of one: posezoo eval --scene NAME"
