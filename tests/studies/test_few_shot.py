@@ -14,10 +14,11 @@ from small_models import small
 from small_studies import SETTINGS, study
 
 from posezoo.base.errors import UsageError
+from posezoo.base.observe import Observer
 from posezoo.catalogue import settings
 from posezoo.studies import few_shot
 from posezoo.studies.grid import Cell
-from posezoo.studies.measure import Album, opened
+from posezoo.studies.measure import Album, open_album, opened
 from posezoo.studies.study import run
 from posezoo.studies.subjects import Request, Subject
 from posezoo.training.run import read_config
@@ -89,11 +90,16 @@ def test_what_learns_is_counted(learning: str) -> None:
 
 def test_retrieval_is_from_the_same_images(three_places: Path, tmp_path: Path) -> None:
     request = Request((), f"folder:{three_places}?scenes=yard", tmp_path, (0,), grid="few-shot")
-    subsets = few_shot._Subsets(request, few_shot.Options(choose="contiguous"), "posenet-anchors-demo")
+    album = open_album(request, Observer())
+    results = album.results(np.arange(len(album.frames)))
+    subsets = few_shot._Subsets(request, few_shot.Options(choose="contiguous"), "posenet-anchors-demo", results)
     few, every = subsets.of(0.25), subsets.of(1.0)
     assert (few["images"], every["images"]) == (6, 24)
     # the nearest of the first six cameras along the path is farther away than the nearest of all
     assert few["retrieval"][0] > every["retrieval"][0] > 0
+    for found in (few, every):
+        for median, (low, high) in zip(found["retrieval"], found["retrieval_ci95"], strict=True):
+            assert low <= median <= high
 
 
 @pytest.mark.parametrize("split", [None, "blocks", "file"])
