@@ -67,8 +67,9 @@ def test_pictures_are_read_as_by_predict(tmp_path: Path, more: dict[str, Any]) -
     model = small_model()
     exif = Image.Exif()
     exif[0x0112] = 6
-    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)  # coarse: it outlives the reading
-    Image.fromarray(noise).resize((64, 48)).save(tmp_path / "a.jpg", exif=exif, quality=100)
+    picture = np.zeros((48, 64, 3), dtype=np.uint8)
+    picture[:, :16], picture[:16, :, 0], picture[30:, 40:, 2] = 255, 255, 200
+    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif, quality=100)
     plain = model.predict(tmp_path / "a.jpg", note=lambda text: None)
     model.config = dataclasses.replace(model.config, **more)
     expected = model.predict(tmp_path / "a.jpg", note=lambda text: None)
