@@ -20,7 +20,7 @@ from posezoo.evaluation.compare import BETTER, SAME, UNITS, WORSE, Difference, d
 from posezoo.evaluation.intervals import Floats, Interval, average_interval
 from posezoo.evaluation.results import AVERAGE, Results
 from posezoo.studies.measure import Errors
-from posezoo.studies.medians import short as short
+from posezoo.studies.medians import short
 from posezoo.studies.subjects import Subject
 from posezoo.zoo.find import find, full_name
 

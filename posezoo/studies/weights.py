@@ -36,7 +36,8 @@ from posezoo.nn.hyperhead import HyperHead
 from posezoo.nn.model import PoseModel, evaluating
 from posezoo.studies import drawing
 from posezoo.studies.measure import Album, open_album
-from posezoo.studies.paired import interval_of, short, training_notes
+from posezoo.studies.medians import short
+from posezoo.studies.paired import interval_of, training_notes
 from posezoo.studies.ranges import Several
 from posezoo.studies.study import Found
 from posezoo.studies.subjects import Request, Subject, subjects
